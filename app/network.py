@@ -1,32 +1,244 @@
 """The layer table of a convolutional classifier: built once, read by the forward pass, the occlusion and the guided walk."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models.vgg import VGG, make_layers
+from torchvision.models import get_model, list_models, resnet, vgg
+
+from app.errors import WeightsError
+from app.weights import Entry, assign, load_state
+
+ARCHITECTURES = tuple(name for name in list_models(resnet) + list_models(vgg) if "wide" not in name and "next" not in name)
 
 
-def narrow_vgg16(widths: Sequence[int], classes: int, *, batch_norm: bool) -> VGG:
+@dataclass(frozen=True)
+class Conv:
+    """Convolution with batch-norm folded in, and the ReLU behind it if there is one."""
+
+    weight: Tensor
+    bias: Tensor | None
+    stride: int
+    padding: int
+    relu: bool
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        return y.relu() if self.relu else y
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    kernel: int
+    stride: int
+    padding: int
+    relu = False
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(x, self.kernel, self.stride, self.padding)
+
+
+@dataclass(frozen=True)
+class Residual:
+    """relu(main(x) + shortcut(x)); an empty shortcut is the identity."""
+
+    main: tuple["Row", ...]
+    shortcut: tuple["Row", ...]
+    relu = True
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return (_last(self.main, x) + _last(self.shortcut, x)).relu()
+
+
+@dataclass(frozen=True)
+class AveragePool:
+    """Adaptive: always `side` x `side` out."""
+
+    side: int
+    relu = False
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(x, self.side)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """On the flattened input."""
+
+    weight: Tensor
+    bias: Tensor
+    relu: bool
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = F.linear(x.flatten(1), self.weight, self.bias)
+        return y.relu() if self.relu else y
+
+
+Row = Conv | MaxPool | Residual | AveragePool | Linear
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One forward pass. activations[i] is what row i put out, behind its ReLU; x is (1, 3, S, S). Read, never written."""
+
+    x: Tensor
+    activations: tuple[Tensor, ...]
+
+    @property
+    def logits(self) -> Tensor:
+        """(1, C)"""
+        return self.activations[-1]
+
+    @property
+    def predicted(self) -> int:
+        return int(self.logits.argmax())
+
+
+@dataclass(frozen=True)
+class Network:
+    """A classifier as a table of rows, the same for a whole VGG and a ResNet."""
+
+    rows: tuple[Row, ...]
+
+    @torch.inference_mode()
+    def trace(self, x: Tensor) -> Trace:
+        """x: (N, 3, S, S), normalised; moved to where the weights are."""
+        x = x.to(self.like)
+        return Trace(x, tuple(outputs(self.rows, x)))
+
+    @torch.inference_mode()
+    def logits(self, x: Tensor) -> Tensor:
+        """(N, 3, S, S) -> (N, C), keeping no activation."""
+        return _last(self.rows, x)
+
+    @property
+    def like(self) -> Tensor:
+        """A weight, for its device and dtype."""
+        return next(row.weight for row in self.rows if isinstance(row, Conv))
+
+
+def outputs(rows: Iterable[Row], x: Tensor) -> Iterator[Tensor]:
+    """What each row puts out, in order."""
+    for row in rows:
+        x = row(x)
+        yield x
+
+
+def _last(rows: Iterable[Row], x: Tensor) -> Tensor:
+    for row in rows:
+        x = row(x)
+    return x
+
+
+def load_network(entry: Entry, device: str = "cpu") -> Network:
+    """The network of a manifest entry with its verified weights. Raises WeightsError where file and architecture differ."""
+    with torch.device("meta"):
+        module = _skeleton(entry)
+    assign(module, load_state(entry), entry)
+    return network_of(module.to(device))
+
+
+def network_of(module: nn.Module) -> Network:
+    """The table of a torchvision VGG or ResNet, batch-norm folded into the convolutions."""
+    module = module.eval().requires_grad_(False)
+    match module:
+        case vgg.VGG():
+            rows = _vgg_rows(module)
+        case resnet.ResNet():
+            rows = _resnet_rows(module)
+        case _:
+            raise TypeError(f"no table is known for {type(module).__name__}")
+    return Network(tuple(rows))
+
+
+def narrow_vgg16(widths: Sequence[int], classes: int, *, batch_norm: bool) -> vgg.VGG:
     """VGG-16's topology with `widths` channels in its five blocks, and one linear layer on the averaged last map."""
     blocks: list[str | int] = []
     for width, depth in zip(widths, (2, 2, 3, 3, 3), strict=True):
         blocks += [*[width] * depth, "M"]
-    model = VGG(make_layers(blocks, batch_norm), init_weights=True)
+    model = vgg.VGG(vgg.make_layers(blocks, batch_norm), init_weights=True)
     model.avgpool = nn.AdaptiveAvgPool2d(1)
     model.classifier = nn.Sequential(nn.Linear(widths[-1], classes))
     return model
 
 
-def fold_batch_norm(model: VGG) -> VGG:
+def fold_batch_norm(model: vgg.VGG) -> vgg.VGG:
     """The same function without batch-norm: each normalisation is multiplied into the convolution before it."""
     layers: list[nn.Module] = []
     for layer in model.eval().features:
         if isinstance(layer, nn.BatchNorm2d):
-            layers[-1] = fuse_conv_bn_eval(layers[-1], layer)
+            layers[-1] = _fuse(layers[-1], layer)
         else:
             layers.append(layer)
     folded = copy.copy(model)
     folded._modules = {**model._modules, "features": nn.Sequential(*layers)}
     return folded
+
+
+def _skeleton(entry: Entry) -> nn.Module:
+    classes = len(entry.labels)
+    if entry.widths is not None:
+        return narrow_vgg16(entry.widths, classes, batch_norm=entry.architecture.endswith("_bn"))
+    if entry.architecture not in ARCHITECTURES:
+        raise WeightsError(f"network {entry.name!r} has architecture {entry.architecture!r}; known are {', '.join(ARCHITECTURES)}")
+    module: nn.Module = get_model(entry.architecture, weights=None, num_classes=classes)
+    return module
+
+
+def _vgg_rows(module: vgg.VGG) -> Iterator[Row]:
+    layers = [*fold_batch_norm(module).features, module.avgpool, *module.classifier]
+    for layer, following in zip(layers, [*layers[1:], None], strict=True):
+        relu = isinstance(following, nn.ReLU)
+        match layer:
+            case nn.Conv2d():
+                yield _conv(layer, relu)
+            case nn.MaxPool2d():
+                yield _max_pool(layer)
+            case nn.AdaptiveAvgPool2d():
+                yield _average_pool(layer)
+            case nn.Linear():
+                yield Linear(layer.weight, layer.bias, relu)
+            case nn.ReLU() | nn.Dropout():
+                pass
+            case _:
+                raise TypeError(f"a VGG with {type(layer).__name__} has no table")
+
+
+def _resnet_rows(module: resnet.ResNet) -> Iterator[Row]:
+    yield _conv(_fuse(module.conv1, module.bn1), relu=True)
+    yield _max_pool(module.maxpool)
+    for block in (*module.layer1, *module.layer2, *module.layer3, *module.layer4):
+        depth = 3 if isinstance(block, resnet.Bottleneck) else 2
+        names = range(1, depth + 1)
+        main = tuple(_conv(_fuse(getattr(block, f"conv{i}"), getattr(block, f"bn{i}")), relu=i < depth) for i in names)
+        shortcut = () if block.downsample is None else (_conv(_fuse(*block.downsample), relu=False),)
+        yield Residual(main, shortcut)
+    yield _average_pool(module.avgpool)
+    yield Linear(module.fc.weight, module.fc.bias, relu=False)
+
+
+def _fuse(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
+    fused = fuse_conv_bn_eval(conv, norm)
+    assert isinstance(fused, nn.Conv2d)
+    return fused.requires_grad_(False)
+
+
+def _conv(layer: nn.Conv2d, relu: bool) -> Conv:
+    (stride, other), (padding, across) = layer.stride, layer.padding
+    if stride != other or padding != across or layer.groups != 1 or layer.dilation != (1, 1):
+        raise TypeError(f"only square, undilated, ungrouped convolutions have a row, not {layer}")
+    assert isinstance(padding, int)
+    return Conv(layer.weight, layer.bias, stride, padding, relu)
+
+
+def _max_pool(layer: nn.MaxPool2d) -> MaxPool:
+    return MaxPool(int(layer.kernel_size), int(layer.stride), int(layer.padding))
+
+
+def _average_pool(layer: nn.AdaptiveAvgPool2d) -> AveragePool:
+    size = layer.output_size
+    return AveragePool(int(size if isinstance(size, int) else size[0]))

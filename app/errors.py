@@ -1,0 +1,57 @@
+"""Everything that can go wrong on purpose.
+
+    WeakpointsError
+    ├── MalformedRequest     400  empty body, wrong field, no image
+    ├── TooLarge             413  too many bytes, pixels or a side too long
+    ├── UnsupportedMedia     415  not JPEG, PNG or WebP
+    ├── BadImage             422  of a supported type, but it can't be decoded or is too small
+    ├── BadOption            422  unknown, out of range, or impossible for this image or network
+    ├── QueueFull            429  with the seconds after which to try again
+    ├── Unavailable          503  loading or stopping
+    └── WeightsError         500  stops the start: missing, wrong digest, key or shape
+"""
+
+
+class WeakpointsError(Exception):
+    """An error with its HTTP status, a stable `slug`, and `figures`: the numbers a caller needs (limit, actual)."""
+
+    status = 500
+    slug = "internal-error"
+    title = "Internal error"
+
+    def __init__(self, detail: str, **figures: object) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.figures = figures
+
+
+class MalformedRequest(WeakpointsError):
+    status, slug, title = 400, "malformed-request", "Malformed request"
+
+
+class TooLarge(WeakpointsError):
+    status, slug, title = 413, "too-large", "Too large"
+
+
+class UnsupportedMedia(WeakpointsError):
+    status, slug, title = 415, "unsupported-media-type", "Unsupported media type"
+
+
+class BadImage(WeakpointsError):
+    status, slug, title = 422, "bad-image", "Bad image"
+
+
+class BadOption(WeakpointsError):
+    status, slug, title = 422, "bad-option", "Bad option"
+
+
+class QueueFull(WeakpointsError):
+    status, slug, title = 429, "queue-full", "Queue full"
+
+
+class Unavailable(WeakpointsError):
+    status, slug, title = 503, "unavailable", "Unavailable"
+
+
+class WeightsError(WeakpointsError):
+    slug, title = "weights-error", "Weights error"

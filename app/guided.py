@@ -1,0 +1,63 @@
+"""The fine map: which pixels drive the class. Guided backpropagation (Springenberg et al. 2014; paper, section III).
+
+The table is walked backwards. At each ReLU with output f and incoming signal R: R <- (f > 0) * (R > 0) * R.
+The signal starts as the gradient of the class's log-odds, which after normalisation is that of the softmax, without underflow.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.grad import conv2d_input
+
+from app.network import AveragePool, Conv, Linear, MaxPool, Network, Residual, Row, Trace, outputs
+from app.options import Fine
+
+
+@torch.inference_mode()
+def guided_map(network: Network, trace: Trace, target: int, *, rule: Fine) -> NDArray[np.float64]:
+    """(S, S), >= 0: the L2 norm over RGB of the signal at the input; `guided` also drops what is negative there.
+
+    `rule="gradient"` passes every ReLU as the derivative does, and is there to compare with.
+    """
+    signal = walk_back(network.rows, log_odds_gradient(trace.logits, target), trace.x, trace.activations, guided=rule == "guided")
+    if rule == "guided":
+        signal = signal.clamp(min=0)
+    return signal[0].double().norm(dim=0).cpu().numpy()
+
+
+def log_odds_gradient(logits: Tensor, target: int) -> Tensor:
+    """(1, C): d(z_c - logsumexp of the others)/dz = e_c - softmax over the others."""
+    others = logits.index_fill(1, torch.tensor([target], device=logits.device), -torch.inf)
+    return F.one_hot(torch.tensor([target], device=logits.device), logits.shape[1]) - others.softmax(1)
+
+
+def walk_back(rows: tuple[Row, ...], signal: Tensor, x: Tensor, activations: tuple[Tensor, ...], *, guided: bool) -> Tensor:
+    """The signal at `x`, from the signal behind the last row; activations[i] is what row i put out."""
+    for row, before, after in zip(reversed(rows), (*activations[-2::-1], x), reversed(activations), strict=True):
+        if row.relu:
+            signal = signal * (after > 0)
+            if guided:
+                signal = signal.clamp(min=0)
+        signal = _transpose(row, signal.reshape(after.shape), before, guided)
+    return signal
+
+
+def _transpose(row: Row, signal: Tensor, x: Tensor, guided: bool) -> Tensor:
+    """The signal before the row's linear part, whose input was x."""
+    match row:
+        case Conv():
+            return conv2d_input(x.shape, row.weight, signal, row.stride, row.padding)
+        case MaxPool():
+            _, winners = F.max_pool2d(x, row.kernel, row.stride, row.padding, return_indices=True)
+            return torch.zeros_like(x).flatten(2).scatter_add_(2, winners.flatten(2), signal.flatten(2)).view_as(x)
+        case AveragePool():
+            rows, columns = (F.adaptive_avg_pool1d(torch.eye(n).to(x)[None], row.side)[0] for n in x.shape[2:])
+            return rows @ signal @ columns.T
+        case Linear():
+            return signal @ row.weight
+        case Residual():
+            branches = ((branch, tuple(outputs(branch, x))) for branch in (row.main, row.shortcut))
+            main, shortcut = (walk_back(branch, signal, x, inner, guided=guided) for branch, inner in branches)
+            return main + shortcut

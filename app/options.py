@@ -1,0 +1,94 @@
+"""What a caller may choose: every option, its range, its meaning and its value in each preset, in this one place.
+
+HTTP query parameters, command-line flags, OpenAPI and the README's table are all made from `Options`.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, Literal, get_type_hints
+
+from annotated_types import Ge, Gt, Le, doc
+
+from app.errors import BadOption
+
+Preset = Literal["default", "paper"]
+Fit = Literal["squash", "letterbox"]
+Fill = Literal["shared", "per_box"]
+Score = Literal["log_odds", "probability", "logit"]
+Fine = Literal["guided", "gradient"]
+Combine = Literal["log_sigmoid", "logit_sum"]
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How one photograph is to be read. `None` means: in proportion to the network's input side, see `resolve`."""
+
+    preset: Annotated[Preset, doc("where the options that are not given come from; `paper` is the paper to the letter")] = "default"
+    target_class: Annotated[int | str | None, doc("class index or label to explain, instead of the predicted one")] = None
+    fit: Annotated[Fit, doc("how the picture becomes a square: squeezed, or with its aspect kept")] = "squash"
+    roi: Annotated[Box | None, doc("x,y,w,h in pixels: look at this part only")] = None
+    patch: Annotated[int | None, Ge(1), Le(1024), doc("side of the occluding box, network pixels; side/14 if not given")] = None
+    stride: Annotated[int | None, Ge(1), Le(1024), doc("step of the occluding box, network pixels; side/28 if not given")] = None
+    colours: Annotated[int, Ge(1), Le(64), doc("random box colours to average over")] = 2
+    fill: Annotated[Fill, doc("the same colours at every position, or new ones for each box")] = "shared"
+    seed: Annotated[int, Ge(0), Le(2**31 - 1), doc("seed of the colours, mixed with the picture's digest")] = 0
+    score: Annotated[Score, doc("the class score whose drop is read")] = "log_odds"
+    fine: Annotated[Fine, doc("backward rule of the fine map")] = "guided"
+    combine: Annotated[Combine, doc("how the two maps become one log-likelihood")] = "log_sigmoid"
+    weight: Annotated[float, Ge(0), Le(1), doc("share of the coarse map in the sum")] = 0.5
+    keep: Annotated[float, Gt(0), Le(1), doc("share of the local maxima that is kept, strongest first")] = 0.4
+    max_keypoints: Annotated[int, Ge(1), Le(1000), doc("never more keypoints than this")] = 100
+    nms_radius: Annotated[int | None, Ge(1), Le(256), doc("a keypoint is the maximum this far around, network pixels; side/28 if not given")] = None
+    top_classes: Annotated[int, Ge(1), Le(100), doc("how many classes to list")] = 5
+
+    @property
+    def box(self) -> int:
+        """`patch` of resolved options."""
+        return _given(self.patch)
+
+    @property
+    def step(self) -> int:
+        """`stride` of resolved options."""
+        return _given(self.stride)
+
+    @property
+    def radius(self) -> int:
+        """`nms_radius` of resolved options."""
+        return _given(self.nms_radius)
+
+
+PRESETS: dict[Preset, Options] = {
+    "default": Options(),
+    "paper": Options(preset="paper", colours=1, fill="per_box", score="probability"),
+}
+HINTS: dict[str, Any] = get_type_hints(Options, include_extras=True)
+NAMES = tuple(field.name for field in fields(Options))
+
+
+def choose(preset: Preset = "default", **given: Any) -> Options:
+    """The preset with what was given put over it; `None` stands for not given."""
+    return replace(PRESETS[preset], **{name: value for name, value in given.items() if value is not None})
+
+
+def resolve(options: Options, side: int) -> Options:
+    """Every option a number, for a network with `side` x `side` input. Raises BadOption where box and input do not fit."""
+    options = replace(
+        options,
+        patch=options.patch or max(1, side // 14),
+        stride=options.stride or max(1, side // 28),
+        nms_radius=options.nms_radius or max(1, side // 28),
+    )
+    if options.box > side:
+        raise BadOption(f"patch is {options.box} but the network's input side is {side}", option="patch", limit=side, actual=options.box)
+    if options.step > options.box:
+        raise BadOption(
+            f"stride is {options.step}, more than the patch of {options.box}: pixels between the boxes would never be covered",
+            option="stride", limit=options.box, actual=options.step,
+        )  # fmt: skip
+    return options
+
+
+def _given(value: int | None) -> int:
+    if value is None:
+        raise ValueError("these options were not resolved")
+    return value

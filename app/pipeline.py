@@ -1,0 +1,217 @@
+"""The method, one line a stage: from a photograph to its keypoints."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from app.errors import BadOption
+from app.fusion import fuse, standardise
+from app.guided import guided_map
+from app.image import Frame, InputSpec, Limits, decode, prepare
+from app.keypoints import Refined, local_maxima, refine, strongest
+from app.network import Network, load_network
+from app.occlusion import occlusion_map, positions, random_colours
+from app.options import Options, resolve
+from app.weights import Entry, find
+
+WINDOW = 1.5  # network pixels that the refinement looks to each side of a peak: a peak is no surer than that
+
+
+@dataclass(frozen=True)
+class Model:
+    """What answered: the network and where it runs."""
+
+    name: str
+    architecture: str
+    sha256: str
+    labels: tuple[str, ...]
+    side: int
+    precision: str
+    device: str
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    class_id: int
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Keypoint:
+    """x right, y down, in pixels of the photograph, (0, 0) the centre of its top-left pixel; covariance in pixels squared.
+
+    coarse and fine are the maps there, in standard deviations; log_likelihood their fusion, confidence its exponential.
+    """
+
+    x: float
+    y: float
+    confidence: float
+    log_likelihood: float
+    coarse: float
+    fine: float
+    refined: bool
+    covariance: tuple[tuple[float, float], tuple[float, float]] | None
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Each (S, S) over the network's input; fused is a log-likelihood, -inf in a letterbox's margin."""
+
+    fused: NDArray[np.float64]
+    coarse: NDArray[np.float64]
+    fine: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Localization:
+    """The answer for one photograph of width x height pixels; keypoints and top classes come strongest first."""
+
+    width: int
+    height: int
+    target: ClassScore
+    top: tuple[ClassScore, ...]
+    keypoints: tuple[Keypoint, ...]
+    low_evidence: bool
+    options: Options
+    maps: Maps
+    frame: Frame
+    timing_ms: Mapping[str, float]
+
+
+class Stopwatch:
+    """Milliseconds a stage, by name."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = (now - self._last) * 1000
+        self._last = now
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A network and its labels. Stateless: any number of threads may share it, and the same call gives the same answer."""
+
+    network: Network
+    model: Model
+    input: InputSpec
+    max_passes: int = 20_000
+
+    def __call__(self, data: bytes, options: Options, limits: Limits) -> Localization:
+        """The bytes of a JPEG, PNG or WebP to its keypoints. Raises WeakpointsError."""
+        return self.locate(decode(data, limits), options)
+
+    def locate(self, image: NDArray[np.uint8], options: Options) -> Localization:
+        """An (H, W, 3) RGB photograph to its keypoints. Raises BadOption for options that do not fit it."""
+        options = self._resolve(options)
+        clock = Stopwatch()
+        x, frame = prepare(image, self.input, options.fit, options.roi)  # (1, 3, S, S) normalised, and the way back
+        fills = self._fills(image, options)  # (R, places, 3) normalised colours
+        clock.lap("prepare")
+        trace = self.network.trace(torch.from_numpy(x))  # every activation, computed once
+        target = self._target(trace.predicted, options)
+        clock.lap("trace")
+        coarse = occlusion_map(self.network, trace, target, fills, box=options.box, step=options.step, score=options.score)
+        clock.lap("occlusion")
+        fine = guided_map(self.network, trace, target, rule=options.fine)  # (S, S) which pixels
+        clock.lap("guided")
+        score = fuse(coarse.map, fine, frame.inside, weight=options.weight, combine=options.combine)  # (S, S) log-likelihood
+        peaks = strongest(local_maxima(score, options.radius), keep=options.keep, limit=options.max_keypoints)  # (N, 2)
+        points = refine(image, frame.to_image(peaks), _window(frame))  # (N, 2) sub-pixel, pixels of the photograph
+        clock.lap("keypoints")
+        maps = Maps(score, coarse.map, fine)
+        return Localization(
+            width=image.shape[1],
+            height=image.shape[0],
+            target=self._class_scores(trace.logits, [target])[0],
+            top=self._class_scores(trace.logits, trace.logits[0].argsort(descending=True, stable=True)[: options.top_classes].tolist()),
+            keypoints=keypoints(maps, frame, peaks, points),
+            low_evidence=not coarse.evident,
+            options=replace(options, target_class=target),
+            maps=maps,
+            frame=frame,
+            timing_ms=MappingProxyType(clock.laps),
+        )
+
+    def _resolve(self, options: Options) -> Options:
+        """Every option a number, and no more forward passes than allowed."""
+        options = resolve(options, self.input.side)
+        passes = len(positions(self.input.side, options.box, options.step)) ** 2 * options.colours
+        if passes > self.max_passes:
+            raise BadOption(
+                f"patch, stride and colours ask for {passes} forward passes; at most {self.max_passes} are allowed",
+                option="stride", limit=self.max_passes, actual=passes,
+            )  # fmt: skip
+        return options
+
+    def _fills(self, image: NDArray[np.uint8], options: Options) -> Tensor:
+        places = len(positions(self.input.side, options.box, options.step)) ** 2 if options.fill == "per_box" else 1
+        digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
+        colours = random_colours(digest, options.seed, options.colours, places)
+        return torch.from_numpy((colours - self.input.mean) / self.input.std).to(self.network.like)
+
+    def _target(self, predicted: int, options: Options) -> int:
+        """The index of the class to explain: the predicted one unless the caller named another."""
+        wanted, labels = options.target_class, self.model.labels
+        if wanted is None:
+            return predicted
+        if isinstance(wanted, str):
+            if wanted not in labels:
+                raise BadOption(f"target_class is {wanted!r}, which is none of the {len(labels)} labels", option="target_class", actual=wanted)
+            return labels.index(wanted)
+        if not 0 <= wanted < len(labels):
+            raise BadOption(f"target_class is {wanted}; classes go from 0 to {len(labels) - 1}", option="target_class", actual=wanted)
+        return wanted
+
+    def _class_scores(self, logits: Tensor, classes: list[int]) -> tuple[ClassScore, ...]:
+        probabilities = logits[0].double().softmax(0)
+        return tuple(ClassScore(c, self.model.labels[c], float(probabilities[c])) for c in classes)
+
+
+def keypoints(maps: Maps, frame: Frame, peaks: NDArray[np.int64], points: Refined) -> tuple[Keypoint, ...]:
+    """Refined points with what the maps say at their peaks, in the peaks' order."""
+    x, y = peaks.T
+    coarse, fine = (standardise(values, frame.inside)[y, x] for values in (maps.coarse, maps.fine))
+    found = zip(points.points, maps.fused[y, x], coarse, fine, points.refined, points.covariance, strict=True)
+    return tuple(
+        Keypoint(
+            x=float(at[0]),
+            y=float(at[1]),
+            confidence=float(np.exp(log_likelihood)),
+            log_likelihood=float(log_likelihood),
+            coarse=float(u),
+            fine=float(v),
+            refined=bool(refined),
+            covariance=((float(c[0, 0]), float(c[0, 1])), (float(c[1, 0]), float(c[1, 1]))) if refined else None,
+        )
+        for at, log_likelihood, u, v, refined, c in found
+    )
+
+
+def load_detector(manifest: Path, name: str, device: str = "auto", max_passes: int = 20_000) -> Detector:
+    """The detector of a manifest's network. Raises WeightsError with one sentence if it can't be had as described there."""
+    entry = find(manifest, name)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Detector(load_network(entry, device), _model(entry, device), InputSpec(entry.side, entry.mean, entry.std), max_passes)
+
+
+def _model(entry: Entry, device: str) -> Model:
+    return Model(entry.name, entry.architecture, entry.sha256, entry.labels, entry.side, "float32", device)
+
+
+def _window(frame: Frame) -> int:
+    """Half the refinement's window, in pixels of the photograph."""
+    return max(2, round(WINDOW * float(np.mean(frame.scale))))

@@ -1,0 +1,68 @@
+"""Small networks from the product's own classes, seeded; nothing is fetched."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torchvision.models import resnet, vgg
+
+from app.network import Network, narrow_vgg16, network_of
+
+
+def seeded(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Random weights and random batch-norm statistics, in float64, scaled so that signals neither die nor explode."""
+    rng = torch.Generator().manual_seed(seed)
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            fan = layer.weight[0].numel()
+            nn.init.normal_(layer.weight, std=(2 / fan) ** 0.5, generator=rng)
+            if layer.bias is not None:
+                nn.init.normal_(layer.bias, std=0.1, generator=rng)
+        if isinstance(layer, nn.BatchNorm2d):
+            for tensor, low, high in ((layer.running_mean, -0.2, 0.2), (layer.running_var, 0.5, 2), (layer.weight.data, 0.5, 1.5), (layer.bias.data, -0.2, 0.2)):
+                tensor.uniform_(low, high, generator=rng)
+    return module.double().eval()
+
+
+def toy_vgg(batch_norm: bool = False, seed: int = 0) -> vgg.VGG:
+    """Three blocks, two classifier ReLUs and an adaptive pool that really pools: everything a VGG has, small."""
+    model = vgg.VGG(vgg.make_layers([4, 5, "M", 6, "M", 7, "M"], batch_norm), num_classes=6)
+    model.avgpool = nn.AdaptiveAvgPool2d(3)
+    model.classifier = nn.Sequential(nn.Linear(63, 11), nn.ReLU(True), nn.Dropout(), nn.Linear(11, 9), nn.ReLU(True), nn.Linear(9, 6))
+    seeded(model, seed)
+    return model
+
+
+def toy_resnet(seed: int = 0) -> resnet.ResNet:
+    model = resnet.ResNet(resnet.Bottleneck, [1, 1, 1, 1], num_classes=5, width_per_group=4)
+    seeded(model, seed)
+    return model
+
+
+MODULES = {
+    "vgg": toy_vgg,
+    "vgg_bn": lambda: toy_vgg(batch_norm=True),
+    "narrow": lambda: seeded(narrow_vgg16((3, 4, 5, 6, 7), 6, batch_norm=False)),
+    "resnet": toy_resnet,
+}
+
+
+@pytest.fixture(params=MODULES)
+def module(request: pytest.FixtureRequest) -> nn.Module:
+    return MODULES[request.param]()
+
+
+@pytest.fixture
+def network() -> Network:
+    return network_of(toy_vgg())
+
+
+@pytest.fixture
+def x() -> torch.Tensor:
+    """(1, 3, 32, 32) float64"""
+    return torch.randn(1, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(11)

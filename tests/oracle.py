@@ -1,0 +1,109 @@
+"""The method written again, slowly and in the words of its definitions. Every fast path is compared with this."""
+
+import math
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+def occlusion_drops(module: nn.Module, x: Tensor, target: int, starts: list[int], box: int, colours: Tensor, score: str) -> NDArray[np.float64]:
+    """(R, P) drops: mask the picture, run the whole network, one box at a time. colours: (R, P, 3)."""
+    clean = score_of(module(x)[0], target, score)
+    drops = []
+    for palette in colours:
+        row = []
+        corners = [(top, left) for top in starts for left in starts]
+        for (top, left), colour in zip(corners, palette, strict=True):
+            masked = x.clone()
+            for channel in range(3):
+                for y in range(top, top + box):
+                    for px in range(left, left + box):
+                        masked[0, channel, y, px] = colour[channel]
+            row.append(max(clean - score_of(module(masked)[0], target, score), 0.0))
+        drops.append(row)
+    return np.array(drops)
+
+
+def score_of(logits: Tensor, target: int, score: str) -> float:
+    z = [float(value) for value in logits]
+    if score == "logit":
+        return z[target]
+    rest = sum(math.exp(value) for i, value in enumerate(z) if i != target)
+    if score == "probability":
+        return math.exp(z[target]) / (math.exp(z[target]) + rest)
+    return z[target] - math.log(rest)
+
+
+def coverage_mean(drops: NDArray[np.float64], starts: list[int], box: int, side: int) -> NDArray[np.float64]:
+    """Pixel by pixel, the mean over the boxes that cover it."""
+    result = np.empty((side, side))
+    for y in range(side):
+        for x in range(side):
+            over = [drops[i, j] for i, top in enumerate(starts) for j, left in enumerate(starts) if top <= y < top + box and left <= x < left + box]
+            result[y, x] = sum(over) / len(over)
+    return result
+
+
+class GuidedReLU(torch.autograd.Function):
+    """Springenberg et al. 2014: R_l = (f_l > 0) (R_{l+1} > 0) R_{l+1}."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:  # noqa: ANN001
+        y = x.clamp(min=0)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, signal: Tensor) -> Tensor:  # noqa: ANN001
+        (y,) = ctx.saved_tensors
+        return (y > 0) * (signal > 0) * signal
+
+
+class GuidedLayer(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return GuidedReLU.apply(x)
+
+
+def guided(module: nn.Module, x: Tensor, target: int) -> NDArray[np.float64]:
+    """Autograd through a network whose every ReLU is the guided one."""
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.ReLU):
+                setattr(parent, name, GuidedLayer())
+    return np.linalg.norm(np.maximum(input_gradient(module, x, target), 0), axis=0)
+
+
+def input_gradient(module: nn.Module, x: Tensor, target: int) -> NDArray[np.float64]:
+    """(3, S, S): autograd of the log-odds of the target."""
+    x = x.clone().requires_grad_(True)
+    logits = module(x)[0]
+    others = torch.cat([logits[:target], logits[target + 1 :]])
+    (gradient,) = torch.autograd.grad(logits[target] - others.logsumexp(0), x)
+    return gradient[0].numpy()
+
+
+def local_maxima(score: NDArray[np.float64], radius: int) -> list[tuple[int, int]]:
+    """(x, y): nothing in the square around comes before it in the order of (score falling, y, x)."""
+    height, width = score.shape
+    found = []
+    for y in range(height):
+        for x in range(width):
+            mine = (-score[y, x], y, x)
+            rivals = [
+                (-score[v, u], v, u)
+                for v in range(max(0, y - radius), min(height, y + radius + 1))
+                for u in range(max(0, x - radius), min(width, x + radius + 1))
+            ]
+            if np.isfinite(score[y, x]) and min(rivals) == mine:
+                found.append(mine)
+    return [(x, y) for _, y, x in sorted(found)]
+
+
+def opencv_corner(grey: NDArray[np.uint8], start: tuple[float, float], half: int) -> tuple[float, float]:
+    """One step of cv2.cornerSubPix."""
+    points = np.array([[start]], np.float32)
+    cv2.cornerSubPix(grey, points, (half, half), (-1, -1), (cv2.TERM_CRITERIA_MAX_ITER, 1, 0.0))
+    return float(points[0, 0, 0]), float(points[0, 0, 1])

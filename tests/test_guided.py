@@ -1,0 +1,45 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from app.guided import guided_map, log_odds_gradient
+from app.network import Network, network_of
+from tests import oracle
+
+
+@pytest.mark.parametrize("target", [0, 3])
+def test_guided_map_is_autograd_with_a_guided_relu(module: nn.Module, x: torch.Tensor, target: int) -> None:
+    network = network_of(module)
+    expected = oracle.guided(copy.deepcopy(module), x, target)
+    np.testing.assert_allclose(guided_map(network, network.trace(x), target, rule="guided"), expected, rtol=1e-9, atol=1e-12)
+    assert expected.max() > 0
+
+
+@pytest.mark.parametrize("target", [0, 3])
+def test_gradient_map_is_the_norm_of_the_plain_gradient(module: nn.Module, x: torch.Tensor, target: int) -> None:
+    network = network_of(module)
+    expected = np.linalg.norm(oracle.input_gradient(module, x, target), axis=0)
+    np.testing.assert_allclose(guided_map(network, network.trace(x), target, rule="gradient"), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_the_signal_of_the_softmax_points_the_same_way_as_that_of_the_log_odds() -> None:
+    logits = torch.tensor([[1.0, 2.5, -0.3, 0.8]], dtype=torch.float64, requires_grad=True)
+    (softmax,) = torch.autograd.grad(logits.softmax(1)[0, 1], logits)
+    ours = log_odds_gradient(logits.detach(), 1)
+    torch.testing.assert_close(softmax / softmax.norm(), ours / ours.norm())
+
+
+def test_the_log_odds_do_not_underflow_where_the_softmax_does() -> None:
+    logits = torch.tensor([[900.0, 0.0, -5.0]], dtype=torch.float64)
+    assert log_odds_gradient(logits, 0)[0, 0] == 1
+    assert torch.isfinite(log_odds_gradient(logits, 0)).all()
+
+
+def test_the_trace_is_bit_identical_afterwards(network: Network, x: torch.Tensor) -> None:
+    trace = network.trace(x)
+    before = [a.clone() for a in trace.activations]
+    guided_map(network, trace, 0, rule="guided")
+    assert all(torch.equal(a, b) for a, b in zip(before, trace.activations, strict=True))
