@@ -1,14 +1,14 @@
 """Everything that can go wrong on purpose.
 
-    WeakpointsError
-    ├── MalformedRequest     400  empty body, wrong field, no image
-    ├── TooLarge             413  too many bytes, pixels or a side too long
-    ├── UnsupportedMedia     415  not JPEG, PNG or WebP
-    ├── BadImage             422  of a supported type, but it can't be decoded or is too small
-    ├── BadOption            422  unknown, out of range, or impossible for this image or network
-    ├── QueueFull            429  with the seconds after which to try again
-    ├── Unavailable          503  loading or stopping
-    └── WeightsError         500  stops the start: missing, wrong digest, key or shape
+WeakpointsError
+├── MalformedRequest     400  empty body, wrong field, no image
+├── TooLarge             413  too many bytes, pixels or a side too long
+├── UnsupportedMedia     415  not JPEG, PNG or WebP
+├── BadImage             422  of a supported type, but it can't be decoded or is too small
+├── BadOption            422  unknown, out of range, or impossible for this image or network
+├── QueueFull            429  with the seconds after which to try again
+├── Unavailable          503  loading or stopping
+└── WeightsError         500  stops the start: missing, wrong digest, key or shape
 """
 
 

@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.grad import conv2d_input
 
 from app.network import AveragePool, Conv, Linear, MaxPool, Network, Residual, Row, Trace, outputs
 from app.options import Fine
@@ -24,7 +23,7 @@ def guided_map(network: Network, trace: Trace, target: int, *, rule: Fine) -> ND
     signal = walk_back(network.rows, log_odds_gradient(trace.logits, target), trace.x, trace.activations, guided=rule == "guided")
     if rule == "guided":
         signal = signal.clamp(min=0)
-    return signal[0].double().norm(dim=0).cpu().numpy()
+    return np.asarray(signal[0].double().square().sum(0).sqrt().cpu())
 
 
 def log_odds_gradient(logits: Tensor, target: int) -> Tensor:
@@ -48,7 +47,7 @@ def _transpose(row: Row, signal: Tensor, x: Tensor, guided: bool) -> Tensor:
     """The signal before the row's linear part, whose input was x."""
     match row:
         case Conv():
-            return conv2d_input(x.shape, row.weight, signal, row.stride, row.padding)
+            return F.conv_transpose2d(signal, row.weight, None, row.stride, row.padding, _left_over(x, signal, row))
         case MaxPool():
             _, winners = F.max_pool2d(x, row.kernel, row.stride, row.padding, return_indices=True)
             return torch.zeros_like(x).flatten(2).scatter_add_(2, winners.flatten(2), signal.flatten(2)).view_as(x)
@@ -61,3 +60,12 @@ def _transpose(row: Row, signal: Tensor, x: Tensor, guided: bool) -> Tensor:
             branches = ((branch, tuple(outputs(branch, x))) for branch in (row.main, row.shortcut))
             main, shortcut = (walk_back(branch, signal, x, inner, guided=guided) for branch, inner in branches)
             return main + shortcut
+
+
+def _left_over(x: Tensor, signal: Tensor, row: Conv) -> tuple[int, int]:
+    """Rows and columns at the far border of x that a strided convolution did not reach."""
+    kernel = row.weight.shape[-1]
+    down, across = (
+        big - ((small - 1) * row.stride - 2 * row.padding + kernel) for big, small in zip(x.shape[2:], signal.shape[2:], strict=True)
+    )
+    return down, across

@@ -26,9 +26,9 @@ def local_maxima(score: NDArray[np.float64], radius: int) -> NDArray[np.int64]:
     """
     flat = score.ravel()
     order = np.lexsort((np.arange(flat.size), -flat))
-    rank = np.empty(flat.size)
-    rank[order] = np.arange(flat.size, 0, -1)
-    rank = rank.reshape(score.shape)
+    places = np.empty(flat.size)
+    places[order] = np.arange(flat.size, 0, -1)
+    rank = places.reshape(score.shape)
     window = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     wins = (cv2.dilate(rank, window, borderType=cv2.BORDER_CONSTANT, borderValue=0) == rank) & np.isfinite(score)
     first = order[wins.ravel()[order]]
@@ -52,13 +52,15 @@ def refine(image: NDArray[np.uint8], points: NDArray[np.float64], half: int) -> 
     placed = np.clip(points, 0, [width - 1, height - 1])
     covariance = np.full((len(points), 2, 2), np.nan)
     refined = np.zeros(len(points), bool)
-    for i, start in enumerate(placed):
+    for i in range(len(placed)):
+        start = placed[i, :]
         centre = np.rint(start).astype(int)
         left, top = np.maximum(centre - half, 0)
         right, bottom = np.minimum(centre + half + 1, [width, height])
-        iy, ix = np.gradient(grey[max(top - 1, 0) : bottom + 1, max(left - 1, 0) : right + 1].astype(np.float64))
-        ring = np.s_[top - max(top - 1, 0) :, left - max(left - 1, 0) :]
-        iy, ix = (g[ring][: bottom - top, : right - left] for g in (iy, ix))
+        ring_top, ring_left = max(top - 1, 0), max(left - 1, 0)  # one pixel more, for central differences at the window's rim
+        gradients = np.gradient(grey[ring_top : bottom + 1, ring_left : right + 1].astype(np.float64))
+        window = np.s_[top - ring_top : bottom - ring_top, left - ring_left : right - ring_left]
+        iy, ix = gradients[0][window], gradients[1][window]
         ys, xs = np.mgrid[top:bottom, left:right] - start[::-1, None, None]
         step, spread = corner(ix, iy, xs, ys, np.ones_like(ix))
         if step is not None and (np.abs(step) <= half).all() and (np.clip(start + step, 0, [width - 1, height - 1]) == start + step).all():

@@ -3,17 +3,21 @@
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models import get_model, list_models, resnet, vgg
+from torchvision.models import get_model, resnet, vgg
 
 from app.errors import WeightsError
 from app.weights import Entry, assign, load_state
 
-ARCHITECTURES = tuple(name for name in list_models(resnet) + list_models(vgg) if "wide" not in name and "next" not in name)
+ARCHITECTURES = (
+    *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")),
+    *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class Network:
     @torch.inference_mode()
     def trace(self, x: Tensor) -> Trace:
         """x: (N, 3, S, S), normalised; moved to where the weights are."""
-        x = x.to(self.like)
+        x = x.to(self.like, memory_format=torch.channels_last)
         return Trace(x, tuple(outputs(self.rows, x)))
 
     @torch.inference_mode()
@@ -139,7 +143,7 @@ def load_network(entry: Entry, device: str = "cpu") -> Network:
     with torch.device("meta"):
         module = _skeleton(entry)
     assign(module, load_state(entry), entry)
-    return network_of(module.to(device))
+    return network_of(module.to(device).to(memory_format=torch.channels_last))  # the faster layout on CPU and GPU alike
 
 
 def network_of(module: nn.Module) -> Network:
@@ -185,8 +189,7 @@ def _skeleton(entry: Entry) -> nn.Module:
         return narrow_vgg16(entry.widths, classes, batch_norm=entry.architecture.endswith("_bn"))
     if entry.architecture not in ARCHITECTURES:
         raise WeightsError(f"network {entry.name!r} has architecture {entry.architecture!r}; known are {', '.join(ARCHITECTURES)}")
-    module: nn.Module = get_model(entry.architecture, weights=None, num_classes=classes)
-    return module
+    return cast("nn.Module", get_model(entry.architecture, weights=None, num_classes=classes))
 
 
 def _vgg_rows(module: vgg.VGG) -> Iterator[Row]:
@@ -222,23 +225,28 @@ def _resnet_rows(module: resnet.ResNet) -> Iterator[Row]:
 
 
 def _fuse(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
-    fused = fuse_conv_bn_eval(conv, norm)
-    assert isinstance(fused, nn.Conv2d)
-    return fused.requires_grad_(False)
+    if not (isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)):
+        raise TypeError(f"batch-norm is folded into the convolution before it, not {type(norm).__name__} into {type(conv).__name__}")
+    return fuse_conv_bn_eval(conv, norm).requires_grad_(False)
 
 
 def _conv(layer: nn.Conv2d, relu: bool) -> Conv:
-    (stride, other), (padding, across) = layer.stride, layer.padding
-    if stride != other or padding != across or layer.groups != 1 or layer.dilation != (1, 1):
-        raise TypeError(f"only square, undilated, ungrouped convolutions have a row, not {layer}")
-    assert isinstance(padding, int)
-    return Conv(layer.weight, layer.bias, stride, padding, relu)
+    if layer.groups != 1 or layer.dilation != (1, 1):
+        raise TypeError(f"only undilated, ungrouped convolutions have a row, not {layer}")
+    return Conv(layer.weight, layer.bias, _square(layer.stride), _square(layer.padding), relu)
 
 
 def _max_pool(layer: nn.MaxPool2d) -> MaxPool:
-    return MaxPool(int(layer.kernel_size), int(layer.stride), int(layer.padding))
+    return MaxPool(_square(layer.kernel_size), _square(layer.stride), _square(layer.padding))
 
 
 def _average_pool(layer: nn.AdaptiveAvgPool2d) -> AveragePool:
-    size = layer.output_size
-    return AveragePool(int(size if isinstance(size, int) else size[0]))
+    return AveragePool(_square(layer.output_size))
+
+
+def _square(value: object) -> int:
+    """torch writes a size as one number or two; a row has one for both axes."""
+    match value:
+        case int() | (int(), int()) if isinstance(value, int) or value[0] == value[1]:
+            return value if isinstance(value, int) else int(value[0])
+    raise TypeError(f"only sizes that are the same on both axes have a row, not {value}")

@@ -97,4 +97,4 @@ def spread(drops: NDArray[np.float64], starts: list[int], box: int, side: int) -
     """(rows, columns) of positions -> (side, side): each pixel the mean over the boxes that cover it."""
     pixel = np.arange(side)
     covers = np.array([(pixel >= start) & (pixel < start + box) for start in starts], float)
-    return (covers.T @ drops @ covers) / (covers.T @ np.ones_like(drops) @ covers)
+    return np.asarray((covers.T @ drops @ covers) / (covers.T @ np.ones_like(drops) @ covers))

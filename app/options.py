@@ -34,11 +34,13 @@ class Options:
     seed: Annotated[int, Ge(0), Le(2**31 - 1), doc("seed of the colours, mixed with the picture's digest")] = 0
     score: Annotated[Score, doc("the class score whose drop is read")] = "log_odds"
     fine: Annotated[Fine, doc("backward rule of the fine map")] = "guided"
-    combine: Annotated[Combine, doc("how the two maps become one log-likelihood")] = "log_sigmoid"
-    weight: Annotated[float, Ge(0), Le(1), doc("share of the coarse map in the sum")] = 0.5
+    combine: Annotated[Combine, doc("how the two maps become one log-likelihood")] = "logit_sum"
+    weight: Annotated[float, Ge(0), Le(1), doc("share of the coarse map in the sum")] = 0.2
     keep: Annotated[float, Gt(0), Le(1), doc("share of the local maxima that is kept, strongest first")] = 0.4
     max_keypoints: Annotated[int, Ge(1), Le(1000), doc("never more keypoints than this")] = 100
-    nms_radius: Annotated[int | None, Ge(1), Le(256), doc("a keypoint is the maximum this far around, network pixels; side/28 if not given")] = None
+    nms_radius: Annotated[
+        int | None, Ge(1), Le(256), doc("a keypoint is the maximum this far around, network pixels; side/28 if not given")
+    ] = None
     top_classes: Annotated[int, Ge(1), Le(100), doc("how many classes to list")] = 5
 
     @property
@@ -59,7 +61,7 @@ class Options:
 
 PRESETS: dict[Preset, Options] = {
     "default": Options(),
-    "paper": Options(preset="paper", colours=1, fill="per_box", score="probability"),
+    "paper": Options(preset="paper", colours=1, fill="per_box", score="probability", combine="log_sigmoid", weight=0.5),
 }
 HINTS: dict[str, Any] = get_type_hints(Options, include_extras=True)
 NAMES = tuple(field.name for field in fields(Options))

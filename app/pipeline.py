@@ -113,6 +113,11 @@ class Detector:
         """The bytes of a JPEG, PNG or WebP to its keypoints. Raises WeakpointsError."""
         return self.locate(decode(data, limits), options)
 
+    def classify(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """(C,) class probabilities of an (H, W, 3) RGB photograph, squashed into the network's input."""
+        x, _ = prepare(image, self.input, "squash", None)
+        return np.asarray(self.network.trace(torch.from_numpy(x)).logits[0].double().softmax(0).cpu())
+
     def locate(self, image: NDArray[np.uint8], options: Options) -> Localization:
         """An (H, W, 3) RGB photograph to its keypoints. Raises BadOption for options that do not fit it."""
         options = self._resolve(options)
@@ -169,7 +174,9 @@ class Detector:
             return predicted
         if isinstance(wanted, str):
             if wanted not in labels:
-                raise BadOption(f"target_class is {wanted!r}, which is none of the {len(labels)} labels", option="target_class", actual=wanted)
+                raise BadOption(
+                    f"target_class is {wanted!r}, which is none of the {len(labels)} labels", option="target_class", actual=wanted
+                )
             return labels.index(wanted)
         if not 0 <= wanted < len(labels):
             raise BadOption(f"target_class is {wanted}; classes go from 0 to {len(labels) - 1}", option="target_class", actual=wanted)

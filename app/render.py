@@ -26,31 +26,31 @@ def heatmap_png(
     low, high = float(raw[found.frame.inside].min()), float(raw[found.frame.inside].max())
     unit = scaled(np.exp(raw) if which == "fused" and style != "gray16" else raw, found.frame.inside)
     if size == "image":
-        unit = found.frame.map_to_image(unit)
+        unit = found.frame.map_to_image(unit).clip(0, 1)
     else:
-        image = cv2.resize(image, unit.shape[::-1], interpolation=cv2.INTER_AREA) if found.frame.inside.all() else found.frame.picture(image)
+        image = found.frame.picture(image)
     if style == "gray16":
         return encode(np.rint(unit * 65535).astype(np.uint16)), (low, high)
     canvas = colour(unit) if style == "colormap" else overlay(image, unit)
     return encode(draw(canvas, found, size) if keypoints else canvas), (low, high)
 
 
-def scaled(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+def scaled(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.floating]:
     """Lowest to 0 and highest to 1 over the inside, 0 outside; all 0 where the map is constant."""
     low, high = values[inside].min(), values[inside].max()
     return np.where(inside, (values - low) / (high - low) if high > low else 0.0, 0.0)
 
 
-def colour(unit: NDArray[np.float64]) -> NDArray[np.uint8]:
+def colour(unit: NDArray[np.floating]) -> NDArray[np.uint8]:
     """(H, W) in [0, 1] -> (H, W, 3) RGB, dark to bright (inferno: reads the same in grey and for the colour-blind)."""
     mapped = cv2.applyColorMap(np.rint(unit * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    return cv2.cvtColor(mapped, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    return np.asarray(cv2.cvtColor(mapped, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def overlay(image: NDArray[np.uint8], unit: NDArray[np.float64]) -> NDArray[np.uint8]:
+def overlay(image: NDArray[np.uint8], unit: NDArray[np.floating]) -> NDArray[np.uint8]:
     """The map laid over the photograph, as opaque as it is strong."""
     opacity = (OPACITY * unit[..., None]).astype(np.float32)
-    return np.rint(image * (1 - opacity) + colour(unit) * opacity).astype(np.uint8)
+    return np.asarray(np.rint(image * (1 - opacity) + colour(unit) * opacity), np.uint8)
 
 
 def draw(canvas: NDArray[np.uint8], found: Localization, size: Size) -> NDArray[np.uint8]:

@@ -167,7 +167,9 @@ def train(model: VGG, data: Photographs, val: Photographs, epochs: int, batch: i
         side = next(side for start, side in reversed(SIDES.items()) if progress >= start)
         model.train()
         total = 0.0
-        for x, y in tqdm(batches(data, batch, side, progress < CUTMIX_UNTIL, rng), total=steps, desc=f"epoch {epoch + 1}/{epochs} at {side} px"):
+        for x, y in tqdm(
+            batches(data, batch, side, progress < CUTMIX_UNTIL, rng), total=steps, desc=f"epoch {epoch + 1}/{epochs} at {side} px"
+        ):
             with torch.autocast("cpu", torch.bfloat16):
                 loss = F.cross_entropy(model(x).float(), y, label_smoothing=SMOOTHING)
             optimizer.zero_grad()

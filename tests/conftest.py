@@ -19,7 +19,12 @@ def seeded(module: nn.Module, seed: int = 0) -> nn.Module:
             if layer.bias is not None:
                 nn.init.normal_(layer.bias, std=0.1, generator=rng)
         if isinstance(layer, nn.BatchNorm2d):
-            for tensor, low, high in ((layer.running_mean, -0.2, 0.2), (layer.running_var, 0.5, 2), (layer.weight.data, 0.5, 1.5), (layer.bias.data, -0.2, 0.2)):
+            for tensor, low, high in (
+                (layer.running_mean, -0.2, 0.2),
+                (layer.running_var, 0.5, 2),
+                (layer.weight.data, 0.5, 1.5),
+                (layer.bias.data, -0.2, 0.2),
+            ):
                 tensor.uniform_(low, high, generator=rng)
     return module.double().eval()
 
@@ -28,7 +33,7 @@ def toy_vgg(batch_norm: bool = False, seed: int = 0) -> vgg.VGG:
     """Three blocks, two classifier ReLUs and an adaptive pool that really pools: everything a VGG has, small."""
     model = vgg.VGG(vgg.make_layers([4, 5, "M", 6, "M", 7, "M"], batch_norm), num_classes=6)
     model.avgpool = nn.AdaptiveAvgPool2d(3)
-    model.classifier = nn.Sequential(nn.Linear(63, 11), nn.ReLU(True), nn.Dropout(), nn.Linear(11, 9), nn.ReLU(True), nn.Linear(9, 6))
+    model.classifier = nn.Sequential(nn.Linear(63, 31), nn.ReLU(True), nn.Dropout(), nn.Linear(31, 23), nn.ReLU(True), nn.Linear(23, 6))
     seeded(model, seed)
     return model
 

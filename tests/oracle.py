@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
-def occlusion_drops(module: nn.Module, x: Tensor, target: int, starts: list[int], box: int, colours: Tensor, score: str) -> NDArray[np.float64]:
+def occlusion_drops(
+    module: nn.Module, x: Tensor, target: int, starts: list[int], box: int, colours: Tensor, score: str
+) -> NDArray[np.float64]:
     """(R, P) drops: mask the picture, run the whole network, one box at a time. colours: (R, P, 3)."""
     clean = score_of(module(x)[0], target, score)
     drops = []
@@ -42,7 +44,12 @@ def coverage_mean(drops: NDArray[np.float64], starts: list[int], box: int, side:
     result = np.empty((side, side))
     for y in range(side):
         for x in range(side):
-            over = [drops[i, j] for i, top in enumerate(starts) for j, left in enumerate(starts) if top <= y < top + box and left <= x < left + box]
+            over = [
+                drops[i, j]
+                for i, top in enumerate(starts)
+                for j, left in enumerate(starts)
+                if top <= y < top + box and left <= x < left + box
+            ]
             result[y, x] = sum(over) / len(over)
     return result
 
@@ -51,13 +58,13 @@ class GuidedReLU(torch.autograd.Function):
     """Springenberg et al. 2014: R_l = (f_l > 0) (R_{l+1} > 0) R_{l+1}."""
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:  # noqa: ANN001
+    def forward(ctx, x: Tensor) -> Tensor:
         y = x.clamp(min=0)
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx, signal: Tensor) -> Tensor:  # noqa: ANN001
+    def backward(ctx, signal: Tensor) -> Tensor:
         (y,) = ctx.saved_tensors
         return (y > 0) * (signal > 0) * signal
 

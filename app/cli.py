@@ -1,0 +1,203 @@
+"""`weakpoints serve | detect | batch | weights | evaluate`: results on stdout, all else on stderr; exit 1 if some input failed, 2 for wrong usage."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import uvicorn
+from pydantic import ValidationError
+from tqdm import tqdm
+
+from app import __version__
+from app.batch import run_batch
+from app.errors import WeakpointsError
+from app.evaluation.accuracy import accuracy
+from app.image import decode
+from app.main import create_app
+from app.options import Options
+from app.pipeline import Detector, load_detector
+from app.render import heatmap_png
+from app.schemas import DetectQuery, detection
+from app.settings import Settings
+from app.weights import Entry, pull, read_manifest, verify
+
+T = TypeVar("T")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    try:
+        settings = Settings()
+        parser = _parser(settings)
+        args = parser.parse_args(arguments)
+        args.options = _options(parser, args)
+        status: int = args.run(args, settings)
+        return status
+    except (ValidationError, WeakpointsError) as error:
+        return _say(str(error))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser(settings: Settings) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "weakpoints", description="Keypoints of the main object in a photograph, without any keypoint annotation."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="the REST service")
+    serve.add_argument("--host", default=settings.host)
+    serve.add_argument("--port", type=int, default=settings.port)
+    serve.set_defaults(run=_serve)
+
+    detect = commands.add_parser("detect", help="keypoints of photographs")
+    detect.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    detect.add_argument("--overlay", type=Path, metavar="DIR", help="write each photograph with its keypoints as a PNG here")
+    _add_options(detect)
+    detect.set_defaults(run=_detect)
+
+    batch = commands.add_parser("batch", help="a folder of photographs into one COCO keypoints file")
+    batch.add_argument("folder", type=Path, metavar="DIR")
+    batch.add_argument("--out", type=Path, required=True, metavar="FILE")
+    batch.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
+    _add_options(batch)
+    batch.set_defaults(run=_batch)
+
+    weights = commands.add_parser("weights", help="list, fetch or check networks")
+    weights.add_argument("action", choices=["list", "pull", "verify"])
+    weights.add_argument(
+        "names", nargs="*", metavar="NAME", help="networks of the manifest; verify checks all that are there if none is named"
+    )
+    weights.set_defaults(run=_weights)
+
+    evaluate = commands.add_parser("evaluate", help="measure").add_subparsers(required=True, metavar="WHAT")
+    classes = evaluate.add_parser("accuracy", help="top-1 and top-5 on a folder with one sub-folder a class")
+    classes.add_argument("--images", type=Path, required=True, metavar="DIR")
+    classes.set_defaults(run=_accuracy)
+
+    for command in (detect, batch, weights, classes):
+        command.add_argument("--json", action="store_true", help="print JSON")
+    for command in (detect, batch, classes):
+        command.add_argument("--network", default=settings.network, help="a network of the manifest (default: %(default)s)")
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """Every option of the service, as a flag."""
+    group = parser.add_argument_group("options, the same as the service's")
+    for name, field in DetectQuery.model_fields.items():
+        group.add_argument(f"--{name.replace('_', '-')}", help=field.description, metavar="VALUE")
+
+
+def _options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Options | None:
+    if not hasattr(args, "preset"):
+        return None
+    try:
+        query = DetectQuery(**{name: getattr(args, name) for name in DetectQuery.model_fields})
+        options: Options = query.options()
+        return options
+    except ValidationError as error:
+        first = error.errors()[0]
+        parser.error(f"--{str(first['loc'][0]).replace('_', '-')} {first['input']}: {first['msg']}")
+
+
+def _detector(args: argparse.Namespace, settings: Settings) -> Detector:
+    return load_detector(settings.manifest, args.network, settings.device, settings.max_passes)
+
+
+def _serve(args: argparse.Namespace, settings: Settings) -> int:
+    settings = settings.model_copy(update={"host": args.host, "port": args.port})
+    detector = load_detector(
+        settings.manifest, settings.network, settings.device, settings.max_passes
+    )  # here, so that an error is one sentence
+    uvicorn.run(create_app(settings, lambda: detector), host=settings.host, port=settings.port)
+    return 0
+
+
+def _detect(args: argparse.Namespace, settings: Settings) -> int:
+    detector, failed = _detector(args, settings), 0
+    for path in args.images:
+        try:
+            image = decode(path.read_bytes(), settings.limits)
+            found = detector.locate(image, args.options)
+        except (WeakpointsError, OSError) as error:
+            failed = _say(f"{path}: {error}")
+            continue
+        answer = detection(found, detector.model, path.name, dict(found.timing_ms))
+        if args.overlay:
+            args.overlay.mkdir(parents=True, exist_ok=True)
+            png, _ = heatmap_png(image, found, which="fused", style="overlay", keypoints=True, size="image")
+            (args.overlay / f"{path.stem}.png").write_bytes(png)
+        if args.json:
+            print(json.dumps({"file": str(path), **answer.model_dump()}))
+        else:
+            print(f"{path}: {answer.prediction.label} ({answer.prediction.probability:.2f}), {len(answer.keypoints)} keypoints")
+            for p in answer.keypoints:
+                print(f"  {p.x:9.2f} {p.y:9.2f}  confidence {p.confidence:.3f}{'' if p.refined else '  (not refined)'}")
+    return failed
+
+
+def _batch(args: argparse.Namespace, settings: Settings) -> int:
+    if not args.folder.is_dir():
+        return _say(f"{args.folder} is not a folder", 2)
+    summary = run_batch(
+        _detector(args, settings), args.folder, args.out, args.options, resume=args.resume, progress=partial(_bar, "detect")
+    )
+    for failure in summary.failed:
+        _say(failure)
+    _print(args.json, asdict(summary), f"{args.out}: {summary.done} done, {summary.skipped} done before, {len(summary.failed)} failed")
+    return 1 if summary.failed else 0
+
+
+def _weights(args: argparse.Namespace, settings: Settings) -> int:
+    entries = read_manifest(settings.manifest)
+    unknown = [name for name in args.names if name not in entries]
+    if unknown or (args.action == "pull" and not args.names):
+        return _say(f"no such network: {', '.join(unknown) or 'name one'}; there are {', '.join(entries)}", 2)
+    chosen = [entries[name] for name in args.names] or [e for e in entries.values() if args.action == "list" or e.path.exists()]
+    act: dict[str, Callable[[Entry], object]] = {"list": lambda entry: None, "pull": pull, "verify": verify}
+    rows, failed = [], 0
+    for entry in chosen:
+        try:
+            act[args.action](entry)
+            state = "here" if entry.path.exists() else "not pulled"
+        except WeakpointsError as error:
+            state, failed = "failed", _say(str(error))
+        rows.append(
+            {"name": entry.name, "architecture": entry.architecture, "side": entry.side, "labels": len(entry.labels), "state": state}
+        )
+    _print(args.json, rows, "\n".join("{name:10} {architecture:10} {side:4} px {labels:5} classes  {state}".format(**row) for row in rows))
+    return failed
+
+
+def _accuracy(args: argparse.Namespace, settings: Settings) -> int:
+    if not args.images.is_dir():
+        return _say(f"{args.images} is not a folder", 2)
+    found = accuracy(_detector(args, settings), args.images, partial(_bar, "classify"))
+    for failure in found.failed:
+        _say(failure)
+    text = f"top-1 {found.top1:.4f}, top-5 {found.top5:.4f} on {found.images} photographs; top-1 as a mean over classes {found.top1_per_class:.4f}"
+    _print(args.json, asdict(found), text)
+    return 1 if found.failed else 0
+
+
+def _bar(what: str, items: Iterable[T]) -> Iterable[T]:
+    return tqdm(items, desc=what, file=sys.stderr)
+
+
+def _print(as_json: bool, value: Any, text: str) -> None:
+    print(json.dumps(value) if as_json else text)
+
+
+def _say(message: str, status: int = 1) -> int:
+    print(f"weakpoints: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,108 @@
+"""Errors as RFC 9457 problem+json, the request id on every answer: pure ASGI, nothing that buffers or hides a hang-up."""
+
+import logging
+import re
+import uuid
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import BadOption, WeakpointsError
+from app.schemas import Problem
+
+log = logging.getLogger("weakpoints")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+MEDIA_TYPE = "application/problem+json"
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": what}
+    for status, what in {
+        400: "Malformed request", 413: "Too many bytes or pixels", 415: "Not a supported image type",
+        422: "Bad image or option", 429: "Queue full, see Retry-After", 500: "Internal error", 503: "Loading or stopping, see Retry-After",
+    }.items()
+}  # fmt: skip
+
+
+class RequestId:
+    """`X-Request-ID` is taken over where it is harmless, made up otherwise, and sent back."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        asked = Headers(scope=scope).get("x-request-id", "")
+        request_id = asked if REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        await self.app(scope, receive, send_with_id)
+
+
+def add_problems(app: FastAPI) -> None:
+    app.add_exception_handler(WeakpointsError, _deliberate)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(Exception, _unforeseen)
+    app.add_middleware(RequestId)
+
+
+def problem(request: Request, status: int, slug: str, title: str, detail: str, **figures: Any) -> JSONResponse:
+    body = {
+        "type": f"urn:weakpoints:problem:{slug}", "title": title, "status": status, "detail": detail,
+        "instance": request.scope["path"], "request_id": request.state.request_id,
+    }  # fmt: skip
+    retry = {"Retry-After": str(figures["retry_after"])} if "retry_after" in figures else {}
+    return JSONResponse(body | figures, status, retry, MEDIA_TYPE)
+
+
+async def _deliberate(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, WeakpointsError)
+    return problem(request, error.status, error.slug, error.title, error.detail, **error.figures)
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    """The first option that is unknown or out of range, with its range and what was given."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name = str(first["loc"][-1])[:100]
+    if first["type"] == "extra_forbidden":
+        known = sorted(parameter["name"] for parameter in _parameters(request))
+        return await _deliberate(
+            request, BadOption(f"there is no option {name!r}; options are {', '.join(known)}", option=name, known=known)
+        )
+    given = str(first.get("input"))[:200]
+    return await _deliberate(request, BadOption(f"{name} is {given!r}: {first['msg']}", option=name, actual=given, **first.get("ctx", {})))
+
+
+def _parameters(request: Request) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = request.app.openapi()["paths"][request.scope["path"]]["post"]["parameters"]
+    return found
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    answer = problem(request, error.status_code, f"http-{error.status_code}", error.detail, error.detail)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _gone(request: Request, error: Exception) -> JSONResponse:
+    """Nobody reads this; the status is for the access log."""
+    return problem(request, 499, "client-closed-request", "Client closed request", "the caller hung up")
+
+
+async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    log.error("request %s failed", request.state.request_id, exc_info=error)
+    return problem(request, 500, "internal-error", "Internal error", "something went wrong here; the log has it under the request id")

@@ -1,0 +1,150 @@
+"""The wire: what a caller may send and what comes back. Ranges and meanings of options come from `Options`, nowhere else."""
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from annotated_types import DocInfo
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, create_model
+
+from app.options import HINTS, NAMES, Options, choose
+from app.pipeline import Localization, Model
+from app.render import Size, Style, Which
+
+Pixels = Annotated[float, PlainSerializer(lambda value: round(value, 3))]
+Figure = Annotated[float, PlainSerializer(lambda value: float(f"{value:.6g}"))]
+
+
+SPELLINGS = {
+    "roi": Annotated[str | None, Field(pattern=r"^\d+,\d+,\d+,\d+$")],
+    "target_class": Annotated[str | None, Field(max_length=200)],
+}
+
+
+def _fields() -> dict[str, Any]:
+    """Every option, none of them required."""
+    fields = {}
+    for name in NAMES:
+        meaning = next(note.documentation for note in HINTS[name].__metadata__ if isinstance(note, DocInfo))
+        hint = SPELLINGS.get(name, HINTS[name] | None)
+        fields[name] = (hint, Field(None, description=meaning))
+    return fields
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    def options(self) -> Options:
+        """What was given, put over the preset."""
+        given = {name: getattr(self, name) for name in NAMES if name != "preset"}
+        roi, target = given.pop("roi"), given.pop("target_class")
+        return choose(
+            self.model_dump()["preset"] or "default",
+            roi=tuple(int(number) for number in roi.split(",")) if roi else None,
+            target_class=int(target) if target and target.isdecimal() else target,
+            **given,
+        )
+
+
+class DetectQuery(create_model("EveryOption", __base__=_Strict, **_fields())):  # type: ignore[misc]
+    """The options of `Options`, as query parameters and as command-line flags."""
+
+
+class HeatmapQuery(DetectQuery):
+    map: Which = Field("fused", description="which map to draw")
+    style: Style = Field("overlay", description="over the picture, on its own, or the raw values as 16-bit grey")
+    keypoints: bool = Field(False, description="draw the keypoints, too")
+    size: Size = Field("image", description="pixels of the picture, or of the network's input")
+
+
+class ImageSize(BaseModel):
+    width: int
+    height: int
+
+
+class ScoredClass(BaseModel):
+    class_id: int
+    label: str
+    probability: Figure
+
+
+class Prediction(ScoredClass):
+    """The network's own answer; `options.target_class` is the class that was explained."""
+
+    top: list[ScoredClass]
+
+
+class WireKeypoint(BaseModel):
+    """x right, y down, (0, 0) the centre of the top-left pixel; covariance in pixels squared, null where not refined."""
+
+    x: Pixels
+    y: Pixels
+    confidence: Figure
+    log_likelihood: Figure
+    coarse: Figure
+    fine: Figure
+    refined: bool
+    covariance: tuple[tuple[Figure, Figure], tuple[Figure, Figure]] | None
+
+
+class ModelInfo(BaseModel):
+    name: str
+    architecture: str
+    sha256: str
+    precision: str
+    device: str
+
+
+class ModelCard(ModelInfo):
+    input_side: int
+    labels: list[str]
+
+
+class Detection(BaseModel):
+    """The answer to one picture, keypoints strongest first."""
+
+    id: str
+    image: ImageSize
+    prediction: Prediction
+    keypoints: list[WireKeypoint]
+    low_evidence: bool
+    model: ModelInfo
+    options: dict[str, Any]
+    timing_ms: dict[str, Pixels]
+
+
+class Problem(BaseModel):
+    """RFC 9457, with the numbers that a caller needs."""
+
+    model_config = ConfigDict(extra="allow")
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str
+
+
+class Alive(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+def detection(found: Localization, model: Model, request_id: str, timing_ms: dict[str, float]) -> Detection:
+    scores = [ScoredClass(**asdict(score)) for score in found.top]
+    return Detection(
+        id=request_id,
+        image=ImageSize(width=found.width, height=found.height),
+        prediction=Prediction(**scores[0].model_dump(), top=scores),
+        keypoints=[WireKeypoint(**asdict(point)) for point in found.keypoints],
+        low_evidence=found.low_evidence,
+        model=_info(model),
+        options=asdict(found.options),
+        timing_ms=timing_ms,
+    )
+
+
+def model_card(model: Model) -> ModelCard:
+    return ModelCard(**_info(model).model_dump(), input_side=model.side, labels=list(model.labels))
+
+
+def _info(model: Model) -> ModelInfo:
+    return ModelInfo(name=model.name, architecture=model.architecture, sha256=model.sha256, precision=model.precision, device=model.device)

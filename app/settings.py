@@ -1,0 +1,31 @@
+"""Every setting of the service, read once from the environment (`WEAKPOINTS_...`) and passed down."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.image import Limits
+
+DEFAULTS = Limits()
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="WEAKPOINTS_", frozen=True, extra="forbid")
+
+    network: str = Field("bundled", description="name of a network in the manifest; `vgg16` is the production setting")
+    manifest: Path = Field(Path(__file__).parents[1] / "model_weights" / "manifest.json", description="the manifest of networks")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the network runs; `auto` takes a GPU if there is one")
+    host: str = Field("127.0.0.1", description="address to listen on; a container sets `0.0.0.0`")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    queue_size: int = Field(32, ge=1, le=10_000, description="requests that may wait for the device; one more is answered 429")
+    decoders: int = Field(2, ge=1, le=64, description="pictures that are decoded at the same time")
+    max_bytes: int = Field(DEFAULTS.max_bytes, ge=1024, description="bytes of a picture; more are answered 413")
+    max_pixels: int = Field(DEFAULTS.max_pixels, ge=256, description="pixels of a picture; more are answered 413")
+    max_side: int = Field(DEFAULTS.max_side, ge=16, description="pixels of a picture's longer side; more are answered 413")
+    max_passes: int = Field(20_000, ge=1, description="box positions times colours that a request may ask for")
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(max_bytes=self.max_bytes, max_pixels=self.max_pixels, max_side=self.max_side)
