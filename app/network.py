@@ -186,7 +186,7 @@ def fold_batch_norm(model: vgg.VGG) -> vgg.VGG:
 def _skeleton(entry: Entry) -> nn.Module:
     classes = len(entry.labels)
     if entry.widths is not None:
-        return narrow_vgg16(entry.widths, classes, batch_norm=entry.architecture.endswith("_bn"))
+        return cast("nn.Module", narrow_vgg16(entry.widths, classes, batch_norm=entry.architecture.endswith("_bn")))
     if entry.architecture not in ARCHITECTURES:
         raise WeightsError(f"network {entry.name!r} has architecture {entry.architecture!r}; known are {', '.join(ARCHITECTURES)}")
     return cast("nn.Module", get_model(entry.architecture, weights=None, num_classes=classes))

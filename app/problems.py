@@ -28,8 +28,8 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-class RequestId:
-    """`X-Request-ID` is taken over where it is harmless, made up otherwise, and sent back."""
+class Envelope:
+    """Around every request: `X-Request-ID` is taken over where it is harmless and sent back; what nobody foresaw is a bare 500."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -41,12 +41,23 @@ class RequestId:
         request_id = asked if REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
 
+        started = False
+
         async def send_with_id(message: Message) -> None:
+            nonlocal started
+            started = True
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["x-request-id"] = request_id
             await send(message)
 
-        await self.app(scope, receive, send_with_id)
+        try:
+            await self.app(scope, receive, send_with_id)
+        except Exception as error:
+            log.error("request %s failed", request_id, exc_info=error)
+            if started:
+                raise
+            detail = "something went wrong here; the log has it under the request id"
+            await problem(Request(scope), 500, "internal-error", "Internal error", detail)(scope, receive, send_with_id)
 
 
 def add_problems(app: FastAPI) -> None:
@@ -54,8 +65,7 @@ def add_problems(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(Exception, _unforeseen)
-    app.add_middleware(RequestId)
+    app.add_middleware(Envelope)
 
 
 def problem(request: Request, status: int, slug: str, title: str, detail: str, **figures: Any) -> JSONResponse:
@@ -102,7 +112,3 @@ async def _gone(request: Request, error: Exception) -> JSONResponse:
     """Nobody reads this; the status is for the access log."""
     return problem(request, 499, "client-closed-request", "Client closed request", "the caller hung up")
 
-
-async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-    log.error("request %s failed", request.state.request_id, exc_info=error)
-    return problem(request, 500, "internal-error", "Internal error", "something went wrong here; the log has it under the request id")

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 from torchvision.models import resnet, vgg
 
+from app.image import InputSpec
 from app.network import Network, narrow_vgg16, network_of
+from app.pipeline import Detector, Model
 
 
 def seeded(module: nn.Module, seed: int = 0) -> nn.Module:
@@ -71,3 +73,24 @@ def x() -> torch.Tensor:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(11)
+
+
+LABELS = ("ant", "bee", "cat", "dog", "eel", "fox")
+
+
+@pytest.fixture(scope="session")
+def detector() -> Detector:
+    """The whole pipeline on a tiny network with random weights, 56 px."""
+    network = network_of(seeded(narrow_vgg16((4, 5, 6, 7, 8), 6, batch_norm=False)).float())
+    model = Model("toy", "vgg16", "0" * 64, LABELS, 56, "float32", "cpu")
+    return Detector(network, model, InputSpec(56, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))
+
+
+@pytest.fixture(scope="session")
+def photograph() -> np.ndarray:
+    """(120, 160, 3) RGB: a bright, cornered shape on a soft background."""
+    ys, xs = np.mgrid[:120, :160]
+    image = np.stack([xs, ys, 200 - xs], 2).astype(np.uint8)
+    image[30:80, 50:110] = (230, 60, 40)
+    image[50:100, 90:130] = (250, 250, 90)
+    return image
