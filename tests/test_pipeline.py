@@ -1,0 +1,89 @@
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from skimage import data
+
+from app.errors import BadOption
+from app.image import Limits
+from app.options import choose
+from app.pipeline import Detector, Localization, load_detector
+from app.settings import Settings
+from tests.service import encoded
+
+QUICK = {"patch": 8, "stride": 8}
+
+
+def same(a: Localization, b: Localization) -> bool:
+    maps = zip(dataclasses.astuple(a.maps), dataclasses.astuple(b.maps), strict=True)
+    return a.keypoints == b.keypoints and a.top == b.top and all(x.tobytes() == y.tobytes() for x, y in maps)
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_the_same_photograph_gives_the_same_bytes_from_any_thread(detector: Detector, photograph: np.ndarray, preset: str) -> None:
+    options = choose(preset, **QUICK)
+    expected = detector.locate(photograph, options)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(lambda _: same(detector.locate(photograph, options), expected), range(8)))
+    assert expected.keypoints
+
+
+def test_another_seed_gives_other_colours(detector: Detector, photograph: np.ndarray) -> None:
+    one, two = (detector.locate(photograph, choose(seed=seed, **QUICK)).maps.coarse for seed in (1, 2))
+    assert not np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("fit", ["squash", "letterbox"])
+def test_keypoints_lie_in_the_region_that_was_asked_for(detector: Detector, photograph: np.ndarray, fit: str) -> None:
+    found = detector.locate(photograph, choose(fit=fit, roi=(40, 20, 100, 50), keep=1.0, **QUICK))
+    reach = 3 * max(found.frame.scale)
+    assert found.keypoints
+    assert all(40 - reach <= p.x <= 140 + reach and 20 - reach <= p.y <= 70 + reach for p in found.keypoints)
+
+
+def test_confidence_falls_along_the_list_and_is_what_the_fused_map_says(detector: Detector, photograph: np.ndarray) -> None:
+    found = detector.locate(photograph, choose(**QUICK))
+    confidences = [p.confidence for p in found.keypoints]
+    assert confidences == sorted(confidences, reverse=True)
+    assert confidences[0] == pytest.approx(np.exp(found.maps.fused.max()))
+    assert all(p.confidence == pytest.approx(np.exp(p.log_likelihood)) for p in found.keypoints)
+    assert all((p.covariance is not None) == p.refined for p in found.keypoints)
+
+
+def test_the_class_is_found_unless_the_caller_names_one(detector: Detector, photograph: np.ndarray) -> None:
+    found = detector.locate(photograph, choose(**QUICK))
+    assert found.target == found.top[0]
+    assert sum(score.probability for score in detector.locate(photograph, choose(top_classes=6, **QUICK)).top) == pytest.approx(1)
+    assert found.top[0].probability == pytest.approx(detector.classify(photograph).max())
+    for wanted in ("eel", 4):
+        other = detector.locate(photograph, choose(target_class=wanted, **QUICK))
+        assert (other.target.class_id, other.target.label, other.options.target_class) == (4, "eel", 4)
+
+
+@pytest.mark.parametrize("wanted", ["unicorn", -1, 6])
+def test_a_class_that_is_not_there_is_refused(detector: Detector, photograph: np.ndarray, wanted: int | str) -> None:
+    with pytest.raises(BadOption):
+        detector.locate(photograph, choose(target_class=wanted, **QUICK))
+
+
+def test_the_paper_preset_asks_for_729_positions_by_itself(detector: Detector, photograph: np.ndarray) -> None:
+    found = detector.locate(photograph, choose("paper"))
+    assert (found.options.patch, found.options.stride, found.options.colours) == (4, 2, 1)
+    assert not found.low_evidence
+
+
+def test_an_even_grey_picture_still_answers(detector: Detector) -> None:
+    found = detector.locate(np.full((60, 60, 3), 128, np.uint8), choose(**QUICK))
+    assert all(0 <= p.x <= 59 and 0 <= p.y <= 59 for p in found.keypoints)
+    assert not any(p.refined for p in found.keypoints)
+
+
+def test_the_bundled_network_finds_a_face_and_its_keypoints_lie_in_the_photograph() -> None:
+    bundled = load_detector(Settings().manifest, "bundled", "cpu")
+    image = data.astronaut()
+    found = bundled(encoded(image, "JPEG"), choose(patch=16, stride=16, roi=(60, 0, 360, 300)), Limits())
+    assert found.top[0].label == "Faces"
+    assert (found.width, found.height) == (512, 512)
+    assert len(found.keypoints) >= 5
+    assert all(0 <= p.x <= 511 and 0 <= p.y <= 511 for p in found.keypoints)
