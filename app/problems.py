@@ -111,4 +111,3 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 async def _gone(request: Request, error: Exception) -> JSONResponse:
     """Nobody reads this; the status is for the access log."""
     return problem(request, 499, "client-closed-request", "Client closed request", "the caller hung up")
-

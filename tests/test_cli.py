@@ -127,9 +127,19 @@ def test_weights_are_listed_and_verified_and_pulled(capsys: pytest.CaptureFixtur
     assert cli.main(["weights", "pull"]) == cli.main(["weights", "verify", "alexnet"]) == 2
 
 
-def test_weights_that_are_not_there_fail_the_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_that_are_not_there_fail_the_check(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "labels.json").write_text('["a", "b"]')
-    mine = {"architecture": "vgg11", "labels": "labels.json", "side": 32, "mean": [0, 0, 0], "std": [1, 1, 1], "sha256": "a" * 64, "licence": ""}
+    mine = {
+        "architecture": "vgg11",
+        "labels": "labels.json",
+        "side": 32,
+        "mean": [0, 0, 0],
+        "std": [1, 1, 1],
+        "sha256": "a" * 64,
+        "licence": "",
+    }
     (tmp_path / "manifest.json").write_text(json.dumps({"networks": {"mine": mine | {"file": "mine.pth"}}}))
     monkeypatch.setenv("WEAKPOINTS_MANIFEST", str(tmp_path / "manifest.json"))
     assert cli.main(["weights", "verify", "mine"]) == 1

@@ -32,7 +32,9 @@ def test_both_scales_have_to_agree_in_log_sigmoid_but_can_stand_in_for_each_othe
 
 
 @pytest.mark.parametrize(("combine", "span"), [("log_sigmoid", 0.4), ("logit_sum", 0.25)])
-def test_a_log_likelihood_is_never_positive_and_uses_the_whole_range(combine: str, span: float, maps: tuple[np.ndarray, np.ndarray]) -> None:
+def test_a_log_likelihood_is_never_positive_and_uses_the_whole_range(
+    combine: str, span: float, maps: tuple[np.ndarray, np.ndarray]
+) -> None:
     score = fuse(*maps, EVERYWHERE, weight=0.5, combine=combine)
     assert score.max() < 0
     assert np.exp(score.max()) - np.exp(score.min()) > span, "an uncentred sigmoid would span 0.23"

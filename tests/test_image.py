@@ -13,7 +13,14 @@ from PIL import Image
 from app.errors import BadImage, BadOption, MalformedRequest, TooLarge, WeakpointsError
 from app.image import InputSpec, Limits, decode, frame_of, prepare
 
-MISSING = {("JPEG", "RGBA"), ("JPEG", "LA"), ("JPEG", "P"), ("PNG", "CMYK"), ("JPEG", "I;16"), ("WEBP", "I;16")}  # kinds that no such file has
+MISSING = {
+    ("JPEG", "RGBA"),
+    ("JPEG", "LA"),
+    ("JPEG", "P"),
+    ("PNG", "CMYK"),
+    ("JPEG", "I;16"),
+    ("WEBP", "I;16"),
+}  # kinds that no such file has
 SPEC = InputSpec(56, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 
 
@@ -29,14 +36,23 @@ def png_header(width: int, height: int) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", b"")
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA", "P", "1", "CMYK", "I;16"])
 def test_every_common_kind_of_pixel_comes_out_as_rgb(kind: str, mode: str) -> None:
     grey = np.tile(np.linspace(0, 255, 40), (30, 1)).astype(np.uint8)
-    image = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(grey).convert("RGB").convert(mode, palette=Image.Palette.ADAPTIVE)
+    image = (
+        Image.fromarray(grey.astype(np.uint16) * 257)
+        if mode == "I;16"
+        else Image.fromarray(grey).convert("RGB").convert(mode, palette=Image.Palette.ADAPTIVE)
+    )
     if (kind, mode) in MISSING:
         return
     data = encoded(image, kind)

@@ -66,7 +66,9 @@ def test_the_request_id_is_taken_over_if_it_is_harmless(client: httpx2.Client, p
 @pytest.mark.parametrize("which", ["fused", "coarse", "fine"])
 @pytest.mark.parametrize(("style", "kind"), [("overlay", np.uint8), ("colormap", np.uint8), ("gray16", np.uint16)])
 @pytest.mark.parametrize(("size", "shape"), [("image", (120, 160)), ("network", (56, 56))])
-def test_heatmap_is_a_png_of_the_asked_size(client: httpx2.Client, photo: bytes, which: str, style: str, kind: type, size: str, shape: tuple[int, int]) -> None:
+def test_heatmap_is_a_png_of_the_asked_size(
+    client: httpx2.Client, photo: bytes, which: str, style: str, kind: type, size: str, shape: tuple[int, int]
+) -> None:
     answer = post(client, photo, "/heatmap", map=which, style=style, size=size, keypoints=True)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
     pixels = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)

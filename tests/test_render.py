@@ -33,7 +33,8 @@ def test_an_overlay_lets_the_photograph_through_outside_the_region(found: Locali
 
 def test_keypoints_are_drawn_where_they_are(found: Localization, photograph: np.ndarray) -> None:
     with_, without = (
-        pixels(heatmap_png(photograph, found, which="fine", style="overlay", keypoints=drawn, size="image")[0]).astype(int) for drawn in (True, False)
+        pixels(heatmap_png(photograph, found, which="fine", style="overlay", keypoints=drawn, size="image")[0]).astype(int)
+        for drawn in (True, False)
     )
     ys, xs = np.nonzero(np.abs(with_ - without).sum(-1))
     assert all(np.hypot(xs - p.x, ys - p.y).min() < 5 for p in found.keypoints)

@@ -159,7 +159,9 @@ class Bomb:
         return (exec, ("raise SystemExit('a pickle ran')",))
 
 
-@pytest.mark.parametrize(("name", "content"), [("bomb.pth", pickle.dumps(Bomb())), ("junk.pth", b"junk"), ("junk.safetensors", b"junk" * 9)])
+@pytest.mark.parametrize(
+    ("name", "content"), [("bomb.pth", pickle.dumps(Bomb())), ("junk.pth", b"junk"), ("junk.safetensors", b"junk" * 9)]
+)
 def test_a_file_that_is_no_weights_is_refused_and_never_run(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(WeightsError, match="loaded safely"):
@@ -201,10 +203,21 @@ def test_an_unknown_name_lists_what_there_is() -> None:
         find(Settings().manifest, "alexnet")
 
 
-GOOD = {"architecture": "vgg16", "labels": "l.json", "side": 32, "mean": [0, 0, 0], "std": [1, 1, 1], "file": "f.pth", "sha256": "a" * 64, "licence": "x"}
+GOOD = {
+    "architecture": "vgg16",
+    "labels": "l.json",
+    "side": 32,
+    "mean": [0, 0, 0],
+    "std": [1, 1, 1],
+    "file": "f.pth",
+    "sha256": "a" * 64,
+    "licence": "x",
+}
 
 
-@pytest.mark.parametrize("change", [{"file": "../f.pth"}, {"sha256": "abc"}, {"mean": [0]}, {"labels": "none.json"}, {"side": "big"}, {"labels": 3}])
+@pytest.mark.parametrize(
+    "change", [{"file": "../f.pth"}, {"sha256": "abc"}, {"mean": [0]}, {"labels": "none.json"}, {"side": "big"}, {"labels": 3}]
+)
 def test_a_manifest_that_is_not_right_says_which_entry(change: dict[str, object], tmp_path: Path) -> None:
     (tmp_path / "l.json").write_text('["a", "b"]')
     manifest = tmp_path / "manifest.json"

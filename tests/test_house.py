@@ -1,0 +1,70 @@
+"""The rules of the house: which room may import which, and documents that say what the code says."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from app import __version__, cli
+from app.options import NAMES
+from app.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+EDGE = {"settings", "worker", "schemas", "upload", "problems", "main", "cli", "batch"}
+ALLOWED = {
+    "errors": set(), "options": {"errors"}, "header": {"errors"}, "image": {"errors", "header", "options"}, "weights": {"errors"},
+    "network": {"errors", "weights"}, "occlusion": {"network", "options"}, "guided": {"network", "options"}, "fusion": {"options"},
+    "keypoints": set(), "render": {"pipeline"}, "worker": {"errors"},
+    "pipeline": {"errors", "options", "image", "weights", "network", "occlusion", "guided", "fusion", "keypoints"},
+}  # fmt: skip
+
+
+def imports(file: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("room", sorted(path.stem for path in (ROOT / "app").glob("*.py") if path.stem != "__init__"))
+def test_imports_point_one_way_and_the_edge_stays_at_the_edge(room: str) -> None:
+    found = imports(ROOT / "app" / f"{room}.py")
+    outside = {name.split(".")[0] for name in found}
+    if room in EDGE:
+        assert not outside & {"torch", "torchvision"}
+    else:
+        assert not outside & {"fastapi", "starlette", "pydantic", "uvicorn"}
+        assert {name.removeprefix("app.") for name in found if name.startswith("app.")} <= ALLOWED[room]
+
+
+def test_the_readme_has_every_setting_with_its_default_and_meaning() -> None:
+    for name, field in Settings.model_fields.items():
+        default = "`model_weights/manifest.json`" if name == "manifest" else f"`{field.default}`"
+        assert f"| `WEAKPOINTS_{name.upper()}` | {default} | {field.description} |" in README
+
+
+def test_the_readme_names_every_option_and_every_command_that_it_shows_exists() -> None:
+    for name in NAMES:
+        assert f"`{name}`" in README
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z]+)", README)) <= targets
+    for command in set(re.findall(r"^weakpoints ([a-z]+)", README, re.MULTILINE)):
+        with pytest.raises(SystemExit) as left:
+            cli.main([command, "--help"])
+        assert left.value.code == 0
+
+
+def test_ci_runs_the_command_of_the_readme() -> None:
+    assert "make test" in README
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "make test"
+
+
+def test_the_newest_entry_of_the_changelog_is_this_version() -> None:
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == __version__
