@@ -14,15 +14,16 @@ NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in entropy-coded data 
 
 @dataclass(frozen=True)
 class Header:
-    """width and height in pixels as stored, before any EXIF orientation."""
+    """width and height in pixels as stored, before any EXIF orientation; complete: whether the file reaches its end."""
 
     media_type: str
     width: int
     height: int
+    complete: bool
 
 
 def read_header(data: bytes) -> Header:
-    """Raises UnsupportedMedia by the magic bytes, BadImage where the file is broken or ends early."""
+    """Raises UnsupportedMedia by the magic bytes, BadImage where not even the size can be read."""
     if data.startswith(b"\xff\xd8"):
         return _jpeg(data)
     if data.startswith(PNG):
@@ -35,63 +36,59 @@ def read_header(data: bytes) -> Header:
 
 def _jpeg(data: bytes) -> Header:
     """Walk the segments to the end-of-image marker: a decoder would fill what is missing with grey. Thumbnails lie inside segments."""
-    found, at = None, 2
+    size, complete, at = None, False, 2
     while (start := data.find(b"\xff", at)) >= 0 and start + 1 < len(data):
         marker, at = data[start + 1], start + 2
         if marker == 0xFF:
             at = start + 1
         elif marker == 0xD9:
-            if found is None:
-                break
-            return found
+            complete = True
+            break
         elif marker not in ALONE:
             length = int.from_bytes(data[at : at + 2])
             if length < 2 or at + length > len(data):
                 break
             if marker in SIZES and length >= 7:
-                found = Header("image/jpeg", int.from_bytes(data[at + 5 : at + 7]), int.from_bytes(data[at + 3 : at + 5]))
+                size = int.from_bytes(data[at + 5 : at + 7]), int.from_bytes(data[at + 3 : at + 5])
             at += length
             if marker == 0xDA:
                 scan_end = NEXT_MARKER.search(data, at)
                 if scan_end is None:
                     break
                 at = scan_end.start()
-    raise _cut("JPEG", len(data))
+    if size is None:
+        raise _broken("JPEG", data)
+    return Header("image/jpeg", *size, complete)
 
 
 def _png(data: bytes) -> Header:
-    at = len(PNG)
-    header = data[at : at + 25]
-    if header[4:8] != b"IHDR" or len(header) < 25:
-        raise _cut("PNG", len(data))
-    while at + 12 <= len(data):
-        length, kind = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
-        at += 12 + length
-        if kind == b"IEND" and at <= len(data):
-            return Header("image/png", int.from_bytes(header[8:12]), int.from_bytes(header[12:16]))
-        if at > len(data):
-            break
-    # A bomb's header need not be followed by a whole file: its size is the better reason to refuse it.
-    raise _cut("PNG", len(data), int.from_bytes(header[8:12]), int.from_bytes(header[12:16]))
+    """Walk the chunks, by their lengths, to the last one."""
+    if data[12:16] != b"IHDR" or len(data) < 24:
+        raise _broken("PNG", data)
+    at, complete = len(PNG), False
+    while at + 12 <= len(data) and not complete:
+        kind = data[at + 4 : at + 8]
+        at += 12 + int.from_bytes(data[at : at + 4])
+        complete = kind == b"IEND" and at <= len(data)
+    return Header("image/png", int.from_bytes(data[16:20]), int.from_bytes(data[20:24]), complete)
 
 
 def _webp(data: bytes) -> Header:
     def little(first: int, count: int) -> int:
         return int.from_bytes(data[first : first + count], "little")
 
-    if len(data) < 30 or 8 + little(4, 4) > len(data):
-        raise _cut("WebP", len(data))
-    match data[12:16]:
-        case b"VP8X":
-            return Header("image/webp", little(24, 3) + 1, little(27, 3) + 1)
-        case b"VP8L" if data[20] == 0x2F:
-            bits = little(21, 4)
-            return Header("image/webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
-        case b"VP8 " if data[23:26] == b"\x9d\x01\x2a":
-            return Header("image/webp", little(26, 2) & 0x3FFF, little(28, 2) & 0x3FFF)
-    raise BadImage("the WebP header is broken")
+    complete = 8 + little(4, 4) <= len(data)
+    if len(data) >= 30:
+        match data[12:16]:
+            case b"VP8X":
+                return Header("image/webp", little(24, 3) + 1, little(27, 3) + 1, complete)
+            case b"VP8L" if data[20] == 0x2F:
+                bits = little(21, 4)
+                return Header("image/webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, complete)
+            case b"VP8 " if data[23:26] == b"\x9d\x01\x2a":
+                return Header("image/webp", little(26, 2) & 0x3FFF, little(28, 2) & 0x3FFF, complete)
+    raise _broken("WebP", data)
 
 
-def _cut(kind: str, size: int, *claimed: int) -> BadImage:
-    claims = f" (it claims {claimed[0]} x {claimed[1]} pixels)" if claimed else ""
-    return BadImage(f"the {kind} file is broken or cut short: its {size} bytes end before the picture does{claims}", actual=size)
+def _broken(kind: str, data: bytes) -> BadImage:
+    return BadImage(f"the {kind} file of {len(data)} bytes is broken or cut short: no size can be read from it", actual=len(data))

@@ -92,6 +92,8 @@ def decode(data: bytes, limits: Limits) -> NDArray[np.uint8]:
     _refuse("bytes", len(data), limits.max_bytes)
     header = read_header(data)
     check_size(header, limits)
+    if not header.complete:
+        raise BadImage(f"the {header.media_type} is cut short: its {len(data)} bytes end before the picture does", actual=len(data))
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:

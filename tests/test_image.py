@@ -87,6 +87,8 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
         (b"", MalformedRequest, {"actual": 0}),
         (b"x" * 1001, TooLarge, {"limit": 1000, "actual": 1001}),
         (png_header(20_000, 20_000), TooLarge, {"limit": 50_000_000, "actual": 400_000_000}),
+        (png_header(20_000, 20_000)[:33], TooLarge, {"limit": 50_000_000, "actual": 400_000_000}),
+        (png_header(64, 64)[:33], BadImage, {"actual": 33}),
         (png_header(30_000, 20), TooLarge, {"limit": 16_384, "actual": 30_000}),
         (png_header(1, 1), BadImage, {"limit": 16, "actual": 1}),
         (png_header(50, 50), BadImage, {}),
