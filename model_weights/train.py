@@ -193,7 +193,7 @@ def main() -> None:
     parser.add_argument("--val", type=Path, required=True, help="the same classes, other photographs")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--side", type=int, default=112, help="input side to report at, and to serve with")
-    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from skimage import data
 
 from app.errors import BadOption
@@ -77,6 +78,15 @@ def test_an_even_grey_picture_still_answers(detector: Detector) -> None:
     found = detector.locate(np.full((60, 60, 3), 128, np.uint8), choose(**QUICK))
     assert all(0 <= p.x <= 59 and 0 <= p.y <= 59 for p in found.keypoints)
     assert not any(p.refined for p in found.keypoints)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_gpu_finds_the_same_keypoints_as_the_cpu() -> None:
+    cpu, gpu = (
+        load_detector(Settings().manifest, "bundled", device).locate(data.astronaut(), choose(**QUICK)) for device in ("cpu", "cuda")
+    )
+    np.testing.assert_allclose([(p.x, p.y) for p in gpu.keypoints[:10]], [(p.x, p.y) for p in cpu.keypoints[:10]], atol=0.5)
 
 
 def test_the_bundled_network_finds_a_face_and_its_keypoints_lie_in_the_photograph() -> None:
