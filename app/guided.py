@@ -64,8 +64,7 @@ def _transpose(row: Row, signal: Tensor, x: Tensor, guided: bool) -> Tensor:
 
 def _left_over(x: Tensor, signal: Tensor, row: Conv) -> tuple[int, int]:
     """Rows and columns at the far border of x that a strided convolution did not reach."""
-    kernel = row.weight.shape[-1]
     down, across = (
-        big - ((small - 1) * row.stride - 2 * row.padding + kernel) for big, small in zip(x.shape[2:], signal.shape[2:], strict=True)
+        big - ((small - 1) * row.stride - 2 * row.padding + row.kernel) for big, small in zip(x.shape[2:], signal.shape[2:], strict=True)
     )
     return down, across

@@ -30,6 +30,10 @@ class Conv:
     padding: int
     relu: bool
 
+    @property
+    def kernel(self) -> int:
+        return self.weight.shape[-1]
+
     def __call__(self, x: Tensor) -> Tensor:
         y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
         return y.relu() if self.relu else y
