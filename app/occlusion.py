@@ -3,18 +3,17 @@
 A box of one colour is put over the picture and the class score is read again: d(x, b) = max(score(x) - score(h_g(x, b)), 0).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.network import Conv, MaxPool, Network, Trace
+from app.incremental import Incremental
+from app.network import Trace
 from app.options import Score
-from app.window import Spans
 
-CHUNK = 81  # pictures a pass; a fixed size, so that the same request is always summed in the same order
 SIGNIFICANT = 3.0  # standard errors above which a drop is evidence
 ROUNDING = 1e-5  # drops below this are float32 rounding
 
@@ -49,80 +48,23 @@ def random_colours(digest: bytes, seed: int, colours: int, places: int) -> NDArr
     return np.stack([half, 1 - half], 1).reshape(-1, places, 3)[:colours]
 
 
-def occlusion_map(network: Network, trace: Trace, target: int, fills: Tensor, *, box: int, step: int, score: Score) -> Occlusion:
+def occlusion_map(engine: Incremental, trace: Trace, target: int, fills: Tensor, *, box: int, step: int, score: Score) -> Occlusion:
     """The coarse map of one picture: trace.x is (1, 3, S, S).
 
     fills: (colours, places, 3) normalised colours, `places` being 1 (the same everywhere) or the number of positions.
     """
     side = trace.x.shape[-1]
     starts = positions(side, box, step)
-    corners = [(y, x) for y in starts for x in starts]
+    corners = tuple((y, x) for y in starts for x in starts)
     if fills.shape[1] not in (1, len(corners)):
         raise ValueError(f"{fills.shape[1]} colours for {len(corners)} boxes")
     clean = class_score(trace.logits, target, score)
-    logits = torch.stack([occluded_logits(network, trace, corners, box, colour.expand(len(corners), 3)) for colour in fills])
+    logits = torch.stack([engine.logits(trace, corners, box, colour.expand(len(corners), 3)) for colour in fills])
     drops = (clean - class_score(logits, target, score)).clamp(min=0).cpu().numpy().reshape(len(fills), len(starts), len(starts))
     mean = drops.mean(0)
     error = drops.std(0, ddof=1) / np.sqrt(len(drops)) if len(drops) > 1 else np.full_like(mean, np.nan)
     noise = np.sqrt((error**2).mean()) if len(drops) > 1 else 0.0
     return Occlusion(spread(mean, starts, box, side), mean, error, bool(mean.max() > max(SIGNIFICANT * noise, ROUNDING)))
-
-
-@torch.inference_mode()
-def occluded_logits(network: Network, trace: Trace, corners: list[tuple[int, int]], box: int, colours: Tensor) -> Tensor:
-    """(P, C) logits with a box at each of P corners (y, x), filled with its colour of the (P, 3).
-
-    Exact, but incremental: a box changes a window of each map, and all around it is the clean trace.
-    """
-    side, begins, chunks = trace.x.shape[-1], np.array(corners), []
-    for first in range(0, len(corners), CHUNK):
-        y, x = begins[first : first + CHUNK].T
-        patch = colours[first : first + CHUNK, None, None].expand(-1, box, box, 3)
-        chunks.append(_walk(network, trace, patch, Spans(y, y + box - 1, side), Spans(x, x + box - 1, side)))
-    return torch.cat(chunks)
-
-
-def _walk(network: Network, trace: Trace, patch: Tensor, y: Spans, x: Spans) -> Tensor:
-    """Carry the changed windows (P, h, w, channels) from row to row, until they are no smaller than the map; the rest is a plain pass."""
-    clean = trace.x
-    for i, row in enumerate(network.rows):
-        if not isinstance(row, Conv | MaxPool) or (isinstance(row, MaxPool) and row.padding):  # a pool pads with -inf, not 0
-            break
-        if y.size == y.length and x.size == x.length:
-            break
-        next_y, next_x = (span.through(row.kernel, row.stride, row.padding) for span in (y, x))
-        rows, columns = (span.inputs(row.kernel, row.stride, row.padding) for span in (next_y, next_x))
-        needed = _gather(clean, patch, y, x, rows, columns)
-        patch = replace(row, padding=0)(needed.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        clean, y, x = trace.activations[i], next_y, next_x
-    whole = (np.tile(np.arange(span.length), (len(patch), 1)) for span in (y, x))
-    result = _gather(clean, patch, y, x, *whole).permute(0, 3, 1, 2)
-    for row in network.rows[i:]:
-        result = row(result)
-    return result
-
-
-def _gather(clean: Tensor, patch: Tensor, y: Spans, x: Spans, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Tensor:
-    """(P, m, n, channels): the given rows (P, m) and columns (P, n) of each picture's map, zero where they are padding.
-
-    clean: (1, channels, H, W), the map without a box; patch: (P, h, w, channels), what lies in the windows of y and x instead.
-    """
-
-    def index(values: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(values).to(clean.device)
-
-    def outer(down: NDArray[np.bool_], across: NDArray[np.bool_]) -> Tensor:
-        return torch.from_numpy(down[:, :, None, None] & across[:, None, :, None]).to(clean.device)
-
-    spans = ((y, rows), (x, columns))
-    down, across = (index(wanted.clip(0, span.length - 1)) for span, wanted in spans)
-    background = clean[0].permute(1, 2, 0)[down[:, :, None], across[:, None, :]]
-    background = background * outer(*((wanted >= 0) & (wanted < span.length) for span, wanted in spans))
-    offsets = [wanted - span.starts[:, None] for span, wanted in spans]
-    down, across = (index(offset.clip(0, span.size - 1)) for offset, (span, _) in zip(offsets, spans, strict=True))
-    picture = torch.arange(len(patch), device=clean.device)[:, None, None]
-    inside = outer(*((offset >= 0) & (offset < span.size) for offset, (span, _) in zip(offsets, spans, strict=True)))
-    return torch.where(inside, patch[picture, down[:, :, None], across[:, None, :]], background)
 
 
 def class_score(logits: Tensor, target: int, score: Score) -> Tensor:

@@ -16,6 +16,7 @@ from app.errors import BadOption
 from app.fusion import fuse, standardise
 from app.guided import guided_map
 from app.image import Frame, InputSpec, Limits, decode, prepare
+from app.incremental import Incremental
 from app.keypoints import Refined, local_maxima, refine, strongest
 from app.network import Network, load_network
 from app.occlusion import occlusion_map, positions, random_colours
@@ -104,10 +105,14 @@ class Stopwatch:
 class Detector:
     """A network and its labels. Stateless: any number of threads may share it, and the same call gives the same answer."""
 
-    network: Network
+    occluder: Incremental
     model: Model
     input: InputSpec
     max_passes: int = 20_000
+
+    @property
+    def network(self) -> Network:
+        return self.occluder.network
 
     def __call__(self, data: bytes, options: Options, limits: Limits) -> Localization:
         """The bytes of a JPEG, PNG or WebP to its keypoints. Raises WeakpointsError."""
@@ -128,7 +133,7 @@ class Detector:
         trace = self.network.trace(torch.from_numpy(x))  # every activation, computed once
         target = self._target(trace.predicted, options)
         clock.lap("trace")
-        coarse = occlusion_map(self.network, trace, target, fills, box=options.box, step=options.step, score=options.score)
+        coarse = occlusion_map(self.occluder, trace, target, fills, box=options.box, step=options.step, score=options.score)
         clock.lap("occlusion")
         fine = guided_map(self.network, trace, target, rule=options.fine)  # (S, S) which pixels
         clock.lap("guided")
@@ -212,7 +217,9 @@ def load_detector(manifest: Path, name: str, device: str = "auto", max_passes: i
     entry = find(manifest, name)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Detector(load_network(entry, device), _model(entry, device), InputSpec(entry.side, entry.mean, entry.std), max_passes)
+    return Detector(
+        Incremental(load_network(entry, device)), _model(entry, device), InputSpec(entry.side, entry.mean, entry.std), max_passes
+    )
 
 
 def _model(entry: Entry, device: str) -> Model:

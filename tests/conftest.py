@@ -7,6 +7,7 @@ from torch import nn
 from torchvision.models import resnet, vgg
 
 from app.image import InputSpec
+from app.incremental import Incremental
 from app.network import Network, narrow_vgg16, network_of
 from app.pipeline import Detector, Model
 
@@ -83,7 +84,7 @@ def detector() -> Detector:
     """The whole pipeline on a tiny network with random weights, 56 px."""
     network = network_of(seeded(narrow_vgg16((4, 5, 6, 7, 8), 6, batch_norm=False)).float())
     model = Model("toy", "vgg16", "0" * 64, LABELS, 56, "float32", "cpu")
-    return Detector(network, model, InputSpec(56, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))
+    return Detector(Incremental(network), model, InputSpec(56, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,9 @@ README = (ROOT / "README.md").read_text()
 EDGE = {"settings", "worker", "schemas", "upload", "problems", "main", "cli", "batch"}
 ALLOWED = {
     "errors": set(), "options": {"errors"}, "header": {"errors"}, "image": {"errors", "header", "options"}, "weights": {"errors"},
-    "network": {"errors", "weights"}, "window": set(), "occlusion": {"network", "options", "window"}, "guided": {"network", "options"}, "fusion": {"options"},
+    "network": {"errors", "weights"}, "window": set(), "winograd": set(), "incremental": {"network", "window", "winograd"}, "occlusion": {"incremental", "network", "options"}, "guided": {"network", "options"}, "fusion": {"options"},
     "keypoints": set(), "render": {"pipeline"}, "worker": {"errors"},
-    "pipeline": {"errors", "options", "image", "weights", "network", "occlusion", "guided", "fusion", "keypoints"},
+    "pipeline": {"errors", "options", "image", "weights", "network", "incremental", "occlusion", "guided", "fusion", "keypoints"},
 }  # fmt: skip
 
 

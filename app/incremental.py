@@ -1,0 +1,341 @@
+"""The logits of one picture with boxes over it, exactly, computing only what the boxes change.
+
+A box changes a window of each activation map, and all around it is the clean trace. So a map of P pictures is kept as a table of rows
+(`window.Tiles`): the clean map once, and the pictures' windows cut into tiles. A layer gathers the rows that its tiles of outputs are
+computed from, and computes them as one batch, whatever the windows' sizes: at the border, where they are clipped, there are fewer.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from app import winograd
+from app.network import Conv, MaxPool, Network, Residual, Row, Trace, outputs
+from app.window import Spans, Tiles
+
+PLANS = 16  # chunks whose indices are kept for the next picture
+WINOGRAD_CHANNELS = 32  # with fewer, the transforms cost more than the products they save
+GATHER = 64  # products that take as long as moving one number
+LARGEST = 32  # side of a direct convolution's tile
+BUDGET = 256 * 2**20
+CHUNK = 1024  # pictures, if their memory is in the budget
+FEATURES = 0.25  # of the budget holds what waits for the classifier
+
+
+Corners = tuple[tuple[int, int], ...]
+
+
+class Scratch:
+    """Memory by name, kept from layer to layer and chunk to chunk: fresh pages cost more than the arithmetic on them."""
+
+    def __init__(self, like: Tensor, budget: int) -> None:
+        self._like, self._budget, self._held = like, budget, dict[str, Tensor]()
+
+    def take(self, name: str, *shape: int) -> Tensor:
+        """Not initialised, and the same memory each time. Raises OutOfMemoryError where all that is held would exceed the budget."""
+        size = prod(shape)
+        if name not in self._held or self._held[name].numel() < size:
+            self._held.pop(name, None)
+            needed = self.held + size * self._like.itemsize
+            if needed > self._budget:
+                raise torch.OutOfMemoryError(f"{needed} bytes are needed and {self._budget} allowed")
+            self._held[name] = self._like.new_empty(size)
+        return self._held[name][:size].view(shape)
+
+    @property
+    def held(self) -> int:
+        """Bytes."""
+        return sum(held.nbytes for held in self._held.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Winograd:
+    row: Conv
+    a: Tensor
+    b: Tensor
+    weight: Tensor
+
+    def side(self, y: Spans, x: Spans) -> int:
+        return winograd.SIDE
+
+    def __call__(self, x: Tensor, out: Tensor, scratch: Scratch) -> None:
+        """x: (T, 36, C) -> out: (T, 16, K)"""
+        tiles, points, channels = x.shape
+        d = torch.bmm(self.b.expand(tiles, -1, -1), x, out=scratch.take("points", tiles, points, channels))
+        y = torch.bmm(d.transpose(0, 1), self.weight, out=scratch.take("gathered", points, tiles, out.shape[2]))
+        torch.bmm(self.a.expand(tiles, -1, -1), y.transpose(0, 1), out=out)
+        if self.row.bias is not None:
+            out += self.row.bias
+        if self.row.relu:
+            out.relu_()
+
+
+@dataclass(frozen=True, eq=False)
+class Direct:
+    row: Conv
+
+    def side(self, y: Spans, x: Spans) -> int:
+        """Of the tiles that cost least: large ones compute outputs that nobody needs, small ones read inputs more than once."""
+
+        def cost(side: int) -> int:
+            reach = (side - 1) * self.row.stride + self.row.kernel
+            return int(y.tiles(side) @ x.tiles(side)) * ((side * self.row.kernel) ** 2 * len(self.row.weight) + GATHER * reach**2)
+
+        return min(range(1, min(LARGEST, int(max(y.sizes.max(), x.sizes.max()))) + 1), key=cost)
+
+    def __call__(self, x: Tensor, out: Tensor, scratch: Scratch) -> None:
+        """x: (T, reach * reach, C) -> out: (T, side * side, K)"""
+        if x.shape[1] == 1:
+            y = F.linear(x, self.row.weight.flatten(1), self.row.bias)
+        else:
+            reach = round(x.shape[1] ** 0.5)
+            maps = x.view(len(x), reach, reach, -1).permute(0, 3, 1, 2)
+            y = F.conv2d(maps, self.row.weight, self.row.bias, self.row.stride).permute(0, 2, 3, 1).reshape(out.shape)
+        if self.row.relu:
+            torch.clamp(y, min=0, out=out)
+        else:
+            out.copy_(y)
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    row: MaxPool
+
+    def side(self, y: Spans, x: Spans) -> int:
+        return 1
+
+    def __call__(self, x: Tensor, out: Tensor, scratch: Scratch) -> None:
+        """x: (T, kernel * kernel, C) -> out: (T, 1, C)"""
+        torch.amax(x, 1, keepdim=True, out=out)
+
+
+@dataclass(frozen=True, eq=False)
+class Identity:
+    """A residual block's empty shortcut."""
+
+    row = MaxPool(kernel=1, stride=1, padding=0)
+
+    def __call__(self, x: Tensor, out: Tensor, scratch: Scratch) -> None:
+        out.copy_(x.view(out.shape))
+
+
+Windowed = Winograd | Direct | Pool
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """relu(main + shortcut)"""
+
+    main: tuple[Winograd | Direct, ...]
+    shortcut: Winograd | Direct | Identity
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One layer over the tiles of a chunk."""
+
+    kernel: Windowed | Identity
+    before: Tiles
+    tiles: Tiles
+    device: torch.device
+
+    @cached_property
+    def index(self) -> Tensor:
+        """(T, reach * reach): the rows of the table before that each tile is computed from."""
+        row = self.kernel.row
+        reads = self.tiles.reads(self.before, row.kernel, row.stride, row.padding).reshape(self.tiles.count, -1)
+        return torch.from_numpy(reads.astype(np.int32)).to(self.device)
+
+
+@dataclass(frozen=True, eq=False)
+class Join:
+    """A block: its shortcut is computed for the tiles of its main branch, which reaches farther."""
+
+    main: tuple[Step, ...]
+    shortcut: Step
+
+    @property
+    def tiles(self) -> Tiles:
+        return self.main[-1].tiles
+
+
+@dataclass(frozen=True, eq=False)
+class Clean:
+    """What a layer puts out without a box, (H * W, K); inner: the same of a block's main branch, but for its last layer."""
+
+    rows: Tensor
+    inner: tuple[Tensor, ...] = ()
+
+
+class Incremental:
+    """A network prepared to answer for boxes. It only remembers shapes, so threads may share it."""
+
+    def __init__(self, network: Network, budget: int = BUDGET) -> None:
+        """budget: bytes that boxes may take, whatever their number, beside the network, the trace and the answer."""
+        self.network = network
+        rows = tuple(_local(network.rows))
+        self.kernels = tuple(_kernel(row) for row in rows)
+        self._classifier = Network(network.rows[len(rows) :])
+        self._device, self._budget = network.like.device, budget
+        self._fitting: dict[tuple[int, int], int] = {}
+        self._plan = lru_cache(PLANS)(self.plan)
+
+    def plan(self, side: int, box: int, corners: Corners) -> tuple[Step | Join, ...]:
+        """What is computed for boxes over a side x side picture."""
+        return tuple(_steps(self.kernels, _boxes(side, box, corners), self._device))
+
+    @torch.inference_mode()
+    def logits(self, trace: Trace, corners: Corners, box: int, colours: Tensor) -> Tensor:
+        """(P, C) logits with a box at each of P corners (y, x) of the picture, filled with its colour of the (P, 3).
+
+        Raises OutOfMemoryError where the budget does not hold a single box.
+        """
+        clean, last = _clean(self.kernels, trace), trace.activations[len(self.kernels) - 1]
+        group = min(len(corners), max(1, int(FEATURES * self._budget) // last.nbytes))
+        features, logits = last.new_empty(group, *_lines(last).shape), []
+        for first in range(0, len(corners), group):
+            chosen = slice(first, min(first + group, len(corners)))
+            filled = features[: chosen.stop - first]
+            self._fill(filled, clean, corners[chosen], box, colours[chosen])
+            logits.append(self._classifier.logits(filled.transpose(1, 2).reshape(-1, *last.shape[1:])))
+        return torch.cat(logits)
+
+    def _fill(self, features: Tensor, clean: tuple[Clean, ...], corners: Corners, box: int, colours: Tensor) -> None:
+        """features: (P, H * W, K), the maps that the classifier reads. Where memory does not suffice, half as many at a time from then on."""
+        side, budget, done = round(len(clean[0].rows) ** 0.5), self._budget - features.nbytes, 0
+        scratch = Scratch(features, budget)
+        while done < len(corners):
+            size = self._fitting.get((side, box), CHUNK)
+            chosen = slice(done, min(done + size, len(corners)))
+            steps = self._plan(side, box, corners[chosen])
+            try:
+                table = walk(steps, clean, colours[chosen].repeat_interleave(box * box, 0), scratch)
+            except torch.OutOfMemoryError:
+                if chosen.stop - done == 1:
+                    raise
+                self._fitting[side, box] = (chosen.stop - done) // 2
+                scratch = Scratch(features, budget)
+            else:
+                whole = torch.from_numpy(steps[-1].tiles.whole()).to(table.device)
+                torch.index_select(table, 0, whole.flatten(), out=features[chosen].flatten(0, 1))
+                done = chosen.stop
+
+
+def walk(steps: tuple[Step | Join, ...], clean: tuple[Clean, ...], boxes: Tensor, scratch: Scratch) -> Tensor:
+    """The table behind the last step. clean: the picture, then what each step puts out without boxes; boxes: (pixels, 3)."""
+    table = _table(clean[0].rows, len(boxes), "odd", scratch)
+    table[-len(boxes) :] = boxes
+    for i, (step, without) in enumerate(zip(steps, clean[1:], strict=True)):
+        after = _table(without.rows, step.tiles.count * step.tiles.side**2, ("even", "odd")[i % 2], scratch)
+        out = after[len(without.rows) + 1 :]
+        match step:
+            case Step():
+                _compute(step, table, out, scratch)
+            case Join():
+                _join(step, table, without.inner, out, scratch)
+        table = after
+    return table
+
+
+def _join(join: Join, table: Tensor, inner: tuple[Tensor, ...], out: Tensor, scratch: Scratch) -> None:
+    branch = table
+    for i, (step, clean) in enumerate(zip(join.main, inner, strict=False)):
+        after = _table(clean, step.tiles.count * step.tiles.side**2, ("inner even", "inner odd")[i % 2], scratch)
+        _compute(step, branch, after[len(clean) + 1 :], scratch)
+        branch = after
+    _compute(join.main[-1], branch, out, scratch)
+    shortcut = scratch.take("shortcut", *out.shape)
+    _compute(join.shortcut, table, shortcut, scratch)
+    out.add_(shortcut).relu_()
+
+
+def _compute(step: Step, table: Tensor, out: Tensor, scratch: Scratch) -> None:
+    """out: (tiles * side * side, K)"""
+    x = torch.index_select(table, 0, step.index.flatten(), out=scratch.take("gathered", step.index.numel(), table.shape[1]))
+    step.kernel(x.view(*step.index.shape, -1), out.view(step.tiles.count, -1, out.shape[1]), scratch)
+
+
+def _table(clean: Tensor, changed: int, name: str, scratch: Scratch) -> Tensor:
+    """Room for `changed` rows behind the zeros and the clean map."""
+    table = scratch.take(name, 1 + len(clean) + changed, clean.shape[1])
+    table[0] = 0
+    table[1 : len(clean) + 1] = clean
+    return table
+
+
+def _local(rows: tuple[Row, ...]) -> Iterator[Row]:
+    """The rows before the classifier: what they put out depends on a few neighbours, and what lies off the map counts as zero."""
+    positive = False  # a padded pool takes its maximum over -inf, which is zero where all else is positive
+    for row in rows:
+        if not isinstance(row, Conv | MaxPool | Residual) or (isinstance(row, MaxPool) and row.padding and not positive):
+            return
+        yield row
+        positive = row.relu or (positive and isinstance(row, MaxPool))
+
+
+def _kernel(row: Row) -> Windowed | Block:
+    match row:
+        case Conv():
+            return _convolution(row)
+        case MaxPool():
+            return Pool(row)
+        case Residual():
+            return Block(tuple(map(_convolution, row.main)), _convolution(*row.shortcut) if row.shortcut else Identity())
+    raise TypeError(f"{type(row).__name__} depends on the whole map")
+
+
+def _convolution(row: Row) -> Winograd | Direct:
+    if not isinstance(row, Conv):
+        raise TypeError(f"a residual block with {type(row).__name__} is not known")
+    weight = row.weight
+    minimal = row.kernel == winograd.KERNEL and row.stride == 1 and weight.shape[1] >= WINOGRAD_CHANNELS
+    if not (minimal and weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64)):
+        return Direct(row)
+    a, _, b = (torch.from_numpy(np.ascontiguousarray(each)).to(weight) for each in winograd.transforms())
+    return Winograd(row, a, b, winograd.transformed(weight))
+
+
+def _boxes(side: int, box: int, corners: Corners) -> Tiles:
+    y, x = np.array(corners).T
+    return Tiles(Spans(y, y + box - 1, side), Spans(x, x + box - 1, side), box)
+
+
+def _steps(kernels: Iterable[Windowed | Block], tiles: Tiles, device: torch.device) -> Iterator[Step | Join]:
+    for kernel in kernels:
+        step = _join_of(kernel, tiles, device) if isinstance(kernel, Block) else _step(kernel, tiles, device)
+        yield step
+        tiles = step.tiles
+
+
+def _step(kernel: Windowed, before: Tiles, device: torch.device) -> Step:
+    row = kernel.row
+    y, x = (span.through(row.kernel, row.stride, row.padding) for span in (before.y, before.x))
+    return Step(kernel, before, Tiles(y, x, kernel.side(y, x)), device)
+
+
+def _join_of(block: Block, before: Tiles, device: torch.device) -> Join:
+    main = [_step(block.main[0], before, device)]
+    for kernel in block.main[1:]:
+        main.append(_step(kernel, main[-1].tiles, device))
+    return Join(tuple(main), Step(block.shortcut, before, main[-1].tiles, device))
+
+
+def _clean(kernels: Iterable[Windowed | Block], trace: Trace) -> tuple[Clean, ...]:
+    """The picture, and what each of the kernels puts out without a box."""
+    found, x = [Clean(_lines(trace.x))], trace.x
+    for kernel, activation in zip(kernels, trace.activations, strict=False):
+        inner = list(outputs((layer.row for layer in kernel.main[:-1]), x)) if isinstance(kernel, Block) else []
+        found.append(Clean(_lines(activation), tuple(map(_lines, inner))))
+        x = activation
+    return tuple(found)
+
+
+def _lines(activation: Tensor) -> Tensor:
+    """(1, K, H, W) -> (H * W, K), without a copy where channels come last."""
+    return activation[0].permute(1, 2, 0).flatten(0, 1)
