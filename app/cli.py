@@ -1,4 +1,4 @@
-"""`weakpoints serve | detect | batch | weights | evaluate`: results on stdout, all else on stderr; exit 1 if some input failed, 2 for wrong usage."""
+"""`weakpoints serve | detect | batch | weights | evaluate | benchmark`: results on stdout, all else on stderr; exit 1 if some input failed, 2 for wrong usage."""
 
 import argparse
 import json
@@ -17,6 +17,7 @@ from app import __version__
 from app.batch import run_batch
 from app.errors import WeakpointsError
 from app.evaluation.accuracy import accuracy
+from app.evaluation.speed import RIVALS, speed_of, table
 from app.image import decode
 from app.main import create_app
 from app.options import Options
@@ -24,7 +25,7 @@ from app.pipeline import Detector, load_detector
 from app.render import heatmap_png
 from app.schemas import DetectQuery, detection
 from app.settings import Settings
-from app.weights import Entry, pull, read_manifest, verify
+from app.weights import Entry, find, pull, read_manifest, verify
 
 T = TypeVar("T")
 
@@ -80,9 +81,18 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     classes.add_argument("--images", type=Path, required=True, metavar="DIR")
     classes.set_defaults(run=_accuracy)
 
-    for command in (detect, batch, weights, classes):
+    benchmark = commands.add_parser("benchmark", help="measure how fast").add_subparsers(required=True, metavar="WHAT")
+    speed = benchmark.add_parser("occlusion", help="the occlusion of one picture, against what people use")
+    speed.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    speed.add_argument("--precision", choices=["float32", "bfloat16", "float16"], default="float32")
+    speed.add_argument("--positions", type=int, default=729, metavar="N", help="at most so many boxes (default: %(default)s)")
+    speed.add_argument("--rounds", type=int, default=3, metavar="N", help="each is timed so often, in turn (default: %(default)s)")
+    speed.add_argument("--against", default=",".join(RIVALS), help="any of %(default)s, or nothing (default: %(default)s)")
+    speed.set_defaults(run=_speed)
+
+    for command in (detect, batch, weights, classes, speed):
         command.add_argument("--json", action="store_true", help="print JSON")
-    for command in (detect, batch, classes):
+    for command in (detect, batch, classes, speed):
         command.add_argument("--network", default=settings.network, help="a network of the manifest (default: %(default)s)")
     return parser
 
@@ -184,6 +194,16 @@ def _accuracy(args: argparse.Namespace, settings: Settings) -> int:
     text = f"top-1 {found.top1:.4f}, top-5 {found.top5:.4f} on {found.images} photographs; top-1 as a mean over classes {found.top1_per_class:.4f}"
     _print(args.json, asdict(found), text)
     return 1 if found.failed else 0
+
+
+def _speed(args: argparse.Namespace, settings: Settings) -> int:
+    against = [name for name in args.against.split(",") if name]
+    if unknown := set(against) - set(RIVALS):
+        return _say(f"--against {', '.join(sorted(unknown))}: known are {', '.join(RIVALS)}", 2)
+    entry = find(settings.manifest, args.network)
+    found = speed_of(entry, args.positions, against, rounds=args.rounds, device=args.device, precision=args.precision)
+    _print(args.json, found, table(found))
+    return 0
 
 
 def _bar(what: str, items: Iterable[T]) -> Iterable[T]:

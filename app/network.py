@@ -144,10 +144,15 @@ def _last(rows: Iterable[Row], x: Tensor) -> Tensor:
 
 def load_network(entry: Entry, device: str = "cpu") -> Network:
     """The network of a manifest entry with its verified weights. Raises WeightsError where file and architecture differ."""
+    return network_of(load_module(entry).to(device).to(memory_format=torch.channels_last))  # the faster layout on CPU and GPU alike
+
+
+def load_module(entry: Entry) -> nn.Module:
+    """torchvision's module with the entry's verified weights."""
     with torch.device("meta"):
-        module = _skeleton(entry)
+        module = skeleton(entry)
     assign(module, load_state(entry), entry)
-    return network_of(module.to(device).to(memory_format=torch.channels_last))  # the faster layout on CPU and GPU alike
+    return module.eval().requires_grad_(False)
 
 
 def network_of(module: nn.Module) -> Network:
@@ -187,7 +192,8 @@ def fold_batch_norm(model: vgg.VGG) -> vgg.VGG:
     return folded
 
 
-def _skeleton(entry: Entry) -> nn.Module:
+def skeleton(entry: Entry) -> nn.Module:
+    """The entry's architecture, with random weights."""
     classes = len(entry.labels)
     if entry.widths is not None:
         return cast("nn.Module", narrow_vgg16(entry.widths, classes, batch_norm=entry.architecture.endswith("_bn")))

@@ -5,17 +5,25 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
+import matplotlib.pyplot as plt
 import torch
 from skimage import data
+from torchvision.models import get_model
 
 from app import __version__
 from app.evaluation.accuracy import accuracy
+from app.evaluation.speed import Setting, memory, products, reset_peak
+from app.incremental import BUDGET, Incremental
+from app.network import network_of
+from app.occlusion import positions
 from app.options import PRESETS
 from app.pipeline import Detector, load_detector
 from app.settings import Settings
@@ -25,11 +33,24 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--images", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", choices=["occlusion", "cost", "detection", "accuracy"], action="append")
     args = parser.parse_args()
+    only = args.only or ["occlusion", "cost", "detection", "accuracy"]
+    if "occlusion" in only:
+        record("occlusion", occlusion())
+    if "cost" in only:
+        figures = cost()
+        record("cost", figures)
+        plot(figures)
     detector = load_detector(Settings().manifest, "bundled", "cpu")
-    record("detection", detection(detector, args.repeats))
+    if "detection" in only:
+        record("detection", detection(detector, args.repeats))
+    if "accuracy" not in only:
+        return
+    if args.images is None:
+        parser.error("accuracy needs --images")
     found = asdict(accuracy(detector, args.images, list))
     sizes = [len(list(folder.iterdir())) for folder in args.images.iterdir()]
     record("accuracy", found | {"baseline_largest_class": max(sizes) / sum(sizes), "baseline_chance": 1 / len(sizes)})
@@ -53,6 +74,59 @@ def detection(detector: Detector, repeats: int) -> dict[str, object]:
             if repeat:
                 seconds[name].append(time.perf_counter() - start)
     return {name: {"median_s": statistics.median(each), "all_s": each} for name, each in seconds.items()}
+
+
+def occlusion() -> dict[str, object]:
+    """What `weakpoints benchmark occlusion` prints, each network in a process of its own."""
+    asked = {"vgg16": ("729", "2"), "vgg19": ("196", "3"), "bundled": ("729", "5")}
+    command = [sys.executable, "-m", "app.cli", "benchmark", "occlusion", "--json"]
+    return {
+        name: json.loads(subprocess.check_output([*command, "--network", name, "--positions", limit, "--rounds", rounds]))
+        for name, (limit, rounds) in asked.items()
+    }
+
+
+def cost() -> dict[str, object]:
+    """Seconds, products and memory of ours against work, at random weights: each a warm-up and the median of three."""
+    by_step = [(f"stride {step}", "vgg16", 16, step, 1) for step in (32, 16, 8, 4)]
+    by_box = [(f"patch {box}", "vgg16", box, 16, 1) for box in (8, 16, 32, 64)]
+    by_depth = [(name, name, 16, 16, 1) for name in ("vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet50")]
+    by_images = [(f"{images} images", "vgg16", 16, 16, images) for images in (1, 2, 4)]
+    curves = {"stride": by_step, "patch": by_box, "depth": by_depth, "images": by_images}
+    return {"budget_bytes": BUDGET, **{name: [_cost(*point) for point in points] for name, points in curves.items()}}
+
+
+def _cost(label: str, architecture: str, box: int, step: int, images: int) -> dict[str, object]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = network_of(get_model(architecture, weights=None).to(memory_format=torch.channels_last))
+    engine, starts = Incremental(network), positions(224, box, step) if step <= box else range(0, 224 - box + 1, step)
+    corners = tuple((y, x) for y in starts for x in starts)
+    traces = [network.trace(torch.randn(1, 3, 224, 224)) for _ in range(images)]
+    colours, seconds = torch.zeros(len(corners), 3), []
+    for _ in range(4):
+        reset_peak("cpu")
+        before, start = memory("cpu", "VmRSS"), time.perf_counter()
+        for trace in traces:
+            engine.logits(trace, corners, box, colours)
+        seconds.append(time.perf_counter() - start)
+    peak = memory("cpu", "VmHWM")
+    return {
+        "label": label, "box": box, "step": step, "positions": len(corners), "images": images,
+        "seconds": statistics.median(seconds[1:]), "spread": max(seconds[1:]) - min(seconds[1:]),
+        "products": products(network, Setting(224, box, step)) if step <= box else None,
+        "peak_memory_bytes": None if before is None or peak is None else peak - before,
+    }  # fmt: skip
+
+
+def plot(figures: dict[str, Any]) -> None:
+    _, axes = plt.subplots(1, 4, figsize=(13, 3), constrained_layout=True)
+    for axis, name in zip(axes, ("stride", "patch", "depth", "images"), strict=True):
+        points = figures[name]
+        axis.bar([each["label"].removeprefix(f"{name} ").removesuffix(" images") for each in points], [each["seconds"] for each in points])
+        axis.set(title={"depth": "network, stride 16", "stride": "stride, patch 16"}.get(name, f"{name}, stride 16"), ylabel="seconds")
+        axis.tick_params(axis="x", rotation=40 if name == "depth" else 0)
+    plt.savefig(RESULTS.parents[1] / "docs" / "cost.png", dpi=90)
 
 
 def record(name: str, figures: dict[str, object]) -> None:

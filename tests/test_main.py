@@ -173,7 +173,7 @@ def test_callers_at_the_same_time_get_their_own_answers(client: httpx2.Client) -
 
 
 def held(detector: Detector) -> Held:
-    return Held(detector.network, detector.model, detector.input)
+    return Held(detector.occluder, detector.model, detector.input)
 
 
 def test_a_full_queue_answers_429_with_a_time_to_wait(detector: Detector, photo: bytes) -> None:
