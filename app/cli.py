@@ -19,9 +19,9 @@ from app.errors import WeakpointsError
 from app.evaluation.accuracy import accuracy
 from app.evaluation.speed import RIVALS, speed_of, table
 from app.image import decode
-from app.main import create_app
+from app.main import create_app, loaded
 from app.options import Options
-from app.pipeline import Detector, load_detector
+from app.pipeline import Detector
 from app.render import heatmap_png
 from app.schemas import DetectQuery, detection
 from app.settings import Settings
@@ -117,14 +117,12 @@ def _options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Optio
 
 
 def _detector(args: argparse.Namespace, settings: Settings) -> Detector:
-    return load_detector(settings.manifest, args.network, settings.device, settings.max_passes)
+    return loaded(settings.model_copy(update={"network": args.network}))
 
 
 def _serve(args: argparse.Namespace, settings: Settings) -> int:
     settings = settings.model_copy(update={"host": args.host, "port": args.port})
-    detector = load_detector(
-        settings.manifest, settings.network, settings.device, settings.max_passes
-    )  # here, so that an error is one sentence
+    detector = loaded(settings)  # here, so that an error is one sentence
     uvicorn.run(create_app(settings, lambda: detector), host=settings.host, port=settings.port)
     return 0
 

@@ -19,7 +19,7 @@ from app import winograd
 from app.network import Conv, MaxPool, Network, Residual, Row, Trace, outputs
 from app.window import Spans, Tiles
 
-PLANS = 16  # chunks whose indices are kept for the next picture
+PLANS = 64  # chunks whose indices are kept for the next picture
 WINOGRAD_CHANNELS = 32  # with fewer, the transforms cost more than the products they save
 GATHER = 64  # products that take as long as moving one number
 LARGEST = 32  # side of a direct convolution's tile
@@ -34,24 +34,16 @@ Corners = tuple[tuple[int, int], ...]
 class Scratch:
     """Memory by name, kept from layer to layer and chunk to chunk: fresh pages cost more than the arithmetic on them."""
 
-    def __init__(self, like: Tensor, budget: int) -> None:
-        self._like, self._budget, self._held = like, budget, dict[str, Tensor]()
+    def __init__(self, like: Tensor) -> None:
+        self._like, self._held = like, dict[str, Tensor]()
 
     def take(self, name: str, *shape: int) -> Tensor:
-        """Not initialised, and the same memory each time. Raises OutOfMemoryError where all that is held would exceed the budget."""
+        """Not initialised, and the same memory each time."""
         size = prod(shape)
         if name not in self._held or self._held[name].numel() < size:
             self._held.pop(name, None)
-            needed = self.held + size * self._like.itemsize
-            if needed > self._budget:
-                raise torch.OutOfMemoryError(f"{needed} bytes are needed and {self._budget} allowed")
             self._held[name] = self._like.new_empty(size)
         return self._held[name][:size].view(shape)
-
-    @property
-    def held(self) -> int:
-        """Bytes."""
-        return sum(held.nbytes for held in self._held.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +144,13 @@ class Step:
         reads = self.tiles.reads(self.before, row.kernel, row.stride, row.padding).reshape(self.tiles.count, -1)
         return torch.from_numpy(reads.astype(np.int32)).to(self.device)
 
+    def room(self, clean: "Clean") -> tuple[int, int, int]:
+        """At most so many numbers are taken from the scratch: to gather and multiply, for two tables, and within a block."""
+        row = self.kernel.row
+        channels = max(row.weight.shape[:2]) if isinstance(row, Conv) else clean.rows.shape[1]
+        reach = (self.tiles.side - 1) * row.stride + row.kernel
+        return 2 * channels * self.tiles.count * reach**2, 2 * channels * (1 + len(clean.rows) + self.tiles.count * self.tiles.side**2), 0
+
 
 @dataclass(frozen=True, eq=False)
 class Join:
@@ -164,6 +163,11 @@ class Join:
     def tiles(self) -> Tiles:
         return self.main[-1].tiles
 
+    def room(self, clean: "Clean") -> tuple[int, int, int]:
+        parts = zip((*self.main, self.shortcut), (*map(Clean, clean.inner), clean, clean), strict=True)
+        work, tables, _ = zip(*(step.room(without) for step, without in parts), strict=True)
+        return max(work), tables[-1], sum(tables)
+
 
 @dataclass(frozen=True, eq=False)
 class Clean:
@@ -174,7 +178,7 @@ class Clean:
 
 
 class Incremental:
-    """A network prepared to answer for boxes. It only remembers shapes, so threads may share it."""
+    """A network prepared to answer for boxes. Threads may share it; what it remembers of shapes changes no answer."""
 
     def __init__(self, network: Network, budget: int = BUDGET) -> None:
         """budget: bytes that boxes may take, whatever their number, beside the network, the trace and the answer."""
@@ -183,7 +187,6 @@ class Incremental:
         self.kernels = tuple(_kernel(row) for row in rows)
         self._classifier = Network(network.rows[len(rows) :])
         self._device, self._budget = network.like.device, budget
-        self._fitting: dict[tuple[int, int], int] = {}
         self._plan = lru_cache(PLANS)(self.plan)
 
     def plan(self, side: int, box: int, corners: Corners) -> tuple[Step | Join, ...]:
@@ -207,24 +210,28 @@ class Incremental:
         return torch.cat(logits)
 
     def _fill(self, features: Tensor, clean: tuple[Clean, ...], corners: Corners, box: int, colours: Tensor) -> None:
-        """features: (P, H * W, K), the maps that the classifier reads. Where memory does not suffice, half as many at a time from then on."""
-        side, budget, done = round(len(clean[0].rows) ** 0.5), self._budget - features.nbytes, 0
-        scratch = Scratch(features, budget)
+        """features: (P, H * W, K), the maps that the classifier reads. Where memory does not suffice, half as many pictures at a time."""
+        side, scratch, size, done = round(len(clean[0].rows) ** 0.5), Scratch(features), CHUNK, 0
         while done < len(corners):
-            size = self._fitting.get((side, box), CHUNK)
             chosen = slice(done, min(done + size, len(corners)))
             steps = self._plan(side, box, corners[chosen])
             try:
+                self._check(steps, clean, features)
                 table = walk(steps, clean, colours[chosen].repeat_interleave(box * box, 0), scratch)
             except torch.OutOfMemoryError:
-                if chosen.stop - done == 1:
+                if size == 1:
                     raise
-                self._fitting[side, box] = (chosen.stop - done) // 2
-                scratch = Scratch(features, budget)
+                size, scratch = size // 2, Scratch(features)
             else:
                 whole = torch.from_numpy(steps[-1].tiles.whole()).to(table.device)
                 torch.index_select(table, 0, whole.flatten(), out=features[chosen].flatten(0, 1))
                 done = chosen.stop
+
+    def _check(self, steps: tuple[Step | Join, ...], clean: tuple[Clean, ...], features: Tensor) -> None:
+        numbers = sum(map(max, zip(*(step.room(without) for step, without in zip(steps, clean[1:], strict=True)), strict=True)))
+        needed = features.nbytes + numbers * features.itemsize
+        if needed > self._budget:
+            raise torch.OutOfMemoryError(f"{needed} bytes are needed and {self._budget} allowed")
 
 
 def walk(steps: tuple[Step | Join, ...], clean: tuple[Clean, ...], boxes: Tensor, scratch: Scratch) -> Tensor:

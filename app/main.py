@@ -26,9 +26,14 @@ from app.worker import Worker
 routes = APIRouter()
 
 
+def loaded(settings: Settings) -> Detector:
+    """The detector that the settings name. Raises WeightsError."""
+    return load_detector(settings.manifest, settings.network, settings.device, settings.max_passes, settings.memory)
+
+
 def create_app(settings: Settings, load: Callable[[], Detector] | None = None) -> FastAPI:
     """The service; `load` is called once, when it starts."""
-    make = load or partial(load_detector, settings.manifest, settings.network, settings.device, settings.max_passes)
+    make = load or partial(loaded, settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

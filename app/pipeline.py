@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.errors import BadOption
+from app.errors import BadOption, WeightsError
 from app.fusion import fuse, standardise
 from app.guided import guided_map
 from app.image import Frame, InputSpec, Limits, decode, prepare
-from app.incremental import Incremental
+from app.incremental import BUDGET, Incremental
 from app.keypoints import Refined, local_maxima, refine, strongest
 from app.network import Network, load_network
 from app.occlusion import occlusion_map, positions, random_colours
@@ -212,14 +212,18 @@ def keypoints(maps: Maps, frame: Frame, peaks: NDArray[np.int64], points: Refine
     )
 
 
-def load_detector(manifest: Path, name: str, device: str = "auto", max_passes: int = 20_000) -> Detector:
+def load_detector(manifest: Path, name: str, device: str = "auto", max_passes: int = 20_000, memory: int = BUDGET) -> Detector:
     """The detector of a manifest's network. Raises WeightsError with one sentence if it can't be had as described there."""
     entry = find(manifest, name)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Detector(
-        Incremental(load_network(entry, device)), _model(entry, device), InputSpec(entry.side, entry.mean, entry.std), max_passes
-    )
+    occluder = Incremental(load_network(entry, device), memory)
+    try:  # the largest box there is: it warms up, and what memory does not hold is said now rather than at a request
+        blank = occluder.network.trace(torch.zeros(1, 3, entry.side, entry.side))
+        occluder.logits(blank, ((0, 0),), entry.side, torch.zeros(1, 3).to(blank.x))
+    except torch.OutOfMemoryError as error:
+        raise WeightsError(f"network {name!r} does not fit into its memory: {error}") from error
+    return Detector(occluder, _model(entry, device), InputSpec(entry.side, entry.mean, entry.std), max_passes)
 
 
 def _model(entry: Entry, device: str) -> Model:

@@ -7,6 +7,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.image import Limits
+from app.incremental import BUDGET
 
 DEFAULTS = Limits()
 
@@ -25,6 +26,8 @@ class Settings(BaseSettings):
     max_pixels: int = Field(DEFAULTS.max_pixels, ge=256, description="pixels of a picture; more are answered 413")
     max_side: int = Field(DEFAULTS.max_side, ge=16, description="pixels of a picture's longer side; more are answered 413")
     max_passes: int = Field(20_000, ge=1, description="box positions times colours that a request may ask for")
+
+    memory: int = Field(BUDGET, ge=2**24, description="bytes that the occlusion may take beside the network, however many boxes")
 
     @property
     def limits(self) -> Limits:

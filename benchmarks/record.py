@@ -87,7 +87,7 @@ def occlusion() -> dict[str, object]:
 
 
 def cost() -> dict[str, object]:
-    """Seconds, products and memory of ours against work, at random weights: each a warm-up and the median of three."""
+    """Seconds, products and memory of ours against work, at random weights: each a warm-up and the median of two."""
     by_step = [(f"stride {step}", "vgg16", 16, step, 1) for step in (32, 16, 8, 4)]
     by_box = [(f"patch {box}", "vgg16", box, 16, 1) for box in (8, 16, 32, 64)]
     by_depth = [(name, name, 16, 16, 1) for name in ("vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet50")]
@@ -104,7 +104,7 @@ def _cost(label: str, architecture: str, box: int, step: int, images: int) -> di
     corners = tuple((y, x) for y in starts for x in starts)
     traces = [network.trace(torch.randn(1, 3, 224, 224)) for _ in range(images)]
     colours, seconds = torch.zeros(len(corners), 3), []
-    for _ in range(4):
+    for _ in range(3):
         reset_peak("cpu")
         before, start = memory("cpu", "VmRSS"), time.perf_counter()
         for trace in traces:

@@ -15,7 +15,7 @@ QUICK = ["--patch", "14", "--stride", "14"]
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch, detector: Detector) -> None:
-    monkeypatch.setattr(cli, "load_detector", lambda *args: detector)
+    monkeypatch.setattr(cli, "loaded", lambda *args: detector)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_serve_says_in_one_sentence_why_it_does_not_start(monkeypatch: pytest.Mo
     def fail(*args: object) -> Detector:
         raise WeightsError("the weights are not there")
 
-    monkeypatch.setattr(cli, "load_detector", fail)
+    monkeypatch.setattr(cli, "loaded", fail)
     assert cli.main(["serve"]) == 1
     assert capsys.readouterr().err == "weakpoints: the weights are not there\n"
 

@@ -1,6 +1,7 @@
 """The rules of the house: which room may import which, and documents that say what the code says."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -68,3 +69,31 @@ def test_the_newest_entry_of_the_changelog_is_this_version() -> None:
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None
     assert newest[1] == __version__
+
+
+def performance_rows() -> list[str]:
+    """README's table, from what was measured."""
+    figures = json.loads((ROOT / "benchmarks" / "results" / "occlusion.json").read_text())
+    return [
+        f"| {name} | {each['ours']['positions']} | {each['ours']['seconds_per_image']:.2f} "
+        + " ".join(
+            f"| {each[rival]['seconds_per_image']:.1f} ({each[rival]['ratio']:.1f}x)" for rival in ("full", "captum_best", "captum_default")
+        )
+        + f" | {each['theoretical_saving']:.2f}x |"
+        for name, each in figures.items()
+        if isinstance(each, dict) and "ours" in each
+    ]
+
+
+def cost_rows() -> list[str]:
+    figures = json.loads((ROOT / "benchmarks" / "results" / "cost.json").read_text())
+    return [
+        f"| {each['label']} | {each['positions']} | {each['seconds']:.2f} | {each['peak_memory_bytes'] / 2**20:.0f} |"
+        for curve in ("stride", "patch", "depth", "images")
+        for each in figures[curve]
+    ]
+
+
+def test_the_readme_s_tables_of_speed_are_the_measured_figures() -> None:
+    for row in (*performance_rows(), *cost_rows()):
+        assert row in README

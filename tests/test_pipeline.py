@@ -6,7 +6,7 @@ import pytest
 import torch
 from skimage import data
 
-from app.errors import BadOption
+from app.errors import BadOption, WeightsError
 from app.image import Limits
 from app.options import choose
 from app.pipeline import Detector, Localization, load_detector
@@ -87,6 +87,11 @@ def test_the_gpu_finds_the_same_keypoints_as_the_cpu() -> None:
         load_detector(Settings().manifest, "bundled", device).locate(data.astronaut(), choose(**QUICK)) for device in ("cpu", "cuda")
     )
     np.testing.assert_allclose([(p.x, p.y) for p in gpu.keypoints[:10]], [(p.x, p.y) for p in cpu.keypoints[:10]], atol=0.5)
+
+
+def test_a_memory_that_holds_no_box_stops_the_start() -> None:
+    with pytest.raises(WeightsError, match=r"network 'bundled' does not fit into its memory: \d+ bytes are needed and \d+ allowed"):
+        load_detector(Settings().manifest, "bundled", "cpu", memory=1_000_000)
 
 
 def test_the_bundled_network_finds_a_face_and_its_keypoints_lie_in_the_photograph() -> None:
