@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text()
 EDGE = {"settings", "worker", "schemas", "upload", "problems", "main", "cli", "batch"}
 ALLOWED = {
     "errors": set(), "options": {"errors"}, "header": {"errors"}, "image": {"errors", "header", "options"}, "weights": {"errors"},
-    "network": {"errors", "weights"}, "window": set(), "winograd": set(), "incremental": {"network", "window", "winograd"}, "occlusion": {"incremental", "network", "options"}, "guided": {"network", "options"}, "fusion": {"options"},
+    "network": {"errors", "weights"}, "window": set(), "winograd": set(), "kernels": {"network", "window", "winograd"}, "incremental": {"kernels", "network", "window"}, "occlusion": {"incremental", "network", "options"}, "guided": {"network", "options"}, "fusion": {"options"},
     "keypoints": set(), "render": {"pipeline"}, "worker": {"errors"},
     "pipeline": {"errors", "options", "image", "weights", "network", "incremental", "occlusion", "guided", "fusion", "keypoints"},
 }  # fmt: skip

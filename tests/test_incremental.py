@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torchvision.models import get_model, resnet, vgg
 
 from app import incremental
-from app.incremental import Block, Direct, Incremental, Scratch, Winograd
+from app.incremental import Block, Incremental
+from app.kernels import Direct, Scratch, Winograd
 from app.network import MaxPool, Network, Trace, network_of
 from tests.conftest import seeded
 

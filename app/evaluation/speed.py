@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from app.errors import BadOption
-from app.incremental import Direct, Identity, Incremental, Join, Pool, Step, Winograd
+from app.incremental import Incremental, Join, Step
+from app.kernels import Direct, Identity, Pool, Winograd
 from app.network import Linear, Network, load_module, network_of, skeleton
 from app.occlusion import positions
 from app.weights import Entry
