@@ -1,0 +1,76 @@
+"""Points against points: who meets whom within a radius, and the figures made of it. Points are (N, 2) x, y in pixels."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+
+Array = NDArray[np.float64]
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Match:
+    """One photograph's points against its landmarks. recall: share of landmarks with any point near, the paper's "found".
+
+    precision, matched_recall and f1 count each point and each landmark once.
+    """
+
+    recall: float
+    precision: float
+    matched_recall: float
+    f1: float
+
+
+def match(points: Array, landmarks: Array, radius: float) -> Match:
+    """A distance of exactly `radius` is a hit (Tulsiani and Malik's PCK). Without points every figure is 0."""
+    pairs = len(one_to_one(points, landmarks, radius)[0])
+    found = float((cdist(landmarks, points) <= radius).any(1).mean()) if len(points) else 0.0
+    return Match(found, pairs / max(len(points), 1), pairs / len(landmarks), 2 * pairs / (len(points) + len(landmarks)))
+
+
+def one_to_one(points: Array, others: Array, radius: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices into both of as many pairs as there can be, no more than `radius` apart; of those the nearest (Hungarian method)."""
+    distances = cdist(points, others)
+    near = distances <= radius
+    reward = np.where(near, 1 + len(others) + len(points) - distances / max(radius, 1e-12), 0)  # one more pair outweighs any distance
+    rows, columns = linear_sum_assignment(reward, maximize=True)
+    kept = near[rows, columns]
+    return rows[kept], columns[kept]
+
+
+def average_precision(photographs: Sequence[tuple[Array, Array, Array, float]]) -> float:
+    """Area under precision over recall, all photographs' points in one order of confidence (as VOC and COCO do it).
+
+    Each photograph is points, their scores, landmarks, radius. A point takes the nearest landmark in reach that is still free.
+    """
+    hits, scores = [], []
+    for points, confidence, landmarks, radius in photographs:
+        distances = cdist(points, landmarks)
+        for i in np.argsort(-confidence, kind="stable"):
+            j = int(distances[i].argmin())
+            hits.append(distances[i, j] <= radius)
+            scores.append(confidence[i])
+            if hits[-1]:
+                distances[:, j] = np.inf
+    total = sum(len(landmarks) for _, _, landmarks, _ in photographs)
+    hit = np.array(hits, bool)[np.argsort(-np.array(scores), kind="stable")]
+    precision = hit.cumsum() / np.arange(1, len(hit) + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(envelope[hit].sum() / total)
+
+
+def corrected(share: float, chance: float) -> float:
+    """(R - R_chance) / (1 - R_chance): 0 is what chance gives, 1 is perfect."""
+    return (share - chance) / (1 - chance) if chance < 1 else 0.0
+
+
+def interval(rows: Array, statistic: Callable[[Array], float] = lambda means: float(means[0])) -> tuple[float, float]:
+    """95 % bootstrap interval over photographs, of a function of the columns' means; rows: (photographs, figures)."""
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, len(rows), (RESAMPLES, len(rows)))
+    low, high = np.percentile([statistic(rows[each].mean(0)) for each in drawn], [2.5, 97.5])
+    return float(low), float(high)
