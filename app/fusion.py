@@ -1,28 +1,29 @@
 """Two maps into one log-likelihood (paper, section III, after Tulsiani and Malik 2015)."""
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from app.options import Combine
 
-# Of the sigmoid, a standard deviation of the map. A sum of logits ranks alike at any slope; a gentle one keeps confidences apart,
-# since the fine map reaches twenty deviations.
-SLOPE = {"log_sigmoid": 1.0, "logit_sum": 0.25}
+SMOOTH = 3 / 112  # of the input's side: the fine map is lines, a corner's evidence is what lies around it
+FLOOR = 1e-3  # of a map's maximum: what is this weak is as good as nothing
 
 
 def fuse(
     coarse: NDArray[np.float64], fine: NDArray[np.float64], inside: NDArray[np.bool_], *, weight: float, combine: Combine
 ) -> NDArray[np.float64]:
-    """(S, S) log-likelihood <= 0; -inf where `inside` is false. u and v are the maps standardised over the inside, a the slope.
+    """(S, S) log-likelihood <= 0; -inf where `inside` is false. u and v are the maps standardised over the inside.
 
-    `log_sigmoid`: w log sigmoid(a u) + (1 - w) log sigmoid(a v), so that both scales have to agree.
-    `logit_sum`: log sigmoid(2 a (w u + (1 - w) v)), at w = 1/2 (and a = 1) the sum of logits that Tulsiani and Malik's code runs.
+    `log_sigmoid`: w log sigmoid(u) + (1 - w) log sigmoid(v), so that both scales have to agree.
+    `corners`: w log sigmoid(u) + (1 - w) / 2 log share(smoothed fine); the other (1 - w) / 2 is the corner's, see `keypoints`.
     """
-    u, v = standardise(coarse, inside), standardise(fine, inside)
-    if combine == "logit_sum":
-        score = log_sigmoid(2 * SLOPE[combine] * (weight * u + (1 - weight) * v))
+    by_coarse = weight * log_sigmoid(standardise(coarse, inside))
+    if combine == "log_sigmoid":
+        score = by_coarse + (1 - weight) * log_sigmoid(standardise(fine, inside))
     else:
-        score = weight * log_sigmoid(SLOPE[combine] * u) + (1 - weight) * log_sigmoid(SLOPE[combine] * v)
+        smooth = np.asarray(cv2.GaussianBlur(np.where(inside, fine, 0.0), (0, 0), SMOOTH * len(fine)), np.float64)
+        score = by_coarse + (1 - weight) / 2 * log_share(smooth)
     return np.where(inside, score, -np.inf)
 
 
@@ -35,3 +36,9 @@ def standardise(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArr
 
 def log_sigmoid(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return -np.logaddexp(0.0, -values)
+
+
+def log_share(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log of values >= 0 over their maximum, in [log FLOOR, 0]; all 0 where the map is 0."""
+    highest = values.max(initial=0.0)
+    return np.log(np.maximum(values / highest, FLOOR)) if highest > 0 else np.zeros_like(values)

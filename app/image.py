@@ -77,6 +77,16 @@ class Frame:
         result[y : y + h, x : x + w] = _resize(_crop(image, self.box), w, h)
         return result
 
+    def close_up(self, detail: float) -> "Frame":
+        """The same box without margin, at `detail` pixels a network pixel, or the photograph's own where they are fewer."""
+        factor = min(1.0, detail / float(np.mean(self.scale)))
+        w, h = (max(1, round(length * factor)) for length in self.box[2:])
+        return Frame(self.width, self.height, max(w, h), self.box, (0, 0, w, h))
+
+    def stretched(self, values: NDArray[Any], box: Box) -> NDArray[Any]:
+        """A box of values resized to the content."""
+        return _resize(_crop(values, box), *self.content[2:])
+
     def map_to_image(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
         """(S, S) -> (H, W): a map of the input laid back over the photograph, 0 outside the box."""
         x, y, w, h = self.box

@@ -1,4 +1,4 @@
-"""From a log-likelihood map to points: non-maximum suppression, the soft threshold, and Förstner's refinement."""
+"""From a log-likelihood map to points: corners, non-maximum suppression, the soft threshold, and Förstner's refinement."""
 
 import math
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+EVEN = 1e-5  # of the smaller eigenvalue, in grey levels squared: below it there is only rounding
 MIN_ROUNDNESS = 0.1  # of 4 det(A) / trace(A)^2: 1 for a corner, 0 for an edge, along which no position is better than another
 
 
@@ -17,6 +18,18 @@ class Refined:
     points: NDArray[np.float64]
     covariance: NDArray[np.float64]
     refined: NDArray[np.bool_]
+
+
+def corner_likelihood(picture: NDArray[np.uint8], sigma: float) -> NDArray[np.float64]:
+    """(H, W) log-likelihood <= 0 that a pixel of an (H, W, 3) picture is a corner, at the scale of a Gaussian of `sigma` pixels.
+
+    The smaller eigenvalue of the structure tensor (Shi and Tomasi 1994), the A of `refine`, over its highest. Minus infinity where
+    the picture is even: nothing can be located there.
+    """
+    grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), sigma)
+    strength = cv2.cornerMinEigenVal(grey, 3).astype(np.float64)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(np.where(strength > EVEN, strength, 0) / max(float(strength.max()), EVEN)))
 
 
 def local_maxima(score: NDArray[np.float64], radius: int) -> NDArray[np.int64]:

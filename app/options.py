@@ -15,7 +15,7 @@ Fit = Literal["squash", "letterbox"]
 Fill = Literal["shared", "per_box"]
 Score = Literal["log_odds", "probability", "logit"]
 Fine = Literal["guided", "gradient"]
-Combine = Literal["log_sigmoid", "logit_sum"]
+Combine = Literal["corners", "log_sigmoid"]
 Box = tuple[int, int, int, int]
 
 
@@ -34,8 +34,10 @@ class Options:
     seed: Annotated[int, Ge(0), Le(2**31 - 1), doc("seed of the colours, mixed with the picture's digest")] = 0
     score: Annotated[Score, doc("the class score whose drop is read")] = "log_odds"
     fine: Annotated[Fine, doc("backward rule of the fine map")] = "guided"
-    combine: Annotated[Combine, doc("how the two maps become one log-likelihood")] = "logit_sum"
-    weight: Annotated[float, Ge(0), Le(1), doc("share of the coarse map in the sum")] = 0.2
+    combine: Annotated[Combine, doc("what a keypoint is: a corner of the photograph where both maps are high, or a peak of their sum")] = (
+        "corners"
+    )
+    weight: Annotated[float, Ge(0), Le(1), doc("share of the coarse map in the log-likelihood")] = 0.33
     keep: Annotated[float, Gt(0), Le(1), doc("share of the local maxima that is kept, strongest first")] = 0.4
     max_keypoints: Annotated[int, Ge(1), Le(1000), doc("never more keypoints than this")] = 100
     nms_radius: Annotated[

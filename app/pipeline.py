@@ -17,13 +17,15 @@ from app.fusion import fuse, standardise
 from app.guided import guided_map
 from app.image import Frame, InputSpec, Limits, decode, prepare
 from app.incremental import BUDGET, Incremental
-from app.keypoints import Refined, local_maxima, refine, strongest
+from app.keypoints import Refined, corner_likelihood, local_maxima, refine, strongest
 from app.network import Network, load_network
 from app.occlusion import occlusion_map, positions, random_colours
 from app.options import Options, resolve
 from app.weights import Entry, find
 
 WINDOW = 1.5  # network pixels that the refinement looks to each side of a peak: a peak is no surer than that
+CORNER = 0.6  # network pixels: the scale at which corners are looked for
+DETAIL = 3  # of the photograph's pixels a network pixel are enough to look for them
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class ClassScore:
 class Keypoint:
     """x right, y down, in pixels of the photograph, (0, 0) the centre of its top-left pixel; covariance in pixels squared.
 
-    coarse and fine are the maps there, in standard deviations; log_likelihood their fusion, confidence its exponential.
+    coarse and fine are the maps there, in standard deviations; log_likelihood is their fusion (with the corner's if that is asked for), confidence its exponential.
     """
 
     x: float
@@ -70,6 +72,14 @@ class Maps:
     fused: NDArray[np.float64]
     coarse: NDArray[np.float64]
     fine: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """points: (N, 2) x, y in pixels of the photograph, strongest first; log_likelihood: (N,)."""
+
+    points: NDArray[np.float64]
+    log_likelihood: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -138,8 +148,8 @@ class Detector:
         fine = guided_map(self.network, trace, target, rule=options.fine)  # (S, S) which pixels
         clock.lap("guided")
         score = fuse(coarse.map, fine, frame.inside, weight=options.weight, combine=options.combine)  # (S, S) log-likelihood
-        peaks = strongest(local_maxima(score, options.radius), keep=options.keep, limit=options.max_keypoints)  # (N, 2)
-        points = refine(image, frame.to_image(peaks), _window(frame))  # (N, 2) sub-pixel, pixels of the photograph
+        peaks = find_peaks(image, frame, score, options)  # (N, 2) pixels of the photograph, and their log-likelihoods
+        points = refine(image, peaks.points, _window(frame))  # (N, 2) sub-pixel
         clock.lap("keypoints")
         maps = Maps(score, coarse.map, fine)
         return Localization(
@@ -192,11 +202,23 @@ class Detector:
         return tuple(ClassScore(c, self.model.labels[c], float(probabilities[c])) for c in classes)
 
 
-def keypoints(maps: Maps, frame: Frame, peaks: NDArray[np.int64], points: Refined) -> tuple[Keypoint, ...]:
+def find_peaks(image: NDArray[np.uint8], frame: Frame, score: NDArray[np.float64], options: Options) -> Peaks:
+    """The strongest local maxima: of the score, or of the photograph's corners weighed by it, at DETAIL pixels a network pixel."""
+    grid, detail = frame, 1.0
+    if options.combine == "corners":
+        grid = frame.close_up(DETAIL)
+        detail = float(np.mean(frame.scale / grid.scale))
+        by_corner = corner_likelihood(grid.stretched(image, frame.box), CORNER * detail)
+        score = grid.stretched(score, frame.content) + (1 - options.weight) / 2 * by_corner
+    peaks = strongest(local_maxima(score, max(1, round(options.radius * detail))), keep=options.keep, limit=options.max_keypoints)
+    return Peaks(grid.to_image(peaks), score[peaks[:, 1], peaks[:, 0]])
+
+
+def keypoints(maps: Maps, frame: Frame, peaks: Peaks, points: Refined) -> tuple[Keypoint, ...]:
     """Refined points with what the maps say at their peaks, in the peaks' order."""
-    x, y = peaks.T
+    x, y = np.rint(frame.to_network(peaks.points)).astype(int).clip(0, frame.side - 1).T
     coarse, fine = (standardise(values, frame.inside)[y, x] for values in (maps.coarse, maps.fine))
-    found = zip(points.points, maps.fused[y, x], coarse, fine, points.refined, points.covariance, strict=True)
+    found = zip(points.points, peaks.log_likelihood, coarse, fine, points.refined, points.covariance, strict=True)
     return tuple(
         Keypoint(
             x=float(at[0]),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.fusion import fuse, log_sigmoid, standardise
+from app.fusion import FLOOR, SMOOTH, fuse, log_sigmoid, standardise
 
 EVERYWHERE = np.ones((6, 6), bool)
 
@@ -18,20 +18,24 @@ def test_the_formula_pixel_by_pixel(maps: tuple[np.ndarray, np.ndarray]) -> None
     np.testing.assert_allclose(fuse(coarse, fine, EVERYWHERE, weight=0.3, combine="log_sigmoid"), expected)
 
 
-def test_logit_sum_at_half_weight_is_the_sum_of_logits_at_a_gentler_slope(maps: tuple[np.ndarray, np.ndarray]) -> None:
-    u, v = ((m - m.mean()) / m.std() for m in maps)
-    expected = np.log(1 / (1 + np.exp(-(u + v) / 4)))
-    np.testing.assert_allclose(fuse(*maps, EVERYWHERE, weight=0.5, combine="logit_sum"), expected)
+def test_corners_leave_their_share_to_the_photograph_and_look_around_themselves_in_the_fine_map() -> None:
+    coarse, fine = np.zeros((56, 56)), np.zeros((56, 56))
+    fine[20, 30] = 5.0
+    score = fuse(coarse, fine, np.ones((56, 56), bool), weight=0.4, combine="corners")
+    assert score.max() == pytest.approx(0.4 * np.log(0.5))
+    spread = SMOOTH * 56
+    assert score[20, 32] == pytest.approx(0.4 * np.log(0.5) - 0.3 * 2**2 / (2 * spread**2), rel=0.02)
+    assert score.min() == pytest.approx(0.4 * np.log(0.5) + 0.3 * np.log(FLOOR))
 
 
-def test_both_scales_have_to_agree_in_log_sigmoid_but_can_stand_in_for_each_other_in_logit_sum() -> None:
+def test_both_scales_have_to_agree_in_log_sigmoid() -> None:
     coarse, fine = np.array([[3.0, 1.5, -4.5]]), np.array([[-1.5, 1.5, 0.0]])
     inside = np.ones((1, 3), bool)
     both = fuse(coarse, fine, inside, weight=0.5, combine="log_sigmoid")[0]
     assert both[1] > both[0]
 
 
-@pytest.mark.parametrize(("combine", "span"), [("log_sigmoid", 0.4), ("logit_sum", 0.25)])
+@pytest.mark.parametrize(("combine", "span"), [("log_sigmoid", 0.4), ("corners", 0.25)])
 def test_a_log_likelihood_is_never_positive_and_uses_the_whole_range(
     combine: str, span: float, maps: tuple[np.ndarray, np.ndarray]
 ) -> None:

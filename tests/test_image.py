@@ -169,3 +169,16 @@ def test_opencv_agrees_on_where_a_resized_pixel_lies() -> None:
     small = cv2.resize(ramp, (40, 50), interpolation=cv2.INTER_AREA)
     expected = frame_of(200, 50, 40, "squash", None).to_image(np.stack([np.arange(40), np.zeros(40)], 1))[:, 0]
     np.testing.assert_allclose(small[0], expected, atol=1e-3)
+
+
+@given(st.integers(20, 900), st.integers(20, 900), st.sampled_from(["squash", "letterbox"]), st.integers(20, 120))
+def test_a_close_up_shows_the_same_box_no_finer_than_the_photograph(width: int, height: int, fit: str, side: int) -> None:
+    frame = frame_of(width, height, side, fit, (3, 5, width - 9, height - 8))
+    grid = frame.close_up(3)
+    assert grid.box == frame.box
+    assert (grid.scale >= 1 - 1e-9).all()
+    assert np.mean(frame.scale / grid.scale) <= 3 * 1.1 + 1
+    corners = np.array([[-0.5, -0.5], np.subtract(grid.content[2:], 0.5)])
+    np.testing.assert_allclose(grid.to_image(corners), [[2.5, 4.5], [width - 6.5, height - 3.5]])
+    values = np.arange(side * side, dtype=float).reshape(side, side)
+    assert grid.stretched(values, frame.content).shape == grid.content[3:1:-1]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from app.keypoints import corner, local_maxima, refine, strongest
+from app.keypoints import corner, corner_likelihood, local_maxima, refine, strongest
 from tests import oracle
 
 
@@ -109,3 +109,15 @@ def test_no_points_in_no_points_out() -> None:
     found = refine(np.zeros((20, 20, 3), np.uint8), np.zeros((0, 2)), 3)
     assert found.points.shape == (0, 2)
     assert found.covariance.shape == (0, 2, 2)
+
+
+def test_a_corner_is_likelier_than_an_edge_and_nothing_is_located_on_a_plain() -> None:
+    square = np.full((60, 60, 3), 40, np.uint8)
+    square[20:, 20:] = 200
+    likelihood = corner_likelihood(square, 1.5)
+    y, x = np.unravel_index(likelihood.argmax(), likelihood.shape)
+    assert likelihood.max() == 0
+    assert max(abs(x - 20), abs(y - 20)) <= 1
+    assert likelihood[50, 20] < -3, "an edge, twenty times less"
+    assert np.isneginf(likelihood[5, 5])
+    assert np.isneginf(corner_likelihood(np.full_like(square, 90), 1.5)).all()

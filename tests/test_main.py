@@ -126,7 +126,7 @@ def test_bad_options_name_the_option_and_its_range(client: httpx2.Client, photo:
 
 def test_every_option_is_taken_and_said_back(client: httpx2.Client, photo: bytes) -> None:
     given = {"preset": "paper", "target_class": "cat", "fit": "letterbox", "roi": "10,5,100,90", "colours": 3, "seed": 7, "score": "logit",
-             "fine": "gradient", "combine": "logit_sum", "weight": 0.25, "keep": 1.0, "max_keypoints": 3, "nms_radius": 2, "fill": "shared"}  # fmt: skip
+             "fine": "gradient", "combine": "corners", "weight": 0.25, "keep": 1.0, "max_keypoints": 3, "nms_radius": 2, "fill": "shared"}  # fmt: skip
     used = post(client, photo, **given).json()["options"]
     assert used | given == used | {"target_class": "cat", "roi": "10,5,100,90"}
     assert (used["target_class"], used["roi"]) == (2, [10, 5, 100, 90])

@@ -10,11 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from app.incremental import Incremental
+from app.keypoints import local_maxima
 from app.network import Conv, Linear, Network, Residual, Row
 from app.pipeline import Detector
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
+Area = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -27,35 +29,35 @@ class Points:
     def first(self, count: int) -> "Points":
         return Points(self.xy[:count], self.score[:count])
 
-    def within(self, box: tuple[float, float, float, float]) -> "Points":
+    def within(self, box: Area) -> "Points":
         """Those inside x, y, w, h."""
         x, y, w, h = box
         kept = ((self.xy >= (x - 0.5, y - 0.5)) & (self.xy <= (x + w - 0.5, y + h - 0.5))).all(1)
         return Points(self.xy[kept], self.score[kept])
 
 
-def random_points(box: tuple[float, float, float, float], count: int, rng: np.random.Generator) -> Points:
+def random_points(box: Area, count: int, rng: np.random.Generator) -> Points:
     """Uniform over x, y, w, h."""
     x, y, w, h = box
     return Points(rng.random((count, 2)) * (w, h) + (x - 0.5, y - 0.5), rng.random(count))
 
 
-def grid_points(box: tuple[float, float, float, float], count: int) -> Points:
+def grid_points(box: Area, count: int) -> Points:
     """Rows of equal height, as square as can be, the points evenly along each row."""
     x, y, w, h = box
     rows = min(max(1, round((count * h / w) ** 0.5)), max(count, 1))
     per_row = [len(part) for part in np.array_split(np.arange(count), rows)]
     xy = [((i + 0.5) / n * w, (row + 0.5) / rows * h) for row, n in enumerate(per_row) for i in range(n)]
-    return Points(np.array(xy).reshape(-1, 2) + (x - 0.5, y - 0.5), np.zeros(count))
+    return Points(np.add(np.array(xy).reshape(-1, 2), (x - 0.5, y - 0.5)), np.zeros(count))
 
 
 def shi_tomasi(image: Image, radius: float) -> Points:
     """Shi and Tomasi 1994: the smaller eigenvalue of the structure tensor."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    found = cv2.goodFeaturesToTrackWithQuality(grey, 1000, 1e-4, 1, None)
-    if found[0] is None:
-        return Points(np.zeros((0, 2)), np.zeros(0))
-    return suppress(found[0].reshape(-1, 2).astype(float), found[1].ravel().astype(float), radius)
+    strength = cv2.cornerMinEigenVal(grey, 3).astype(np.float64)
+    peaks = local_maxima(strength, 1)
+    peaks = peaks[strength[peaks[:, 1], peaks[:, 0]] > 1e-4 * strength.max()][:1000]
+    return suppress(peaks.astype(float), strength[peaks[:, 1], peaks[:, 0]], radius)
 
 
 def orb(image: Image, radius: float) -> Points:
@@ -94,9 +96,8 @@ def random_weights(network: Network, top: int | None = None) -> Network:
     def redraw(row: Row) -> Row:
         match row:
             case Conv() | Linear() if not next(kept, False):
-                fan = row.weight[0].numel()
-                weight = torch.randn(row.weight.shape, generator=rng) * (2 / fan) ** 0.5
-                return replace(row, weight=weight.to(row.weight), bias=None if row.bias is None else torch.zeros_like(row.bias))
+                weight = torch.randn(row.weight.shape, generator=rng) * (2 / row.weight[0].numel()) ** 0.5
+                return replace(row, weight=weight.to(row.weight), bias=torch.zeros(len(weight)).to(row.weight))
             case Residual():
                 return Residual(tuple(map(redraw, row.main)), tuple(map(redraw, row.shortcut)))
             case _:

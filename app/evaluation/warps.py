@@ -28,7 +28,7 @@ class Warp:
         return _through(self.matrix, points)
 
     def back(self, points: Array) -> Array:
-        return _through(np.linalg.inv(self.matrix), points)
+        return _through(np.asarray(np.linalg.inv(self.matrix), np.float64), points)
 
 
 def warps(width: int, height: int, rng: np.random.Generator) -> tuple[Warp, ...]:
@@ -76,4 +76,4 @@ def _recompress(image: Image) -> Image:
 
 def _through(matrix: Array, points: Array) -> Array:
     there = np.c_[points, np.ones(len(points))] @ matrix.T
-    return there[:, :2] / there[:, 2:]
+    return np.asarray(there[:, :2] / there[:, 2:])

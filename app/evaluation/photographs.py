@@ -1,0 +1,101 @@
+"""Photographs to measure on: with landmarks (COCO keypoints), or just a folder of them."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.batch import SUFFIXES
+from app.errors import BadOption
+from app.evaluation.baselines import Area, Points
+from app.image import Limits, decode
+from app.options import Options
+from app.pipeline import Detector, Localization
+
+Boxes = Literal["annotation", "landmarks"]
+Progress = Callable[[Iterable[Any]], Iterable[Any]]
+MARGIN = 0.1  # of the landmarks' extent on each side, for boxes by the paper's rule
+
+
+@dataclass(frozen=True)
+class Landmarked:
+    """landmarks: (M, 2) x, y of the visible ones, in our pixels; names: theirs; group: the category; box: x, y, w, h."""
+
+    path: Path
+    group: str
+    box: Area
+    landmarks: NDArray[np.float64]
+    names: tuple[str, ...]
+
+    @property
+    def size(self) -> float:
+        """max(w, h) of the box: what PCK's alpha is a share of."""
+        return max(self.box[2:])
+
+
+def read_coco(annotations: Path, images: Path, boxes: Boxes = "annotation") -> tuple[Landmarked, ...]:
+    """COCO's (0, 0) is the picture's corner, ours the centre of the first pixel. Raises BadOption for a file that is not of this kind.
+
+    `boxes="landmarks"` is the paper's rule: from the first to the last visible landmark, and a margin.
+    """
+    try:
+        coco = json.loads(annotations.read_text())
+        files = {each["id"]: images / each["file_name"] for each in coco["images"]}
+        categories = {each["id"]: (each["name"], each["keypoints"]) for each in coco["categories"]}
+        rows = [_landmarked(each, files, categories, boxes) for each in coco["annotations"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadOption(f"{annotations} can't be read as COCO keypoints: {type(error).__name__} {error}") from error
+    rows = [row for row in rows if len(row.landmarks)]
+    if not rows:
+        raise BadOption(f"{annotations} has no visible landmark")
+    return tuple(rows)
+
+
+def sample(folder: Path, count: int) -> tuple[Path, ...]:
+    """`count` photographs drawn from a folder and those below it, the same each time."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise BadOption(f"{folder} has no photograph")
+    drawn = np.random.default_rng(0).permutation(len(files))[:count]
+    return tuple(files[i] for i in sorted(drawn))
+
+
+def read(path: Path) -> NDArray[np.uint8]:
+    try:
+        return decode(path.read_bytes(), Limits())
+    except OSError as error:
+        raise BadOption(f"{path}: {error}") from error
+
+
+def whole(image: NDArray[np.uint8]) -> Area:
+    return (0, 0, image.shape[1], image.shape[0])
+
+
+def detected(detector: Detector, image: NDArray[np.uint8], options: Options) -> tuple[Points, Localization]:
+    found = detector.locate(image, options)
+    points = Points(np.array([(p.x, p.y) for p in found.keypoints]).reshape(-1, 2), np.array([p.confidence for p in found.keypoints]))
+    return points, found
+
+
+def suppression(found: Localization) -> float:
+    """The keypoints' own radius in pixels of the photograph, for the corner detectors to be spread alike."""
+    return found.options.radius * float(np.mean(found.frame.scale))
+
+
+def _landmarked(
+    annotation: dict[str, Any], files: dict[int, Path], categories: dict[int, tuple[str, list[str]]], boxes: Boxes
+) -> Landmarked:
+    group, names = categories[annotation["category_id"]]
+    triples = np.array(annotation["keypoints"], float).reshape(len(names), 3)
+    seen = triples[:, 2] > 0
+    landmarks = triples[seen, :2] - 0.5
+    x, y, w, h = annotation["bbox"]
+    if boxes == "landmarks" and len(landmarks):
+        low, extent = landmarks.min(0), np.ptp(landmarks, axis=0)
+        (x, y), (w, h) = low - MARGIN * extent, (1 + 2 * MARGIN) * extent
+    box = (float(x), float(y), float(w), float(h))
+    return Landmarked(files[annotation["image_id"]], group, box, landmarks, tuple(np.array(names)[seen].tolist()))
