@@ -17,6 +17,13 @@ from app import __version__
 from app.batch import run_batch
 from app.errors import WeakpointsError
 from app.evaluation.accuracy import accuracy
+from app.evaluation.deletion import deletion
+from app.evaluation.landmarks import landmarks
+from app.evaluation.patches import patches
+from app.evaluation.photographs import read_coco, sample
+from app.evaluation.repeatability import repeatability
+from app.evaluation.report import flat
+from app.evaluation.sanity import sanity
 from app.evaluation.speed import RIVALS, speed_of, table
 from app.image import decode
 from app.main import create_app, loaded
@@ -28,6 +35,12 @@ from app.settings import Settings
 from app.weights import Entry, find, pull, read_manifest, verify
 
 T = TypeVar("T")
+STUDIES = {
+    "repeatability": (repeatability, "are the same points found when the photograph is warped, mirrored, shifted, lit, noisy?"),
+    "deletion": (deletion, "does the class go when the keypoints are blurred away?"),
+    "sanity": (sanity, "do maps and keypoints depend on the weights and on the class?"),
+    "patches": (patches, "the paper's comparison of occluders"),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,6 +94,19 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     classes.add_argument("--images", type=Path, required=True, metavar="DIR")
     classes.set_defaults(run=_accuracy)
 
+    points = evaluate.add_parser("landmarks", help="do keypoints lie where people put landmarks?")
+    points.add_argument("--annotations", type=Path, required=True, metavar="FILE", help="COCO keypoints")
+    points.add_argument("--images", type=Path, required=True, metavar="DIR", help="what its file names are relative to")
+    points.add_argument("--boxes", choices=["annotation", "landmarks"], default="annotation", help="landmarks: the paper's rule")
+    points.set_defaults(run=_landmarks)
+    studies = [evaluate.add_parser(name, help=what) for name, (_, what) in STUDIES.items()]
+    for (name, _), study in zip(STUDIES.items(), studies, strict=True):
+        study.add_argument("--images", type=Path, required=True, metavar="DIR")
+        study.add_argument("--limit", type=int, default=30, metavar="N", help="photographs drawn from it (default: %(default)s)")
+        study.set_defaults(run=_study, study=name)
+    for command in (points, *studies):
+        _add_options(command)
+
     benchmark = commands.add_parser("benchmark", help="measure how fast").add_subparsers(required=True, metavar="WHAT")
     speed = benchmark.add_parser("occlusion", help="the occlusion of one picture, against what people use")
     speed.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -90,9 +116,9 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     speed.add_argument("--against", default=",".join(RIVALS), help="any of %(default)s, or nothing (default: %(default)s)")
     speed.set_defaults(run=_speed)
 
-    for command in (detect, batch, weights, classes, speed):
+    for command in (detect, batch, weights, classes, speed, points, *studies):
         command.add_argument("--json", action="store_true", help="print JSON")
-    for command in (detect, batch, classes, speed):
+    for command in (detect, batch, classes, speed, points, *studies):
         command.add_argument("--network", default=settings.network, help="a network of the manifest (default: %(default)s)")
     return parser
 
@@ -192,6 +218,22 @@ def _accuracy(args: argparse.Namespace, settings: Settings) -> int:
     text = f"top-1 {found.top1:.4f}, top-5 {found.top5:.4f} on {found.images} photographs; top-1 as a mean over classes {found.top1_per_class:.4f}"
     _print(args.json, asdict(found), text)
     return 1 if found.failed else 0
+
+
+def _landmarks(args: argparse.Namespace, settings: Settings) -> int:
+    photographs = read_coco(args.annotations, args.images, args.boxes)
+    found = landmarks(_detector(args, settings), photographs, args.options, partial(_bar, "landmarks"))
+    _print(args.json, found, flat(found))
+    return 0
+
+
+def _study(args: argparse.Namespace, settings: Settings) -> int:
+    if not args.images.is_dir() or args.limit < 1:
+        return _say(f"{args.images} is not a folder" if args.limit > 0 else f"--limit is {args.limit}, which must be 1 or more", 2)
+    study, _ = STUDIES[args.study]
+    found = study(_detector(args, settings), sample(args.images, args.limit), args.options, partial(_bar, args.study))
+    _print(args.json, found, flat(found))
+    return 0
 
 
 def _speed(args: argparse.Namespace, settings: Settings) -> int:
