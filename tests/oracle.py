@@ -114,3 +114,11 @@ def opencv_corner(grey: NDArray[np.uint8], start: tuple[float, float], half: int
     points = np.array([[start]], np.float32)
     cv2.cornerSubPix(grey, points, (half, half), (-1, -1), (cv2.TERM_CRITERIA_MAX_ITER, 1, 0.0))
     return float(points[0, 0, 0]), float(points[0, 0, 1])
+
+
+def most_pairs(near: np.ndarray) -> int:
+    """The most pairs that can be made of a (N, M) table of who may go with whom, by trying everything."""
+    if not len(near):
+        return 0
+    with_first = [1 + most_pairs(np.delete(near[1:], j, 1)) for j in np.flatnonzero(near[0])]
+    return max([most_pairs(near[1:]), *with_first])
