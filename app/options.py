@@ -38,7 +38,7 @@ class Options:
         "corners"
     )
     weight: Annotated[float, Ge(0), Le(1), doc("share of the coarse map in the log-likelihood")] = 0.33
-    keep: Annotated[float, Gt(0), Le(1), doc("share of the local maxima that is kept, strongest first")] = 0.4
+    keep: Annotated[float, Gt(0), Le(1), doc("share of the local maxima that is kept, strongest first")] = 0.2
     max_keypoints: Annotated[int, Ge(1), Le(1000), doc("never more keypoints than this")] = 100
     nms_radius: Annotated[
         int | None, Ge(1), Le(256), doc("a keypoint is the maximum this far around, network pixels; side/28 if not given")
@@ -63,7 +63,7 @@ class Options:
 
 PRESETS: dict[Preset, Options] = {
     "default": Options(),
-    "paper": Options(preset="paper", colours=1, fill="per_box", score="probability", combine="log_sigmoid", weight=0.5),
+    "paper": Options(preset="paper", colours=1, fill="per_box", score="probability", combine="log_sigmoid", weight=0.5, keep=0.4),
 }
 HINTS: dict[str, Any] = get_type_hints(Options, include_extras=True)
 NAMES = tuple(field.name for field in fields(Options))
