@@ -1,6 +1,7 @@
 """Are the same points found when the photograph changes? Protocol of DeTone et al. 2018, at as many points for everybody."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +66,22 @@ def _shown(points: Array, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def _figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    photographs = [
-        np.nanmean([row["share"] for row in rows if row["photograph"] == one]) for one in sorted({r["photograph"] for r in rows})
-    ]
+    photographs = _split(rows, "photograph").values()
+    shares = np.array([share for share in photographs if share is not None])
     return {
-        "repeatability": float(np.mean(photographs)),
-        "interval": interval(np.array(photographs)[:, None]),
-        "error_px": float(np.nanmean([row["error"] for row in rows])),
+        "repeatability": _mean(shares),
+        "interval": interval(shares[:, None]) if len(shares) else None,
+        "error_px": _mean([row["error"] for row in rows]),
         "by_warp": _split(rows, "warp"),
         "by_class": _split(rows, "group"),
     }
 
 
-def _split(rows: list[dict[str, Any]], by: str) -> dict[str, float]:
-    return {key: float(np.nanmean([row["share"] for row in rows if row[by] == key])) for key in sorted({row[by] for row in rows})}
+def _split(rows: list[dict[str, Any]], by: str) -> dict[str, float | None]:
+    return {key: _mean([row["share"] for row in rows if row[by] == key]) for key in sorted({row[by] for row in rows})}
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    """None where nothing was measured: the random points of one photograph may never meet again, and JSON has no NaN."""
+    measured = [value for value in values if not np.isnan(value)]
+    return float(np.mean(measured)) if measured else None
