@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,8 +13,9 @@ from app import cli
 from app.errors import BadOption
 from app.evaluation.baselines import CORNERS, Points, grid_points, layers, random_points, random_weights, suppress
 from app.evaluation.deletion import curves, deleted, inserted
-from app.evaluation.landmarks import chance, figures, table
+from app.evaluation.landmarks import calibration, chance, figures, table
 from app.evaluation.matching import average_precision, corrected, interval, match, one_to_one
+from app.evaluation.montage import HEIGHT, montage
 from app.evaluation.patches import half_area
 from app.evaluation.photographs import Landmarked, read, read_coco, sample
 from app.evaluation.repeatability import repeated
@@ -254,3 +256,49 @@ def test_each_study_prints_its_figures(study: str, method: str, figure: str, ann
     assert np.isfinite(found[method][figure])
     assert cli.main(["evaluate", study, "--images", str(annotated / "nowhere")]) == 2
     assert cli.main(["evaluate", study, "--images", str(annotated), "--limit", "0"]) == 2
+
+
+@pytest.mark.usefixtures("toy")
+def test_the_report_holds_every_study_and_the_montage_offline_and_measures_nothing_twice(
+    annotated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    where = ["--annotations", str(annotated / "coco.json"), "--images", str(annotated), "--limit", "1", "--out", str(out)]
+    assert cli.main(["evaluate", "report", *where, *QUICK]) == 0
+    text = Path(capsys.readouterr().out.strip()).read_text()
+    for name in ("landmarks", *cli.STUDIES, "montage"):
+        assert f"<h2>{name}</h2>" in text
+    assert text.count('src="data:image/png;base64,') == 2 == text.count("src=")
+    assert "http" not in text
+    monkeypatch.setattr(cli, "landmarks", lambda *args: pytest.fail("measured again"))
+    assert cli.main(["evaluate", "report", *where, *QUICK]) == 0
+    with pytest.raises(pytest.fail.Exception):
+        cli.main(["evaluate", "report", *where, *QUICK, "--seed", "5"])
+
+
+@pytest.mark.usefixtures("toy")
+def test_networks_are_compared_by_their_landmarks(annotated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--annotations", str(annotated / "coco.json"), "--images", str(annotated), *QUICK]
+    assert cli.main(["evaluate", "networks", *where, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (name,) = set(found) - {"photographs"}
+    assert set(found[name]["f1"]) == set(found[name]["random_weights_f1"]) == {"0.05", "0.1", "0.2"}
+    assert found[name]["seconds"] > 0
+
+
+def test_a_montage_has_six_pictures_of_one_height(annotated: Path, detector: Detector, photograph: np.ndarray) -> None:
+    row = montage(detector, read_coco(annotated / "coco.json", annotated)[0], choose(patch=14, stride=14))
+    picture = cv2.imdecode(np.frombuffer(row["png"], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    width = round(photograph.shape[1] * HEIGHT / photograph.shape[0])
+    assert picture.shape == (HEIGHT, 6 * width, 3)
+    first, last = picture[:, :width].astype(int), picture[:, -width:].astype(int)
+    assert (np.abs(last - first).max(2) > 40).mean() < 0.1, "the photograph and its crosses"
+    x, y = np.array([50, 30]) * width // photograph.shape[1]
+    assert last[y, x].tolist() == pytest.approx([255, 220, 0], abs=60)
+
+
+def test_confidence_is_set_against_the_share_that_is_near_a_landmark() -> None:
+    points = Points(np.concatenate([MARKS[:1], MARKS[:1] + 40]), np.array([0.9, 0.1]))
+    low, high = calibration([(landmarked(), (0.0, 0.0, 100.0, 50.0), points)])
+    assert (low["confidence"], low["near_a_landmark"], low["keypoints"]) == (0.1, 0, 1)
+    assert (high["confidence"], high["near_a_landmark"]) == (0.9, 1)

@@ -16,6 +16,7 @@ from app.pipeline import Detector
 ALPHAS = (0.05, 0.1, 0.2)
 DRAWS = 100
 TABLE_ALPHA = 0.1
+BINS = 5
 Rows = list[tuple[Landmarked, Area, Points]]
 
 
@@ -49,6 +50,7 @@ def landmarks(detector: Detector, photographs: tuple[Landmarked, ...], options: 
         **{name: figures(rows) for name, rows in inside.items()},
         "whole": {name: figures(rows) for name, rows in anywhere.items()},
         "most_found": table(inside["ours"]),
+        "calibration": calibration(anywhere["ours"]),
     }
 
 
@@ -96,6 +98,21 @@ def table(rows: Rows) -> list[dict[str, Any]]:
         for m in [np.mean(hits, 0).tolist()]
     ]
     return sorted(lines, key=lambda line: (line["group"], -line["found"], line["landmark"]))
+
+
+def calibration(rows: Rows) -> list[dict[str, Any]]:
+    """Keypoints in BINS of equal number by their confidence: its mean, and the share within 0.1 of a landmark."""
+    pairs = [
+        (score, near)
+        for photograph, _, points in rows
+        for score, near in zip(
+            points.score, (cdist(points.xy, photograph.landmarks) <= TABLE_ALPHA * photograph.size).any(1).tolist(), strict=True
+        )
+    ]
+    bins = np.array_split(np.array(sorted(pairs), float).reshape(-1, 2), BINS)
+    return [
+        {"confidence": c, "near_a_landmark": n, "keypoints": len(each)} for each in bins if len(each) for c, n in [each.mean(0).tolist()]
+    ]
 
 
 def _row(photograph: Landmarked, area: Area, points: Points, alpha: float) -> tuple[float, float, float, float, float]:
