@@ -18,8 +18,12 @@ from app.options import Fine
 def guided_map(network: Network, trace: Trace, target: int, *, rule: Fine) -> NDArray[np.float64]:
     """(S, S), >= 0: the L2 norm over RGB of the signal at the input; `guided` also drops what is negative there.
 
-    `rule="gradient"` passes every ReLU as the derivative does, and is there to compare with.
+    `mirrored` is the mean of `guided` and of what it says about the mirrored picture, mirrored back: half the noise, no left and right.
+    `gradient` passes every ReLU as the derivative does, and is there to compare with.
     """
+    if rule == "mirrored":
+        other = guided_map(network, network.trace(trace.x.flip(-1)), target, rule="guided")[:, ::-1]
+        return (guided_map(network, trace, target, rule="guided") + other) / 2
     signal = walk_back(network.rows, log_odds_gradient(trace.logits, target), trace.x, trace.activations, guided=rule == "guided")
     if rule == "guided":
         signal = signal.clamp(min=0)

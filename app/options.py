@@ -14,7 +14,7 @@ Preset = Literal["default", "paper"]
 Fit = Literal["squash", "letterbox"]
 Fill = Literal["shared", "per_box"]
 Score = Literal["log_odds", "probability", "logit"]
-Fine = Literal["guided", "gradient"]
+Fine = Literal["mirrored", "guided", "gradient"]
 Combine = Literal["corners", "log_sigmoid"]
 Box = tuple[int, int, int, int]
 
@@ -33,7 +33,9 @@ class Options:
     fill: Annotated[Fill, doc("the same colours at every position, or new ones for each box")] = "shared"
     seed: Annotated[int, Ge(0), Le(2**31 - 1), doc("seed of the colours, mixed with the picture's digest")] = 0
     score: Annotated[Score, doc("the class score whose drop is read")] = "log_odds"
-    fine: Annotated[Fine, doc("backward rule of the fine map")] = "guided"
+    fine: Annotated[Fine, doc("backward rule of the fine map; `mirrored` is `guided`, averaged with that of the mirrored picture")] = (
+        "mirrored"
+    )
     combine: Annotated[Combine, doc("what a keypoint is: a corner of the photograph where both maps are high, or a peak of their sum")] = (
         "corners"
     )
@@ -63,7 +65,9 @@ class Options:
 
 PRESETS: dict[Preset, Options] = {
     "default": Options(),
-    "paper": Options(preset="paper", colours=1, fill="per_box", score="probability", combine="log_sigmoid", weight=0.5, keep=0.4),
+    "paper": Options(
+        preset="paper", colours=1, fill="per_box", score="probability", fine="guided", combine="log_sigmoid", weight=0.5, keep=0.4
+    ),
 }
 HINTS: dict[str, Any] = get_type_hints(Options, include_extras=True)
 NAMES = tuple(field.name for field in fields(Options))

@@ -24,7 +24,7 @@ from app.options import Options, resolve
 from app.weights import Entry, find
 
 WINDOW = 1.5  # network pixels that the refinement looks to each side of a peak: a peak is no surer than that
-CORNER = 0.6  # network pixels: the scale at which corners are looked for
+CORNER = 0.9  # network pixels: the scale at which corners are looked for
 DETAIL = 3  # of the photograph's pixels a network pixel are enough to look for them
 
 

@@ -29,15 +29,18 @@ from app.pipeline import Detector, load_detector
 from app.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
+WHAT = ["occlusion", "cost", "detection", "accuracy", "evaluation"]
+LIMITS = {"deletion": 30, "repeatability": 30, "sanity": 15, "patches": 10}  # photographs of each study
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path)
+    parser.add_argument("--annotations", type=Path, help="COCO keypoints of the images, for evaluation")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", choices=["occlusion", "cost", "detection", "accuracy"], action="append")
+    parser.add_argument("--only", choices=WHAT, action="append")
     args = parser.parse_args()
-    only = args.only or ["occlusion", "cost", "detection", "accuracy"]
+    only = args.only or WHAT
     if "occlusion" in only:
         record("occlusion", occlusion())
     if "cost" in only:
@@ -47,10 +50,12 @@ def main() -> None:
     detector = load_detector(Settings().manifest, "bundled", "cpu")
     if "detection" in only:
         record("detection", detection(detector, args.repeats))
+    if args.images is None and {"accuracy", "evaluation"} & set(only):
+        parser.error("accuracy and evaluation need --images")
+    if "evaluation" in only:
+        evaluation(args.images, args.annotations)
     if "accuracy" not in only:
         return
-    if args.images is None:
-        parser.error("accuracy needs --images")
     found = asdict(accuracy(detector, args.images, list))
     sizes = [len(list(folder.iterdir())) for folder in args.images.iterdir()]
     record("accuracy", found | {"baseline_largest_class": max(sizes) / sum(sizes), "baseline_chance": 1 / len(sizes)})
@@ -74,6 +79,14 @@ def detection(detector: Detector, repeats: int) -> dict[str, object]:
             if repeat:
                 seconds[name].append(time.perf_counter() - start)
     return {name: {"median_s": statistics.median(each), "all_s": each} for name, each in seconds.items()}
+
+
+def evaluation(images: Path, annotations: Path) -> None:
+    """What `weakpoints evaluate` prints, default options."""
+    command = [sys.executable, "-m", "app.cli", "evaluate"]
+    asked = {"landmarks": ["--annotations", str(annotations)], **{name: ["--limit", str(count)] for name, count in LIMITS.items()}}
+    for name, arguments in asked.items():
+        record(name, json.loads(subprocess.check_output([*command, name, "--images", str(images), "--json", *arguments])))
 
 
 def occlusion() -> dict[str, object]:

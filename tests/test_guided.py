@@ -43,3 +43,12 @@ def test_the_trace_is_bit_identical_afterwards(network: Network, x: torch.Tensor
     before = [a.clone() for a in trace.activations]
     guided_map(network, trace, 0, rule="guided")
     assert all(torch.equal(a, b) for a, b in zip(before, trace.activations, strict=True))
+
+
+def test_the_mirrored_map_is_the_mean_of_both_and_turns_with_the_picture(module: nn.Module, x: torch.Tensor) -> None:
+    network = network_of(module)
+    one, other = (network.trace(each) for each in (x, x.flip(-1)))
+    expected = (oracle.guided(copy.deepcopy(module), x, 2) + oracle.guided(copy.deepcopy(module), x.flip(-1), 2)[:, ::-1]) / 2
+    found = guided_map(network, one, 2, rule="mirrored")
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(guided_map(network, other, 2, rule="mirrored"), found[:, ::-1], rtol=1e-9, atol=1e-12)
