@@ -5,7 +5,7 @@ A box changes a window of each activation map, and all around it is the clean tr
 computed from, and computes them as one batch, whatever the windows' sizes: at the border, where they are clipped, there are fewer.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -24,6 +24,11 @@ FEATURES = 0.25  # of the budget holds what waits for the classifier
 
 
 Corners = tuple[tuple[int, int], ...]
+Heed = Callable[[int], None]
+
+
+def ignore(boxes: int) -> None:
+    """The Heed of who does not want to know."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +105,10 @@ class Incremental:
         return tuple(_steps(self.kernels, _boxes(side, box, corners), self._device))
 
     @torch.inference_mode()
-    def logits(self, trace: Trace, corners: Corners, box: int, colours: Tensor) -> Tensor:
+    def logits(self, trace: Trace, corners: Corners, box: int, colours: Tensor, heed: Heed = ignore) -> Tensor:
         """(P, C) logits with a box at each of P corners (y, x) of the picture, filled with its colour of the (P, 3).
 
+        `heed` is told of every chunk how many boxes it had; what it raises stops the work.
         Raises OutOfMemoryError where the budget does not hold a single box.
         """
         clean, last = _clean(self.kernels, trace), trace.activations[len(self.kernels) - 1]
@@ -111,11 +117,11 @@ class Incremental:
         for first in range(0, len(corners), group):
             chosen = slice(first, min(first + group, len(corners)))
             filled = features[: chosen.stop - first]
-            self._fill(filled, clean, corners[chosen], box, colours[chosen])
+            self._fill(filled, clean, corners[chosen], box, colours[chosen], heed)
             logits.append(self._classifier.logits(filled.transpose(1, 2).reshape(-1, *last.shape[1:])))
         return torch.cat(logits)
 
-    def _fill(self, features: Tensor, clean: tuple[Clean, ...], corners: Corners, box: int, colours: Tensor) -> None:
+    def _fill(self, features: Tensor, clean: tuple[Clean, ...], corners: Corners, box: int, colours: Tensor, heed: Heed) -> None:
         """features: (P, H * W, K), the maps that the classifier reads. Where memory does not suffice, half as many pictures at a time."""
         side, scratch, size, done = round(len(clean[0].rows) ** 0.5), Scratch(features), CHUNK, 0
         while done < len(corners):
@@ -131,6 +137,7 @@ class Incremental:
             else:
                 whole = torch.from_numpy(steps[-1].tiles.whole()).to(table.device)
                 torch.index_select(table, 0, whole.flatten(), out=features[chosen].flatten(0, 1))
+                heed(chosen.stop - done)
                 done = chosen.stop
 
     def _check(self, steps: tuple[Step | Join, ...], clean: tuple[Clean, ...], features: Tensor) -> None:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.incremental import Incremental
+from app.incremental import Heed, Incremental, ignore
 from app.network import Trace
 from app.options import Score
 
@@ -48,9 +48,12 @@ def random_colours(digest: bytes, seed: int, colours: int, places: int) -> NDArr
     return np.stack([half, 1 - half], 1).reshape(-1, places, 3)[:colours]
 
 
-def occlusion_map(engine: Incremental, trace: Trace, target: int, fills: Tensor, *, box: int, step: int, score: Score) -> Occlusion:
+def occlusion_map(
+    engine: Incremental, trace: Trace, target: int, fills: Tensor, *, box: int, step: int, score: Score, heed: Heed = ignore
+) -> Occlusion:
     """The coarse map of one picture: trace.x is (1, 3, S, S).
 
+    heed: see `Incremental.logits`.
     fills: (colours, places, 3) normalised colours, `places` being 1 (the same everywhere) or the number of positions.
     """
     side = trace.x.shape[-1]
@@ -59,7 +62,7 @@ def occlusion_map(engine: Incremental, trace: Trace, target: int, fills: Tensor,
     if fills.shape[1] not in (1, len(corners)):
         raise ValueError(f"{fills.shape[1]} colours for {len(corners)} boxes")
     clean = class_score(trace.logits, target, score)
-    logits = torch.stack([engine.logits(trace, corners, box, colour.expand(len(corners), 3)) for colour in fills])
+    logits = torch.stack([engine.logits(trace, corners, box, colour.expand(len(corners), 3), heed) for colour in fills])
     drops = (clean - class_score(logits, target, score)).clamp(min=0).cpu().numpy().reshape(len(fills), len(starts), len(starts))
     mean = drops.mean(0)
     error = drops.std(0, ddof=1) / np.sqrt(len(drops)) if len(drops) > 1 else np.full_like(mean, np.nan)

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from app.errors import BadOption, WeightsError
 from app.fusion import fuse, standardise
 from app.guided import guided_map
 from app.image import Frame, InputSpec, Limits, decode, prepare
-from app.incremental import BUDGET, Incremental
+from app.incremental import BUDGET, Heed, Incremental
 from app.keypoints import Refined, corner_likelihood, local_maxima, refine, strongest
 from app.network import Network, load_network
 from app.occlusion import occlusion_map, positions, random_colours
@@ -26,6 +26,13 @@ from app.weights import Entry, find
 WINDOW = 1.5  # network pixels that the refinement looks to each side of a peak: a peak is no surer than that
 CORNER = 0.9  # network pixels: the scale at which corners are looked for
 DETAIL = 3  # of the photograph's pixels a network pixel are enough to look for them
+
+
+Progress = Callable[[int, int], None]
+
+
+def silent(done: int, total: int) -> None:
+    """The Progress of who does not want to know."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +140,11 @@ class Detector:
         x, _ = prepare(image, self.input, "squash", None)
         return np.asarray(self.network.trace(torch.from_numpy(x)).logits[0].double().softmax(0).cpu())
 
-    def locate(self, image: NDArray[np.uint8], options: Options) -> Localization:
-        """An (H, W, 3) RGB photograph to its keypoints. Raises BadOption for options that do not fit it."""
+    def locate(self, image: NDArray[np.uint8], options: Options, progress: Progress = silent) -> Localization:
+        """An (H, W, 3) RGB photograph to its keypoints. Raises BadOption for options that do not fit it.
+
+        `progress` is told how many boxes of the occlusion are done and of how many; what it raises stops the work.
+        """
         options = self._resolve(options)
         clock = Stopwatch()
         x, frame = prepare(image, self.input, options.fit, options.roi)  # (1, 3, S, S) normalised, and the way back
@@ -143,7 +153,16 @@ class Detector:
         trace = self.network.trace(torch.from_numpy(x))  # every activation, computed once
         target = self._target(trace.predicted, options)
         clock.lap("trace")
-        coarse = occlusion_map(self.occluder, trace, target, fills, box=options.box, step=options.step, score=options.score)
+        coarse = occlusion_map(
+            self.occluder,
+            trace,
+            target,
+            fills,
+            box=options.box,
+            step=options.step,
+            score=options.score,
+            heed=self._counted(options, progress),
+        )
         clock.lap("occlusion")
         fine = guided_map(self.network, trace, target, rule=options.fine)  # (S, S) which pixels
         clock.lap("guided")
@@ -165,10 +184,23 @@ class Detector:
             timing_ms=MappingProxyType(clock.laps),
         )
 
+    def _counted(self, options: Options, progress: Progress) -> Heed:
+        total, done = self._boxes(options), 0
+
+        def heed(boxes: int) -> None:
+            nonlocal done
+            done += boxes
+            progress(done, total)
+
+        return heed
+
+    def _boxes(self, options: Options) -> int:
+        return len(positions(self.input.side, options.box, options.step)) ** 2 * options.colours
+
     def _resolve(self, options: Options) -> Options:
         """Every option a number, and no more forward passes than allowed."""
         options = resolve(options, self.input.side)
-        passes = len(positions(self.input.side, options.box, options.step)) ** 2 * options.colours
+        passes = self._boxes(options)
         if passes > self.max_passes:
             raise BadOption(
                 f"patch, stride and colours ask for {passes} forward passes; at most {self.max_passes} are allowed",

@@ -14,7 +14,7 @@ from PIL import Image
 
 from app.main import create_app
 from app.options import Options
-from app.pipeline import Detector, Localization
+from app.pipeline import Detector, Localization, Progress, silent
 from app.settings import Settings
 
 
@@ -31,13 +31,13 @@ class Held(Detector):
     gate: threading.Event = field(default_factory=threading.Event)
     seen: list[int] = field(default_factory=list)
 
-    def locate(self, image: np.ndarray, options: Options) -> Localization:
+    def locate(self, image: np.ndarray, options: Options, progress: Progress = silent) -> Localization:
         self.seen.append(image.shape[1])
         if image.shape[1] == 66:
             raise RuntimeError("secret at /etc/passwd")
         if image.shape[1] != 64:  # the warm-up's
             self.gate.wait(30)
-        return super().locate(image, options)
+        return super().locate(image, options, progress)
 
 
 @contextmanager

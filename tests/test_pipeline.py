@@ -8,6 +8,7 @@ from skimage import data
 
 from app.errors import BadOption, WeightsError
 from app.image import Limits
+from app.incremental import Incremental
 from app.options import choose
 from app.pipeline import Detector, Localization, load_detector
 from app.settings import Settings
@@ -104,3 +105,18 @@ def test_the_bundled_network_finds_a_face_and_its_keypoints_lie_in_the_photograp
     assert (found.width, found.height) == (512, 512)
     assert len(found.keypoints) >= 5
     assert all(0 <= p.x <= 511 and 0 <= p.y <= 511 for p in found.keypoints)
+
+
+def test_progress_counts_every_box_and_what_it_raises_stops_the_work(detector: Detector, photograph: np.ndarray) -> None:
+    told: list[tuple[int, int]] = []
+    small = dataclasses.replace(detector, occluder=Incremental(detector.network, 2**22))
+    small.locate(photograph, choose(stride=2), lambda done, total: told.append((done, total)))
+    assert len(told) > 4, "several chunks"
+    assert told[-1][0] == told[-1][1] == 27**2 * 2
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+
+    def stop(done: int, total: int) -> None:
+        raise KeyError(done)
+
+    with pytest.raises(KeyError):
+        small.locate(photograph, choose(stride=2), stop)
