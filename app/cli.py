@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -9,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import uvicorn
 from pydantic import ValidationError
 from tqdm import tqdm
 
@@ -28,11 +28,13 @@ from app.evaluation.report import flat, page, study
 from app.evaluation.sanity import sanity
 from app.evaluation.speed import RIVALS, speed_of, table
 from app.image import decode
-from app.main import create_app, loaded
+from app.logs import json_handler
+from app.main import loaded
 from app.options import Options
 from app.pipeline import Detector
 from app.render import heatmap_png
 from app.schemas import DetectQuery, detection
+from app.server import serve
 from app.settings import Settings
 from app.weights import Entry, find, pull, read_manifest, verify
 
@@ -157,10 +159,8 @@ def _detector(args: argparse.Namespace, settings: Settings) -> Detector:
 
 
 def _serve(args: argparse.Namespace, settings: Settings) -> int:
-    settings = settings.model_copy(update={"host": args.host, "port": args.port})
-    detector = loaded(settings)  # here, so that an error is one sentence
-    uvicorn.run(create_app(settings, lambda: detector), host=settings.host, port=settings.port)
-    return 0
+    logging.basicConfig(level=logging.INFO, handlers=[json_handler()])
+    return serve(settings.model_copy(update={"host": args.host, "port": args.port}))
 
 
 def _detect(args: argparse.Namespace, settings: Settings) -> int:

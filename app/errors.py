@@ -2,12 +2,17 @@
 
 WeakpointsError
 ├── MalformedRequest     400  empty body, wrong field, no image
+├── Unauthorized         401  no key, or not one of ours
+├── UploadTooSlow        408  the body did not come in time
 ├── TooLarge             413  too many bytes, pixels or a side too long
 ├── UnsupportedMedia     415  not JPEG, PNG or WebP
 ├── BadImage             422  of a supported type, but it can't be decoded or is too small
 ├── BadOption            422  unknown, out of range, or impossible for this image or network
 ├── QueueFull            429  with the seconds after which to try again
 ├── Unavailable          503  loading or stopping
+│   ├── OutOfMemory      503  the device has too little memory for this request now
+│   └── DeviceLost       503  the device failed: nothing works until a restart
+├── DeadlinePassed       504  the caller's time was over before the answer
 └── WeightsError         500  stops the start: missing, wrong digest, key or shape
 """
 
@@ -27,6 +32,14 @@ class WeakpointsError(Exception):
 
 class MalformedRequest(WeakpointsError):
     status, slug, title = 400, "malformed-request", "Malformed request"
+
+
+class Unauthorized(WeakpointsError):
+    status, slug, title = 401, "unauthorized", "Unauthorized"
+
+
+class UploadTooSlow(WeakpointsError):
+    status, slug, title = 408, "upload-too-slow", "Upload too slow"
 
 
 class TooLarge(WeakpointsError):
@@ -51,6 +64,18 @@ class QueueFull(WeakpointsError):
 
 class Unavailable(WeakpointsError):
     status, slug, title = 503, "unavailable", "Unavailable"
+
+
+class OutOfMemory(Unavailable):
+    slug, title = "out-of-memory", "Out of memory"
+
+
+class DeviceLost(Unavailable):
+    slug, title = "device-lost", "Device lost"
+
+
+class DeadlinePassed(WeakpointsError):
+    status, slug, title = 504, "deadline-passed", "Deadline passed"
 
 
 class WeightsError(WeakpointsError):

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.errors import BadOption, WeightsError
+from app.errors import BadOption, DeviceLost, OutOfMemory, WeightsError
 from app.fusion import fuse, standardise
 from app.guided import guided_map
 from app.image import Frame, InputSpec, Limits, decode, prepare
@@ -131,6 +131,10 @@ class Detector:
     def network(self) -> Network:
         return self.occluder.network
 
+    def memory(self) -> int:
+        """Bytes that the device has given out; 0 on a CPU."""
+        return torch.cuda.memory_allocated() if self.model.device.startswith("cuda") else 0
+
     def __call__(self, data: bytes, options: Options, limits: Limits) -> Localization:
         """The bytes of a JPEG, PNG or WebP to its keypoints. Raises WeakpointsError."""
         return self.locate(decode(data, limits), options)
@@ -144,8 +148,16 @@ class Detector:
         """An (H, W, 3) RGB photograph to its keypoints. Raises BadOption for options that do not fit it.
 
         `progress` is told how many boxes of the occlusion are done and of how many; what it raises stops the work.
+        Raises OutOfMemory where the device has too little for a single box, DeviceLost where it fails.
         """
-        options = self._resolve(options)
+        try:
+            return self._locate(image, self._resolve(options), progress)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory("the device has too little memory for this request now", retry_after=5) from error
+        except torch.AcceleratorError as error:
+            raise DeviceLost("the device failed; the service restarts", retry_after=30) from error
+
+    def _locate(self, image: NDArray[np.uint8], options: Options, progress: Progress) -> Localization:
         clock = Stopwatch()
         x, frame = prepare(image, self.input, options.fit, options.roi)  # (1, 3, S, S) normalised, and the way back
         fills = self._fills(image, options)  # (R, places, 3) normalised colours

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 import uuid
 from typing import Any
 
@@ -14,16 +15,20 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import BadOption, WeakpointsError
+from app.metrics import Metrics
 from app.schemas import Problem
 
 log = logging.getLogger("weakpoints")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+QUIET = {"/livez", "/readyz", "/startupz", "/metrics", "/v2/health/live", "/v2/health/ready"}  # asked every few seconds, and not logged
+SECURITY = {"x-content-type-options": "nosniff", "x-frame-options": "DENY", "referrer-policy": "no-referrer", "cache-control": "no-store"}
 MEDIA_TYPE = "application/problem+json"
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": what}
     for status, what in {
-        400: "Malformed request", 413: "Too many bytes or pixels", 415: "Not a supported image type",
-        422: "Bad image or option", 429: "Queue full, see Retry-After", 500: "Internal error", 503: "Loading or stopping, see Retry-After",
+        400: "Malformed request", 401: "No valid key", 408: "The body came too slowly", 413: "Too many bytes or pixels", 415: "Not a supported image type",
+        422: "Bad image or option", 429: "Queue full, see Retry-After", 500: "Internal error", 503: "Loading, stopping or device lost, see Retry-After",
+        504: "Deadline passed",
     }.items()
 }  # fmt: skip
 
@@ -31,8 +36,8 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 class Envelope:
     """Around every request: `X-Request-ID` is taken over where it is harmless and sent back; what nobody foresaw is a bare 500."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,13 +46,14 @@ class Envelope:
         request_id = asked if REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
 
-        started = False
+        started, status, start = False, 500, time.perf_counter()
 
         async def send_with_id(message: Message) -> None:
-            nonlocal started
+            nonlocal started, status
             started = True
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                status = message["status"]
+                MutableHeaders(scope=message).update({"x-request-id": request_id, **SECURITY})
             await send(message)
 
         try:
@@ -58,14 +64,25 @@ class Envelope:
                 raise
             detail = "something went wrong here; the log has it under the request id"
             await problem(Request(scope), 500, "internal-error", "Internal error", detail)(scope, receive, send_with_id)
+        finally:
+            seconds = time.perf_counter() - start
+            route = getattr(scope.get("route"), "path", "unmatched")
+            self.metrics.requests.labels(route, status).observe(seconds)
+            if route not in QUIET:
+                log.info("request", extra={"request_id": request_id, "route": route, "status": status, "seconds": round(seconds, 4)})
 
 
-def add_problems(app: FastAPI) -> None:
-    app.add_exception_handler(WeakpointsError, _deliberate)
+def add_problems(app: FastAPI, metrics: Metrics) -> None:
+    async def counted(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, WeakpointsError)
+        metrics.refused.labels(error.slug).inc()
+        return await _deliberate(request, error)
+
+    app.add_exception_handler(WeakpointsError, counted)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_middleware(Envelope)
+    app.add_middleware(Envelope, metrics=metrics)
 
 
 def problem(request: Request, status: int, slug: str, title: str, detail: str, **figures: Any) -> JSONResponse:
@@ -73,8 +90,10 @@ def problem(request: Request, status: int, slug: str, title: str, detail: str, *
         "type": f"urn:weakpoints:problem:{slug}", "title": title, "status": status, "detail": detail,
         "instance": request.scope["path"], "request_id": request.state.request_id,
     }  # fmt: skip
-    retry = {"Retry-After": str(figures["retry_after"])} if "retry_after" in figures else {}
-    return JSONResponse(body | figures, status, retry, MEDIA_TYPE)
+    headers = {"Retry-After": str(figures["retry_after"])} if "retry_after" in figures else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(body | figures, status, headers, MEDIA_TYPE)
 
 
 async def _deliberate(request: Request, error: Exception) -> JSONResponse:

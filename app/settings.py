@@ -21,12 +21,18 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on; a container sets `0.0.0.0`")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     queue_size: int = Field(32, ge=1, le=10_000, description="requests that may wait for the device; one more is answered 429")
+    queue_pixels: int = Field(200_000_000, ge=256, description="pixels that all waiting pictures may have; more are answered 429")
+    uploads: int = Field(64, ge=1, le=10_000, description="pictures that may be received at the same time; one more is answered 429")
+    upload_timeout: float = Field(30, gt=0, description="seconds that a body may take to come; then 408")
+    request_timeout: float = Field(120, gt=0, description="seconds from request to answer, unless `X-Request-Timeout` says less; then 504")
+    drain_delay: float = Field(0, ge=0, description="seconds between not being ready and not listening, for balancers to notice")
+    stop_timeout: int = Field(30, ge=1, description="seconds after SIGTERM in which what was accepted is answered")
+    api_keys: Path | None = Field(None, description="file with one accepted key a line, read again when it changes; none: no key is needed")
     decoders: int = Field(2, ge=1, le=64, description="pictures that are decoded at the same time")
     max_bytes: int = Field(DEFAULTS.max_bytes, ge=1024, description="bytes of a picture; more are answered 413")
     max_pixels: int = Field(DEFAULTS.max_pixels, ge=256, description="pixels of a picture; more are answered 413")
     max_side: int = Field(DEFAULTS.max_side, ge=16, description="pixels of a picture's longer side; more are answered 413")
     max_passes: int = Field(20_000, ge=1, description="box positions times colours that a request may ask for")
-
     memory: int = Field(BUDGET, ge=2**24, description="bytes that the occlusion may take beside the network, however many boxes")
 
     @property

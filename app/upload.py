@@ -1,5 +1,6 @@
 """One image out of a request: the raw body, or the multipart part named `image`, never more bytes than allowed."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -7,7 +8,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from app.errors import MalformedRequest, TooLarge, UnsupportedMedia
+from app.errors import MalformedRequest, TooLarge, UnsupportedMedia, UploadTooSlow
 
 FIELD = "image"
 ENVELOPE = 16 * 2**10  # bytes that multipart's boundaries and headers may add
@@ -24,8 +25,16 @@ REQUEST_BODY: dict[str, Any] = {
 }
 
 
-async def read_image(request: Request, max_bytes: int) -> bytes:
-    """Raises MalformedRequest, TooLarge as soon as the limit is passed, or UnsupportedMedia."""
+async def read_image(request: Request, max_bytes: int, seconds: float) -> bytes:
+    """Raises MalformedRequest, TooLarge as soon as the limit is passed, UnsupportedMedia, or UploadTooSlow after so many seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await _read(request, max_bytes)
+    except TimeoutError:
+        raise UploadTooSlow(f"the body was not here after {seconds:g} s", limit=seconds) from None
+
+
+async def _read(request: Request, max_bytes: int) -> bytes:
     encoding = request.headers.get("content-encoding", "identity")
     if encoding != "identity":
         raise UnsupportedMedia(f"Content-Encoding {encoding!r} is not accepted; send the image as it is")

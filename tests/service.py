@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 
 import httpx2
 import numpy as np
-import uvicorn
 from PIL import Image
 
-from app.main import create_app
 from app.options import Options
 from app.pipeline import Detector, Localization, Progress, silent
+from app.server import Server
 from app.settings import Settings
 
 
@@ -41,9 +40,9 @@ class Held(Detector):
 
 
 @contextmanager
-def serving(load: Callable[[], Detector], **settings: object) -> Iterator[httpx2.Client]:
-    app = create_app(Settings(**settings), load)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical"))
+def serving(load: Callable[[], Detector], wait: bool = True, **settings: object) -> Iterator[httpx2.Client]:
+    """The service as `weakpoints serve` runs it, but in a thread; `wait` until it is ready."""
+    server = Server(Settings(host="127.0.0.1", port=0, **settings), load)
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started and thread.is_alive():
@@ -51,6 +50,8 @@ def serving(load: Callable[[], Detector], **settings: object) -> Iterator[httpx2
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, params={"patch": 14, "stride": 14}) as client:
+            while wait and client.get("/readyz").status_code != 200:
+                time.sleep(0.01)
             yield client
     finally:
         server.should_exit = True

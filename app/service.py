@@ -1,0 +1,92 @@
+"""What the routes share: loaded once, in the background, so that the probes can say so meanwhile."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import anyio
+import numpy as np
+from anyio.to_thread import run_sync
+from numpy.typing import NDArray
+
+from app.errors import QueueFull, Unavailable
+from app.image import decode
+from app.keys import Keys
+from app.metrics import Metrics
+from app.options import Options, choose
+from app.pipeline import Detector, Localization
+from app.settings import Settings
+from app.worker import Done, Worker
+
+log = logging.getLogger("weakpoints")
+LOADING = 5  # seconds after which a caller may ask again
+
+
+@dataclass
+class Service:
+    """`stop` ends the process: called when the network can't be loaded, or the device is lost."""
+
+    settings: Settings
+    stop: Callable[[], None]
+    metrics: Metrics = field(default_factory=Metrics)
+    started: bool = False
+    draining: bool = False
+    _detector: Detector | None = None
+    _worker: Worker | None = None
+
+    def __post_init__(self) -> None:
+        self.keys = Keys(self.settings.api_keys)
+        self.decoders = anyio.CapacityLimiter(self.settings.decoders)
+        self.uploads = anyio.CapacityLimiter(self.settings.uploads)
+        self.metrics.waiting.set_function(lambda: self._worker.waiting if self._worker else 0)
+        self.metrics.ready.set_function(lambda: self.ready)
+        self.metrics.memory.set_function(lambda: self._detector.memory() if self._detector else 0)
+
+    @property
+    def ready(self) -> bool:
+        return self.started and not self.draining and self.alive
+
+    @property
+    def alive(self) -> bool:
+        return self._worker is None or self._worker.alive
+
+    @property
+    def detector(self) -> Detector:
+        """Raises Unavailable while the network loads."""
+        if self._detector is None or not self.started:
+            raise Unavailable("the network is being loaded", retry_after=LOADING)
+        return self._detector
+
+    async def start(self, load: Callable[[], Detector]) -> None:
+        """Loads and warms up; what fails is logged, and stops the service."""
+        try:
+            detector = await run_sync(load)
+            self._detector, self._worker = detector, Worker(self.settings.queue_size, self.settings.queue_pixels, self.stop)
+            warm = choose(patch=detector.model.side, stride=1, colours=1)
+            await self._worker.run(lambda heed: detector.locate(np.zeros((64, 64, 3), np.uint8), warm))
+            self.started = True
+        except Exception as error:
+            log.critical("the service can't start: %s", error)
+            self.stop()
+
+    async def decoded(self, data: bytes) -> NDArray[np.uint8]:
+        return await run_sync(decode, data, self.settings.limits, limiter=self.decoders)
+
+    async def locate(self, image: NDArray[np.uint8], options: Options) -> Done[Localization]:
+        detector, worker = self.detector, self._worker
+        assert worker is not None
+        return await worker.run(lambda heed: detector.locate(image, options, lambda done, total: heed()), image.shape[0] * image.shape[1])
+
+    def room_for_upload(self, request: object) -> None:
+        """Raises QueueFull where too many pictures are being received; `uploads.release_on_behalf_of` gives the room back."""
+        try:
+            self.uploads.acquire_on_behalf_of_nowait(request)
+        except anyio.WouldBlock:
+            limit = self.settings.uploads
+            raise QueueFull(f"{limit} pictures are being received, which is the limit", limit=limit, retry_after=1) from None
+
+    async def close(self) -> None:
+        self.draining = True
+        if self._worker:
+            await run_sync(partial(self._worker.close))
