@@ -1,6 +1,7 @@
 """The HTTP edge: bytes come in, the worker locates, JSON or PNG goes out."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,15 +12,17 @@ from typing import Annotated
 import numpy as np
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from numpy.typing import NDArray
 
 from app import __version__
 from app.caller import seconds_allowed, while_there
 from app.errors import Unavailable
+from app.events import MEDIA_TYPE, streamed
 from app.metrics import CONTENT_TYPE
 from app.options import Options
-from app.pipeline import Detector, Localization, load_detector
-from app.problems import RESPONSES, add_problems
+from app.pipeline import Detector, Localization, Progress, load_detector, silent
+from app.problems import RESPONSES, add_problems, problem_body
 from app.render import heatmap_png
 from app.schemas import Alive, Detection, DetectQuery, HeatmapQuery, ModelCard, detection, model_card
 from app.service import Service
@@ -67,50 +70,75 @@ routes = APIRouter(dependencies=[Depends(_let_in)])
 
 
 @dataclass(frozen=True)
-class Located:
-    """A request's photograph and what was found on it; timing_ms holds every stage, from upload to keypoints."""
+class Received:
+    """A request's photograph; `seconds` are what its caller still waits."""
 
+    data: bytes
     image: NDArray[np.uint8]
-    found: Localization
+    seconds: float
+    start: float
     timing_ms: dict[str, float]
 
 
-async def _located(request: Request, options: Options) -> Located:
-    """The request's photograph through every stage. The caller's time runs from its headers on; when it hangs up, all stops."""
+@dataclass(frozen=True)
+class Located:
+    """What was found on it; timing_ms holds every stage, from upload to keypoints."""
+
+    found: Localization
+    known: bool
+    timing_ms: dict[str, float]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        timing = ", ".join(f"{stage};dur={milliseconds:.1f}" for stage, milliseconds in self.timing_ms.items())
+        return {"Server-Timing": timing, "Cache-Status": "weakpoints; hit" if self.known else "weakpoints; fwd=miss"}
+
+
+async def _receive(request: Request) -> Received:
+    """The caller's time runs from its headers on."""
     service, start = _service(request), time.perf_counter()
     _ = service.detector  # what can't be answered is not received
     allowed = seconds_allowed(request, service.settings.request_timeout)
     service.room_for_upload(request)
     try:
         data = await read_image(request, service.settings.max_bytes, min(allowed, service.settings.upload_timeout))
+        received = time.perf_counter()
+        image = await service.decoded(data)
     finally:
         service.uploads.release_on_behalf_of(request)
-    received = time.perf_counter()
-
-    async def work() -> Located:
-        image = await service.decoded(data)
-        decoded = time.perf_counter()
-        done = await service.locate(image, options)
-        timing = {"upload": (received - start) * 1000, "decode": (decoded - received) * 1000, "queue": done.waited_ms}
-        return Located(image, done.result, timing | dict(done.result.timing_ms))
-
-    found = await while_there(request, work(), allowed - (received - start))
-    service.metrics.staged(found.timing_ms)
-    return found
+    decoded = time.perf_counter()
+    timing = {"upload": (received - start) * 1000, "decode": (decoded - received) * 1000}
+    return Received(data, image, allowed - (decoded - start), start, timing)
 
 
-def _server_timing(timing_ms: dict[str, float]) -> str:
-    return ", ".join(f"{stage};dur={milliseconds:.1f}" for stage, milliseconds in timing_ms.items())
+async def _locate(service: Service, received: Received, options: Options, tell: Progress = silent) -> Located:
+    done, known = await service.locate(received.data, received.image, options, tell)
+    timing = received.timing_ms | {"queue": done.waited_ms} | ({} if known else dict(done.result.timing_ms))
+    service.metrics.staged(timing)
+    return Located(done.result, known, timing | {"total": (time.perf_counter() - received.start) * 1000})
 
 
-@routes.post("/detect", operation_id="detect", responses=RESPONSES, openapi_extra=REQUEST_BODY)
-async def detect(request: Request, response: Response, query: Annotated[DetectQuery, Query()]) -> Detection:
-    """Keypoints of the main object of one photograph, with a confidence each."""
-    start = time.perf_counter()
-    located = await _located(request, query.options())
-    timing = located.timing_ms | {"total": (time.perf_counter() - start) * 1000}
-    response.headers["Server-Timing"] = _server_timing(timing)
-    return detection(located.found, _service(request).detector.model, request.state.request_id, timing)
+@routes.post("/detect", operation_id="detect", responses=RESPONSES, openapi_extra=REQUEST_BODY, response_model=Detection)
+async def detect(request: Request, response: Response, query: Annotated[DetectQuery, Query()]) -> Detection | Response:
+    """Keypoints of the main object of one photograph, with a confidence each.
+
+    With `Accept: text/event-stream` the answer is a stream of events: `progress`, then `result` with the same JSON, or `error`.
+    """
+    service, received = _service(request), await _receive(request)
+
+    def answer(located: Located) -> Detection:
+        return detection(located.found, service.detector.model, request.state.request_id, located.timing_ms)
+
+    if MEDIA_TYPE not in request.headers.get("accept", ""):
+        located = await while_there(request, _locate(service, received, query.options()), received.seconds)
+        response.headers.update(located.headers)
+        return answer(located)
+
+    async def work(tell: Progress) -> str:
+        return answer(await _locate(service, received, query.options(), tell)).model_dump_json()
+
+    events = await streamed(work, received.seconds, lambda error: json.dumps(problem_body(request, error)))
+    return StreamingResponse(events, media_type=MEDIA_TYPE)
 
 
 @routes.post(
@@ -122,13 +150,13 @@ async def detect(request: Request, response: Response, query: Annotated[DetectQu
 )
 async def heatmap(request: Request, query: Annotated[HeatmapQuery, Query()]) -> Response:
     """One of the maps as a PNG; `style=gray16` is the raw map, its range in `X-Map-Min` and `X-Map-Max`."""
-    located = await _located(request, query.options())
+    service, received = _service(request), await _receive(request)
+    located = await while_there(request, _locate(service, received, query.options()), received.seconds)
     draw = partial(
-        heatmap_png, located.image, located.found, which=query.map, style=query.style, keypoints=query.keypoints, size=query.size
+        heatmap_png, received.image, located.found, which=query.map, style=query.style, keypoints=query.keypoints, size=query.size
     )
-    png, (low, high) = await run_sync(draw, limiter=_service(request).decoders)
-    headers = {"X-Map-Min": f"{low:.9g}", "X-Map-Max": f"{high:.9g}", "Server-Timing": _server_timing(located.timing_ms)}
-    return Response(png, media_type="image/png", headers=headers)
+    png, (low, high) = await run_sync(draw, limiter=service.decoders)
+    return Response(png, media_type="image/png", headers=located.headers | {"X-Map-Min": f"{low:.9g}", "X-Map-Max": f"{high:.9g}"})
 
 
 @routes.get("/model", operation_id="model", responses={503: RESPONSES[503]})

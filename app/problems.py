@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem+json, the request id on every answer: pure ASGI, nothing that buffers or hides a hang-up."""
 
+import json
 import logging
 import re
 import time
@@ -94,6 +95,12 @@ def problem(request: Request, status: int, slug: str, title: str, detail: str, *
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(body | figures, status, headers, MEDIA_TYPE)
+
+
+def problem_body(request: Request, error: WeakpointsError) -> dict[str, Any]:
+    """The JSON of a deliberate error, for where no status can be sent any more."""
+    found: dict[str, Any] = json.loads(bytes(problem(request, error.status, error.slug, error.title, error.detail, **error.figures).body))
+    return found
 
 
 async def _deliberate(request: Request, error: Exception) -> JSONResponse:

@@ -10,12 +10,13 @@ import numpy as np
 from anyio.to_thread import run_sync
 from numpy.typing import NDArray
 
+from app.cache import Cache, key
 from app.errors import QueueFull, Unavailable
 from app.image import decode
 from app.keys import Keys
 from app.metrics import Metrics
 from app.options import Options, choose
-from app.pipeline import Detector, Localization
+from app.pipeline import Detector, Localization, Progress, silent
 from app.settings import Settings
 from app.worker import Done, Worker
 
@@ -37,6 +38,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.keys = Keys(self.settings.api_keys)
+        self._cache = Cache(self.settings.cache_bytes)
         self.decoders = anyio.CapacityLimiter(self.settings.decoders)
         self.uploads = anyio.CapacityLimiter(self.settings.uploads)
         self.metrics.waiting.set_function(lambda: self._worker.waiting if self._worker else 0)
@@ -73,10 +75,25 @@ class Service:
     async def decoded(self, data: bytes) -> NDArray[np.uint8]:
         return await run_sync(decode, data, self.settings.limits, limiter=self.decoders)
 
-    async def locate(self, image: NDArray[np.uint8], options: Options) -> Done[Localization]:
-        detector, worker = self.detector, self._worker
+    async def locate(
+        self, data: bytes, image: NDArray[np.uint8], options: Options, tell: Progress = silent
+    ) -> tuple[Done[Localization], bool]:
+        """What is on the image that `data` was decoded to, and whether that was known before."""
+        detector, worker, asked = self.detector, self._worker, key(data, options)
         assert worker is not None
-        return await worker.run(lambda heed: detector.locate(image, options, lambda done, total: heed()), image.shape[0] * image.shape[1])
+        if known := self._cache.get(asked):
+            return Done(known, 0.0), True
+
+        def work(heed: Callable[[], None]) -> Localization:
+            def progress(done: int, total: int) -> None:
+                heed()
+                tell(done, total)
+
+            return detector.locate(image, options, progress)
+
+        done = await worker.run(work, image.shape[0] * image.shape[1])
+        self._cache.put(asked, done.result)
+        return done, False
 
     def room_for_upload(self, request: object) -> None:
         """Raises QueueFull where too many pictures are being received; `uploads.release_on_behalf_of` gives the room back."""

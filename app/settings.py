@@ -25,6 +25,9 @@ class Settings(BaseSettings):
     uploads: int = Field(64, ge=1, le=10_000, description="pictures that may be received at the same time; one more is answered 429")
     upload_timeout: float = Field(30, gt=0, description="seconds that a body may take to come; then 408")
     request_timeout: float = Field(120, gt=0, description="seconds from request to answer, unless `X-Request-Timeout` says less; then 504")
+    cache_bytes: int = Field(
+        67_108_864, ge=0, description="bytes of maps that are kept for the same photograph and options asked again; 0: none"
+    )
     drain_delay: float = Field(0, ge=0, description="seconds between not being ready and not listening, for balancers to notice")
     stop_timeout: int = Field(30, ge=1, description="seconds after SIGTERM in which what was accepted is answered")
     api_keys: Path | None = Field(None, description="file with one accepted key a line, read again when it changes; none: no key is needed")

@@ -14,21 +14,9 @@ from app.settings import Settings
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 EDGE = {
-    "settings",
-    "worker",
-    "schemas",
-    "upload",
-    "problems",
-    "main",
-    "cli",
-    "batch",
-    "caller",
-    "keys",
-    "metrics",
-    "service",
-    "server",
-    "logs",
-}
+    "batch", "cache", "caller", "cli", "events", "keys", "logs", "main", "metrics", "problems", "schemas", "server", "service", "settings",
+    "upload", "worker",
+}  # fmt: skip
 ALLOWED = {
     "errors": set(), "options": {"errors"}, "header": {"errors"}, "image": {"errors", "header", "options"}, "weights": {"errors"},
     "network": {"errors", "weights"}, "window": set(), "winograd": set(), "kernels": {"network", "window", "winograd"}, "incremental": {"kernels", "network", "window"}, "occlusion": {"incremental", "network", "options"}, "guided": {"network", "options"}, "fusion": {"options"},

@@ -1,0 +1,67 @@
+"""A detection as server-sent events: `progress` (stage, done, total), then `result`, or `error` with the problem."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+from app.errors import DeadlinePassed, WeakpointsError
+
+log = logging.getLogger("weakpoints")
+QUIET = 15.0  # seconds after which a comment keeps proxies from closing the connection
+Tell = Callable[[int, int], None]
+MEDIA_TYPE = "text/event-stream"
+
+
+async def streamed(
+    work: Callable[[Tell], Coroutine[Any, Any, str]], seconds: float, problem: Callable[[WeakpointsError], str]
+) -> AsyncIterator[str]:
+    """The events of `work`, whose `tell` may be called from any thread and whose result is the JSON of `result`.
+
+    To be awaited once before an answer is begun: what refuses the work at once is raised, not streamed. Closing it cancels the work.
+    """
+    loop, events = asyncio.get_running_loop(), asyncio.Queue[str | None]()
+
+    def tell(done: int, total: int) -> None:
+        text = event("progress", json.dumps({"stage": "occlusion", "done": done, "total": total}))
+        loop.call_soon_threadsafe(events.put_nowait, text)
+
+    job = asyncio.create_task(work(tell))
+    job.add_done_callback(lambda _: events.put_nowait(None))
+    await asyncio.sleep(0)  # the work is taken into the queue, or refused
+    if job.done():
+        job.result()
+    events.put_nowait(event("progress", json.dumps({"stage": "queue", "done": 0, "total": 1})))
+    return _events(job, events, loop.time() + seconds, problem)
+
+
+async def _events(
+    job: asyncio.Task[str], events: asyncio.Queue[str | None], end: float, problem: Callable[[WeakpointsError], str]
+) -> AsyncIterator[str]:
+    loop = asyncio.get_running_loop()
+    try:
+        while True:
+            try:
+                text = await asyncio.wait_for(events.get(), max(0.0, min(QUIET, end - loop.time())))
+            except TimeoutError:
+                if loop.time() < end:
+                    yield ": still waiting\n\n"
+                    continue
+                raise DeadlinePassed("the time that was allowed is over; nothing more is done for this request") from None
+            if text is None:
+                yield event("result", job.result())
+                return
+            yield text
+    except WeakpointsError as error:
+        yield event("error", problem(error))
+    except Exception as error:
+        log.error("a stream failed", exc_info=error)
+        yield event("error", problem(WeakpointsError("something went wrong here; the log has it")))
+    finally:
+        job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
+
+
+def event(name: str, data: str) -> str:
+    return f"event: {name}\ndata: {data}\n\n"
