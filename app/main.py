@@ -21,6 +21,7 @@ from app.errors import Unavailable
 from app.events import MEDIA_TYPE, streamed
 from app.metrics import CONTENT_TYPE
 from app.options import Options
+from app.pages import add_pages
 from app.pipeline import Detector, Localization, Progress, load_detector, silent
 from app.problems import RESPONSES, add_problems, problem_body
 from app.render import heatmap_png
@@ -48,11 +49,15 @@ def create_app(settings: Settings, load: Callable[[], Detector] | None = None, s
             await starting
             await service.close()
 
-    app = FastAPI(title="weakpoints", version=__version__, summary="Keypoints without keypoint annotations", lifespan=lifespan)
+    app = FastAPI(
+        title="weakpoints", version=__version__, summary="Keypoints without keypoint annotations", lifespan=lifespan, docs_url=None,
+        redoc_url=None,
+    )  # fmt: skip
     app.state.service = service
     add_problems(app, service.metrics)
     app.include_router(probes)
     app.include_router(routes)
+    add_pages(app)
     return app
 
 
