@@ -19,6 +19,7 @@ from app.errors import WeakpointsError
 from app.evaluation.accuracy import accuracy
 from app.evaluation.deletion import deletion
 from app.evaluation.landmarks import landmarks
+from app.evaluation.load import service_load
 from app.evaluation.montage import montage
 from app.evaluation.networks import networks
 from app.evaluation.patches import patches
@@ -128,7 +129,12 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     speed.add_argument("--against", default=",".join(RIVALS), help="any of %(default)s, or nothing (default: %(default)s)")
     speed.set_defaults(run=_speed)
 
-    for command in (detect, batch, weights, classes, speed, points, compared, *studies):
+    load = benchmark.add_parser("service", help="what the service costs on top of a device that sleeps")
+    load.add_argument("--requests", type=int, default=500, metavar="N", help="answers for each number of callers (default: %(default)s)")
+    load.add_argument("--device-ms", type=float, default=20.0, metavar="MS", help="that an image takes on it (default: %(default)s)")
+    load.set_defaults(run=_load)
+
+    for command in (detect, batch, weights, classes, speed, load, points, compared, *studies):
         command.add_argument("--json", action="store_true", help="print JSON")
     for command in (detect, batch, classes, speed, points, report, *studies):
         command.add_argument("--network", default=settings.network, help="a network of the manifest (default: %(default)s)")
@@ -279,6 +285,14 @@ def _speed(args: argparse.Namespace, settings: Settings) -> int:
     entry = find(settings.manifest, args.network)
     found = speed_of(entry, args.positions, against, rounds=args.rounds, device=args.device, precision=args.precision)
     _print(args.json, found, table(found))
+    return 0
+
+
+def _load(args: argparse.Namespace, settings: Settings) -> int:
+    if args.requests < 1 or args.device_ms <= 0:
+        return _say(f"--requests is {args.requests} and --device-ms {args.device_ms}; both must be above 0", 2)
+    found = service_load(settings, args.requests, args.device_ms)
+    _print(args.json, found, flat(found))
     return 0
 
 

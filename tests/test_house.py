@@ -14,7 +14,7 @@ from app.settings import Settings
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 EDGE = {
-    "batch", "cache", "caller", "cli", "events", "keys", "logs", "main", "metrics", "pages", "problems", "schemas", "server", "service", "settings",
+    "batch", "cache", "caller", "cli", "client", "events", "keys", "logs", "main", "metrics", "pages", "problems", "schemas", "server", "service", "settings",
     "upload", "worker",
 }  # fmt: skip
 ALLOWED = {

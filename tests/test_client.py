@@ -1,0 +1,78 @@
+import asyncio
+import threading
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+
+from app.client import AsyncClient, Client, Refused
+from app.pipeline import Detector
+from tests.service import Held, encoded, serving
+
+QUICK = {"patch": 14, "stride": 14}
+
+
+def detect(url: str, asynchronous: bool, image: bytes, key: str | None = None, **options: object):
+    if not asynchronous:
+        with Client(url, key) as client:
+            return client.detect(image, **options)
+
+    async def run():
+        async with AsyncClient(url, key) as client:
+            return await client.detect(image, **options)
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def photo(photograph: np.ndarray) -> bytes:
+    return encoded(photograph)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_the_answer_is_typed_with_progress_or_without(detector: Detector, photo: bytes, asynchronous: bool, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("alpha\n")
+    told: list[tuple[str, int, int]] = []
+    with serving(lambda: detector, api_keys=tmp_path / "keys", cache_bytes=0) as service:
+        url = str(service.base_url)
+        plain = detect(url, asynchronous, photo, "alpha", max_keypoints=3, **QUICK)
+        watched = detect(url, asynchronous, photo, "alpha", max_keypoints=3, progress=lambda *each: told.append(each), **QUICK)
+        assert len(plain.keypoints) == 3
+        assert plain.keypoints == watched.keypoints
+        assert told[0] == ("queue", 0, 1)
+        assert told[-1] == ("occlusion", 32, 32)
+        with pytest.raises(Refused) as raised:
+            detect(url, asynchronous, photo, "beta")
+        assert raised.value.status == 401
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_it_comes_again_when_told_to_and_gives_up_at_its_deadline(detector: Detector, photo: bytes, asynchronous: bool) -> None:
+    gate = threading.Event()
+
+    def load() -> Detector:
+        gate.wait(20)
+        return detector
+
+    with serving(load, wait=False) as service:
+        url = str(service.base_url)
+        with pytest.raises(Refused) as raised:
+            detect(url, asynchronous, photo, seconds=1, **QUICK)
+        assert (raised.value.status, raised.value.problem["retry_after"]) == (503, 5)
+        threading.Timer(0.5, gate.set).start()
+        assert detect(url, asynchronous, photo, seconds=30, **QUICK).keypoints
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_what_fails_on_the_way_is_raised(detector: Detector, photo: bytes, asynchronous: bool) -> None:
+    held = Held(detector.occluder, detector.model, detector.input)
+    with serving(lambda: held) as service:
+        url = str(service.base_url)
+        for progress in (None, lambda *each: None):
+            with pytest.raises(Refused) as raised:
+                detect(url, asynchronous, photo, seconds=0.4, progress=progress, **QUICK)
+            assert (raised.value.status, raised.value.type) == (504, "urn:weakpoints:problem:deadline-passed")
+        held.gate.set()
+    with pytest.raises(httpx2.ConnectError):
+        detect(url, asynchronous, photo)
