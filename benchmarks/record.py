@@ -29,7 +29,7 @@ from app.pipeline import Detector, load_detector
 from app.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
-WHAT = ["occlusion", "cost", "detection", "accuracy", "evaluation"]
+WHAT = ["occlusion", "cost", "service", "detection", "accuracy", "evaluation"]
 LIMITS = {"deletion": 30, "repeatability": 30, "sanity": 15, "patches": 10}  # photographs of each study
 
 
@@ -47,6 +47,9 @@ def main() -> None:
         figures = cost()
         record("cost", figures)
         plot(figures)
+    if "service" in only:
+        command = [sys.executable, "-m", "app.cli", "benchmark", "service", "--requests", "2000", "--json"]
+        record("service", json.loads(subprocess.check_output(command)))
     detector = load_detector(Settings().manifest, "bundled", "cpu")
     if "detection" in only:
         record("detection", detection(detector, args.repeats))
