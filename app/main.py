@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from numpy.typing import NDArray
 
 from app import __version__
@@ -123,7 +123,13 @@ async def _locate(service: Service, received: Received, options: Options, tell: 
     return Located(done.result, known, timing | {"total": (time.perf_counter() - received.start) * 1000})
 
 
-@routes.post("/detect", operation_id="detect", responses=RESPONSES, openapi_extra=REQUEST_BODY, response_model=Detection)
+@routes.post(
+    "/detect",
+    operation_id="detect",
+    responses={**RESPONSES, 200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}},
+    openapi_extra=REQUEST_BODY,
+    response_model=Detection,
+)
 async def detect(request: Request, response: Response, query: Annotated[DetectQuery, Query()]) -> Detection | Response:
     """Keypoints of the main object of one photograph, with a confidence each.
 
@@ -164,13 +170,13 @@ async def heatmap(request: Request, query: Annotated[HeatmapQuery, Query()]) -> 
     return Response(png, media_type="image/png", headers=located.headers | {"X-Map-Min": f"{low:.9g}", "X-Map-Max": f"{high:.9g}"})
 
 
-@routes.get("/model", operation_id="model", responses={503: RESPONSES[503]})
+@routes.get("/model", operation_id="model", responses={401: RESPONSES[401], 503: RESPONSES[503]})
 async def model(request: Request) -> ModelCard:
     """The network that answers, and its labels."""
     return model_card(_service(request).detector.model)
 
 
-@probes.get("/metrics", operation_id="metrics", response_class=Response)
+@probes.get("/metrics", operation_id="metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """What Prometheus reads."""
     return Response(_service(request).metrics.text(), media_type=CONTENT_TYPE)

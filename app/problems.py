@@ -25,7 +25,7 @@ QUIET = {"/livez", "/readyz", "/startupz", "/metrics", "/v2/health/live", "/v2/h
 SECURITY = {"x-content-type-options": "nosniff", "x-frame-options": "DENY", "referrer-policy": "no-referrer", "cache-control": "no-store"}
 MEDIA_TYPE = "application/problem+json"
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": what}
+    status: {"description": what, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
     for status, what in {
         400: "Malformed request", 401: "No valid key", 408: "The body came too slowly", 413: "Too many bytes or pixels", 415: "Not a supported image type",
         422: "Bad image or option", 429: "Queue full, see Retry-After", 500: "Internal error", 503: "Loading, stopping or device lost, see Retry-After",
