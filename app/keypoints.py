@@ -53,14 +53,15 @@ def strongest(peaks: NDArray[np.int64], *, keep: float, limit: int) -> NDArray[n
     return peaks[: min(math.ceil(keep * len(peaks)), limit)]
 
 
-def refine(image: NDArray[np.uint8], points: NDArray[np.float64], half: int) -> Refined:
+def refine(image: NDArray[np.uint8], points: NDArray[np.float64], half: int, blur: float = 0.0) -> Refined:
     """Förstner's corner in the (2 half + 1)^2 window around each point of an (H, W, 3) image (paper, section III).
 
     x = A^-1 b with A the sum of [Ix^2 IxIy; IxIy Iy^2] and b of that matrix times the position. The covariance is
     s^2 A^-1, s^2 being the residual's variance (Förstner and Gülch 1987). Where A is near singular or the step would
-    leave the window, the point stays as it is and is marked.
+    leave the window, the point stays as it is and is marked. The image is blurred by a Gaussian of that deviation, in pixels, before:
+    what is finer than the network sees must not pull the point away.
     """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(cv2.GaussianBlur(image, (0, 0), blur) if blur else image, cv2.COLOR_RGB2GRAY)
     height, width = grey.shape
     placed = np.clip(points, 0, [width - 1, height - 1])
     covariance = np.full((len(points), 2, 2), np.nan)

@@ -23,7 +23,8 @@ from app.occlusion import occlusion_map, positions, random_colours
 from app.options import Options, resolve
 from app.weights import Entry, find
 
-WINDOW = 1.5  # network pixels that the refinement looks to each side of a peak: a peak is no surer than that
+WINDOW = 2.5  # network pixels that the refinement looks to each side of a peak
+BLUR = 0.6  # network pixels: the scale at which it looks
 CORNER = 0.9  # network pixels: the scale at which corners are looked for
 DETAIL = 3  # of the photograph's pixels a network pixel are enough to look for them
 
@@ -180,7 +181,8 @@ class Detector:
         clock.lap("guided")
         score = fuse(coarse.map, fine, frame.inside, weight=options.weight, combine=options.combine)  # (S, S) log-likelihood
         peaks = find_peaks(image, frame, score, options)  # (N, 2) pixels of the photograph, and their log-likelihoods
-        points = refine(image, peaks.points, _window(frame))  # (N, 2) sub-pixel
+        scale = float(np.mean(frame.scale))
+        points = refine(image, peaks.points, max(2, round(WINDOW * scale)), BLUR * scale)  # (N, 2) sub-pixel
         clock.lap("keypoints")
         maps = Maps(score, coarse.map, fine)
         return Localization(
@@ -294,8 +296,3 @@ def load_detector(manifest: Path, name: str, device: str = "auto", max_passes: i
 
 def _model(entry: Entry, device: str) -> Model:
     return Model(entry.name, entry.architecture, entry.sha256, entry.labels, entry.side, "float32", device)
-
-
-def _window(frame: Frame) -> int:
-    """Half the refinement's window, in pixels of the photograph."""
-    return max(2, round(WINDOW * float(np.mean(frame.scale))))
