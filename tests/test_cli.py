@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from app import __version__, cli
-from app.errors import WeightsError
 from app.pipeline import Detector
+from app.settings import Settings
 from tests.conftest import LABELS
 from tests.service import encoded
 
@@ -146,20 +146,12 @@ def test_weights_that_are_not_there_fail_the_check(
     assert "mine.pth" in capsys.readouterr().err
 
 
-def test_serve_says_in_one_sentence_why_it_does_not_start(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def fail(*args: object) -> Detector:
-        raise WeightsError("the weights are not there")
-
-    monkeypatch.setattr(cli, "loaded", fail)
-    assert cli.main(["serve"]) == 1
-    assert capsys.readouterr().err == "weakpoints: the weights are not there\n"
-
-
 def test_serve_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: dict[str, object] = {}
-    monkeypatch.setattr(cli.uvicorn, "run", lambda app, **where: ran.update(where))
+    asked: list[Settings] = []
+    monkeypatch.setattr(cli, "serve", lambda settings: asked.append(settings) or 0)
+    monkeypatch.setattr(cli.logging, "basicConfig", lambda **how: None)
     assert cli.main(["serve", "--host", "0.0.0.0", "--port", "8123"]) == 0
-    assert ran == {"host": "0.0.0.0", "port": 8123}
+    assert [(each.host, each.port) for each in asked] == [("0.0.0.0", 8123)]
 
 
 def test_a_wrong_setting_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
