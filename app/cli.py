@@ -123,7 +123,7 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     benchmark = commands.add_parser("benchmark", help="measure how fast").add_subparsers(required=True, metavar="WHAT")
     speed = benchmark.add_parser("occlusion", help="the occlusion of one picture, against what people use")
     speed.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    speed.add_argument("--precision", choices=["float32", "bfloat16", "float16"], default="float32")
+    speed.add_argument("--precision", choices=["float32", "tf32", "float16"], default="float32")
     speed.add_argument("--positions", type=int, default=729, metavar="N", help="at most so many boxes (default: %(default)s)")
     speed.add_argument("--rounds", type=int, default=3, metavar="N", help="each is timed so often, in turn (default: %(default)s)")
     speed.add_argument("--against", default=",".join(RIVALS), help="any of %(default)s, or nothing (default: %(default)s)")

@@ -4,6 +4,8 @@ The table is walked backwards. At each ReLU with output f and incoming signal R:
 The signal starts as the gradient of the class's log-odds, which after normalisation is that of the softmax, without underflow.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,25 +17,25 @@ from app.options import Fine
 
 
 @torch.inference_mode()
-def guided_map(network: Network, trace: Trace, target: int, *, rule: Fine) -> NDArray[np.float64]:
-    """(S, S), >= 0: the L2 norm over RGB of the signal at the input; `guided` also drops what is negative there.
+def guided_maps(network: Network, trace: Trace, targets: Sequence[int], *, rule: Fine) -> NDArray[np.float64]:
+    """(N, S, S), >= 0, of the trace's N pictures: the L2 norm over RGB of the signal at the input; `guided` also drops what is negative there.
 
     `mirrored` is the mean of `guided` and of what it says about the mirrored picture, mirrored back: half the noise, no left and right.
     `gradient` passes every ReLU as the derivative does, and is there to compare with.
     """
     if rule == "mirrored":
-        other = guided_map(network, network.trace(trace.x.flip(-1)), target, rule="guided")[:, ::-1]
-        return (guided_map(network, trace, target, rule="guided") + other) / 2
-    signal = walk_back(network.rows, log_odds_gradient(trace.logits, target), trace.x, trace.activations, guided=rule == "guided")
+        other = guided_maps(network, network.trace(trace.x.flip(-1)), targets, rule="guided")[:, :, ::-1]
+        return (guided_maps(network, trace, targets, rule="guided") + other) / 2
+    signal = walk_back(network.rows, log_odds_gradient(trace.logits, targets), trace.x, trace.activations, guided=rule == "guided")
     if rule == "guided":
         signal = signal.clamp(min=0)
-    return np.asarray(signal[0].double().square().sum(0).sqrt().cpu())
+    return np.asarray(signal.double().square().sum(1).sqrt().cpu())
 
 
-def log_odds_gradient(logits: Tensor, target: int) -> Tensor:
-    """(1, C): d(z_c - logsumexp of the others)/dz = e_c - softmax over the others."""
-    others = logits.index_fill(1, torch.tensor([target], device=logits.device), -torch.inf)
-    return F.one_hot(torch.tensor([target], device=logits.device), logits.shape[1]) - others.softmax(1)
+def log_odds_gradient(logits: Tensor, targets: Sequence[int]) -> Tensor:
+    """(N, C): d(z_c - logsumexp of the others)/dz = e_c - softmax over the others."""
+    chosen = F.one_hot(torch.tensor(targets, device=logits.device), logits.shape[1])
+    return chosen - logits.masked_fill(chosen.bool(), -torch.inf).softmax(1)
 
 
 def walk_back(rows: tuple[Row, ...], signal: Tensor, x: Tensor, activations: tuple[Tensor, ...], *, guided: bool) -> Tensor:

@@ -1,6 +1,7 @@
-"""One layer over a batch of tiles: what was gathered for each tile in, its outputs out."""
+"""One layer over a batch of tiles: from the table of rows before it, its outputs."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import prod
 
 import numpy as np
@@ -11,6 +12,9 @@ from torch.nn import functional as F
 from app import winograd
 from app.network import Conv, MaxPool, Row
 from app.window import Spans
+
+if find_spec("triton"):  # PyTorch for CPUs comes without
+    from app import fused
 
 WINOGRAD_CHANNELS = 32  # with fewer, the transforms cost more than the products they save
 GATHER = 64  # products that take as long as moving one number
@@ -32,6 +36,42 @@ class Scratch:
         return self._held[name][:size].view(shape)
 
 
+def fuses(table: Tensor) -> bool:
+    """Whether rows are moved by `fused` rather than by its twins here."""
+    return table.is_cuda and find_spec("triton") is not None
+
+
+def gather(table: Tensor, index: Tensor, scratch: Scratch) -> Tensor:
+    """table (., C), index (T, A) -> (T, A, C), valid until the next one."""
+    out = scratch.take("gathered", index.numel(), table.shape[1])
+    if fuses(table):
+        fused.largest_rows(table, index.view(-1, 1), out)
+    else:
+        torch.index_select(table, 0, index.flatten(), out=out)
+    return out.view(*index.shape, -1)
+
+
+def gather_largest(table: Tensor, index: Tensor, out: Tensor, scratch: Scratch) -> None:
+    """table (., C), index (T, A) -> out (T, C): the largest in each channel of A rows."""
+    if fuses(table):
+        fused.largest_rows(table, index, out)
+    else:
+        torch.amax(gather(table, index, scratch), 1, out=out)
+
+
+def finish(y: Tensor, bias: Tensor | None, out: Tensor, *, relu: bool) -> None:
+    """out = y + bias, or its ReLU; all (T, side * side, K), the bias (K,)."""
+    if fuses(y):
+        fused.biased(y.view(-1, y.shape[-1]), bias, out.view(-1, y.shape[-1]), relu=relu)
+        return
+    if bias is None:
+        out.copy_(y)
+    else:
+        torch.add(y, bias, out=out)
+    if relu:
+        out.relu_()
+
+
 @dataclass(frozen=True, eq=False)
 class Winograd:
     row: Conv
@@ -42,16 +82,14 @@ class Winograd:
     def side(self, y: Spans, x: Spans) -> int:
         return winograd.SIDE
 
-    def __call__(self, x: Tensor, out: Tensor, scratch: Scratch) -> None:
-        """x: (T, 36, C) -> out: (T, 16, K)"""
+    def __call__(self, table: Tensor, index: Tensor, out: Tensor, scratch: Scratch) -> None:
+        """index: (T, 36) -> out: (T, 16, K)"""
+        x = gather(table, index, scratch)
         tiles, points, channels = x.shape
         d = torch.bmm(self.b.expand(tiles, -1, -1), x, out=scratch.take("points", tiles, points, channels))
         y = torch.bmm(d.transpose(0, 1), self.weight, out=scratch.take("gathered", points, tiles, out.shape[2]))
         torch.bmm(self.a.expand(tiles, -1, -1), y.transpose(0, 1), out=out)
-        if self.row.bias is not None:
-            out += self.row.bias
-        if self.row.relu:
-            out.relu_()
+        finish(out, self.row.bias, out, relu=self.row.relu)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,18 +105,16 @@ class Direct:
 
         return min(range(1, min(LARGEST, int(max(y.sizes.max(), x.sizes.max()))) + 1), key=cost)
 
-    def __call__(self, x: Tensor, out: Tensor, scratch: Scratch) -> None:
-        """x: (T, reach * reach, C) -> out: (T, side * side, K)"""
+    def __call__(self, table: Tensor, index: Tensor, out: Tensor, scratch: Scratch) -> None:
+        """index: (T, reach * reach) -> out: (T, side * side, K)"""
+        x, weight = gather(table, index, scratch), self.row.weight
         if x.shape[1] == 1:
-            y = F.linear(x, self.row.weight.flatten(1), self.row.bias)
+            y = F.linear(x, weight.flatten(1))
         else:
             reach = round(x.shape[1] ** 0.5)
             maps = x.view(len(x), reach, reach, -1).permute(0, 3, 1, 2)
-            y = F.conv2d(maps, self.row.weight, self.row.bias, self.row.stride).permute(0, 2, 3, 1).reshape(out.shape)
-        if self.row.relu:
-            torch.clamp(y, min=0, out=out)
-        else:
-            out.copy_(y)
+            y = F.conv2d(maps, weight, None, self.row.stride).permute(0, 2, 3, 1).reshape(out.shape)
+        finish(y, self.row.bias, out, relu=self.row.relu)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +124,9 @@ class Pool:
     def side(self, y: Spans, x: Spans) -> int:
         return 1
 
-    def __call__(self, x: Tensor, out: Tensor, scratch: Scratch) -> None:
-        """x: (T, kernel * kernel, C) -> out: (T, 1, C)"""
-        torch.amax(x, 1, keepdim=True, out=out)
+    def __call__(self, table: Tensor, index: Tensor, out: Tensor, scratch: Scratch) -> None:
+        """index: (T, kernel * kernel) -> out: (T, 1, C)"""
+        gather_largest(table, index, out[:, 0], scratch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +135,9 @@ class Identity:
 
     row = MaxPool(kernel=1, stride=1, padding=0)
 
-    def __call__(self, x: Tensor, out: Tensor, scratch: Scratch) -> None:
-        out.copy_(x.view(out.shape))
+    def __call__(self, table: Tensor, index: Tensor, out: Tensor, scratch: Scratch) -> None:
+        """index: (T, side * side) -> out: (T, side * side, C)"""
+        gather_largest(table, index.view(-1, 1), out.view(-1, out.shape[-1]), scratch)
 
 
 Windowed = Winograd | Direct | Pool

@@ -9,20 +9,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-import numpy as np
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
-from numpy.typing import NDArray
 
 from app import __version__
 from app.caller import seconds_allowed, while_there
 from app.errors import Unavailable
 from app.events import MEDIA_TYPE, streamed
+from app.loading import load_detector
 from app.metrics import CONTENT_TYPE
 from app.options import Options
 from app.pages import add_pages
-from app.pipeline import Detector, Localization, Progress, load_detector, silent
+from app.pipeline import Detector, Localization, Prepared, Progress, silent
 from app.problems import RESPONSES, add_problems, problem_body
 from app.render import heatmap_png
 from app.schemas import Alive, Detection, DetectQuery, HeatmapQuery, ModelCard, detection, model_card
@@ -33,7 +32,9 @@ from app.upload import REQUEST_BODY, read_image
 
 def loaded(settings: Settings) -> Detector:
     """The detector that the settings name. Raises WeightsError."""
-    return load_detector(settings.manifest, settings.network, settings.device, settings.max_passes, settings.memory)
+    return load_detector(
+        settings.manifest, settings.network, settings.device, settings.max_passes, settings.memory or None, settings.precision
+    )
 
 
 def create_app(settings: Settings, load: Callable[[], Detector] | None = None, stop: Callable[[], None] = lambda: None) -> FastAPI:
@@ -79,7 +80,7 @@ class Received:
     """A request's photograph; `seconds` are what its caller still waits."""
 
     data: bytes
-    image: NDArray[np.uint8]
+    prepared: Prepared
     seconds: float
     start: float
     timing_ms: dict[str, float]
@@ -99,7 +100,7 @@ class Located:
         return {"Server-Timing": timing, "Cache-Status": "weakpoints; hit" if self.known else "weakpoints; fwd=miss"}
 
 
-async def _receive(request: Request) -> Received:
+async def _receive(request: Request, options: Options) -> Received:
     """The caller's time runs from its headers on."""
     service, start = _service(request), time.perf_counter()
     _ = service.detector  # what can't be answered is not received
@@ -108,16 +109,16 @@ async def _receive(request: Request) -> Received:
     try:
         data = await read_image(request, service.settings.max_bytes, min(allowed, service.settings.upload_timeout))
         received = time.perf_counter()
-        image = await service.decoded(data)
+        prepared = await service.prepared(data, options)
     finally:
         service.uploads.release_on_behalf_of(request)
     decoded = time.perf_counter()
-    timing = {"upload": (received - start) * 1000, "decode": (decoded - received) * 1000}
-    return Received(data, image, allowed - (decoded - start), start, timing)
+    timing = {"upload": (received - start) * 1000, "decode": (decoded - received) * 1000 - prepared.laps["prepare"]}
+    return Received(data, prepared, allowed - (decoded - start), start, timing)
 
 
-async def _locate(service: Service, received: Received, options: Options, tell: Progress = silent) -> Located:
-    done, known = await service.locate(received.data, received.image, options, tell)
+async def _locate(service: Service, received: Received, tell: Progress = silent) -> Located:
+    done, known = await service.locate(received.data, received.prepared, tell)
     timing = received.timing_ms | {"queue": done.waited_ms} | ({} if known else dict(done.result.timing_ms))
     service.metrics.staged(timing)
     return Located(done.result, known, timing | {"total": (time.perf_counter() - received.start) * 1000})
@@ -135,18 +136,18 @@ async def detect(request: Request, response: Response, query: Annotated[DetectQu
 
     With `Accept: text/event-stream` the answer is a stream of events: `progress`, then `result` with the same JSON, or `error`.
     """
-    service, received = _service(request), await _receive(request)
+    service, received = _service(request), await _receive(request, query.options())
 
     def answer(located: Located) -> Detection:
         return detection(located.found, service.detector.model, request.state.request_id, located.timing_ms)
 
     if MEDIA_TYPE not in request.headers.get("accept", ""):
-        located = await while_there(request, _locate(service, received, query.options()), received.seconds)
+        located = await while_there(request, _locate(service, received), received.seconds)
         response.headers.update(located.headers)
         return answer(located)
 
     async def work(tell: Progress) -> str:
-        return answer(await _locate(service, received, query.options(), tell)).model_dump_json()
+        return answer(await _locate(service, received, tell)).model_dump_json()
 
     events = await streamed(work, received.seconds, lambda error: json.dumps(problem_body(request, error)))
     return StreamingResponse(events, media_type=MEDIA_TYPE)
@@ -161,10 +162,10 @@ async def detect(request: Request, response: Response, query: Annotated[DetectQu
 )
 async def heatmap(request: Request, query: Annotated[HeatmapQuery, Query()]) -> Response:
     """One of the maps as a PNG; `style=gray16` is the raw map, its range in `X-Map-Min` and `X-Map-Max`."""
-    service, received = _service(request), await _receive(request)
-    located = await while_there(request, _locate(service, received, query.options()), received.seconds)
+    service, received = _service(request), await _receive(request, query.options())
+    located = await while_there(request, _locate(service, received), received.seconds)
     draw = partial(
-        heatmap_png, received.image, located.found, which=query.map, style=query.style, keypoints=query.keypoints, size=query.size
+        heatmap_png, received.prepared.image, located.found, which=query.map, style=query.style, keypoints=query.keypoints, size=query.size
     )
     png, (low, high) = await run_sync(draw, limiter=service.decoders)
     return Response(png, media_type="image/png", headers=located.headers | {"X-Map-Min": f"{low:.9g}", "X-Map-Max": f"{high:.9g}"})

@@ -17,6 +17,9 @@ class Metrics:
         )  # fmt: skip
         self.stages = Histogram("weakpoints_stage_seconds", "Each stage of a detection", ["stage"], buckets=SECONDS, registry=registry)
         self.refused = Counter("weakpoints_refused_total", "Requests that were refused or failed, by reason", ["reason"], registry=registry)
+        self.batch = Histogram(
+            "weakpoints_batch_size", "Pictures that were looked at together", buckets=(1, 2, 4, 8, 16, 32, 64), registry=registry
+        )
         self.waiting = Gauge("weakpoints_queue_depth", "Requests that wait for the device", registry=registry)
         self.ready = Gauge("weakpoints_ready", "1 while requests are answered", registry=registry)
         self.memory = Gauge("weakpoints_device_memory_bytes", "Memory that the device has given out, 0 on a CPU", registry=registry)

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -75,14 +75,14 @@ class AveragePool:
 
 @dataclass(frozen=True)
 class Linear:
-    """On the flattened input."""
+    """On the flattened input, in the precision of its own weights."""
 
     weight: Tensor
     bias: Tensor
     relu: bool
 
     def __call__(self, x: Tensor) -> Tensor:
-        y = F.linear(x.flatten(1), self.weight, self.bias)
+        y = F.linear(x.flatten(1).to(self.weight.dtype), self.weight, self.bias)
         return y.relu() if self.relu else y
 
 
@@ -91,19 +91,25 @@ Row = Conv | MaxPool | Residual | AveragePool | Linear
 
 @dataclass(frozen=True)
 class Trace:
-    """One forward pass. activations[i] is what row i put out, behind its ReLU; x is (1, 3, S, S). Read, never written."""
+    """One forward pass of N pictures. activations[i] is what row i put out, behind its ReLU; x is (N, 3, S, S). Read, never written."""
 
     x: Tensor
     activations: tuple[Tensor, ...]
 
     @property
     def logits(self) -> Tensor:
-        """(1, C)"""
+        """(N, C)"""
         return self.activations[-1]
 
     @property
     def predicted(self) -> int:
+        """The class of a single picture."""
         return int(self.logits.argmax())
+
+    def of(self, pictures: Sequence[int]) -> "Trace":
+        """Some of the pictures; a single one is not copied."""
+        chosen = slice(pictures[0], pictures[0] + 1) if len(pictures) == 1 else list(pictures)
+        return Trace(self.x[chosen], tuple(each[chosen] for each in self.activations))
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,22 @@ class Network:
     def like(self) -> Tensor:
         """A weight, for its device and dtype."""
         return next(row.weight for row in self.rows if isinstance(row, Conv))
+
+
+def converted(rows: Sequence[Row], dtype: torch.dtype) -> tuple[Row, ...]:
+    """The same rows with weights of that precision."""
+    return tuple(_converted(row, dtype) for row in rows)
+
+
+def _converted(row: Row, dtype: torch.dtype) -> Row:
+    match row:
+        case Conv():
+            return replace(row, weight=row.weight.to(dtype), bias=None if row.bias is None else row.bias.to(dtype))
+        case Linear():
+            return replace(row, weight=row.weight.to(dtype), bias=row.bias.to(dtype))
+        case Residual():
+            return Residual(converted(row.main, dtype), converted(row.shortcut, dtype))
+    return row
 
 
 def outputs(rows: Iterable[Row], x: Tensor) -> Iterator[Tensor]:

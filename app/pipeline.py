@@ -2,9 +2,9 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -12,16 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.errors import BadOption, DeviceLost, OutOfMemory, WeightsError
+from app.errors import BadOption, DeviceLost, OutOfMemory
 from app.fusion import fuse, standardise
-from app.guided import guided_map
+from app.guided import guided_maps
 from app.image import Frame, InputSpec, Limits, decode, prepare
-from app.incremental import BUDGET, Heed, Incremental
+from app.incremental import Heed, Incremental
 from app.keypoints import Refined, corner_likelihood, local_maxima, refine, strongest
-from app.network import Network, load_network
+from app.network import Network, Trace
 from app.occlusion import occlusion_map, positions, random_colours
-from app.options import Options, resolve
-from app.weights import Entry, find
+from app.options import Fine, Options, choose, resolve
+from app.precision import Precision, arithmetic
 
 WINDOW = 2.5  # network pixels that the refinement looks to each side of a peak
 BLUR = 0.6  # network pixels: the scale at which it looks
@@ -45,7 +45,7 @@ class Model:
     sha256: str
     labels: tuple[str, ...]
     side: int
-    precision: str
+    precision: Precision
     device: str
 
 
@@ -120,6 +120,30 @@ class Stopwatch:
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """A photograph for the device: x (1, 3, S, S) normalised, fills (R, places, 3) normalised colours, options all settled."""
+
+    image: NDArray[np.uint8]
+    options: Options
+    target: int | None
+    x: Tensor
+    frame: Frame
+    fills: Tensor
+    laps: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the network made of it: the trace of this picture alone, the class to explain, the fine map (S, S)."""
+
+    prepared: Prepared
+    trace: Trace
+    target: int
+    fine: NDArray[np.float64]
+    laps: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Detector:
     """A network and its labels. Stateless: any number of threads may share it, and the same call gives the same answer."""
 
@@ -151,52 +175,84 @@ class Detector:
         `progress` is told how many boxes of the occlusion are done and of how many; what it raises stops the work.
         Raises OutOfMemory where the device has too little for a single box, DeviceLost where it fails.
         """
+        (seen,) = self.look([self.prepare(image, options)])
+        return self.finish(seen, progress)
+
+    def prepare(self, image: NDArray[np.uint8], options: Options) -> Prepared:
+        """What can be done without the device, and refused: raises BadOption."""
+        clock, options = Stopwatch(), self._resolve(options)
+        x, frame = prepare(image, self.input, options.fit, options.roi)  # (1, 3, S, S) normalised, and the way back
+        fills = self._fills(image, options)  # (R, places, 3) normalised colours
+        clock.lap("prepare")
+        return Prepared(image, options, self._target(options.target_class), torch.from_numpy(x), frame, fills, clock.laps)
+
+    def look(self, prepared: Sequence[Prepared]) -> list[Seen]:
+        """One forward and one backward pass for all of them."""
+        with self._device():
+            clock = Stopwatch()
+            traces = self.network.trace(torch.cat([each.x for each in prepared]))  # every activation, computed once
+            each_trace = [traces.of([i]) for i in range(len(prepared))]
+            targets = [trace.predicted if each.target is None else each.target for trace, each in zip(each_trace, prepared, strict=True)]
+            clock.lap("trace")
+            fine = self._fine(traces, targets, [each.options.fine for each in prepared])  # (N, S, S) which pixels
+            clock.lap("guided")
+        return [Seen(*each, {**each[0].laps, **clock.laps}) for each in zip(prepared, each_trace, targets, fine, strict=True)]
+
+    def finish(self, seen: Seen, progress: Progress = silent) -> Localization:
+        """See `locate`."""
+        with self._device():
+            return self._finish(seen, progress)
+
+    def _finish(self, seen: Seen, progress: Progress) -> Localization:
+        image, options, frame = seen.prepared.image, seen.prepared.options, seen.prepared.frame
+        clock = Stopwatch()
+        coarse = occlusion_map(  # (S, S) which patches
+            self.occluder, seen.trace, seen.target, seen.prepared.fills.to(seen.trace.x),
+            box=options.box, step=options.step, score=options.score, heed=self._counted(options, progress),
+        )  # fmt: skip
+        clock.lap("occlusion")
+        score = fuse(coarse.map, seen.fine, frame.inside, weight=options.weight, combine=options.combine)  # (S, S) log-likelihood
+        peaks = find_peaks(image, frame, score, options)  # (N, 2) pixels of the photograph, and their log-likelihoods
+        scale = float(np.mean(frame.scale))
+        points = refine(image, peaks.points, max(2, round(WINDOW * scale)), BLUR * scale)  # (N, 2) sub-pixel
+        clock.lap("keypoints")
+        maps, logits = Maps(score, coarse.map, seen.fine), seen.trace.logits
+        return Localization(
+            width=image.shape[1],
+            height=image.shape[0],
+            target=self._class_scores(logits, [seen.target])[0],
+            top=self._class_scores(logits, logits[0].argsort(descending=True, stable=True)[: options.top_classes].tolist()),
+            keypoints=keypoints(maps, frame, peaks, points),
+            low_evidence=not coarse.evident,
+            options=replace(options, target_class=seen.target),
+            maps=maps,
+            frame=frame,
+            timing_ms=MappingProxyType({**seen.laps, **clock.laps}),
+        )
+
+    @contextmanager
+    def _device(self) -> Iterator[None]:
+        """Its arithmetic, and its failures in our own words."""
         try:
-            return self._locate(image, self._resolve(options), progress)
+            with arithmetic(self.model.device, self.model.precision):
+                yield
         except torch.OutOfMemoryError as error:
             raise OutOfMemory("the device has too little memory for this request now", retry_after=5) from error
         except torch.AcceleratorError as error:
             raise DeviceLost("the device failed; the service restarts", retry_after=30) from error
 
-    def _locate(self, image: NDArray[np.uint8], options: Options, progress: Progress) -> Localization:
-        clock = Stopwatch()
-        x, frame = prepare(image, self.input, options.fit, options.roi)  # (1, 3, S, S) normalised, and the way back
-        fills = self._fills(image, options)  # (R, places, 3) normalised colours
-        clock.lap("prepare")
-        trace = self.network.trace(torch.from_numpy(x))  # every activation, computed once
-        target = self._target(trace.predicted, options)
-        clock.lap("trace")
-        coarse = occlusion_map(
-            self.occluder,
-            trace,
-            target,
-            fills,
-            box=options.box,
-            step=options.step,
-            score=options.score,
-            heed=self._counted(options, progress),
-        )
-        clock.lap("occlusion")
-        fine = guided_map(self.network, trace, target, rule=options.fine)  # (S, S) which pixels
-        clock.lap("guided")
-        score = fuse(coarse.map, fine, frame.inside, weight=options.weight, combine=options.combine)  # (S, S) log-likelihood
-        peaks = find_peaks(image, frame, score, options)  # (N, 2) pixels of the photograph, and their log-likelihoods
-        scale = float(np.mean(frame.scale))
-        points = refine(image, peaks.points, max(2, round(WINDOW * scale)), BLUR * scale)  # (N, 2) sub-pixel
-        clock.lap("keypoints")
-        maps = Maps(score, coarse.map, fine)
-        return Localization(
-            width=image.shape[1],
-            height=image.shape[0],
-            target=self._class_scores(trace.logits, [target])[0],
-            top=self._class_scores(trace.logits, trace.logits[0].argsort(descending=True, stable=True)[: options.top_classes].tolist()),
-            keypoints=keypoints(maps, frame, peaks, points),
-            low_evidence=not coarse.evident,
-            options=replace(options, target_class=target),
-            maps=maps,
-            frame=frame,
-            timing_ms=MappingProxyType(clock.laps),
-        )
+    def _fine(self, traces: Trace, targets: list[int], rules: list[Fine]) -> NDArray[np.float64]:
+        """(N, S, S): pictures of one rule together."""
+        found = np.empty((len(rules), self.input.side, self.input.side))
+        for rule in set(rules):
+            chosen = [i for i, each in enumerate(rules) if each == rule]
+            found[chosen] = guided_maps(self.network, traces.of(chosen), [targets[i] for i in chosen], rule=rule)
+        return found
+
+    def rehearsal(self) -> Prepared:
+        """What warms the device up: on a GPU a default detection, whose shapes are tuned and recorded thereby, on a CPU the least there is."""
+        options = choose() if self.model.device == "cuda" else choose(patch=self.model.side, stride=1, colours=1)
+        return self.prepare(np.zeros((64, 64, 3), np.uint8), options)
 
     def _counted(self, options: Options, progress: Progress) -> Heed:
         total, done = self._boxes(options), 0
@@ -226,13 +282,13 @@ class Detector:
         places = len(positions(self.input.side, options.box, options.step)) ** 2 if options.fill == "per_box" else 1
         digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
         colours = random_colours(digest, options.seed, options.colours, places)
-        return torch.from_numpy((colours - self.input.mean) / self.input.std).to(self.network.like)
+        return torch.from_numpy((colours - self.input.mean) / self.input.std)
 
-    def _target(self, predicted: int, options: Options) -> int:
-        """The index of the class to explain: the predicted one unless the caller named another."""
-        wanted, labels = options.target_class, self.model.labels
+    def _target(self, wanted: int | str | None) -> int | None:
+        """The index of the class that was named; none: the one to be predicted."""
+        labels = self.model.labels
         if wanted is None:
-            return predicted
+            return None
         if isinstance(wanted, str):
             if wanted not in labels:
                 raise BadOption(
@@ -278,21 +334,3 @@ def keypoints(maps: Maps, frame: Frame, peaks: Peaks, points: Refined) -> tuple[
         )
         for at, log_likelihood, u, v, refined, c in found
     )
-
-
-def load_detector(manifest: Path, name: str, device: str = "auto", max_passes: int = 20_000, memory: int = BUDGET) -> Detector:
-    """The detector of a manifest's network. Raises WeightsError with one sentence if it can't be had as described there."""
-    entry = find(manifest, name)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    occluder = Incremental(load_network(entry, device), memory)
-    try:  # the largest box there is: it warms up, and what memory does not hold is said now rather than at a request
-        blank = occluder.network.trace(torch.zeros(1, 3, entry.side, entry.side))
-        occluder.logits(blank, ((0, 0),), entry.side, torch.zeros(1, 3).to(blank.x))
-    except torch.OutOfMemoryError as error:
-        raise WeightsError(f"network {name!r} does not fit into its memory: {error}") from error
-    return Detector(occluder, _model(entry, device), InputSpec(entry.side, entry.mean, entry.std), max_passes)
-
-
-def _model(entry: Entry, device: str) -> Model:
-    return Model(entry.name, entry.architecture, entry.sha256, entry.labels, entry.side, "float32", device)

@@ -6,22 +6,21 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import anyio
-import numpy as np
 from anyio.to_thread import run_sync
-from numpy.typing import NDArray
 
 from app.cache import Cache, key
 from app.errors import QueueFull, Unavailable
 from app.image import decode
 from app.keys import Keys
 from app.metrics import Metrics
-from app.options import Options, choose
-from app.pipeline import Detector, Localization, Progress, silent
+from app.options import Options
+from app.pipeline import Detector, Localization, Prepared, Progress, Seen, silent
 from app.settings import Settings
 from app.worker import Done, Worker
 
 log = logging.getLogger("weakpoints")
 LOADING = 5  # seconds after which a caller may ask again
+BATCH = {"cpu": 1, "cuda": 8}  # a CPU gains nothing by looking at several pictures together
 
 
 @dataclass
@@ -34,7 +33,7 @@ class Service:
     started: bool = False
     draining: bool = False
     _detector: Detector | None = None
-    _worker: Worker | None = None
+    _worker: Worker[Prepared, Seen, Localization] | None = None
 
     def __post_init__(self) -> None:
         self.keys = Keys(self.settings.api_keys)
@@ -64,36 +63,37 @@ class Service:
         """Loads and warms up; what fails is logged, and stops the service."""
         try:
             detector = await run_sync(load)
-            self._detector, self._worker = detector, Worker(self.settings.queue_size, self.settings.queue_pixels, self.stop)
-            warm = choose(patch=detector.model.side, stride=1, colours=1)
-            await self._worker.run(lambda heed: detector.locate(np.zeros((64, 64, 3), np.uint8), warm))
+            self._detector, self._worker = detector, self._owner_of_the_device(detector)
+            await self._worker.run(detector.rehearsal())
             self.started = True
         except Exception as error:
             log.critical("the service can't start: %s", error)
             self.stop()
 
-    async def decoded(self, data: bytes) -> NDArray[np.uint8]:
-        return await run_sync(decode, data, self.settings.limits, limiter=self.decoders)
+    async def prepared(self, data: bytes, options: Options) -> Prepared:
+        """All that can be refused about a photograph is, before it waits for the device."""
 
-    async def locate(
-        self, data: bytes, image: NDArray[np.uint8], options: Options, tell: Progress = silent
-    ) -> tuple[Done[Localization], bool]:
-        """What is on the image that `data` was decoded to, and whether that was known before."""
-        detector, worker, asked = self.detector, self._worker, key(data, options)
+        def work() -> Prepared:
+            return self.detector.prepare(decode(data, self.settings.limits), options)
+
+        return await run_sync(work, limiter=self.decoders)
+
+    async def locate(self, data: bytes, prepared: Prepared, tell: Progress = silent) -> tuple[Done[Localization], bool]:
+        """What is on the photograph that `data` was prepared from, and whether that was known before."""
+        worker, asked = self._worker, key(data, prepared.options)
         assert worker is not None
         if known := self._cache.get(asked):
             return Done(known, 0.0), True
-
-        def work(heed: Callable[[], None]) -> Localization:
-            def progress(done: int, total: int) -> None:
-                heed()
-                tell(done, total)
-
-            return detector.locate(image, options, progress)
-
-        done = await worker.run(work, image.shape[0] * image.shape[1])
+        done = await worker.run(prepared, prepared.image.shape[0] * prepared.image.shape[1], tell)
         self._cache.put(asked, done.result)
         return done, False
+
+    def _owner_of_the_device(self, detector: Detector) -> Worker[Prepared, Seen, Localization]:
+        settings = self.settings
+        return Worker(
+            detector.look, detector.finish, settings.queue_size, settings.queue_pixels, settings.batch or BATCH[detector.model.device],
+            self.stop, self.metrics.batch.observe,
+        )  # fmt: skip
 
     def room_for_upload(self, request: object) -> None:
         """Raises QueueFull where too many pictures are being received; `uploads.release_on_behalf_of` gives the room back."""

@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.image import Limits
-from app.incremental import BUDGET
+from app.precision import Precision
 
 DEFAULTS = Limits()
 
@@ -18,9 +18,13 @@ class Settings(BaseSettings):
     network: str = Field("bundled", description="name of a network in the manifest; `vgg16` is the production setting")
     manifest: Path = Field(Path(__file__).parents[1] / "model_weights" / "manifest.json", description="the manifest of networks")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the network runs; `auto` takes a GPU if there is one")
+    precision: Precision = Field(
+        "auto", description="`float32`, `tf32` or `float16`; `auto` is float16 on a GPU, float32 on a CPU: the fastest that keeps keypoints"
+    )
     host: str = Field("127.0.0.1", description="address to listen on; a container sets `0.0.0.0`")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     queue_size: int = Field(32, ge=1, le=10_000, description="requests that may wait for the device; one more is answered 429")
+    batch: int = Field(0, ge=0, le=64, description="waiting pictures that the network looks at together; 0: 8 on a GPU, 1 on a CPU")
     queue_pixels: int = Field(200_000_000, ge=256, description="pixels that all waiting pictures may have; more are answered 429")
     uploads: int = Field(64, ge=1, le=10_000, description="pictures that may be received at the same time; one more is answered 429")
     upload_timeout: float = Field(30, gt=0, description="seconds that a body may take to come; then 408")
@@ -36,7 +40,9 @@ class Settings(BaseSettings):
     max_pixels: int = Field(DEFAULTS.max_pixels, ge=256, description="pixels of a picture; more are answered 413")
     max_side: int = Field(DEFAULTS.max_side, ge=16, description="pixels of a picture's longer side; more are answered 413")
     max_passes: int = Field(20_000, ge=1, description="box positions times colours that a request may ask for")
-    memory: int = Field(BUDGET, ge=2**24, description="bytes that the occlusion may take beside the network, however many boxes")
+    memory: int = Field(
+        0, ge=0, description="bytes that the occlusion may take beside the network, however many boxes; 0: 4 GiB on a GPU, 256 MiB on a CPU"
+    )
 
     @property
     def limits(self) -> Limits:

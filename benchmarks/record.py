@@ -22,10 +22,11 @@ from app import __version__
 from app.evaluation.accuracy import accuracy
 from app.evaluation.speed import Setting, memory, products, reset_peak
 from app.incremental import BUDGET, Incremental
+from app.loading import load_detector
 from app.network import network_of
 from app.occlusion import positions
 from app.options import PRESETS
-from app.pipeline import Detector, load_detector
+from app.pipeline import Detector
 from app.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
@@ -109,7 +110,7 @@ def cost() -> dict[str, object]:
     by_depth = [(name, name, 16, 16, 1) for name in ("vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet50")]
     by_images = [(f"{images} images", "vgg16", 16, 16, images) for images in (1, 2, 4)]
     curves = {"stride": by_step, "patch": by_box, "depth": by_depth, "images": by_images}
-    return {"budget_bytes": BUDGET, **{name: [_cost(*point) for point in points] for name, points in curves.items()}}
+    return {"budget_bytes": BUDGET["cpu"], **{name: [_cost(*point) for point in points] for name, points in curves.items()}}
 
 
 def _cost(label: str, architecture: str, box: int, step: int, images: int) -> dict[str, object]:

@@ -11,8 +11,7 @@ import httpx2
 import numpy as np
 from PIL import Image
 
-from app.options import Options
-from app.pipeline import Detector, Localization, Progress, silent
+from app.pipeline import Detector, Localization, Progress, Seen, silent
 from app.server import Server
 from app.settings import Settings
 
@@ -30,13 +29,14 @@ class Held(Detector):
     gate: threading.Event = field(default_factory=threading.Event)
     seen: list[int] = field(default_factory=list)
 
-    def locate(self, image: np.ndarray, options: Options, progress: Progress = silent) -> Localization:
-        self.seen.append(image.shape[1])
-        if image.shape[1] == 66:
+    def finish(self, seen: Seen, progress: Progress = silent) -> Localization:
+        width = seen.prepared.image.shape[1]
+        self.seen.append(width)
+        if width == 66:
             raise RuntimeError("secret at /etc/passwd")
-        if image.shape[1] != 64:  # the warm-up's
+        if width != 64:  # the warm-up's
             self.gate.wait(30)
-        return super().locate(image, options, progress)
+        return super().finish(seen, progress)
 
 
 @contextmanager

@@ -19,8 +19,8 @@ import torch
 
 from app import server
 from app.cache import Cache, key
-from app.options import Options, choose
-from app.pipeline import Detector, Localization, Progress, silent
+from app.options import choose
+from app.pipeline import Detector, Localization, Progress, Seen
 from tests.service import Held, encoded, serving
 
 HOLD = {"queue_size": 4}
@@ -33,8 +33,8 @@ class Faulty(Detector):
     chunks: list[int] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
 
-    def _locate(self, image: np.ndarray, options: Options, progress: Progress = silent) -> Localization:
-        match image.shape[1]:
+    def _finish(self, seen: Seen, progress: Progress) -> Localization:
+        match seen.prepared.image.shape[1]:
             case 70:
                 try:
                     while True:
@@ -47,7 +47,7 @@ class Faulty(Detector):
                 raise torch.OutOfMemoryError("secret")
             case 72:
                 raise torch.AcceleratorError("secret")
-        return super()._locate(image, options, progress)
+        return super()._finish(seen, progress)
 
 
 def faulty(detector: Detector) -> Faulty:
@@ -301,7 +301,7 @@ def test_what_fails_within_a_stream_is_its_last_event_and_before_it_a_status(det
         name, body = events(post(client, 70, **STREAM, **{"x-request-timeout": "0.3"}).text)[-1]
         assert (name, body["status"]) == ("error", 504)
         assert slow.stopped.wait(5)
-        monkeypatch.setattr(Faulty, "_locate", lambda *args: 1 / 0)
+        monkeypatch.setattr(Faulty, "_finish", lambda *args: 1 / 0)
         name, body = events(post(client, 91, **STREAM).text)[-1]
         assert (name, body["status"]) == ("error", 500)
         assert "zero" not in str(body)

@@ -19,9 +19,10 @@ EDGE = {
 }  # fmt: skip
 ALLOWED = {
     "errors": set(), "options": {"errors"}, "header": {"errors"}, "image": {"errors", "header", "options"}, "weights": {"errors"},
-    "network": {"errors", "weights"}, "window": set(), "winograd": set(), "kernels": {"network", "window", "winograd"}, "incremental": {"kernels", "network", "window"}, "occlusion": {"incremental", "network", "options"}, "guided": {"network", "options"}, "fusion": {"options"},
-    "keypoints": set(), "render": {"pipeline"}, "worker": {"errors"},
-    "pipeline": {"errors", "options", "image", "weights", "network", "incremental", "occlusion", "guided", "fusion", "keypoints"},
+    "network": {"errors", "weights"}, "window": set(), "winograd": set(), "fused": set(), "kernels": {"fused", "network", "window", "winograd"}, "plan": {"kernels", "network", "window"}, "recorder": set(), "precision": set(),
+    "incremental": {"kernels", "network", "plan", "recorder"}, "loading": {"errors", "image", "incremental", "network", "pipeline", "precision", "weights"}, "occlusion": {"incremental", "network", "options"}, "guided": {"network", "options"}, "fusion": {"options"},
+    "keypoints": set(), "render": {"pipeline"}, "worker": {"errors", "pipeline"},
+    "pipeline": {"errors", "options", "image", "network", "incremental", "occlusion", "guided", "fusion", "keypoints", "precision"},
 }  # fmt: skip
 
 

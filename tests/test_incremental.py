@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from torchvision.models import get_model, resnet, vgg
 
 from app import incremental
-from app.incremental import Block, Incremental
+from app.incremental import Incremental
 from app.kernels import Direct, Scratch, Winograd
 from app.network import MaxPool, Network, Trace, network_of
+from app.plan import Block
 from tests.conftest import seeded
 
 WIDTHS = st.sampled_from([2, 5, 32, 33])

@@ -9,8 +9,9 @@ from skimage import data
 from app.errors import BadOption, WeightsError
 from app.image import Limits
 from app.incremental import Incremental
+from app.loading import load_detector
 from app.options import choose
-from app.pipeline import Detector, Localization, load_detector
+from app.pipeline import Detector, Localization
 from app.settings import Settings
 from tests.service import encoded
 

@@ -1,16 +1,30 @@
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
 from app.errors import DeviceLost, QueueFull, Unavailable
-from app.worker import Worker
+from app.pipeline import Progress
+from app.worker import Done, Worker
+
+Heed = Callable[[], None]
+Work = Callable[[Heed], object]
+
+
+def worker_of(queue_size: int, **settings: Any) -> Worker[Work, Work, object]:
+    """Its jobs are functions, which are given their sign of life."""
+
+    def finish(work: Work, progress: Progress) -> object:
+        return work(lambda: progress(0, 1))
+
+    return Worker(list, finish, queue_size, **settings)
 
 
 def test_jobs_run_one_after_the_other_in_one_thread() -> None:
     async def scenario() -> list[str]:
-        worker = Worker(8)
+        worker = worker_of(8)
         done = await asyncio.gather(*(worker.run(lambda heed: threading.current_thread().name) for _ in range(5)))
         worker.close()
         assert all(each.waited_ms >= 0 for each in done)
@@ -21,7 +35,7 @@ def test_jobs_run_one_after_the_other_in_one_thread() -> None:
 
 def test_a_failing_job_fails_its_own_caller_only() -> None:
     async def scenario() -> None:
-        worker = Worker(8)
+        worker = worker_of(8)
         bad, good = await asyncio.gather(worker.run(lambda heed: 1 / 0), worker.run(lambda heed: 7), return_exceptions=True)
         assert isinstance(bad, ZeroDivisionError)
         assert not isinstance(good, BaseException)
@@ -34,7 +48,7 @@ def test_a_failing_job_fails_its_own_caller_only() -> None:
 
 def test_a_full_queue_refuses_at_once_and_a_cancelled_wait_never_runs() -> None:
     async def scenario() -> None:
-        worker, gate, ran = Worker(1), threading.Event(), []
+        worker, gate, ran = worker_of(1), threading.Event(), []
         running = asyncio.create_task(worker.run(lambda heed: gate.wait()))
         await asyncio.sleep(0.1)
         waiting = asyncio.create_task(worker.run(lambda heed: ran.append("waiting")))
@@ -54,7 +68,7 @@ def test_a_full_queue_refuses_at_once_and_a_cancelled_wait_never_runs() -> None:
 
 def test_closing_answers_what_was_accepted_and_refuses_what_comes_later() -> None:
     async def scenario() -> None:
-        worker, gate = Worker(4), threading.Event()
+        worker, gate = worker_of(4), threading.Event()
         accepted = [asyncio.create_task(worker.run(lambda heed: gate.wait(5))) for _ in range(3)]
         await asyncio.sleep(0.05)
         closing = asyncio.create_task(asyncio.to_thread(worker.close))
@@ -71,7 +85,7 @@ def test_closing_answers_what_was_accepted_and_refuses_what_comes_later() -> Non
 
 def test_work_whose_caller_is_gone_stops_at_its_next_sign_of_life() -> None:
     async def scenario() -> None:
-        worker, began, stopped = Worker(4), threading.Event(), threading.Event()
+        worker, began, stopped = worker_of(4), threading.Event(), threading.Event()
 
         def endless(heed: Callable[[], None]) -> None:
             began.set()
@@ -93,7 +107,7 @@ def test_work_whose_caller_is_gone_stops_at_its_next_sign_of_life() -> None:
 
 def test_waiting_pictures_are_bounded_by_their_pixels_but_one_is_always_taken() -> None:
     async def scenario() -> None:
-        worker, gate = Worker(9, max_pixels=100), threading.Event()
+        worker, gate = worker_of(9, max_pixels=100), threading.Event()
         first = asyncio.create_task(worker.run(lambda heed: gate.wait(5), 500))
         await asyncio.sleep(0.05)
         with pytest.raises(QueueFull, match="501 pixels, and 100 is the limit"):
@@ -111,7 +125,7 @@ def test_waiting_pictures_are_bounded_by_their_pixels_but_one_is_always_taken() 
 def test_a_lost_device_is_told_to_all_who_wait_and_stays_lost() -> None:
     async def scenario() -> None:
         gate, told = threading.Event(), []
-        worker = Worker(9, lost=lambda: told.append(1))
+        worker = worker_of(9, lost=lambda: told.append(1))
 
         def lose(heed: Callable[[], None]) -> None:
             gate.wait(5)
@@ -135,7 +149,7 @@ def test_a_lost_device_is_told_to_all_who_wait_and_stays_lost() -> None:
 def test_a_job_without_a_sign_of_life_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         monkeypatch.setattr("app.worker.STUCK", 0.05)
-        worker, gate = Worker(1), threading.Event()
+        worker, gate = worker_of(1), threading.Event()
         running = asyncio.create_task(worker.run(lambda heed: gate.wait(5)))
         await asyncio.sleep(0.2)
         assert not worker.alive
@@ -143,5 +157,79 @@ def test_a_job_without_a_sign_of_life_is_not_alive(monkeypatch: pytest.MonkeyPat
         await running
         assert worker.alive
         worker.close()
+
+    asyncio.run(scenario())
+
+
+async def first_then_rest(worker: Worker[int, int, int], looks: list[list[int]], asked: Sequence[int]) -> list[asyncio.Task[Done[int]]]:
+    """The device is busy with the first when the rest comes."""
+    tasks = [asyncio.create_task(worker.run(asked[0]))]
+    while not looks:
+        await asyncio.sleep(0.01)
+    tasks += [asyncio.create_task(worker.run(each)) for each in asked[1:]]
+    while worker.waiting < len(asked) - 1:
+        await asyncio.sleep(0.01)
+    return tasks
+
+
+def test_what_waits_is_looked_at_together_and_answered_in_turn() -> None:
+    async def scenario() -> None:
+        gate, looks, batches = threading.Event(), [], []
+
+        def look(asked: Sequence[int]) -> list[int]:
+            looks.append(list(asked))
+            gate.wait(5)
+            return [10 * each for each in asked]
+
+        worker: Worker[int, int, int] = Worker(look, lambda seen, progress: seen + 1, 9, batch=3, batched=batches.append)
+        tasks = await first_then_rest(worker, looks, range(6))
+        gate.set()
+        done = await asyncio.gather(*tasks)
+        worker.close()
+        assert [each.result for each in done] == [1, 11, 21, 31, 41, 51]
+        assert looks == [[0], [1, 2, 3], [4, 5]]
+        assert batches == [1, 3, 2]
+        assert all(each.waited_ms >= 0 for each in done)
+
+    asyncio.run(scenario())
+
+
+def test_a_bad_one_among_those_looked_at_together_hurts_itself_alone() -> None:
+    async def scenario() -> None:
+        gate, looks = threading.Event(), []
+
+        def look(asked: Sequence[int]) -> list[int]:
+            looks.append(list(asked))
+            gate.wait(5)
+            return [1 // each for each in asked]
+
+        worker: Worker[int, int, int] = Worker(look, lambda seen, progress: seen, 9, batch=4)
+        tasks = await first_then_rest(worker, looks, (1, 1, 0, 1))
+        gate.set()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        worker.close()
+        assert looks[1] == [1, 0, 1]
+        assert [type(each) for each in answers] == [Done, Done, ZeroDivisionError, Done]
+
+    asyncio.run(scenario())
+
+
+def test_one_who_left_is_not_looked_at_and_those_beside_are_answered() -> None:
+    async def scenario() -> None:
+        gate, looks = threading.Event(), []
+
+        def look(asked: Sequence[int]) -> Sequence[int]:
+            looks.append(list(asked))
+            gate.wait(5)
+            return asked
+
+        worker: Worker[int, int, int] = Worker(look, lambda seen, progress: seen, 9, batch=4)
+        tasks = await first_then_rest(worker, looks, range(4))
+        tasks[2].cancel()
+        gate.set()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        worker.close()
+        assert looks == [[0], [1, 3]]
+        assert isinstance(answers[2], asyncio.CancelledError)
 
     asyncio.run(scenario())

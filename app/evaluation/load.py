@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -11,12 +12,12 @@ from typing import Any
 import cv2
 import httpx2
 import numpy as np
-from numpy.typing import NDArray
 
 from app.errors import WeakpointsError
 from app.main import loaded
-from app.options import Options, choose
-from app.pipeline import Detector, Localization, Progress, silent
+from app.network import Trace
+from app.options import choose
+from app.pipeline import Detector, Localization, Prepared, Progress, Seen, silent
 from app.server import Server
 from app.settings import Settings
 
@@ -33,10 +34,14 @@ class Sleeping(Detector):
     seconds: float = 0.0
     answer: Localization | None = None
 
-    def locate(self, image: NDArray[np.uint8], options: Options, progress: Progress = silent) -> Localization:
+    def look(self, prepared: Sequence[Prepared]) -> list[Seen]:
+        trace, nothing = Trace(prepared[0].x, ()), np.zeros(0)
+        return [Seen(each, trace, 0, nothing, each.laps) for each in prepared]
+
+    def finish(self, seen: Seen, progress: Progress = silent) -> Localization:
         assert self.answer is not None
         time.sleep(self.seconds)
-        return replace(self.answer, width=image.shape[1], height=image.shape[0])
+        return replace(self.answer, width=seen.prepared.image.shape[1], height=seen.prepared.image.shape[0])
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """How long the occlusion of one picture takes, against what people use today, in one run on one machine."""
 
+import copy
 import ctypes
 import platform
 import statistics
@@ -13,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from app.errors import BadOption
-from app.incremental import Incremental, Join, Step
+from app.incremental import Incremental
 from app.kernels import Direct, Identity, Pool, Winograd
 from app.network import Linear, Network, load_module, network_of, skeleton
 from app.occlusion import positions
+from app.plan import Join, Plan, Step
+from app.precision import Precision, arithmetic, windows
 from app.weights import Entry
 
 BATCHES = {"cpu": (1, 4, 8, 16, 32), "cuda": (32, 128, 256)}  # the full pass's and Captum's: the best of them is compared with
@@ -37,7 +40,7 @@ class Setting:
         return tuple((y, x) for y in starts for x in starts)
 
 
-def speed_of(entry: Entry, limit: int, against: Sequence[str], *, rounds: int, device: str, precision: str) -> dict[str, Any]:
+def speed_of(entry: Entry, limit: int, against: Sequence[str], *, rounds: int, device: str, precision: Precision) -> dict[str, Any]:
     """`compare` for a network of the manifest; with random weights where its own are not here, for speed does not depend on them."""
     trained = entry.path.exists()
     with torch.random.fork_rng():
@@ -81,18 +84,22 @@ def setting(side: int, limit: int) -> Setting:
     )  # fmt: skip
 
 
-def compare(module: nn.Module, where: Setting, against: Sequence[str], *, rounds: int, device: str, precision: str) -> dict[str, Any]:
+def compare(module: nn.Module, where: Setting, against: Sequence[str], *, rounds: int, device: str, precision: Precision) -> dict[str, Any]:
     """Seconds a picture, taken in turn after a warm-up: medians, and the spread (largest less smallest) over the rounds.
 
     ours: `Incremental`. full: every masked picture through the whole network, in the best batch, compiled where that helps.
-    captum_default, captum_best: Captum's Occlusion, one picture a pass, and as many as serve it best.
+    captum_default, captum_best: Captum's Occlusion, one picture a pass, and as many as serve it best. All in the same precision.
     """
-    dtype = getattr(torch, precision)
-    module = module.to(device, dtype).to(memory_format=torch.channels_last)
-    network = network_of(module)
-    x = torch.randn(1, 3, where.side, where.side, generator=torch.Generator().manual_seed(0)).to(network.like)
-    colours = torch.zeros(len(where.corners), 3).to(network.like)
-    engine = Incremental(network)
+    with arithmetic(device, precision):
+        return _compare(module, where, against, rounds, device, precision)
+
+
+def _compare(module: nn.Module, where: Setting, against: Sequence[str], rounds: int, device: str, precision: Precision) -> dict[str, Any]:
+    network = network_of(copy.deepcopy(module).to(device).to(memory_format=torch.channels_last))
+    engine = Incremental(network, dtype=windows(precision))
+    module = module.to(device, engine.dtype).to(memory_format=torch.channels_last)
+    x = torch.randn(1, 3, where.side, where.side, generator=torch.Generator().manual_seed(0)).to(device, engine.dtype)
+    colours = torch.zeros(len(where.corners), 3, device=device)
     runs: dict[str, Callable[[], object]] = {"ours": lambda: engine.logits(network.trace(x), where.corners, where.box, colours)}
     settings: dict[str, dict[str, object]] = {"ours": {}}
     if "full" in against:
@@ -104,7 +111,10 @@ def compare(module: nn.Module, where: Setting, against: Sequence[str], *, rounds
         runs["captum_default"] = lambda: _captum(module, x, where.box, where.step, 1)
         runs["captum_best"] = lambda: _captum(module, x, where.box, where.step, batch)
         settings |= {"captum_default": {"perturbations_per_eval": 1}, "captum_best": {"perturbations_per_eval": batch}}
-    engine.logits(network.trace(x), where.corners, where.box, colours)  # the others were warmed up when their batch was chosen
+    for _ in range(
+        3 if device == "cuda" else 1
+    ):  # on a GPU, the second time records; the others were warmed up when their batch was chosen
+        engine.logits(network.trace(x), where.corners, where.box, colours)
     peaks: dict[str, int | None] = {}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
@@ -155,8 +165,8 @@ def products(network: Network, where: Setting) -> dict[str, int]:
     return {"full": full + head, "windows": windows + head, "computed": computed + head}
 
 
-def _convolutions(steps: Sequence[Step | Join]) -> list[Step]:
-    return [part for step in steps for part in ((*step.main, step.shortcut) if isinstance(step, Join) else (step,))]
+def _convolutions(plan: Plan) -> list[Step]:
+    return [part for step in plan.steps for part in ((*step.main, step.shortcut) if isinstance(step, Join) else (step,))]
 
 
 def _best_forward(module: nn.Module, x: Tensor) -> tuple[Callable[[Tensor], Tensor], int, bool]:
