@@ -18,6 +18,7 @@ from app.batch import run_batch
 from app.errors import WeakpointsError
 from app.evaluation.accuracy import accuracy
 from app.evaluation.deletion import deletion
+from app.evaluation.fidelity import fidelity
 from app.evaluation.landmarks import landmarks
 from app.evaluation.load import service_load
 from app.evaluation.montage import montage
@@ -129,14 +130,21 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     speed.add_argument("--against", default=",".join(RIVALS), help="any of %(default)s, or nothing (default: %(default)s)")
     speed.set_defaults(run=_speed)
 
+    exact = benchmark.add_parser("precision", help="what a precision changes against float32, and how many images a second it does")
+    exact.add_argument("--images", type=Path, required=True, metavar="DIR")
+    exact.add_argument("--limit", type=int, default=20, metavar="N", help="photographs drawn from it (default: %(default)s)")
+    exact.add_argument("--precision", choices=["float32", "tf32", "float16"], default="float16")
+    _add_options(exact)
+    exact.set_defaults(run=_precision)
+
     load = benchmark.add_parser("service", help="what the service costs on top of a device that sleeps")
     load.add_argument("--requests", type=int, default=500, metavar="N", help="answers for each number of callers (default: %(default)s)")
     load.add_argument("--device-ms", type=float, default=20.0, metavar="MS", help="that an image takes on it (default: %(default)s)")
     load.set_defaults(run=_load)
 
-    for command in (detect, batch, weights, classes, speed, load, points, compared, *studies):
+    for command in (detect, batch, weights, classes, speed, exact, load, points, compared, *studies):
         command.add_argument("--json", action="store_true", help="print JSON")
-    for command in (detect, batch, classes, speed, points, report, *studies):
+    for command in (detect, batch, classes, speed, exact, points, report, *studies):
         command.add_argument("--network", default=settings.network, help="a network of the manifest (default: %(default)s)")
     return parser
 
@@ -285,6 +293,14 @@ def _speed(args: argparse.Namespace, settings: Settings) -> int:
     entry = find(settings.manifest, args.network)
     found = speed_of(entry, args.positions, against, rounds=args.rounds, device=args.device, precision=args.precision)
     _print(args.json, found, table(found))
+    return 0
+
+
+def _precision(args: argparse.Namespace, settings: Settings) -> int:
+    settings, paths = settings.model_copy(update={"network": args.network}), sample(args.images, args.limit)
+    exact, other = (loaded(settings.model_copy(update={"precision": each})) for each in ("float32", args.precision))
+    found = fidelity(exact, other, paths, args.options, partial(_bar, "precision"))
+    _print(args.json, found, flat(found))
     return 0
 
 

@@ -10,9 +10,11 @@ from app.errors import BadOption, WeightsError
 from app.image import Limits
 from app.incremental import Incremental
 from app.loading import load_detector
+from app.network import narrow_vgg16, network_of
 from app.options import choose
 from app.pipeline import Detector, Localization
 from app.settings import Settings
+from tests.conftest import seeded
 from tests.service import encoded
 
 QUICK = {"patch": 8, "stride": 8}
@@ -121,3 +123,18 @@ def test_progress_counts_every_box_and_what_it_raises_stops_the_work(detector: D
 
     with pytest.raises(KeyError):
         small.locate(photograph, choose(stride=2), stop)
+
+
+def test_photographs_looked_at_together_are_answered_as_if_each_were_alone(detector: Detector, photograph: np.ndarray) -> None:
+    """In float64: a ReLU near zero may open or close by rounding alone, and the guided walk is not continuous there."""
+    rows = network_of(seeded(narrow_vgg16((4, 5, 6, 7, 8), 6, batch_norm=False)))
+    detector = dataclasses.replace(detector, occluder=Incremental(rows))
+    asked = [choose(fine=rule, target_class=target, **QUICK) for rule, target in (("mirrored", None), ("guided", 3), ("mirrored", "eel"))]
+    images = [photograph, photograph[::-1].copy(), photograph[:, ::-1].copy()]
+    seen = detector.look([detector.prepare(image, options) for image, options in zip(images, asked, strict=True)])
+    for one, image, options in zip(seen, images, asked, strict=True):
+        found, alone = detector.finish(one), detector.locate(image, options)
+        assert (found.target.class_id, found.options) == (alone.target.class_id, alone.options)
+        for mine, expected in zip(dataclasses.astuple(found.maps), dataclasses.astuple(alone.maps), strict=True):
+            np.testing.assert_allclose(mine, expected, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose([(p.x, p.y) for p in found.keypoints[:5]], [(p.x, p.y) for p in alone.keypoints[:5]], atol=1e-9)

@@ -226,6 +226,7 @@ def test_one_who_left_is_not_looked_at_and_those_beside_are_answered() -> None:
         worker: Worker[int, int, int] = Worker(look, lambda seen, progress: seen, 9, batch=4)
         tasks = await first_then_rest(worker, looks, range(4))
         tasks[2].cancel()
+        await asyncio.wait([tasks[2]])
         gate.set()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         worker.close()
