@@ -133,6 +133,9 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     exact = benchmark.add_parser("precision", help="what a precision changes against float32, and how many images a second it does")
     exact.add_argument("--images", type=Path, required=True, metavar="DIR")
     exact.add_argument("--limit", type=int, default=20, metavar="N", help="photographs drawn from it (default: %(default)s)")
+    exact.add_argument(
+        "--queued", default="1,4,16", metavar="N,...", help="how many wait when speed is measured, or nothing (default: %(default)s)"
+    )
     exact.add_argument("--precision", choices=["float32", "tf32", "float16"], default="float16")
     _add_options(exact)
     exact.set_defaults(run=_precision)
@@ -298,8 +301,9 @@ def _speed(args: argparse.Namespace, settings: Settings) -> int:
 
 def _precision(args: argparse.Namespace, settings: Settings) -> int:
     settings, paths = settings.model_copy(update={"network": args.network}), sample(args.images, args.limit)
+    queued = [int(count) for count in args.queued.split(",") if count.isdecimal() and int(count)]
     exact, other = (loaded(settings.model_copy(update={"precision": each})) for each in ("float32", args.precision))
-    found = fidelity(exact, other, paths, args.options, partial(_bar, "precision"))
+    found = fidelity(exact, other, paths, args.options, queued, partial(_bar, "precision"))
     _print(args.json, found, flat(found))
     return 0
 

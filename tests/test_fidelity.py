@@ -39,14 +39,14 @@ def test_a_detection_is_wholly_like_itself_and_one_moved_by_more_than_the_radius
 def test_half_precision_is_like_float32_but_not_the_same(detector: Detector, folder: Path) -> None:
     half = replace(detector, occluder=Incremental(detector.network, dtype=torch.float16))
     paths = sorted(folder.iterdir())
-    found = fidelity(detector, half, paths, QUICK, list)
+    found = fidelity(detector, half, paths, QUICK, (1, 3), list)
     assert found["photographs"] == 2
     assert 0.9 < found["spearman"]["coarse"]["least"] <= 1
     one, other = (each.locate(read(paths[0]), QUICK).maps.coarse for each in (detector, half))
     assert not np.array_equal(one, other)
     assert found["spearman"]["fine"]["least"] == pytest.approx(1)
     assert found["same_keypoints"]["mean"] > 0.8
-    assert all(found["images_per_second"][queued]["median"] > 0 for queued in ("1", "4", "16"))
+    assert all(found["images_per_second"][queued]["median"] > 0 for queued in ("1", "3"))
 
 
 def test_the_command_compares_the_bundled_network_with_itself(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
