@@ -6,7 +6,7 @@ computed from, and computes them as one batch, whatever the windows' sizes: at t
 """
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -16,10 +16,12 @@ from app.network import Network, Trace, converted, outputs
 from app.plan import Block, Clean, Corners, Join, Plan, Step, kernel, local, plan_of
 from app.recorder import Recorder, cuda_graphs
 
-PLANS = 64  # chunks whose indices are kept for the next picture
+PLANS = 64  # chunks whose indices are kept for the next picture,
+REMEMBERED = 1024  # unless there are more boxes than this: their plans would only push each other out
 BUDGET = {"cpu": 256 * 2**20, "cuda": 4 * 2**30}  # a CPU wants chunks that its cache holds, a GPU chunks that fill it
 CHUNK = 1024  # pictures, if their memory is in the budget
-FEATURES = 0.25  # of the budget holds what waits for the classifier
+FEATURES = 0.25  # of the budget is for what waits for the classifier
+COPIES = 3  # of it: itself, and what the classifier makes of it when it reads it
 
 Heed = Callable[[int], None]
 
@@ -60,25 +62,28 @@ class Incremental:
         Raises OutOfMemoryError where the budget does not hold a single box.
         """
         clean, last = _clean(self.kernels, trace, self.dtype), trace.activations[len(self.kernels) - 1]
-        lines, colours = clean[-1].rows, colours.to(self.dtype)
-        group = min(len(corners), max(1, int(FEATURES * self._budget) // lines.nbytes))
+        lines, colours, side = clean[-1].rows, colours.to(self.dtype), trace.x.shape[-1]
+        group = min(len(corners), max(1, int(FEATURES * self._budget) // (COPIES * lines.nbytes)))
+        plan = self._plan if len(corners) <= REMEMBERED else self.plan
         features, logits = lines.new_empty(group, *lines.shape), []
         for first in range(0, len(corners), group):
             chosen = slice(first, min(first + group, len(corners)))
             filled = features[: chosen.stop - first]
-            self._fill(filled, clean, corners[chosen], box, colours[chosen], heed)
+            self._fill(filled, clean, partial(plan, side, box), corners[chosen], colours[chosen].repeat_interleave(box * box, 0), heed)
             logits.append(self._classifier.logits(filled.transpose(1, 2).reshape(-1, *last.shape[1:])))
         return torch.cat(logits)
 
-    def _fill(self, features: Tensor, clean: tuple[Clean, ...], corners: Corners, box: int, colours: Tensor, heed: Heed) -> None:
+    def _fill(
+        self, features: Tensor, clean: tuple[Clean, ...], planned: Callable[[Corners], Plan], corners: Corners, boxes: Tensor, heed: Heed
+    ) -> None:
         """features: (P, H * W, K), the maps that the classifier reads. Where memory does not suffice, half as many pictures at a time."""
-        side, scratch, size, done = round(len(clean[0].rows) ** 0.5), Scratch(features), CHUNK, 0
+        scratch, size, done, pixels = Scratch(features), CHUNK, 0, len(boxes) // len(corners)
         while done < len(corners):
             chosen = slice(done, min(done + size, len(corners)))
-            plan = self._plan(side, box, corners[chosen])
+            plan = planned(corners[chosen])
             try:
                 self._check(plan, clean, features)
-                self._chunk(plan, clean, colours[chosen].repeat_interleave(box * box, 0), features[chosen], scratch)
+                self._chunk(plan, clean, boxes[chosen.start * pixels : chosen.stop * pixels], features[chosen], scratch)
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise
@@ -101,7 +106,7 @@ class Incremental:
             self._recorder(plan, lambda inputs, out: run(inputs, out, Scratch(out)), inputs, out)
 
     def _check(self, plan: Plan, clean: tuple[Clean, ...], features: Tensor) -> None:
-        needed = features.nbytes + plan.room(clean) * features.itemsize
+        needed = COPIES * features.nbytes + plan.room(clean) * features.itemsize
         if needed > self._budget:
             raise torch.OutOfMemoryError(f"{needed} bytes are needed and {self._budget} allowed")
 
