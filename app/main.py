@@ -14,20 +14,22 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from numpy.typing import NDArray
+from starlette.requests import ClientDisconnect
 
 from app import __version__
 from app.caller import seconds_allowed, while_there
-from app.errors import Unavailable
+from app.errors import DeadlinePassed, Unavailable, WeakpointsError
 from app.events import MEDIA_TYPE, streamed
 from app.metrics import CONTENT_TYPE
 from app.options import Options
 from app.pages import add_pages
 from app.pipeline import Detector, Localization, Progress, load_detector, silent
-from app.problems import RESPONSES, add_problems, problem_body
+from app.problems import QUIET, RESPONSES, add_problems, problem_body
 from app.render import heatmap_png
 from app.schemas import Alive, Detection, DetectQuery, HeatmapQuery, ModelCard, detection, model_card
 from app.service import Service
 from app.settings import Settings
+from app.tracing import telemetry, trace_stages
 from app.upload import REQUEST_BODY, read_image
 
 
@@ -51,7 +53,7 @@ def create_app(settings: Settings, load: Callable[[], Detector] | None = None, s
 
     app = FastAPI(
         title="weakpoints", version=__version__, summary="Keypoints without keypoint annotations", lifespan=lifespan, docs_url=None,
-        redoc_url=None,
+        redoc_url=None, telemetry=telemetry(QUIET),
     )  # fmt: skip
     app.state.service = service
     add_problems(app, service.metrics)
@@ -112,14 +114,19 @@ async def _receive(request: Request) -> Received:
     finally:
         service.uploads.release_on_behalf_of(request)
     decoded = time.perf_counter()
+    if await request.is_disconnected():
+        raise ClientDisconnect
+    if (left := allowed - (decoded - start)) <= 0:
+        raise DeadlinePassed("the time that was allowed is over before the device was asked")
     timing = {"upload": (received - start) * 1000, "decode": (decoded - received) * 1000}
-    return Received(data, image, allowed - (decoded - start), start, timing)
+    return Received(data, image, left, start, timing)
 
 
 async def _locate(service: Service, received: Received, options: Options, tell: Progress = silent) -> Located:
     done, known = await service.locate(received.data, received.image, options, tell)
-    timing = received.timing_ms | {"queue": done.waited_ms} | ({} if known else dict(done.result.timing_ms))
+    timing = received.timing_ms | ({} if known else {"queue": done.waited_ms, **done.result.timing_ms})
     service.metrics.staged(timing)
+    trace_stages(timing, received.start)
     return Located(done.result, known, timing | {"total": (time.perf_counter() - received.start) * 1000})
 
 
@@ -148,7 +155,11 @@ async def detect(request: Request, response: Response, query: Annotated[DetectQu
     async def work(tell: Progress) -> str:
         return answer(await _locate(service, received, query.options(), tell)).model_dump_json()
 
-    events = await streamed(work, received.seconds, lambda error: json.dumps(problem_body(request, error)))
+    def problem(error: WeakpointsError) -> str:
+        service.metrics.failed(error)
+        return json.dumps(problem_body(request, error))
+
+    events = await streamed(work, received.seconds, problem, service.metrics.gone)
     return StreamingResponse(events, media_type=MEDIA_TYPE)
 
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 import anyio
 import numpy as np
@@ -21,6 +20,7 @@ from app.settings import Settings
 from app.worker import Done, Worker
 
 log = logging.getLogger("weakpoints")
+LAST = 5.0  # seconds that closing may take once every request has been answered or given up
 LOADING = 5  # seconds after which a caller may ask again
 
 
@@ -104,6 +104,10 @@ class Service:
             raise QueueFull(f"{limit} pictures are being received, which is the limit", limit=limit, retry_after=1) from None
 
     async def close(self) -> None:
+        """Waits for what the device does now, which nobody waits for any more, but not for a device that hangs."""
         self.draining = True
         if self._worker:
-            await run_sync(partial(self._worker.close))
+            with anyio.move_on_after(LAST) as limit:
+                await run_sync(self._worker.close, abandon_on_cancel=True)
+            if limit.cancelled_caught:
+                log.error("the device did not stop in %g s and is left behind", LAST)

@@ -1,5 +1,8 @@
 import asyncio
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import httpx2
@@ -8,7 +11,7 @@ import pytest
 
 from app.client import AsyncClient, Client, Refused
 from app.pipeline import Detector
-from tests.service import Held, encoded, serving
+from tests.service import Held, encoded, request_head, serving
 
 QUICK = {"patch": 14, "stride": 14}
 
@@ -76,3 +79,21 @@ def test_what_fails_on_the_way_is_raised(detector: Detector, photo: bytes, async
         held.gate.set()
     with pytest.raises(httpx2.ConnectError):
         detect(url, asynchronous, photo)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_it_comes_again_after_429_no_sooner_than_it_was_told(detector: Detector, photo: bytes, asynchronous: bool) -> None:
+    with serving(lambda: detector, uploads=1) as service:
+        connection, head = request_head(service, 1000)
+        connection.sendall(head)
+        while 'status="429"' not in service.get("/metrics").text:
+            service.post("/detect", content=photo, headers={"content-type": "image/png"})
+        threading.Timer(0.2, connection.close).start()
+        start = time.monotonic()
+        assert detect(str(service.base_url), asynchronous, photo, seconds=30, **QUICK).keypoints
+        assert time.monotonic() - start >= 1
+
+
+def test_it_needs_neither_torch_nor_opencv() -> None:
+    asked = "import sys, app.client; sys.exit(bool({'torch', 'cv2', 'numpy', 'fastapi'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0

@@ -15,12 +15,12 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 EDGE = {
     "batch", "cache", "caller", "cli", "client", "events", "keys", "logs", "main", "metrics", "pages", "problems", "schemas", "server", "service", "settings",
-    "upload", "worker",
+    "tracing", "upload", "worker",
 }  # fmt: skip
 ALLOWED = {
     "errors": set(), "options": {"errors"}, "header": {"errors"}, "image": {"errors", "header", "options"}, "weights": {"errors"},
     "network": {"errors", "weights"}, "window": set(), "winograd": set(), "kernels": {"network", "window", "winograd"}, "incremental": {"kernels", "network", "window"}, "occlusion": {"incremental", "network", "options"}, "guided": {"network", "options"}, "fusion": {"options"},
-    "keypoints": set(), "render": {"pipeline"}, "worker": {"errors"},
+    "keypoints": set(), "render": {"options", "pipeline"}, "worker": {"errors"},
     "pipeline": {"errors", "options", "image", "weights", "network", "incremental", "occlusion", "guided", "fusion", "keypoints"},
 }  # fmt: skip
 

@@ -145,6 +145,25 @@ def test_a_wrong_field_a_wrong_type_and_a_broken_form_are_told_apart(client: htt
     assert "gzip" in str(refused(client, packed, 415, "unsupported-media-type", photo)["detail"])
 
 
+def test_no_other_site_s_page_may_read_an_answer_and_no_browser_may_guess(client: httpx2.Client, photo: bytes) -> None:
+    elsewhere = {"origin": "https://elsewhere.example"}
+    answer = client.post("/detect", content=photo, headers={"content-type": "image/jpeg", **elsewhere})
+    asked = client.options("/detect", headers={**elsewhere, "access-control-request-method": "POST"})
+    assert (answer.status_code, asked.status_code) == (200, 405)
+    for each in (answer, asked, client.get("/"), client.get("/nowhere")):
+        assert not any(name.startswith("access-control") for name in each.headers)
+        assert each.headers["x-content-type-options"] == "nosniff"
+        assert (each.headers["x-frame-options"], each.headers["referrer-policy"]) == ("DENY", "no-referrer")
+        assert each.headers["cache-control"] == "no-store"
+        assert "server" not in each.headers
+
+
+def test_an_address_is_not_fetched(client: httpx2.Client, photo: bytes) -> None:
+    for address in (b"http://127.0.0.1/photo.jpg", b"file:///etc/passwd"):
+        refused(client, post(client, address), 415, "unsupported-media-type", photo)
+    refused(client, post(client, photo, url="http://127.0.0.1/photo.jpg"), 422, "bad-option", photo)
+
+
 def test_unknown_routes_and_methods_are_problems_too(client: httpx2.Client, photo: bytes) -> None:
     refused(client, client.get("/nowhere"), 404, "http-404", photo)
     assert refused(client, client.get("/detect"), 405, "http-405", photo)["title"] == "Method Not Allowed"

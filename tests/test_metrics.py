@@ -1,0 +1,38 @@
+from app.pipeline import Detector
+from tests.service import STREAM, dropped, faulty, picture, post, request_head, serving
+
+
+def test_what_is_given_up_is_counted_by_reason_streamed_or_not(detector: Detector) -> None:
+    slow = faulty(detector)
+    with serving(lambda: slow) as client:
+        post(client, 70, **{"x-request-timeout": "0.2"})
+        post(client, 70, **STREAM, **{"x-request-timeout": "0.2"})
+        assert dropped(client) == {"deadline": 2}
+        for accept in ("application/json", "text/event-stream"):
+            slow.stopped.clear()
+            before, data = len(slow.chunks), picture(70)
+            connection, head = request_head(client, len(data), accept)
+            connection.sendall(head + data)
+            while len(slow.chunks) == before:
+                pass
+            connection.close()
+            assert slow.stopped.wait(5)
+        connection, head = request_head(client, 1000)
+        connection.sendall(head + b"half of it")
+        connection.close()
+        while dropped(client)["disconnect"] < 3:
+            pass
+        assert dropped(client) == {"deadline": 2, "disconnect": 3}
+        text = client.get("/metrics").text
+        assert "weakpoints_refused_total{" not in text
+        post(client, 71, **STREAM)
+        assert 'weakpoints_refused_total{reason="out-of-memory"} 1.0' in client.get("/metrics").text
+
+
+def test_the_wait_for_the_device_is_a_stage_of_those_that_waited(detector: Detector) -> None:
+    with serving(lambda: detector) as client:
+        for _ in range(3):
+            post(client, 90)
+        text = client.get("/metrics").text
+    assert 'weakpoints_stage_seconds_count{stage="queue"} 1.0' in text
+    assert 'weakpoints_stage_seconds_count{stage="decode"} 3.0' in text
