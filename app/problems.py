@@ -80,7 +80,8 @@ class Envelope:
 def add_problems(app: FastAPI, metrics: Metrics) -> None:
     async def counted(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, WeakpointsError)
-        metrics.failed(error)
+        if request.scope["path"] not in QUIET:
+            metrics.failed(error)
         return await _deliberate(request, error)
 
     async def gone(request: Request, error: Exception) -> JSONResponse:
