@@ -68,7 +68,7 @@ def _service(request: Request) -> Service:
     return service
 
 
-def _let_in(request: Request) -> None:
+async def _let_in(request: Request) -> None:
     _service(request).keys.check(request.headers.get("authorization", ""), request.headers.get("x-api-key", ""))
 
 
