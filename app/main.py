@@ -137,23 +137,22 @@ async def _locate(service: Service, received: Received, options: Options, tell: 
     openapi_extra=REQUEST_BODY,
     response_model=Detection,
 )
-async def detect(request: Request, response: Response, query: Annotated[DetectQuery, Query()]) -> Detection | Response:
+async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Response:
     """Keypoints of the main object of one photograph, with a confidence each.
 
     With `Accept: text/event-stream` the answer is a stream of events: `progress`, then `result` with the same JSON, or `error`.
     """
     service, received = _service(request), await _receive(request)
 
-    def answer(located: Located) -> Detection:
-        return detection(located.found, service.detector.model, request.state.request_id, located.timing_ms)
+    def answer(located: Located) -> str:
+        return detection(located.found, service.detector.model, request.state.request_id, located.timing_ms).model_dump_json()
 
     if MEDIA_TYPE not in request.headers.get("accept", ""):
         located = await while_there(request, _locate(service, received, query.options()), received.seconds)
-        response.headers.update(located.headers)
-        return answer(located)
+        return Response(answer(located), media_type="application/json", headers=located.headers)
 
     async def work(tell: Progress) -> str:
-        return answer(await _locate(service, received, query.options(), tell)).model_dump_json()
+        return answer(await _locate(service, received, query.options(), tell))
 
     def problem(error: WeakpointsError) -> str:
         service.metrics.failed(error)
