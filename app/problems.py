@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem+json, the request id on every answer: pure ASGI, nothing that buffers or hides a hang-up."""
 
+import asyncio
 import json
 import logging
 import re
@@ -60,6 +61,12 @@ class Envelope:
 
         try:
             await self.app(scope, receive, send_with_id)
+        except asyncio.CancelledError:  # the server stops, and the time that it gave is over
+            if started:
+                raise
+            await problem(Request(scope), 503, "unavailable", "Unavailable", "the service stopped before this was done", retry_after=5)(
+                scope, receive, send_with_id
+            )
         except Exception as error:
             log.error("request %s failed", request_id, exc_info=error)
             if started:

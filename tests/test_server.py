@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,7 +62,7 @@ def test_a_device_that_hangs_does_not_keep_the_service_from_ending(
     detector: Detector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("app.service.LAST", 0.3)
-    held = Held(detector.occluder, detector.model, detector.input)
+    held, before = Held(detector.occluder, detector.model, detector.input), set(threading.enumerate())
     with serving(lambda: held, stop_timeout=1) as client:
         data = picture(90)
         connection, head = request_head(client, len(data))
@@ -71,5 +72,8 @@ def test_a_device_that_hangs_does_not_keep_the_service_from_ending(
         start = time.monotonic()
     assert time.monotonic() - start < 10
     assert "did not stop" in caplog.text
+    assert " 503 " in (answer := connection.recv(4096).decode())
+    assert "the service stopped before this was done" in answer
+    assert all(thread.daemon for thread in set(threading.enumerate()) - before), "what is left behind keeps no process from ending"
     held.gate.set()
     connection.close()
