@@ -101,7 +101,7 @@ class Located:
         return {"Server-Timing": timing, "Cache-Status": "weakpoints; hit" if self.known else "weakpoints; fwd=miss"}
 
 
-async def _receive(request: Request) -> Received:
+async def _receive(request: Request, options: Options) -> Received:
     """The caller's time runs from its headers on."""
     service, start = _service(request), time.perf_counter()
     _ = service.detector  # what can't be answered is not received
@@ -110,6 +110,7 @@ async def _receive(request: Request) -> Received:
     try:
         data = await read_image(request, service.settings.max_bytes, min(allowed, service.settings.upload_timeout))
         received = time.perf_counter()
+        service.room_to_wait(data, options)
         image = await service.decoded(data)
     finally:
         service.uploads.release_on_behalf_of(request)
@@ -124,6 +125,7 @@ async def _receive(request: Request) -> Received:
 
 async def _locate(service: Service, received: Received, options: Options, tell: Progress = silent) -> Located:
     done, known = await service.locate(received.data, received.image, options, tell)
+    service.waited = service.waited if known else done.waited_ms / 1000
     timing = received.timing_ms | ({} if known else {"queue": done.waited_ms, **done.result.timing_ms})
     service.metrics.staged(timing)
     trace_stages(timing, received.start)
@@ -142,17 +144,18 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
 
     With `Accept: text/event-stream` the answer is a stream of events: `progress`, then `result` with the same JSON, or `error`.
     """
-    service, received = _service(request), await _receive(request)
+    service, options = _service(request), query.options()
+    received = await _receive(request, options)
 
     def answer(located: Located) -> str:
         return detection(located.found, service.detector.model, request.state.request_id, located.timing_ms).model_dump_json()
 
     if MEDIA_TYPE not in request.headers.get("accept", ""):
-        located = await while_there(request, _locate(service, received, query.options()), received.seconds)
+        located = await while_there(request, _locate(service, received, options), received.seconds)
         return Response(answer(located), media_type="application/json", headers=located.headers)
 
     async def work(tell: Progress) -> str:
-        return answer(await _locate(service, received, query.options(), tell))
+        return answer(await _locate(service, received, options, tell))
 
     def problem(error: WeakpointsError) -> str:
         service.metrics.failed(error)
@@ -171,8 +174,9 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
 )
 async def heatmap(request: Request, query: Annotated[HeatmapQuery, Query()]) -> Response:
     """One of the maps as a PNG; `style=gray16` is the raw map, its range in `X-Map-Min` and `X-Map-Max`."""
-    service, received = _service(request), await _receive(request)
-    located = await while_there(request, _locate(service, received, query.options()), received.seconds)
+    service, options = _service(request), query.options()
+    received = await _receive(request, options)
+    located = await while_there(request, _locate(service, received, options), received.seconds)
     draw = partial(
         heatmap_png, received.image, located.found, which=query.map, style=query.style, keypoints=query.keypoints, size=query.size
     )

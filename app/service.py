@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import ceil
 
 import anyio
 import numpy as np
@@ -34,6 +35,7 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     started: bool = False
     draining: bool = False
+    waited: float = 0.0  # seconds that the last request waited for the device
     _detector: Detector | None = None
     _worker: Worker | None = None
 
@@ -103,6 +105,13 @@ class Service:
         except anyio.WouldBlock:
             limit = self.settings.uploads
             raise QueueFull(f"{limit} pictures are being received, which is the limit", limit=limit, retry_after=1) from None
+
+    def room_to_wait(self, data: bytes, options: Options) -> None:
+        """Raises QueueFull where the device could not take it anyway, before it is decoded; what is known needs no device."""
+        limit = self.settings.queue_size
+        if self._worker and self._worker.waiting >= limit and self._cache.get(key(data, options)) is None:
+            seconds = max(1, ceil(self.waited))
+            raise QueueFull(f"{limit} requests are waiting, which is the limit; try again in {seconds} s", limit=limit, retry_after=seconds)
 
     async def close(self) -> None:
         """Waits for what the device does now, which nobody waits for any more, but not for a device that hangs."""

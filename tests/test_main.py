@@ -209,6 +209,30 @@ def test_a_full_queue_answers_429_with_a_time_to_wait(detector: Detector, photo:
         assert sorted(each.result().status_code for each in (first, *others)) == [200, 200, 429]
 
 
+def test_a_full_queue_refuses_before_it_decodes_but_answers_what_it_knows(
+    detector: Detector, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = held(detector)
+    slow.gate.set()
+    with ThreadPoolExecutor(3) as pool, serving(lambda: slow, queue_size=1) as client:
+        assert post(client, photo).status_code == 200
+        slow.gate.clear()
+        runs = pool.submit(post, client, photo, seed=1)
+        while len(slow.seen) < 3:
+            time.sleep(0.01)
+        waits = pool.submit(post, client, photo, seed=2)
+        while "weakpoints_queue_depth 1.0" not in client.get("/metrics").text:
+            time.sleep(0.01)
+        monkeypatch.setattr("app.service.decode", lambda *args: 1 / 0)
+        refusal = post(client, photo, seed=3)
+        monkeypatch.undo()
+        known = post(client, photo)
+        slow.gate.set()
+        assert (refusal.status_code, refusal.json()["limit"], refusal.headers["retry-after"]) == (429, 1, "1")
+        assert (known.status_code, known.headers["cache-status"]) == (200, "weakpoints; hit")
+        assert (runs.result().status_code, waits.result().status_code) == (200, 200)
+
+
 def test_a_failure_tells_nothing_and_the_service_goes_on(detector: Detector, photo: bytes) -> None:
     slow = held(detector)
     slow.gate.set()
