@@ -14,10 +14,9 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from numpy.typing import NDArray
-from starlette.requests import ClientDisconnect
 
 from app import __version__
-from app.caller import seconds_allowed, while_there
+from app.caller import seconds_allowed, still_there, while_there
 from app.errors import DeadlinePassed, Unavailable, WeakpointsError
 from app.events import MEDIA_TYPE, streamed
 from app.metrics import CONTENT_TYPE
@@ -115,8 +114,7 @@ async def _receive(request: Request, options: Options) -> Received:
     finally:
         service.uploads.release_on_behalf_of(request)
     decoded = time.perf_counter()
-    if await request.is_disconnected():
-        raise ClientDisconnect
+    await still_there(request)
     if (left := allowed - (decoded - start)) <= 0:
         raise DeadlinePassed("the time that was allowed is over before the device was asked")
     timing = {"upload": (received - start) * 1000, "decode": (decoded - received) * 1000}
