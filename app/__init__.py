@@ -1,3 +1,3 @@
 """weakpoints: keypoints of the main object in a photograph, from a network that only ever saw class labels."""
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"

@@ -7,7 +7,7 @@ with Client("http://localhost:8000", key="...") as weakpoints:
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -43,21 +43,26 @@ class _Call:
         headers = {"Content-Type": "image/*", "X-Request-Timeout": f"{left:.3f}", **accept, **self.key}
         return {"content": image, "params": self.options, "headers": headers, "timeout": left + 1}
 
-    def pause(self, answer: httpx2.Response) -> float | None:
-        """Seconds after which to come again; None if not, or if there is no time for it."""
-        if answer.status_code not in AGAIN:
-            return None
-        told = answer.headers.get("retry-after", "1")
-        seconds = float(told) if told.isdecimal() else 1.0
-        return seconds if time.monotonic() + seconds < self.end else None
+    def pause(self, refused: Refused) -> float:
+        """Seconds after which to come again. Raises the refusal if it is final, or if there is no time for that."""
+        seconds = float(refused.problem.get("retry_after", 1))
+        if refused.status not in AGAIN or time.monotonic() + seconds >= self.end:
+            raise refused
+        return seconds
 
     def read(self, answer: httpx2.Response) -> Detection:
-        if answer.status_code != 200:
-            try:
-                raise Refused(answer.json())
-            except json.JSONDecodeError:
-                raise Refused({"status": answer.status_code, "detail": f"status {answer.status_code}"}) from None
-        return Detection.model_validate_json(answer.content)
+        if answer.status_code == 200:
+            return Detection.model_validate_json(answer.content)
+        told = answer.headers.get("retry-after", "1")
+        problem = {
+            "status": answer.status_code,
+            "detail": f"status {answer.status_code}",
+            "retry_after": int(told) if told.isdecimal() else 1,
+        }
+        try:
+            raise Refused(problem | answer.json())
+        except json.JSONDecodeError:  # from a proxy, not from the service
+            raise Refused(problem) from None
 
     def event(self, lines: list[str]) -> Detection | None:
         """One event of a stream; the result if it is that."""
@@ -103,13 +108,14 @@ class Client:
         """Keypoints of an encoded image within so many seconds, waits and tries included; options as the service's."""
         call = _Call(self._key, seconds, progress, options)
         while True:
-            with self._http.stream("POST", "/detect", **call.request(image)) as answer:
-                if answer.status_code == 200 and progress:
-                    return self._watch(call, answer.iter_lines())
-                answer.read()
-            if (pause := call.pause(answer)) is None:
-                return call.read(answer)
-            time.sleep(pause)
+            try:
+                with self._http.stream("POST", "/detect", **call.request(image)) as answer:
+                    if answer.status_code == 200 and progress:
+                        return self._watch(call, answer.iter_lines())
+                    answer.read()
+                    return call.read(answer)
+            except Refused as refused:
+                time.sleep(call.pause(refused))
 
     def _watch(self, call: _Call, lines: Iterator[str]) -> Detection:
         blocks = _Blocks()
@@ -134,14 +140,18 @@ class AsyncClient:
     async def detect(self, image: bytes, *, seconds: float = 60.0, progress: Progress | None = None, **options: Any) -> Detection:
         call = _Call(self._key, seconds, progress, options)
         while True:
-            async with self._http.stream("POST", "/detect", **call.request(image)) as answer:
-                if answer.status_code == 200 and progress:
-                    blocks = _Blocks()
-                    async for line in answer.aiter_lines():
-                        if (block := blocks.add(line)) and (found := call.event(block)):
-                            return found
-                    raise httpx2.RemoteProtocolError("the stream ended before the result")
-                await answer.aread()
-            if (pause := call.pause(answer)) is None:
-                return call.read(answer)
-            await asyncio.sleep(pause)
+            try:
+                async with self._http.stream("POST", "/detect", **call.request(image)) as answer:
+                    if answer.status_code == 200 and progress:
+                        return await self._watch(call, answer.aiter_lines())
+                    await answer.aread()
+                    return call.read(answer)
+            except Refused as refused:
+                await asyncio.sleep(call.pause(refused))
+
+    async def _watch(self, call: _Call, lines: AsyncIterator[str]) -> Detection:
+        blocks = _Blocks()
+        async for line in lines:
+            if (block := blocks.add(line)) and (found := call.event(block)):
+                return found
+        raise httpx2.RemoteProtocolError("the stream ended before the result")

@@ -15,11 +15,14 @@ MEDIA_TYPE = "text/event-stream"
 
 
 async def streamed(
-    work: Callable[[Tell], Coroutine[Any, Any, str]], seconds: float, problem: Callable[[WeakpointsError], str]
+    work: Callable[[Tell], Coroutine[Any, Any, str]],
+    seconds: float,
+    problem: Callable[[WeakpointsError], str],
+    gone: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[str]:
     """The events of `work`, whose `tell` may be called from any thread and whose result is the JSON of `result`.
 
-    To be awaited once before an answer is begun: what refuses the work at once is raised, not streamed. Closing it cancels the work.
+    To be awaited once before an answer is begun: what refuses the work at once is raised, not streamed. Closing it early cancels the work, and calls `gone`.
     """
     loop, events = asyncio.get_running_loop(), asyncio.Queue[str | None]()
 
@@ -33,11 +36,15 @@ async def streamed(
     if job.done():
         job.result()
     events.put_nowait(event("progress", json.dumps({"stage": "queue", "done": 0, "total": 1})))
-    return _events(job, events, loop.time() + seconds, problem)
+    return _events(job, events, loop.time() + seconds, problem, gone)
 
 
 async def _events(
-    job: asyncio.Task[str], events: asyncio.Queue[str | None], end: float, problem: Callable[[WeakpointsError], str]
+    job: asyncio.Task[str],
+    events: asyncio.Queue[str | None],
+    end: float,
+    problem: Callable[[WeakpointsError], str],
+    gone: Callable[[], None],
 ) -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
     try:
@@ -53,6 +60,9 @@ async def _events(
                 yield event("result", job.result())
                 return
             yield text
+    except (asyncio.CancelledError, GeneratorExit):
+        gone()
+        raise
     except WeakpointsError as error:
         yield event("error", problem(error))
     except Exception as error:

@@ -14,19 +14,21 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from app import __version__
-from app.caller import seconds_allowed, while_there
-from app.errors import Unavailable
+from app.cache import Key, key
+from app.caller import seconds_allowed, still_there, while_there
+from app.errors import DeadlinePassed, Unavailable, WeakpointsError
 from app.events import MEDIA_TYPE, streamed
 from app.loading import load_detector
 from app.metrics import CONTENT_TYPE
 from app.options import Options
 from app.pages import add_pages
 from app.pipeline import Detector, Localization, Prepared, Progress, silent
-from app.problems import RESPONSES, add_problems, problem_body
+from app.problems import QUIET, RESPONSES, add_problems, problem_body
 from app.render import heatmap_png
 from app.schemas import Alive, Detection, DetectQuery, HeatmapQuery, ModelCard, detection, model_card
 from app.service import Service
 from app.settings import Settings
+from app.tracing import telemetry, trace_stages
 from app.upload import REQUEST_BODY, read_image
 
 
@@ -52,7 +54,7 @@ def create_app(settings: Settings, load: Callable[[], Detector] | None = None, s
 
     app = FastAPI(
         title="weakpoints", version=__version__, summary="Keypoints without keypoint annotations", lifespan=lifespan, docs_url=None,
-        redoc_url=None,
+        redoc_url=None, telemetry=telemetry(QUIET),
     )  # fmt: skip
     app.state.service = service
     add_problems(app, service.metrics)
@@ -67,7 +69,7 @@ def _service(request: Request) -> Service:
     return service
 
 
-def _let_in(request: Request) -> None:
+async def _let_in(request: Request) -> None:
     _service(request).keys.check(request.headers.get("authorization", ""), request.headers.get("x-api-key", ""))
 
 
@@ -77,9 +79,9 @@ routes = APIRouter(dependencies=[Depends(_let_in)])
 
 @dataclass(frozen=True)
 class Received:
-    """A request's photograph; `seconds` are what its caller still waits."""
+    """A request's photograph, and the key of its answer; `seconds` are what its caller still waits."""
 
-    data: bytes
+    asked: Key
     prepared: Prepared
     seconds: float
     start: float
@@ -109,18 +111,24 @@ async def _receive(request: Request, options: Options) -> Received:
     try:
         data = await read_image(request, service.settings.max_bytes, min(allowed, service.settings.upload_timeout))
         received = time.perf_counter()
+        asked = key(data, options)
+        service.room_to_wait(asked)
         prepared = await service.prepared(data, options)
     finally:
         service.uploads.release_on_behalf_of(request)
     decoded = time.perf_counter()
+    await still_there(request)
+    if (left := allowed - (decoded - start)) <= 0:
+        raise DeadlinePassed("the time that was allowed is over before the device was asked")
     timing = {"upload": (received - start) * 1000, "decode": (decoded - received) * 1000 - prepared.laps["prepare"]}
-    return Received(data, prepared, allowed - (decoded - start), start, timing)
+    return Received(asked, prepared, left, start, timing)
 
 
 async def _locate(service: Service, received: Received, tell: Progress = silent) -> Located:
-    done, known = await service.locate(received.data, received.prepared, tell)
-    timing = received.timing_ms | {"queue": done.waited_ms} | ({} if known else dict(done.result.timing_ms))
+    done, known = await service.locate(received.asked, received.prepared, tell)
+    timing = received.timing_ms | ({} if known else {"queue": done.waited_ms, **done.result.timing_ms})
     service.metrics.staged(timing)
+    trace_stages(timing, received.start)
     return Located(done.result, known, timing | {"total": (time.perf_counter() - received.start) * 1000})
 
 
@@ -131,25 +139,28 @@ async def _locate(service: Service, received: Received, tell: Progress = silent)
     openapi_extra=REQUEST_BODY,
     response_model=Detection,
 )
-async def detect(request: Request, response: Response, query: Annotated[DetectQuery, Query()]) -> Detection | Response:
+async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Response:
     """Keypoints of the main object of one photograph, with a confidence each.
 
     With `Accept: text/event-stream` the answer is a stream of events: `progress`, then `result` with the same JSON, or `error`.
     """
     service, received = _service(request), await _receive(request, query.options())
 
-    def answer(located: Located) -> Detection:
-        return detection(located.found, service.detector.model, request.state.request_id, located.timing_ms)
+    def answer(located: Located) -> str:
+        return detection(located.found, service.detector.model, request.state.request_id, located.timing_ms).model_dump_json()
 
     if MEDIA_TYPE not in request.headers.get("accept", ""):
         located = await while_there(request, _locate(service, received), received.seconds)
-        response.headers.update(located.headers)
-        return answer(located)
+        return Response(answer(located), media_type="application/json", headers=located.headers)
 
     async def work(tell: Progress) -> str:
-        return answer(await _locate(service, received, tell)).model_dump_json()
+        return answer(await _locate(service, received, tell))
 
-    events = await streamed(work, received.seconds, lambda error: json.dumps(problem_body(request, error)))
+    def problem(error: WeakpointsError) -> str:
+        service.metrics.failed(error)
+        return json.dumps(problem_body(request, error))
+
+    events = await streamed(work, received.seconds, problem, service.metrics.gone)
     return StreamingResponse(events, media_type=MEDIA_TYPE)
 
 

@@ -17,6 +17,9 @@ Score = Literal["log_odds", "probability", "logit"]
 Fine = Literal["mirrored", "guided", "gradient"]
 Combine = Literal["corners", "log_sigmoid"]
 Box = tuple[int, int, int, int]
+Which = Literal["fused", "coarse", "fine"]
+Style = Literal["overlay", "colormap", "gray16"]
+Size = Literal["image", "network"]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem+json, the request id on every answer: pure ASGI, nothing that buffers or hides a hang-up."""
 
+import asyncio
 import json
 import logging
 import re
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.errors import BadOption, WeakpointsError
 from app.metrics import Metrics
 from app.schemas import Problem
+from app.tracing import trace_id
 
 log = logging.getLogger("weakpoints")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -59,6 +61,12 @@ class Envelope:
 
         try:
             await self.app(scope, receive, send_with_id)
+        except asyncio.CancelledError:  # the server stops, and the time that it gave is over
+            if started:
+                raise
+            await problem(Request(scope), 503, "unavailable", "Unavailable", "the service stopped before this was done", retry_after=5)(
+                scope, receive, send_with_id
+            )
         except Exception as error:
             log.error("request %s failed", request_id, exc_info=error)
             if started:
@@ -70,19 +78,28 @@ class Envelope:
             route = getattr(scope.get("route"), "path", "unmatched")
             self.metrics.requests.labels(route, status).observe(seconds)
             if route not in QUIET:
-                log.info("request", extra={"request_id": request_id, "route": route, "status": status, "seconds": round(seconds, 4)})
+                traced = {"trace_id": trace_id()} if trace_id() else {}
+                log.info(
+                    "request", extra={"request_id": request_id, **traced, "route": route, "status": status, "seconds": round(seconds, 4)}
+                )
 
 
 def add_problems(app: FastAPI, metrics: Metrics) -> None:
     async def counted(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, WeakpointsError)
-        metrics.refused.labels(error.slug).inc()
+        if request.scope["path"] not in QUIET:
+            metrics.failed(error)
         return await _deliberate(request, error)
+
+    async def gone(request: Request, error: Exception) -> JSONResponse:
+        """Nobody reads this; the status is for the access log."""
+        metrics.gone()
+        return problem(request, 499, "client-closed-request", "Client closed request", "the caller hung up")
 
     app.add_exception_handler(WeakpointsError, counted)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(ClientDisconnect, gone)
     app.add_middleware(Envelope, metrics=metrics)
 
 
@@ -132,8 +149,3 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     answer = problem(request, error.status_code, f"http-{error.status_code}", error.detail, error.detail)
     answer.headers.update(error.headers or {})
     return answer
-
-
-async def _gone(request: Request, error: Exception) -> JSONResponse:
-    """Nobody reads this; the status is for the access log."""
-    return problem(request, 499, "client-closed-request", "Client closed request", "the caller hung up")

@@ -1,16 +1,12 @@
 """Maps and points as pictures."""
 
-from typing import Literal
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.options import Size, Style, Which
 from app.pipeline import Keypoint, Localization
 
-Which = Literal["fused", "coarse", "fine"]
-Style = Literal["overlay", "colormap", "gray16"]
-Size = Literal["image", "network"]
 OPACITY = 0.6  # of the strongest evidence in an overlay; none at all lets the photograph through
 SHARP = 4  # fractional bits of the drawing coordinates
 

@@ -1,14 +1,15 @@
 """The wire: what a caller may send and what comes back. Ranges and meanings of options come from `Options`, nowhere else."""
 
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import DocInfo
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, create_model
 
-from app.options import HINTS, NAMES, Options, choose
-from app.pipeline import Localization, Model
-from app.render import Size, Style, Which
+from app.options import HINTS, NAMES, Options, Size, Style, Which, choose
+
+if TYPE_CHECKING:  # the client reads the wire without torch
+    from app.pipeline import Localization, Model
 
 Pixels = Annotated[float, PlainSerializer(lambda value: round(value, 3))]
 Figure = Annotated[float, PlainSerializer(lambda value: float(f"{value:.6g}"))]
@@ -128,7 +129,7 @@ class Alive(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-def detection(found: Localization, model: Model, request_id: str, timing_ms: dict[str, float]) -> Detection:
+def detection(found: "Localization", model: "Model", request_id: str, timing_ms: dict[str, float]) -> Detection:
     scores = [ScoredClass(**asdict(score)) for score in found.top]
     return Detection(
         id=request_id,
@@ -142,9 +143,9 @@ def detection(found: Localization, model: Model, request_id: str, timing_ms: dic
     )
 
 
-def model_card(model: Model) -> ModelCard:
+def model_card(model: "Model") -> ModelCard:
     return ModelCard(**_info(model).model_dump(), input_side=model.side, labels=list(model.labels))
 
 
-def _info(model: Model) -> ModelInfo:
+def _info(model: "Model") -> ModelInfo:
     return ModelInfo(name=model.name, architecture=model.architecture, sha256=model.sha256, precision=model.precision, device=model.device)

@@ -1,14 +1,14 @@
 """What the routes share: loaded once, in the background, so that the probes can say so meanwhile."""
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 import anyio
 from anyio.to_thread import run_sync
 
-from app.cache import Cache, key
+from app.cache import Cache, Key
 from app.errors import QueueFull, Unavailable
 from app.image import decode
 from app.keys import Keys
@@ -19,6 +19,7 @@ from app.settings import Settings
 from app.worker import Done, Worker
 
 log = logging.getLogger("weakpoints")
+LAST = 5.0  # seconds that closing may take once every request has been answered or given up
 LOADING = 5  # seconds after which a caller may ask again
 BATCH = {"cpu": 1, "cuda": 8}  # a CPU gains nothing by looking at several pictures together
 
@@ -78,9 +79,9 @@ class Service:
 
         return await run_sync(work, limiter=self.decoders)
 
-    async def locate(self, data: bytes, prepared: Prepared, tell: Progress = silent) -> tuple[Done[Localization], bool]:
-        """What is on the photograph that `data` was prepared from, and whether that was known before."""
-        worker, asked = self._worker, key(data, prepared.options)
+    async def locate(self, asked: Key, prepared: Prepared, tell: Progress = silent) -> tuple[Done[Localization], bool]:
+        """What is on a photograph, and whether that was known before."""
+        worker = self._worker
         assert worker is not None
         if known := self._cache.get(asked):
             return Done(known, 0.0), True
@@ -103,7 +104,19 @@ class Service:
             limit = self.settings.uploads
             raise QueueFull(f"{limit} pictures are being received, which is the limit", limit=limit, retry_after=1) from None
 
+    def room_to_wait(self, asked: Key) -> None:
+        """Raises QueueFull where the device could not take it anyway, before it is decoded; what is known needs no device."""
+        if self._worker and self._cache.get(asked) is None:
+            self._worker.room()
+
     async def close(self) -> None:
+        """Waits for what the device does now, which nobody waits for any more, but not for a device that hangs."""
         self.draining = True
         if self._worker:
-            await run_sync(partial(self._worker.close))
+            closing = threading.Thread(target=self._worker.close, daemon=True)  # which keeps no process from ending
+            closing.start()
+            with anyio.move_on_after(LAST):
+                while closing.is_alive():
+                    await anyio.sleep(0.01)
+            if closing.is_alive():
+                log.error("the device did not stop in %g s and is left behind", LAST)

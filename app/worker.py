@@ -77,6 +77,11 @@ class Worker(Generic[Asked, Seen, Answer]):
     def waiting(self) -> int:
         return self._jobs.qsize()
 
+    def room(self) -> None:
+        """Raises QueueFull where too many wait already: known before a picture is decoded in vain."""
+        if self._jobs.full():
+            raise self._crowded()
+
     async def run(self, asked: Asked, pixels: int = 0, tell: Progress = silent) -> Done[Answer]:
         """Raises what the work raises, QueueFull at once if too much waits, Unavailable once closed.
 
@@ -106,8 +111,11 @@ class Worker(Generic[Asked, Seen, Answer]):
             try:
                 self._jobs.put_nowait(job)
             except queue.Full:
-                raise self._full(f"{self._jobs.maxsize} requests are waiting, which is the limit", self._jobs.maxsize) from None
+                raise self._crowded() from None
             self._pixels = held
+
+    def _crowded(self) -> QueueFull:
+        return self._full(f"{self._jobs.maxsize} requests are waiting, which is the limit", self._jobs.maxsize)
 
     def _full(self, detail: str, limit: int) -> QueueFull:
         seconds = max(1, ceil(self.waiting * self._mean_seconds))

@@ -30,7 +30,7 @@ from app.pipeline import Detector
 from app.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
-WHAT = ["occlusion", "cost", "service", "detection", "accuracy", "evaluation"]
+WHAT = ["occlusion", "cost", "service", "fuzz", "detection", "accuracy", "evaluation"]
 LIMITS = {"deletion": 30, "repeatability": 30, "sanity": 15, "patches": 10}  # photographs of each study
 
 
@@ -51,6 +51,8 @@ def main() -> None:
     if "service" in only:
         command = [sys.executable, "-m", "app.cli", "benchmark", "service", "--requests", "2000", "--json"]
         record("service", json.loads(subprocess.check_output(command)))
+    if "fuzz" in only:
+        record("fuzz", json.loads(subprocess.check_output([sys.executable, "-m", "tests.fuzz"])))
     detector = load_detector(Settings().manifest, "bundled", "cpu")
     if "detection" in only:
         record("detection", detection(detector, args.repeats))

@@ -1,14 +1,22 @@
 """The service on a real socket."""
 
 import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx2
 import numpy as np
+import torch
 from PIL import Image
 
 from app.pipeline import Detector, Localization, Progress, Seen, silent
@@ -39,6 +47,57 @@ class Held(Detector):
         return super().finish(seen, progress)
 
 
+@dataclass(frozen=True)
+class Faulty(Detector):
+    """Does by the photograph's width: 70 waits chunk after chunk, 71 lacks memory, 72 loses the device."""
+
+    chunks: list[int] = field(default_factory=list)
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def _finish(self, seen: Seen, progress: Progress) -> Localization:
+        match seen.prepared.image.shape[1]:
+            case 70:
+                try:
+                    while True:
+                        time.sleep(0.01)
+                        self.chunks.append(1)
+                        progress(1, 2)
+                finally:
+                    self.stopped.set()
+            case 71:
+                raise torch.OutOfMemoryError("secret")
+            case 72:
+                raise torch.AcceleratorError("secret")
+        return super()._finish(seen, progress)
+
+
+def faulty(detector: Detector) -> Faulty:
+    return Faulty(detector.occluder, detector.model, detector.input)
+
+
+def picture(width: int) -> bytes:
+    return encoded(np.random.default_rng(width).integers(0, 255, (60, width, 3), np.uint8))
+
+
+def post(client: httpx2.Client, width: int, **headers: str) -> httpx2.Response:
+    return client.post("/detect", content=picture(width), headers={"content-type": "image/png", **headers})
+
+
+def request_head(client: httpx2.Client, length: int, accept: str = "*/*") -> tuple[socket.socket, bytes]:
+    connection = socket.create_connection((client.base_url.host, client.base_url.port))
+    head = f"POST /detect HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\ncontent-type: image/png\r\ncontent-length: {length}\r\n\r\n"
+    return connection, head.encode()
+
+
+STREAM = {"accept": "text/event-stream"}
+
+
+def dropped(client: httpx2.Client) -> dict[str, int]:
+    """Requests given up, by reason."""
+    found = re.findall(r'^weakpoints_dropped_total\{reason="(\w+)"\} (\S+)', client.get("/metrics").text, re.MULTILINE)
+    return {reason: int(float(count)) for reason, count in found}
+
+
 @contextmanager
 def serving(load: Callable[[], Detector], wait: bool = True, **settings: object) -> Iterator[httpx2.Client]:
     """The service as `weakpoints serve` runs it, but in a thread; `wait` until it is ready."""
@@ -56,3 +115,31 @@ def serving(load: Callable[[], Detector], wait: bool = True, **settings: object)
     finally:
         server.should_exit = True
         thread.join()
+
+
+@contextmanager
+def process(log: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], httpx2.Client]]:
+    """`weakpoints serve` with the bundled network, ready, its log in a file; ended with SIGTERM if it runs then."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = os.environ | {"WEAKPOINTS_PORT": str(port)} | environment
+    with log.open("w") as stderr:
+        started = subprocess.Popen([sys.executable, "-m", "app.cli", "serve"], env=environment, stderr=stderr)
+    try:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            deadline = time.monotonic() + 60
+            while not _ready(client):
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+            yield started, client
+    finally:
+        if started.poll() is None:
+            started.send_signal(signal.SIGTERM)
+            started.wait(60)
+
+
+def _ready(client: httpx2.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx2.TransportError:
+        return False

@@ -1,5 +1,11 @@
 import asyncio
+import subprocess
+import sys
 import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx2
@@ -7,8 +13,9 @@ import numpy as np
 import pytest
 
 from app.client import AsyncClient, Client, Refused
-from app.pipeline import Detector
-from tests.service import Held, encoded, serving
+from app.errors import OutOfMemory
+from app.pipeline import Detector, Localization, Progress, Seen, silent
+from tests.service import Held, encoded, request_head, serving
 
 QUICK = {"patch": 14, "stride": 14}
 
@@ -76,3 +83,70 @@ def test_what_fails_on_the_way_is_raised(detector: Detector, photo: bytes, async
         held.gate.set()
     with pytest.raises(httpx2.ConnectError):
         detect(url, asynchronous, photo)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_it_comes_again_after_429_no_sooner_than_it_was_told(detector: Detector, photo: bytes, asynchronous: bool) -> None:
+    with serving(lambda: detector, uploads=1) as service:
+        connection, head = request_head(service, 1000)
+        connection.sendall(head)
+        while service.post("/detect", content=photo, headers={"content-type": "image/png"}).status_code != 429:
+            connection.close()  # it was this one that was refused, or it has not arrived yet
+            connection, head = request_head(service, 1000)
+            connection.sendall(head)
+        threading.Timer(0.2, connection.close).start()
+        start = time.monotonic()
+        assert detect(str(service.base_url), asynchronous, photo, seconds=30, **QUICK).keypoints
+        assert time.monotonic() - start >= 1
+
+
+@dataclass(frozen=True)
+class OnceFull(Detector):
+    """Lacks memory at the first photograph, and is there again at once."""
+
+    asked: list[int] = field(default_factory=list)
+
+    def finish(self, seen: Seen, progress: Progress = silent) -> Localization:
+        width = seen.prepared.image.shape[1]
+        if width != 64:  # the warm-up's
+            self.asked.append(width)
+        if len(self.asked) == 1:
+            raise OutOfMemory("the device has too little memory for this request now", retry_after=1)
+        return super().finish(seen, progress)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("progress", [None, lambda *each: None], ids=["plain", "watched"])
+def test_it_comes_again_after_503_also_where_a_stream_says_so(
+    detector: Detector, photo: bytes, asynchronous: bool, progress: Callable[..., None] | None
+) -> None:
+    once = OnceFull(detector.occluder, detector.model, detector.input)
+    with serving(lambda: once) as service:
+        assert detect(str(service.base_url), asynchronous, photo, progress=progress, **QUICK).keypoints
+    assert once.asked == [160, 160]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_what_a_proxy_says_instead_is_a_refusal_too(asynchronous: bool) -> None:
+    class Proxy(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(502)
+            self.end_headers()
+            self.wfile.write(b"<html>Bad gateway</html>")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        thread = threading.Thread(target=proxy.handle_request)
+        thread.start()
+        with pytest.raises(Refused, match="status 502") as raised:
+            detect(f"http://127.0.0.1:{proxy.server_port}", asynchronous, b"photo")
+        thread.join()
+    assert raised.value.status == 502
+
+
+def test_it_needs_neither_torch_nor_opencv() -> None:
+    asked = "import sys, app.client; sys.exit(bool({'torch', 'cv2', 'numpy', 'fastapi'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0

@@ -4,10 +4,12 @@ import ast
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app import __version__, cli
+from app.evaluation.load import CALLERS
 from app.options import NAMES
 from app.settings import Settings
 
@@ -15,13 +17,13 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 EDGE = {
     "batch", "cache", "caller", "cli", "client", "events", "keys", "logs", "main", "metrics", "pages", "problems", "schemas", "server", "service", "settings",
-    "upload", "worker",
+    "tracing", "upload", "worker",
 }  # fmt: skip
 ALLOWED = {
     "errors": set(), "options": {"errors"}, "header": {"errors"}, "image": {"errors", "header", "options"}, "weights": {"errors"},
     "network": {"errors", "weights"}, "window": set(), "winograd": set(), "fused": set(), "kernels": {"fused", "network", "window", "winograd"}, "plan": {"kernels", "network", "window"}, "recorder": set(), "precision": set(),
     "incremental": {"kernels", "network", "plan", "recorder"}, "loading": {"errors", "image", "incremental", "network", "pipeline", "precision", "weights"}, "occlusion": {"incremental", "network", "options"}, "guided": {"network", "options"}, "fusion": {"options"},
-    "keypoints": set(), "render": {"pipeline"}, "worker": {"errors", "pipeline"},
+    "keypoints": set(), "render": {"options", "pipeline"}, "worker": {"errors", "pipeline"},
     "pipeline": {"errors", "options", "image", "network", "incremental", "occlusion", "guided", "fusion", "keypoints", "precision"},
 }  # fmt: skip
 
@@ -101,3 +103,29 @@ def cost_rows() -> list[str]:
 def test_the_readme_s_tables_of_speed_are_the_measured_figures() -> None:
     for row in (*performance_rows(), *cost_rows()):
         assert row in README
+
+
+def service_figures() -> dict[int, dict[str, Any]]:
+    figures = json.loads((ROOT / "benchmarks" / "results" / "service.json").read_text())
+    return {callers: figures[f"{callers}_callers"] for callers in CALLERS}
+
+
+def test_the_readme_s_table_of_the_service_is_the_measured_one() -> None:
+    figures = service_figures()
+    for callers, each in figures.items():
+        latency, livez = each["latency_ms"], each["livez_ms"]
+        assert (
+            f"| {callers} | {each['images_per_second']:.1f} ({100 * each['of_the_engine']:.0f} %) | {latency['p50']:.0f} / {latency['p99']:.0f} "
+            f"| {livez['p99']:.0f} | {each['refused']} |"
+        ) in README
+    assert f"{figures[1]['on_top_ms']:.1f} ms an image on top" in README
+    assert f"{figures[64]['memory_growth_bytes'] / 2**20:.1f} MiB" in README
+
+
+def test_every_request_was_answered_for_its_own_image_and_the_probes_in_time() -> None:
+    figures = service_figures()
+    assert figures[1]["on_top_ms"] <= 5
+    for each in figures.values():
+        assert (each["answered"], each["mixed_up"], each["lost"]) == (2000, 0, {})
+        assert each["livez_ms"]["p99"] < 50
+        assert abs(each["memory_growth_bytes"]) < 2**24

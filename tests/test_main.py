@@ -145,6 +145,25 @@ def test_a_wrong_field_a_wrong_type_and_a_broken_form_are_told_apart(client: htt
     assert "gzip" in str(refused(client, packed, 415, "unsupported-media-type", photo)["detail"])
 
 
+def test_no_other_site_s_page_may_read_an_answer_and_no_browser_may_guess(client: httpx2.Client, photo: bytes) -> None:
+    elsewhere = {"origin": "https://elsewhere.example"}
+    answer = client.post("/detect", content=photo, headers={"content-type": "image/jpeg", **elsewhere})
+    asked = client.options("/detect", headers={**elsewhere, "access-control-request-method": "POST"})
+    assert (answer.status_code, asked.status_code) == (200, 405)
+    for each in (answer, asked, client.get("/"), client.get("/nowhere")):
+        assert not any(name.startswith("access-control") for name in each.headers)
+        assert each.headers["x-content-type-options"] == "nosniff"
+        assert (each.headers["x-frame-options"], each.headers["referrer-policy"]) == ("DENY", "no-referrer")
+        assert each.headers["cache-control"] == "no-store"
+        assert "server" not in each.headers
+
+
+def test_an_address_is_not_fetched(client: httpx2.Client, photo: bytes) -> None:
+    for address in (b"http://127.0.0.1/photo.jpg", b"file:///etc/passwd"):
+        refused(client, post(client, address), 415, "unsupported-media-type", photo)
+    refused(client, post(client, photo, url="http://127.0.0.1/photo.jpg"), 422, "bad-option", photo)
+
+
 def test_unknown_routes_and_methods_are_problems_too(client: httpx2.Client, photo: bytes) -> None:
     refused(client, client.get("/nowhere"), 404, "http-404", photo)
     assert refused(client, client.get("/detect"), 405, "http-405", photo)["title"] == "Method Not Allowed"
@@ -188,6 +207,30 @@ def test_a_full_queue_answers_429_with_a_time_to_wait(detector: Detector, photo:
         assert (refusal.status_code, refusal.json()["limit"]) == (429, 1)
         assert int(refusal.headers["retry-after"]) == refusal.json()["retry_after"] >= 1
         assert sorted(each.result().status_code for each in (first, *others)) == [200, 200, 429]
+
+
+def test_a_full_queue_refuses_before_it_decodes_but_answers_what_it_knows(
+    detector: Detector, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = held(detector)
+    slow.gate.set()
+    with ThreadPoolExecutor(3) as pool, serving(lambda: slow, queue_size=1) as client:
+        assert post(client, photo).status_code == 200
+        slow.gate.clear()
+        runs = pool.submit(post, client, photo, seed=1)
+        while len(slow.seen) < 3:
+            time.sleep(0.01)
+        waits = pool.submit(post, client, photo, seed=2)
+        while "weakpoints_queue_depth 1.0" not in client.get("/metrics").text:
+            time.sleep(0.01)
+        monkeypatch.setattr("app.service.decode", lambda *args: 1 / 0)
+        refusal = post(client, photo, seed=3)
+        monkeypatch.undo()
+        known = post(client, photo)
+        slow.gate.set()
+        assert (refusal.status_code, refusal.json()["limit"], refusal.headers["retry-after"]) == (429, 1, "1")
+        assert (known.status_code, known.headers["cache-status"]) == (200, "weakpoints; hit")
+        assert (runs.result().status_code, waits.result().status_code) == (200, 200)
 
 
 def test_a_failure_tells_nothing_and_the_service_goes_on(detector: Detector, photo: bytes) -> None:

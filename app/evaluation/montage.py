@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.evaluation.photographs import Landmarked, read
-from app.options import Options
+from app.options import Options, Size, Which
 from app.pipeline import Detector, Localization
-from app.render import Size, Which, colour, draw, encode, overlay, scaled
+from app.render import colour, draw, encode, overlay, scaled
 
 COLUMNS = ("photograph", "coarse", "fine", "fused", "keypoints", "landmarks")
 SIZE: Size = "image"

@@ -68,9 +68,11 @@ async function detect(file) {
 
 function show() {
   const { image, keypoints, prediction, low_evidence: low } = answer;
-  say(`${keypoints.length} keypoints in ${(answer.timing_ms.total / 1000).toFixed(1)} s`);
+  const seconds = answer.timing_ms.total / 1000;
+  say(`${keypoints.length} keypoints ${seconds < 0.1 ? "at once" : `in ${seconds.toFixed(1)} s`}`);
   $("said").textContent = `${prediction.label}, ${Math.round(100 * prediction.probability)} %` + (low ? "; hardly any evidence" : "");
   $("picture").alt = `The photograph, which the network calls ${prediction.label}`;
+  $("stage").style.setProperty("--aspect", image.width / image.height);
   $("points").setAttribute("viewBox", `-0.5 -0.5 ${image.width} ${image.height}`);
   const unit = Math.max(image.width, image.height) / 90;
   $("points").replaceChildren(...[...keypoints].reverse().map((point) => ring(point, unit)));
@@ -164,7 +166,8 @@ function coco() {
 
 async function copy() {
   const name = photo.name.replaceAll("'", "'\\''");
-  await navigator.clipboard.writeText(`curl -F image=@'${name}' ${new URL("detect", location.href)}`);
+  const key = $("key").value ? '-H "Authorization: Bearer $WEAKPOINTS_KEY" ' : "";
+  await navigator.clipboard.writeText(`curl ${key}-F image=@'${name}' ${new URL("detect", location.href)}`);
   say("Copied.");
 }
 

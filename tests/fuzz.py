@@ -1,0 +1,141 @@
+"""Mutated JPEG, PNG and WebP, decoded as the service does and, a sample of them, sent to it: `python -m tests.fuzz --inputs 20000 --sent 500`.
+
+Each input is an image, or refused as one; anything else ends the run. Prints JSON.
+"""
+
+import argparse
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import httpx2
+import numpy as np
+from PIL import Image
+
+from app.errors import BadImage, MalformedRequest, TooLarge, UnsupportedMedia
+from app.image import Limits, decode
+from app.main import loaded
+from app.settings import Settings
+from tests.service import encoded, serving
+
+REFUSED = (BadImage, MalformedRequest, TooLarge, UnsupportedMedia)
+
+
+@dataclass
+class Seen:
+    outcomes: Counter[str] = field(default_factory=Counter)
+    slowest_ms: float = 0.0
+    memory: list[int] = field(default_factory=list)
+
+    def take(self, look: Callable[[bytes], str], data: bytes) -> None:
+        start = time.perf_counter()
+        self.outcomes[look(data)] += 1
+        self.slowest_ms = max(self.slowest_ms, (time.perf_counter() - start) * 1000)
+        self.memory.append(resident())
+
+    @property
+    def growth_bytes(self) -> int:
+        """From the second quarter's median to the last's: what comes before is warming up."""
+        quarter = max(1, len(self.memory) // 4)
+        return int(np.median(self.memory[-quarter:]) - np.median(self.memory[quarter : 2 * quarter]))
+
+
+def originals() -> list[bytes]:
+    """Small files of every kind that the decoders tell apart."""
+    noise = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
+    smooth = Image.fromarray(noise).resize((48, 40), Image.Resampling.BILINEAR, (0, 0, 6, 5))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    return [
+        encoded(smooth, "JPEG"), encoded(smooth, "JPEG", progressive=True), encoded(smooth, "JPEG", exif=turned),
+        encoded(smooth.convert("L"), "JPEG"), encoded(smooth.convert("CMYK"), "JPEG"), encoded(Image.fromarray(noise), "JPEG", quality=95),
+        encoded(smooth), encoded(smooth.convert("RGBA")), encoded(smooth.convert("P")), encoded(smooth.convert("1")),
+        encoded(Image.fromarray(noise[..., 0].astype(np.uint16) * 257)), encoded(smooth, compress_level=0),
+        encoded(smooth, "WEBP"), encoded(smooth, "WEBP", lossless=True), encoded(smooth.convert("RGBA"), "WEBP"),
+    ]  # fmt: skip
+
+
+def mutants(seed: int) -> Iterator[bytes]:
+    """Without end; the same for the same seed."""
+    rng, known = np.random.default_rng(seed), originals()
+    while True:
+        data = bytearray(known[rng.integers(len(known))])
+        for _ in range(rng.geometric(0.4)):
+            if not data:
+                break
+            here, there = sorted(int(at) for at in rng.integers(0, len(data), 2))
+            match rng.integers(7):
+                case 0:
+                    data[here] ^= 1 << rng.integers(8)
+                case 1:
+                    data[here] = rng.integers(256)
+                case 2:
+                    data[here : here + 4] = rng.choice([b"\x00" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\x80\x00\x00\x00"])
+                case 3:  # mostly where the sizes are
+                    data[min(here % 64, len(data) - 1)] = rng.integers(256)
+                case 4:
+                    del data[here:there]
+                case 5:
+                    data[here:here] = data[here:there]
+                case 6:
+                    other = known[rng.integers(len(known))]
+                    data[here:] = other[min(here, len(other)) :]
+        yield bytes(data)
+
+
+def decoded(data: bytes) -> str:
+    try:
+        image = decode(data, Limits())
+    except REFUSED as error:
+        return error.slug
+    assert image.dtype == np.uint8
+    assert image.shape[2] == 3
+    return "decoded"
+
+
+def sent(client: httpx2.Client, data: bytes) -> str:
+    answer = client.post("/detect", content=data, headers={"content-type": "image/png"})
+    if answer.status_code == 200:
+        return "answered"
+    slug = str(answer.json()["type"]).rpartition(":")[2]
+    assert slug in {each.slug for each in REFUSED}, (answer.text, data)
+    return slug
+
+
+def resident() -> int:
+    with open("/proc/self/statm") as sizes:
+        return int(sizes.read().split()[1]) * 4096
+
+
+def fuzz(look: Callable[[bytes], str], count: int, seed: int) -> Seen:
+    seen = Seen()
+    for _, data in zip(range(count), mutants(seed), strict=False):
+        seen.take(look, data)
+    return seen
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--inputs", type=int, default=20_000)
+    parser.add_argument("--sent", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    here = fuzz(decoded, args.inputs, args.seed)
+    quick = {"patch": 96, "stride": 96, "colours": 1}
+    with serving(lambda: loaded(Settings()), cache_bytes=0) as client:  # the cache would grow up to its limit
+        client.params = quick
+        there = fuzz(lambda data: sent(client, data), args.sent, args.seed + 1)
+        assert client.get("/livez").status_code == 200
+    print(json.dumps({name: figures(seen) for name, seen in (("decoded", here), ("sent", there))}))
+
+
+def figures(seen: Seen) -> dict[str, object]:
+    return {
+        "inputs": sum(seen.outcomes.values()), "outcomes": dict(seen.outcomes), "slowest_ms": seen.slowest_ms, "growth_bytes": seen.growth_bytes
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Callers that hang up, at each stage, or set a deadline."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from app.image import Limits, decode
+from app.pipeline import Detector
+from tests.service import Held, dropped, faulty, picture, post, request_head, serving
+
+
+def test_a_caller_that_hangs_up_in_the_middle_of_an_occlusion_stops_it(detector: Detector) -> None:
+    slow = faulty(detector)
+    with serving(lambda: slow) as client:
+        data = picture(70)
+        connection, head = request_head(client, len(data))
+        connection.sendall(head + data)
+        while not slow.chunks:
+            time.sleep(0.01)
+        connection.close()
+        assert slow.stopped.wait(5)
+        assert post(client, 90).status_code == 200
+
+
+def test_a_caller_that_hangs_up_while_it_waits_is_never_looked_at(detector: Detector) -> None:
+    held = Held(detector.occluder, detector.model, detector.input)
+    with serving(lambda: held) as client, ThreadPoolExecutor() as pool:
+        first = pool.submit(post, client, 90)
+        while 90 not in held.seen:
+            time.sleep(0.01)
+        data = picture(91)
+        connection, head = request_head(client, len(data))
+        connection.sendall(head + data)
+        while "weakpoints_queue_depth 1.0" not in client.get("/metrics").text:
+            time.sleep(0.01)
+        connection.close()
+        time.sleep(0.2)
+        held.gate.set()
+        assert first.result().status_code == 200
+        assert post(client, 92).status_code == 200
+        assert 91 not in held.seen
+
+
+def test_a_deadline_is_kept_waiting_or_running(detector: Detector) -> None:
+    slow = faulty(detector)
+    with serving(lambda: slow) as client:
+        start = time.perf_counter()
+        answer = post(client, 70, **{"x-request-timeout": "0.3"})
+        assert answer.status_code == 504
+        assert answer.json()["type"] == "urn:weakpoints:problem:deadline-passed"
+        assert time.perf_counter() - start < 3
+        assert slow.stopped.wait(5)
+        for wrong in ("soon", "-1", "nan", "0"):
+            assert post(client, 90, **{"x-request-timeout": wrong}).status_code == 400
+        assert post(client, 90).status_code == 200
+
+
+def test_a_caller_that_hangs_up_while_its_picture_is_decoded_is_never_looked_at(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoding, gate = threading.Event(), threading.Event()
+
+    def slow(data: bytes, limits: Limits) -> np.ndarray:
+        decoding.set()
+        gate.wait(10)
+        return decode(data, limits)
+
+    held = Held(detector.occluder, detector.model, detector.input)
+    held.gate.set()
+    monkeypatch.setattr("app.service.decode", slow)
+    with serving(lambda: held) as client:
+        for accept in ("application/json", "text/event-stream"):
+            decoding.clear()
+            gate.clear()
+            data = picture(91)
+            connection, head = request_head(client, len(data), accept)
+            connection.sendall(head + data)
+            assert decoding.wait(5)
+            connection.close()
+            time.sleep(0.2)
+            gate.set()
+            assert post(client, 92).status_code == 200
+        assert 91 not in held.seen
+        assert dropped(client) == {"disconnect": 2}
+
+
+def test_a_deadline_that_passes_while_decoding_costs_no_device_time(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(data: bytes, limits: Limits) -> np.ndarray:
+        time.sleep(0.3)
+        return decode(data, limits)
+
+    held = Held(detector.occluder, detector.model, detector.input)
+    monkeypatch.setattr("app.service.decode", slow)
+    with serving(lambda: held) as client:
+        assert post(client, 91, **{"x-request-timeout": "0.2"}).status_code == 504
+        assert held.seen == [64]
+        assert dropped(client) == {"deadline": 1}
