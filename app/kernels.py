@@ -13,7 +13,8 @@ from app import winograd
 from app.network import Conv, MaxPool, Row
 from app.window import Spans
 
-if find_spec("triton"):  # PyTorch for CPUs comes without
+TRITON = find_spec("triton") is not None  # PyTorch for CPUs may come without
+if TRITON:
     from app import fused
 
 WINOGRAD_CHANNELS = 32  # with fewer, the transforms cost more than the products they save
@@ -38,7 +39,7 @@ class Scratch:
 
 def fuses(table: Tensor) -> bool:
     """Whether rows are moved by `fused` rather than by its twins here."""
-    return table.is_cuda and find_spec("triton") is not None
+    return TRITON and table.is_cuda
 
 
 def gather(table: Tensor, index: Tensor, scratch: Scratch) -> Tensor:
