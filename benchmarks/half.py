@@ -1,0 +1,72 @@
+"""What half precision would change, on a machine without a GPU: `python -m benchmarks.half --images DIR`.
+
+A GPU's float16 product multiplies rounded numbers and adds in float32. So do the engine's float32 kernels when their weights, their inputs and
+what they put out are rounded to the digits of float16 (or bfloat16), which is much faster than a CPU's own half precision. Range is not
+looked at: the numbers stay float32.
+"""
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from app.evaluation.fidelity import fidelity
+from app.evaluation.photographs import sample
+from app.incremental import Heed, Incremental, ignore
+from app.kernels import Scratch, Windowed
+from app.loading import load_detector
+from app.network import MaxPool, Network, Row, Trace, converted
+from app.options import Options
+from app.plan import Corners
+from app.settings import Settings
+from app.window import Spans
+from benchmarks.record import record
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    kernel: Windowed
+    dtype: torch.dtype
+
+    @property
+    def row(self) -> Row:
+        return self.kernel.row
+
+    def side(self, y: Spans, x: Spans) -> int:
+        return self.kernel.side(y, x)
+
+    def __call__(self, table: Tensor, index: Tensor, out: Tensor, scratch: Scratch) -> None:
+        self.kernel(table, index, out, scratch)
+        if not isinstance(self.row, MaxPool):
+            out.copy_(out.to(self.dtype))
+
+
+class RoundedIncremental(Incremental):
+    def __init__(self, network: Network, dtype: torch.dtype) -> None:
+        rounded = converted(converted(network.rows[:-1], dtype), torch.float32)
+        super().__init__(Network((*rounded, network.rows[-1])))
+        self.network, self.kernels, self._rounding = network, tuple(Rounded(each, dtype) for each in self.kernels), dtype
+
+    def logits(self, trace: Trace, corners: Corners, box: int, colours: Tensor, heed: Heed = ignore) -> Tensor:
+        x, *activations = (each.to(self._rounding).float() for each in (trace.x, *trace.activations))
+        return super().logits(Trace(x, tuple(activations)), corners, box, colours.to(self._rounding).float(), heed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--limit", type=int, default=20)
+    args = parser.parse_args()
+    exact, paths = load_detector(Settings().manifest, "bundled", "cpu"), sample(args.images, args.limit)
+    found = {}
+    for name in ("float16", "bfloat16"):
+        other = replace(exact, occluder=RoundedIncremental(exact.network, getattr(torch, name)))
+        found[name] = fidelity(exact, other, paths, Options(), (), tqdm) | {"precision": f"{name}, emulated in float32"}
+    record("half", found)
+
+
+if __name__ == "__main__":
+    main()
