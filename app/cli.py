@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from app import __version__
 from app.batch import run_batch
+from app.cluster.start import Share, require_ray
 from app.errors import WeakpointsError
 from app.evaluation.accuracy import accuracy
 from app.evaluation.deletion import deletion
@@ -73,6 +74,7 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="the REST service")
     serve.add_argument("--host", default=settings.host)
     serve.add_argument("--port", type=int, default=settings.port)
+    _add_engine(serve)
     serve.set_defaults(run=_serve)
 
     detect = commands.add_parser("detect", help="keypoints of photographs")
@@ -141,6 +143,17 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     return parser
 
 
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    """One process here, or workers on a Ray cluster."""
+    group = parser.add_argument_group("where it runs")
+    group.add_argument(
+        "--engine", choices=["plain", "ray"], default="plain", help="ray: on the cluster of RAY_ADDRESS, or one started here"
+    )
+    group.add_argument("--workers", type=int, default=1, metavar="N", help="Ray: so many, each with its own network (default: %(default)s)")
+    group.add_argument("--cpus", type=float, default=1.0, metavar="N", help="Ray: cores for each (default: %(default)g)")
+    group.add_argument("--gpus", type=float, default=0.0, metavar="N", help="Ray: GPUs for each, 0.5 is half of one (default: %(default)g)")
+
+
 def _add_options(parser: argparse.ArgumentParser) -> None:
     """Every option of the service, as a flag."""
     group = parser.add_argument_group("options, the same as the service's")
@@ -166,7 +179,13 @@ def _detector(args: argparse.Namespace, settings: Settings) -> Detector:
 
 def _serve(args: argparse.Namespace, settings: Settings) -> int:
     logging.basicConfig(level=logging.INFO, handlers=[json_handler()])
-    return serve(settings.model_copy(update={"host": args.host, "port": args.port}))
+    settings = settings.model_copy(update={"host": args.host, "port": args.port})
+    if args.engine == "plain":
+        return serve(settings)
+    require_ray()
+    from app.cluster.serving import serve_with_ray
+
+    return serve_with_ray(settings, Share(args.workers, args.cpus, args.gpus))
 
 
 def _detect(args: argparse.Namespace, settings: Settings) -> int:

@@ -1,0 +1,42 @@
+"""Ray, only where it is asked for: the share of the cluster that each worker takes, and the connection."""
+
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from app.errors import WeakpointsError
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "app.cluster.proxy.middlewares",
+}
+"""What Ray's processes must be started with: no usage statistics, and our errors from its proxies. Elsewhere `ray start` needs them, too."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """So many workers (of a collection) or replicas (of the service), each with so many cores and so much of a GPU."""
+
+    workers: int = 1
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus}
+
+
+def require_ray() -> None:
+    if find_spec("ray") is None:
+        raise WeakpointsError("--engine ray needs Ray, which is not installed: pip install '.[ray]'")
+
+
+def connect(**how: Any) -> None:
+    """To the cluster that `RAY_ADDRESS` names or that runs here already; else one is started on this machine."""
+    import ray
+
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if not ray.is_initialized():
+        ray.init(**how)
