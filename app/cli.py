@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from app import __version__
-from app.batch import run_batch
-from app.cluster.start import Share, require_ray
-from app.errors import WeakpointsError
+from app.batch import plain, run_batch
+from app.cluster.start import Share, connect, require_ray
+from app.collection import open_collection
+from app.errors import BadOption, WeakpointsError
 from app.evaluation.accuracy import accuracy
 from app.evaluation.deletion import deletion
 from app.evaluation.landmarks import landmarks
@@ -83,10 +84,11 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     _add_options(detect)
     detect.set_defaults(run=_detect)
 
-    batch = commands.add_parser("batch", help="a folder of photographs into one COCO keypoints file")
-    batch.add_argument("folder", type=Path, metavar="DIR")
-    batch.add_argument("--out", type=Path, required=True, metavar="FILE")
-    batch.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
+    batch = commands.add_parser("batch", help="a collection of photographs into COCO keypoints and Parquet")
+    batch.add_argument("source", metavar="SOURCE", help="folder, list of files (.txt) or COCO file (.json); a path or any URL of fsspec")
+    batch.add_argument("--out", type=Path, required=True, metavar="DIR", help="keypoints.coco.json, keypoints.parquet, rows.jsonl")
+    batch.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped, and try again what failed")
+    _add_engine(batch)
     _add_options(batch)
     batch.set_defaults(run=_batch)
 
@@ -212,14 +214,23 @@ def _detect(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _batch(args: argparse.Namespace, settings: Settings) -> int:
-    if not args.folder.is_dir():
-        return _say(f"{args.folder} is not a folder", 2)
-    summary = run_batch(
-        _detector(args, settings), args.folder, args.out, args.options, resume=args.resume, progress=partial(_bar, "detect")
-    )
-    for failure in summary.failed:
+    try:
+        collection = open_collection(args.source)
+    except BadOption as error:
+        return _say(str(error), 2)
+    detector, reader = _detector(args, settings), collection.reader
+    engine = plain(detector, reader, args.options, settings.limits)
+    if args.engine == "ray":
+        connect()
+        from app.cluster.data import on_ray
+
+        load = partial(loaded, settings.model_copy(update={"network": args.network}))
+        engine = on_ray(load, Share(args.workers, args.cpus, args.gpus), reader, args.options, settings.limits)
+    summary = run_batch(engine, detector.model, args.options, collection, args.out, resume=args.resume, progress=partial(_bar, "detect"))
+    for failure in summary.failures:
         _say(failure)
-    _print(args.json, asdict(summary), f"{args.out}: {summary.done} done, {summary.skipped} done before, {len(summary.failed)} failed")
+    text = f"{args.out}: {summary.done} done, {summary.skipped} done before, {summary.failed} failed"
+    _print(args.json, asdict(summary), text)
     return 1 if summary.failed else 0
 
 
@@ -315,8 +326,8 @@ def _load(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _bar(what: str, items: Iterable[T]) -> Iterable[T]:
-    return tqdm(items, desc=what, file=sys.stderr)
+def _bar(what: str, items: Iterable[T], total: int | None = None) -> Iterable[T]:
+    return tqdm(items, desc=what, total=total, file=sys.stderr)
 
 
 def _print(as_json: bool, value: Any, text: str) -> None:

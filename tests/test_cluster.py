@@ -9,7 +9,7 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,14 +19,19 @@ import numpy as np
 import pytest
 from pydantic import PydanticDeprecatedSince20
 
+from app.batch import Engine, Summary, plain, run_batch
 from app.cluster.start import ENVIRONMENT, Share, connect
+from app.collection import open_collection
+from app.image import Limits
+from app.options import choose
 from app.settings import Settings
-from tests.ray_toys import toy
+from tests.ray_toys import quick, toy
 from tests.service import encoded, serving
 
 ray = pytest.importorskip("ray")
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "Using extra keyword arguments on `Field`", PydanticDeprecatedSince20)  # Ray's own schemas
+    from app.cluster.data import on_ray
     from app.cluster.serving import NAME, start
 from ray.cluster_utils import Cluster  # noqa: E402
 
@@ -219,3 +224,38 @@ def test_the_command_serves_the_bundled_network_until_sigterm(client: httpx2.Cli
     assert process.wait(30) == 0, log.read_text()
     gone = client.get("/model")
     assert (gone.status_code, gone.json()["type"]) == (503, "urn:weakpoints:problem:unavailable")
+
+
+@pytest.fixture(scope="module")
+def thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,000 photographs, each of its own, every hundredth of them broken."""
+    folder = tmp_path_factory.mktemp("photos")
+    noise = np.random.default_rng(0)
+    for i in range(1000):
+        data = encoded(noise.integers(0, 255, (20, 24, 3), np.uint8))
+        (folder / f"{i:04}.png").write_bytes(data[:60] if i % 100 == 0 else data)
+    return folder
+
+
+def batch(folder: Path, out: Path, engine: Engine) -> tuple[Summary, list[bytes]]:
+    summary = run_batch(engine, toy().model, choose(), open_collection(str(folder)), out, resume=False, progress=lambda lines, total: lines)
+    return summary, [(out / name).read_bytes() for name in ("keypoints.coco.json", "keypoints.parquet")]
+
+
+def test_a_node_lost_in_a_batch_of_a_thousand_changes_nothing(cluster: Cluster, thousand: Path, tmp_path: Path) -> None:
+    reader, marks, lost = open_collection(str(thousand)).reader, tmp_path / "marks", cluster.list_all_nodes[-1]
+    marks.mkdir()
+    _, expected = batch(thousand, tmp_path / "plain", plain(quick(0), reader, choose(), Limits()))
+    whole = on_ray(partial(quick, 0.01, marks), Share(2, 1), reader, choose(), Limits())
+
+    def losing(names: Sequence[str]) -> Iterator[str]:
+        for done, line in enumerate(whole(names)):
+            if done == 200:
+                assert any(mark.name.startswith(lost.node_id) for mark in marks.iterdir()), "the node that goes has a worker"
+                cluster.remove_node(lost, allow_graceful=False)
+            yield line
+
+    summary, found = batch(thousand, tmp_path / "ray", losing)
+    assert (summary.done, summary.failed) == (990, 10)
+    assert found == expected
+    assert len(list(marks.iterdir())) > 2, "the lost worker was made again"

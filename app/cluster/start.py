@@ -34,6 +34,7 @@ def require_ray() -> None:
 
 def connect(**how: Any) -> None:
     """To the cluster that `RAY_ADDRESS` names or that runs here already; else one is started on this machine."""
+    require_ray()
     import ray
 
     for name, value in ENVIRONMENT.items():

@@ -1,0 +1,58 @@
+"""A collection through Ray Data: tasks read and decode, actors with a network each locate, and the rows stream back here."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import ray
+
+from app.batch import Engine, decoded, located
+from app.cluster.start import Share
+from app.collection import Reader
+from app.image import Limits
+from app.options import Options
+from app.pipeline import Detector
+from app.rows import Row
+
+BLOCK = 16  # photographs that travel together, and are done again when their node is lost
+
+
+def pixels(item: dict[str, Any], reader: Reader, limits: Limits) -> dict[str, Any]:
+    """A name to what its photograph was decoded to, or to the row that says why there is none."""
+    image = decoded(reader, item["file_name"], limits)
+    if isinstance(image, Row):
+        return item | {"line": image.line, "height": 0, "pixels": b""}
+    return item | {"line": "", "height": image.shape[0], "pixels": image.tobytes()}
+
+
+class Locate:
+    """One network, as long as the actor lives."""
+
+    def __init__(self, load: Callable[[], Detector], options: Options) -> None:
+        self.detector, self.options = load(), options
+
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+        if item["line"]:
+            return {"line": item["line"]}
+        image = np.frombuffer(item["pixels"], np.uint8).reshape(item["height"], -1, 3)
+        return {"line": located(self.detector, item["file_name"], image, self.options).line}
+
+
+def on_ray(load: Callable[[], Detector], share: Share, reader: Reader, options: Options, limits: Limits) -> Engine:
+    """`share.workers` actors on the cluster that this process is connected to. What a lost node had is done again elsewhere."""
+
+    def lines(names: Sequence[str]) -> Iterator[str]:
+        if not names:
+            return
+        blocks = -(-len(names) // min(BLOCK, -(-len(names) // share.workers)))
+        items: Any = ray.data.from_items([{"file_name": name} for name in names], override_num_blocks=blocks)
+        # No core is asked for: reading mostly waits, and the actors may have taken them all.
+        tasks = ray.data.TaskPoolStrategy(size=2 * share.workers)
+        images = items.map(pixels, fn_kwargs={"reader": reader, "limits": limits}, compute=tasks, num_cpus=0)
+        rows = images.map(
+            Locate, fn_constructor_args=(load, options), compute=ray.data.ActorPoolStrategy(size=share.workers), **share.resources
+        )
+        for row in rows.iter_rows():
+            yield row["line"]
+
+    return lines
