@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import __version__
-from app.collection import Collection, Reader
+from app.collection import Collection, Reader, reason
 from app.errors import DeviceLost, WeakpointsError
-from app.image import Limits, decode
+from app.image import Limits
 from app.options import Options
 from app.pipeline import Detector, Model
-from app.rows import Row, failed_row, found_row, open_log
+from app.rows import Row, found_row, open_log
 from app.tables import write_coco, write_parquet
 
 Engine = Callable[[Sequence[str]], Iterator[str]]
@@ -71,25 +71,21 @@ def plain(detector: Detector, reader: Reader, options: Options, limits: Limits) 
 
     def lines(names: Sequence[str]) -> Iterator[str]:
         for name in names:
-            image = decoded(reader, name, limits)
-            yield (image if isinstance(image, Row) else located(detector, name, image, options)).line
+            try:
+                image = reader.image(name, limits)
+            except (WeakpointsError, OSError) as error:
+                yield Row(file_name=name, error=reason(error)).line
+                continue
+            yield located(detector, name, image, options)
 
     return lines
 
 
-def decoded(reader: Reader, name: str, limits: Limits) -> NDArray[np.uint8] | Row:
-    """(H, W, 3) RGB, or why not."""
+def located(detector: Detector, name: str, image: NDArray[np.uint8], options: Options) -> str:
+    """The line of its row. Raises DeviceLost, after which there is no going on."""
     try:
-        return decode(reader.read(name, limits.max_bytes), limits)
-    except (WeakpointsError, OSError) as error:
-        return failed_row(name, error)
-
-
-def located(detector: Detector, name: str, image: NDArray[np.uint8], options: Options) -> Row:
-    """Raises DeviceLost, after which there is no going on."""
-    try:
-        return found_row(name, detector.locate(image, options))
+        return found_row(name, detector.locate(image, options)).line
     except DeviceLost:
         raise
     except WeakpointsError as error:
-        return failed_row(name, error)
+        return Row(file_name=name, error=reason(error)).line

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from posixpath import dirname, join, splitext
 from typing import Any
 
+import numpy as np
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
+from numpy.typing import NDArray
 
 from app.errors import BadOption
+from app.image import Limits, decode
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
@@ -25,6 +28,10 @@ class Reader:
         filesystem, path = url_to_fs(name) if "://" in name else (self.filesystem, join(self.root, name))
         data: bytes = filesystem.cat_file(path, end=most + 1)
         return data
+
+    def image(self, name: str, limits: Limits) -> NDArray[np.uint8]:
+        """(H, W, 3) RGB. Raises WeakpointsError or OSError."""
+        return decode(self.read(name, limits.max_bytes), limits)
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,11 @@ def open_collection(source: str) -> Collection:
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise BadOption(f"{source} is not a folder, a list of files or a COCO file: {type(error).__name__} {error}") from error
     return Collection(Reader(filesystem, path), tuple(sorted(set(names))))
+
+
+def reason(error: Exception) -> str:
+    """Without the paths of this machine, which an OSError would tell."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _listed(text: str, suffix: str) -> list[str]:

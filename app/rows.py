@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ValidationError
 
-from app.errors import BadOption, WeakpointsError
+from app.errors import BadOption
 from app.pipeline import Localization
 from app.schemas import Figure, WireKeypoint
 
@@ -39,11 +39,6 @@ def found_row(name: str, found: Localization) -> Row:
         probability=found.target.probability, low_evidence=found.low_evidence,
         keypoints=[WireKeypoint(**asdict(point)) for point in found.keypoints],
     )  # fmt: skip
-
-
-def failed_row(name: str, error: WeakpointsError | OSError) -> Row:
-    """Without the paths of this machine, which an OSError would tell."""
-    return Row(file_name=name, error=(error.strerror if isinstance(error, OSError) else None) or str(error))
 
 
 @contextmanager

@@ -162,6 +162,6 @@ def test_a_lost_device_ends_the_run_and_too_little_memory_is_a_row(detector: Det
             raise (DeviceLost if image.shape[1] == 70 else OutOfMemory)("of no use")
 
     failing = Failing(detector.occluder, detector.model, detector.input)
-    assert located(failing, "a.png", np.zeros((60, 60, 3), np.uint8), OPTIONS).error == "of no use"
+    assert json.loads(located(failing, "a.png", np.zeros((60, 60, 3), np.uint8), OPTIONS)) == {"file_name": "a.png", "error": "of no use"}
     with pytest.raises(DeviceLost):
         located(failing, "a.png", np.zeros((60, 70, 3), np.uint8), OPTIONS)

@@ -35,6 +35,9 @@ with warnings.catch_warnings():
     from app.cluster.serving import NAME, start
 from ray.cluster_utils import Cluster  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.use_(push_based_shuffle|polars|arrow_tensor_v2). is deprecated:DeprecationWarning"
+)  # Ray sets them itself
 ROOT = Path(__file__).parents[1]
 PORT = 18423
 QUICK = {"patch": 14, "stride": 14}
@@ -48,7 +51,8 @@ def cluster() -> Iterator[Cluster]:
             patch.setenv(name, value)
         patch.setenv("PYTHONPATH", str(ROOT))
         node = {"num_cpus": 2, "object_store_memory": 80 * 2**20}
-        cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
+        soon = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}  # until a lost node is known to be lost
+        cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False, "_system_config": soon})
         cluster.add_node(**node)
         connect(address=cluster.address)
         yield cluster
@@ -243,7 +247,7 @@ def batch(folder: Path, out: Path, engine: Engine) -> tuple[Summary, list[bytes]
 
 
 def test_a_node_lost_in_a_batch_of_a_thousand_changes_nothing(cluster: Cluster, thousand: Path, tmp_path: Path) -> None:
-    reader, marks, lost = open_collection(str(thousand)).reader, tmp_path / "marks", cluster.list_all_nodes[-1]
+    reader, marks, lost = open_collection(str(thousand)).reader, tmp_path / "marks", cluster.list_all_nodes()[-1]
     marks.mkdir()
     _, expected = batch(thousand, tmp_path / "plain", plain(quick(0), reader, choose(), Limits()))
     whole = on_ray(partial(quick, 0.01, marks), Share(2, 1), reader, choose(), Limits())

@@ -48,14 +48,14 @@ def test_imports_point_one_way_and_the_edge_stays_at_the_edge(room: str) -> None
         assert {name.removeprefix("app.") for name in found if name.startswith("app.")} <= ALLOWED[room]
 
 
-def test_ray_stays_in_its_room_and_its_proxies_stay_light() -> None:
+def test_ray_stays_in_its_room_and_its_proxies_and_readers_stay_light() -> None:
     for file in (ROOT / "app").rglob("*.py"):
         if file.parent.name != "cluster":
             assert not any(name.split(".")[0] == "ray" for name in imports(file)), file
         elif file.stem != "start":
             assert "torch" not in {name.split(".")[0] for name in imports(file)}
     light = subprocess.run(
-        [sys.executable, "-c", "import sys, app.cluster.proxy; print('torch' in sys.modules)"],
+        [sys.executable, "-c", "import sys, app.cluster.proxy, app.cluster.reading; print('torch' in sys.modules)"],
         capture_output=True,
         text=True,
         cwd=ROOT,

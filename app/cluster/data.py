@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import ray
 
-from app.batch import Engine, decoded, located
+from app.batch import Engine, located
+from app.cluster.reading import pixels
 from app.cluster.start import Share
 from app.collection import Reader
 from app.image import Limits
@@ -17,14 +18,6 @@ from app.rows import Row
 BLOCK = 16  # photographs that travel together, and are done again when their node is lost
 
 
-def pixels(item: dict[str, Any], reader: Reader, limits: Limits) -> dict[str, Any]:
-    """A name to what its photograph was decoded to, or to the row that says why there is none."""
-    image = decoded(reader, item["file_name"], limits)
-    if isinstance(image, Row):
-        return item | {"line": image.line, "height": 0, "pixels": b""}
-    return item | {"line": "", "height": image.shape[0], "pixels": image.tobytes()}
-
-
 class Locate:
     """One network, as long as the actor lives."""
 
@@ -32,10 +25,10 @@ class Locate:
         self.detector, self.options = load(), options
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        if item["line"]:
-            return {"line": item["line"]}
+        if item["error"]:
+            return {"line": Row(file_name=item["file_name"], error=item["error"]).line}
         image = np.frombuffer(item["pixels"], np.uint8).reshape(item["height"], -1, 3)
-        return {"line": located(self.detector, item["file_name"], image, self.options).line}
+        return {"line": located(self.detector, item["file_name"], image, self.options)}
 
 
 def on_ray(load: Callable[[], Detector], share: Share, reader: Reader, options: Options, limits: Limits) -> Engine:
