@@ -39,6 +39,7 @@ def on_ray(load: Callable[[], Detector], share: Share, reader: Reader, options: 
             return
         blocks = -(-len(names) // min(BLOCK, -(-len(names) // share.workers)))
         items: Any = ray.data.from_items([{"file_name": name} for name in names], override_num_blocks=blocks)
+        items.context.enable_progress_bars = False  # of this data set alone; the batch has a bar of its own
         # No core is asked for: reading mostly waits, and the actors may have taken them all.
         tasks = ray.data.TaskPoolStrategy(size=2 * share.workers)
         images = items.map(pixels, fn_kwargs={"reader": reader, "limits": limits}, compute=tasks, num_cpus=0)
