@@ -16,7 +16,7 @@ from tqdm import tqdm
 from app import __version__
 from app.batch import plain, run_batch
 from app.cluster.start import Share, connect, require_ray
-from app.collection import open_collection
+from app.collection import drawn, open_collection
 from app.errors import BadOption, WeakpointsError
 from app.evaluation.accuracy import accuracy
 from app.evaluation.deletion import deletion
@@ -29,6 +29,7 @@ from app.evaluation.photographs import read_coco, sample
 from app.evaluation.repeatability import repeatability
 from app.evaluation.report import flat, page, study
 from app.evaluation.sanity import sanity
+from app.evaluation.scale import scale
 from app.evaluation.speed import RIVALS, speed_of, table
 from app.image import decode
 from app.logs import json_handler
@@ -138,7 +139,14 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     load.add_argument("--device-ms", type=float, default=20.0, metavar="MS", help="that an image takes on it (default: %(default)s)")
     load.set_defaults(run=_load)
 
-    for command in (detect, batch, weights, classes, speed, load, points, compared, *studies):
+    more = benchmark.add_parser("scale", help="what more workers of a Ray cluster on this machine bring")
+    more.add_argument("--images", required=True, metavar="SOURCE", help="photographs for the network, as for batch")
+    more.add_argument("--device-ms", type=float, default=100.0, metavar="MS", help="of the device that sleeps (default: %(default)s)")
+    more.add_argument("--count", type=int, default=200, metavar="N", help="images for each of its workers (default: %(default)s)")
+    more.add_argument("--limit", type=int, default=32, metavar="N", help="photographs drawn from those (default: %(default)s)")
+    more.set_defaults(run=_scale)
+
+    for command in (detect, batch, weights, classes, speed, load, more, points, compared, *studies):
         command.add_argument("--json", action="store_true", help="print JSON")
     for command in (detect, batch, classes, speed, points, report, *studies):
         command.add_argument("--network", default=settings.network, help="a network of the manifest (default: %(default)s)")
@@ -322,6 +330,14 @@ def _load(args: argparse.Namespace, settings: Settings) -> int:
     if args.requests < 1 or args.device_ms <= 0:
         return _say(f"--requests is {args.requests} and --device-ms {args.device_ms}; both must be above 0", 2)
     found = service_load(settings, args.requests, args.device_ms)
+    _print(args.json, found, flat(found))
+    return 0
+
+
+def _scale(args: argparse.Namespace, settings: Settings) -> int:
+    if min(args.device_ms, args.count, args.limit) <= 0:
+        return _say(f"--device-ms is {args.device_ms}, --count {args.count}, --limit {args.limit}; all must be above 0", 2)
+    found = scale(settings, drawn(open_collection(args.images), args.limit), args.device_ms, args.count)
     _print(args.json, found, flat(found))
     return 0
 

@@ -1,7 +1,7 @@
 """Where the photographs of a batch are: a folder, a list of files, a COCO file, here or anywhere that fsspec reaches."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from posixpath import dirname, join, splitext
 from typing import Any
 
@@ -59,6 +59,11 @@ def open_collection(source: str) -> Collection:
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise BadOption(f"{source} is not a folder, a list of files or a COCO file: {type(error).__name__} {error}") from error
     return Collection(Reader(filesystem, path), tuple(sorted(set(names))))
+
+
+def drawn(collection: Collection, count: int) -> Collection:
+    """At most so many of it, evenly spread over the names."""
+    return replace(collection, names=collection.names[:: max(1, len(collection.names) // count)][:count])
 
 
 def reason(error: Exception) -> str:

@@ -29,7 +29,7 @@ from app.pipeline import Detector, load_detector
 from app.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
-WHAT = ["occlusion", "cost", "service", "detection", "accuracy", "evaluation"]
+WHAT = ["occlusion", "cost", "service", "detection", "accuracy", "evaluation", "scale"]
 LIMITS = {"deletion": 30, "repeatability": 30, "sanity": 15, "patches": 10}  # photographs of each study
 
 
@@ -53,8 +53,24 @@ def main() -> None:
     detector = load_detector(Settings().manifest, "bundled", "cpu")
     if "detection" in only:
         record("detection", detection(detector, args.repeats))
-    if args.images is None and {"accuracy", "evaluation"} & set(only):
-        parser.error("accuracy and evaluation need --images")
+    if args.images is None and {"accuracy", "evaluation", "scale"} & set(only):
+        parser.error("accuracy, evaluation and scale need --images")
+    if "scale" in only:
+        command = [
+            sys.executable,
+            "-m",
+            "app.cli",
+            "benchmark",
+            "scale",
+            "--images",
+            str(args.images),
+            "--count",
+            "150",
+            "--limit",
+            "24",
+            "--json",
+        ]
+        record("scale", json.loads(subprocess.check_output(command)))
     if "evaluation" in only:
         evaluation(args.images, args.annotations)
     if "accuracy" not in only:

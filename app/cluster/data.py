@@ -1,6 +1,7 @@
 """A collection through Ray Data: tasks read and decode, actors with a network each locate, and the rows stream back here."""
 
 from collections.abc import Callable, Iterator, Sequence
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from app.options import Options
 from app.pipeline import Detector
 from app.rows import Row
 
-BLOCK = 16  # photographs that travel together, and are done again when their node is lost
+BLOCK = 16  # photographs at most that travel together, and are done again when their node is lost
+ROUNDS = 4  # blocks that each worker has at least, so that they end together
 
 
 class Locate:
@@ -31,14 +33,18 @@ class Locate:
         return {"line": located(self.detector, item["file_name"], image, self.options)}
 
 
+def block_size(count: int, workers: int) -> int:
+    return min(BLOCK, ceil(count / (ROUNDS * workers)))
+
+
 def on_ray(load: Callable[[], Detector], share: Share, reader: Reader, options: Options, limits: Limits) -> Engine:
     """`share.workers` actors on the cluster that this process is connected to. What a lost node had is done again elsewhere."""
 
     def lines(names: Sequence[str]) -> Iterator[str]:
         if not names:
             return
-        blocks = -(-len(names) // min(BLOCK, -(-len(names) // share.workers)))
-        items: Any = ray.data.from_items([{"file_name": name} for name in names], override_num_blocks=blocks)
+        block = block_size(len(names), share.workers)
+        items: Any = ray.data.from_items([{"file_name": name} for name in names], override_num_blocks=ceil(len(names) / block))
         items.context.enable_progress_bars = False  # of this data set alone; the batch has a bar of its own
         # No core is asked for: reading mostly waits, and the actors may have taken them all.
         tasks = ray.data.TaskPoolStrategy(size=2 * share.workers)

@@ -6,7 +6,8 @@ restarts those that die, adds and removes them by load, and replaces them one af
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from threading import Event
 from typing import Any
@@ -126,13 +127,22 @@ def start(settings: Settings, share: Share, load: Callable[[], Detector] | None 
         raise WeakpointsError(f"the service did not start: {error}") from error
 
 
+@contextmanager
+def running(settings: Settings, share: Share, load: Callable[[], Detector] | None = None) -> Iterator[None]:
+    """`start`, and at the end what was accepted is answered and the service is gone."""
+    start(settings, share, load)
+    try:
+        yield
+    finally:
+        serve.delete(NAME)
+
+
 def serve_with_ray(settings: Settings, share: Share) -> int:
     """Until a signal comes; then what was accepted is answered."""
     ended = Event()
     connect()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: ended.set())
-    start(settings, share)
-    ended.wait()
-    serve.delete(NAME)
+    with running(settings, share):
+        ended.wait()
     return 0

@@ -1,0 +1,168 @@
+"""What more workers of a Ray cluster on this machine bring: against a device that sleeps, and with the network itself."""
+
+import asyncio
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import cv2
+import httpx2
+import numpy as np
+
+from app.batch import plain
+from app.cluster.start import Share, connect, require_ray
+from app.collection import Collection, open_collection
+from app.evaluation.load import Sleeping
+from app.evaluation.queueing import waiting
+from app.main import loaded
+from app.options import choose
+from app.pipeline import Detector
+from app.settings import Settings
+
+WORKERS = (1, 2, 4)
+CALLERS = 4  # for each worker: more than it needs to be busy
+LOAD = 0.7  # of what the workers can do: the rate at which latency is measured
+PORT = 18480
+
+
+@dataclass
+class Asked:
+    """What callers saw, in seconds."""
+
+    seconds: float = 0.0
+    statuses: Counter[int] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+
+
+def scale(settings: Settings, photographs: Collection, device_ms: float, count: int) -> dict[str, Any]:
+    """Photographs a second of the service and of a collection: `count` a worker of the device, then all photographs by the network."""
+    require_ray()
+    from app.cluster.serving import running
+
+    service, device = settings.model_copy(update={"port": PORT, "cache_bytes": 0}), device_ms / 1000
+    connect(num_cpus=2 * max(WORKERS), include_dashboard=False, log_to_driver=False)
+    found: dict[str, Any] = {"device_ms": device_ms, "count": count, "photographs": len(photographs.names), "load": LOAD}
+    sleeping, sleeping_collection = partial(asleep, settings, device), {}
+    for workers in WORKERS:
+        with running(service, Share(workers, 0.5), sleeping), pictures(count * workers) as made:
+            found[f"sleeping_service_{workers}"] = _service(made, workers, device)
+        with pictures(count * workers) as made:
+            sleeping_collection[workers] = _collection(made, Share(workers), sleeping)
+    found |= {f"sleeping_collection_{workers}": figures for workers, figures in sleeping_collection.items()}
+    real = partial(loaded, settings.model_copy(update={"device": "cpu"}))
+    for workers in WORKERS[:2]:
+        with running(service, Share(workers), real):
+            asked = asyncio.run(_closed(photographs, CALLERS * workers))
+        found[f"network_service_{workers}"] = {"images_per_second": len(photographs.names) / asked.seconds, **_told(asked)}
+        found[f"network_collection_{workers}"] = _collection(photographs, Share(workers), real)
+    start, engine = time.perf_counter(), plain(real(), photographs.reader, choose(), settings.limits)
+    lines = list(engine(photographs.names))
+    found["network_plain"] = {
+        "images_per_second": len(lines) / (time.perf_counter() - start),
+        "row_bytes": len("".join(lines)) / len(lines),
+    }
+    return _with_efficiency(found)
+
+
+def asleep(settings: Settings, seconds: float) -> Detector:
+    real = loaded(settings)
+    answer = real.locate(np.zeros((64, 64, 3), np.uint8), choose(patch=real.model.side, stride=1, colours=1))
+    return Sleeping(real.occluder, real.model, real.input, seconds=seconds, answer=answer)
+
+
+@contextmanager
+def pictures(count: int) -> Iterator[Collection]:
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(count):
+            cv2.imwrite(f"{folder}/{i:05}.png", np.zeros((64 + i % 97, 64 + i % 89, 3), np.uint8))
+        yield open_collection(folder)
+
+
+def _service(made: Collection, workers: int, device: float) -> dict[str, Any]:
+    """At its fullest, then at LOAD with callers that come at random: the latency beside the one that queueing theory says."""
+    full = asyncio.run(_closed(made, CALLERS * workers))
+    rate = LOAD * workers / device
+    calm = asyncio.run(_open(made, rate))
+    expected = waiting(rate, device, workers)
+    return {
+        "images_per_second": len(made.names) / full.seconds,
+        **_told(full),
+        "at_load": {
+            "rate": rate, **_told(calm), "p95_s": float(np.percentile(calm.latencies, 95)), "mean_s": float(np.mean(calm.latencies)),
+            "expected_p95_s": device + expected.quantile(0.95), "expected_mean_s": device + expected.mean,
+        },
+    }  # fmt: skip
+
+
+def _collection(photographs: Collection, share: Share, load: Callable[[], Detector]) -> dict[str, Any]:
+    """Its rate over the last three quarters, when every worker is busy; `start_s` is what came before the first row."""
+    from app.cluster.data import on_ray
+
+    start, times = time.perf_counter(), []
+    for _ in on_ray(load, share, photographs.reader, choose(), Settings().limits)(photographs.names):
+        times.append(time.perf_counter() - start)
+    first = len(times) // 4
+    return {"images_per_second": (len(times) - 1 - first) / (times[-1] - times[first]), "start_s": times[0], "total_s": times[-1]}
+
+
+async def _closed(photographs: Collection, callers: int) -> Asked:
+    """Callers that ask one after the other."""
+    asked, left, start = Asked(), iter(photographs.names), time.perf_counter()
+
+    async def call(client: httpx2.AsyncClient) -> None:
+        for name in left:
+            await _ask(client, photographs, name, asked)
+
+    async with _client() as client:
+        await asyncio.gather(*(call(client) for _ in range(callers)))
+    asked.seconds = time.perf_counter() - start
+    return asked
+
+
+async def _open(photographs: Collection, rate: float) -> Asked:
+    """Callers that come at random, so many a second, whether others wait or not."""
+    asked, gaps = Asked(), np.random.default_rng(0).exponential(1 / rate, len(photographs.names))
+    loop, due, calls = asyncio.get_running_loop(), np.cumsum(gaps), []
+    async with _client() as client:
+        start = loop.time()
+        for name, moment in zip(photographs.names, due, strict=True):
+            await asyncio.sleep(start + moment - loop.time())
+            calls.append(asyncio.create_task(_ask(client, photographs, name, asked)))
+        await asyncio.gather(*calls)
+    return asked
+
+
+async def _ask(client: httpx2.AsyncClient, photographs: Collection, name: str, asked: Asked) -> None:
+    data, start = photographs.reader.read(name, 2**30), time.perf_counter()
+    answer = await client.post("/detect", content=data, headers={"content-type": "image/png"})
+    asked.latencies.append(time.perf_counter() - start)
+    asked.statuses[answer.status_code] += 1
+
+
+def _client() -> httpx2.AsyncClient:
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+    return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", timeout=300, limits=limits)
+
+
+def _told(asked: Asked) -> dict[str, Any]:
+    return {"statuses": {str(status): count for status, count in sorted(asked.statuses.items())}}
+
+
+def _with_efficiency(found: dict[str, Any]) -> dict[str, Any]:
+    """Each rate against that of so many workers that are each as quick as one alone."""
+    for kind, counts in _kinds(WORKERS):
+        alone = found[f"{kind}_1"]["images_per_second"]
+        for workers in counts:
+            found[f"{kind}_{workers}"]["efficiency"] = found[f"{kind}_{workers}"]["images_per_second"] / (workers * alone)
+    return found
+
+
+def _kinds(workers: Sequence[int]) -> Iterator[tuple[str, Sequence[int]]]:
+    for what in ("service", "collection"):
+        yield f"sleeping_{what}", workers
+        yield f"network_{what}", workers[:2]
