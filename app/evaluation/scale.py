@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cv2
 import httpx2
 import numpy as np
 
-from app.batch import plain
+from app.batch import plain, run_batch
 from app.cluster.start import Share, connect, require_ray
 from app.collection import Collection, open_collection
 from app.evaluation.load import Sleeping
@@ -60,12 +61,7 @@ def scale(settings: Settings, photographs: Collection, device_ms: float, count: 
             asked = asyncio.run(_closed(photographs, CALLERS * workers))
         found[f"network_service_{workers}"] = {"images_per_second": len(photographs.names) / asked.seconds, **_told(asked)}
         found[f"network_collection_{workers}"] = _collection(photographs, Share(workers), real)
-    start, engine = time.perf_counter(), plain(real(), photographs.reader, choose(), settings.limits)
-    lines = list(engine(photographs.names))
-    found["network_plain"] = {
-        "images_per_second": len(lines) / (time.perf_counter() - start),
-        "row_bytes": len("".join(lines)) / len(lines),
-    }
+    found["network_plain"] = _plain(real(), photographs)
     return _with_efficiency(found)
 
 
@@ -108,6 +104,17 @@ def _collection(photographs: Collection, share: Share, load: Callable[[], Detect
         times.append(time.perf_counter() - start)
     first = len(times) // 4
     return {"images_per_second": (len(times) - 1 - first) / (times[-1] - times[first]), "start_s": times[0], "total_s": times[-1]}
+
+
+def _plain(detector: Detector, photographs: Collection) -> dict[str, Any]:
+    """Here, with every core; and how large the files are that a batch leaves."""
+    engine, start = plain(detector, photographs.reader, choose(), Settings().limits), time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        out = Path(name)
+        run_batch(engine, detector.model, choose(), photographs, out, resume=False, progress=lambda lines, total: lines)
+        seconds, count = time.perf_counter() - start, len(photographs.names)
+        sizes = {path.name: path.stat().st_size / count for path in sorted(out.iterdir())}
+    return {"images_per_second": count / seconds, "bytes_per_image": sizes}
 
 
 async def _closed(photographs: Collection, callers: int) -> Asked:
