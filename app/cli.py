@@ -26,6 +26,7 @@ from app.evaluation.montage import montage
 from app.evaluation.networks import networks
 from app.evaluation.patches import patches
 from app.evaluation.photographs import read_coco, sample
+from app.evaluation.plan import DEVICES, plan, text
 from app.evaluation.repeatability import repeatability
 from app.evaluation.report import flat, page, study
 from app.evaluation.sanity import sanity
@@ -146,7 +147,17 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     more.add_argument("--limit", type=int, default=32, metavar="N", help="photographs drawn from those (default: %(default)s)")
     more.set_defaults(run=_scale)
 
-    for command in (detect, batch, weights, classes, speed, load, more, points, compared, *studies):
+    planned = benchmark.add_parser("plan", help="what a collection or a rate of requests needs, by the recorded figures")
+    planned.add_argument("--images", type=float, default=1e6, metavar="N", help="of the collection (default: %(default)g)")
+    planned.add_argument("--gpu", choices=DEVICES, default="h200", help="cpu: two cores, the bundled network (default: %(default)s)")
+    planned.add_argument("--rate", type=float, metavar="N", help="requests a second")
+    planned.add_argument(
+        "--latency", type=float, metavar="S", help="seconds in which 95 %% are to be answered; ten times a photograph's if not given"
+    )
+    planned.add_argument("--seconds-per-image", type=float, metavar="S", help="as measured on your device")
+    planned.set_defaults(run=_plan)
+
+    for command in (detect, batch, weights, classes, speed, load, more, planned, points, compared, *studies):
         command.add_argument("--json", action="store_true", help="print JSON")
     for command in (detect, batch, classes, speed, points, report, *studies):
         command.add_argument("--network", default=settings.network, help="a network of the manifest (default: %(default)s)")
@@ -339,6 +350,17 @@ def _scale(args: argparse.Namespace, settings: Settings) -> int:
         return _say(f"--device-ms is {args.device_ms}, --count {args.count}, --limit {args.limit}; all must be above 0", 2)
     found = scale(settings, drawn(open_collection(args.images), args.limit), args.device_ms, args.count)
     _print(args.json, found, flat(found))
+    return 0
+
+
+def _plan(args: argparse.Namespace, settings: Settings) -> int:
+    wrong = [
+        f"{value:g}" for value in (args.images, args.rate, args.latency, args.seconds_per_image) if value is not None and not value > 0
+    ]
+    if wrong:
+        return _say(f"{', '.join(wrong)}: what is planned with must be above 0", 2)
+    found = plan(args.gpu, args.images, args.rate, args.latency, args.seconds_per_image)
+    _print(args.json, found, text(found))
     return 0
 
 
