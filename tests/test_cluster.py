@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx2
 import numpy as np
 import pytest
+import yaml
 from pydantic import PydanticDeprecatedSince20
 
 from app.batch import Engine, Summary, plain, run_batch
@@ -32,8 +33,9 @@ ray = pytest.importorskip("ray")
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "Using extra keyword arguments on `Field`", PydanticDeprecatedSince20)  # Ray's own schemas
     from app.cluster.data import on_ray
-    from app.cluster.serving import NAME, start
+    from app.cluster.serving import NAME, application, start
 from ray.cluster_utils import Cluster  # noqa: E402
+from ray.serve.schema import ServeDeploySchema  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.use_(push_based_shuffle|polars|arrow_tensor_v2). is deprecated:DeprecationWarning"
@@ -41,6 +43,20 @@ pytestmark = pytest.mark.filterwarnings(
 ROOT = Path(__file__).parents[1]
 PORT = 18423
 QUICK = {"patch": 14, "stride": 14}
+
+
+def test_the_manifests_are_what_ray_and_the_settings_accept() -> None:
+    deployed = yaml.safe_load((ROOT / "docs" / "ray-serve.yaml").read_text())
+    (app,) = ServeDeploySchema.model_validate(deployed).applications
+    assert app.import_path == f"{application.__module__}:{application.__name__}"
+    assert Settings(**app.args).network == "vgg16"
+    assert [each.name for each in app.deployments] == [NAME]
+    service = yaml.safe_load((ROOT / "docs" / "kuberay.yaml").read_text())
+    assert yaml.safe_load(service["spec"]["serveConfigV2"]) == deployed
+    groups = service["spec"]["rayClusterConfig"]
+    for group in (groups["headGroupSpec"], *groups["workerGroupSpecs"]):
+        (container,) = group["template"]["spec"]["containers"]
+        assert {each["name"]: each["value"] for each in container["env"]} == ENVIRONMENT
 
 
 @pytest.fixture(scope="module")
