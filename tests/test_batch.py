@@ -1,4 +1,7 @@
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from app.options import Options, choose
 from app.pipeline import Detector, Localization, Progress
 from tests.conftest import LABELS
 from tests.service import encoded
+from tests.toys import quick
 
 OPTIONS = choose(patch=14, stride=14)
 FILES = ("keypoints.coco.json", "keypoints.parquet")
@@ -114,6 +118,31 @@ def test_a_killed_run_goes_on_and_ends_the_same(detector: Detector, folder: Path
     assert (summary.done, summary.skipped, summary.failed) == (3, 2, 2)
     for name in FILES:
         assert (out / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_process_that_is_killed_loses_nothing_that_it_did(detector: Detector, folder: Path, tmp_path: Path) -> None:
+    collection, out = open_collection(str(folder)), tmp_path / "out"
+    script = f"""
+from tests.test_batch import *
+device, folder = quick(0.3), Path({str(folder)!r})
+run(plain(device, open_collection(str(folder)).reader, OPTIONS, Limits()), device, folder, Path({str(out)!r}))
+"""
+    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", script], cwd=Path(__file__).parents[1])
+    deadline = time.monotonic() + 60
+    while not (out / "rows.jsonl").exists() or len((out / "rows.jsonl").read_bytes().splitlines()) < 4:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (out / FILES[0]).exists()
+    engine = plain(quick(0), collection.reader, OPTIONS, Limits())
+    summary = run(engine, detector, folder, out, resume=True)
+    assert summary.skipped >= 2
+    assert summary.done + summary.skipped == 5
+    run(engine, detector, folder, tmp_path / "whole")
+    for name in FILES:
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_what_failed_is_done_once_it_can_be(detector: Detector, folder: Path, tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ from app.collection import open_collection
 from app.image import Limits
 from app.options import choose
 from app.settings import Settings
-from tests.ray_toys import quick, toy
 from tests.service import encoded, serving
+from tests.toys import quick, toy
 
 ray = pytest.importorskip("ray")
 with warnings.catch_warnings():

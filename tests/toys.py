@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import ray
 
 from app.image import InputSpec
 from app.incremental import Incremental
@@ -44,6 +43,8 @@ class Quick(Detector):
 def quick(seconds: float, marks: Path | None = None) -> Detector:
     """Leaves a mark of the node on which it was made."""
     if marks:
+        import ray  # which need not be installed for the others
+
         (marks / f"{ray.get_runtime_context().get_node_id()}-{uuid.uuid4().hex}").touch()
     made = toy()
     answer = made.locate(np.zeros((64, 64, 3), np.uint8), choose(patch=14, stride=14))
