@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -41,27 +41,28 @@ class Asked:
 
 
 def scale(settings: Settings, photographs: Collection, device_ms: float, count: int) -> dict[str, Any]:
-    """Photographs a second of the service and of a collection: `count` a worker of the device, then all photographs by the network."""
+    """Photographs a second of the service and of a collection: `count` a worker by the device that sleeps, then all photographs by the network.
+
+    Ray gives each worker of the network one core.
+    """
     require_ray()
     from app.cluster.serving import running
 
     service, device = settings.model_copy(update={"port": PORT, "cache_bytes": 0}), device_ms / 1000
     connect(num_cpus=2 * max(WORKERS), include_dashboard=False, log_to_driver=False)
     found: dict[str, Any] = {"device_ms": device_ms, "count": count, "photographs": len(photographs.names), "load": LOAD}
-    sleeping, sleeping_collection = partial(asleep, settings, device), {}
+    sleeping, network = partial(asleep, settings, device), partial(loaded, settings)
     for workers in WORKERS:
-        with running(service, Share(workers, 0.5), sleeping), pictures(count * workers) as made:
-            found[f"sleeping_service_{workers}"] = _service(made, workers, device)
         with pictures(count * workers) as made:
-            sleeping_collection[workers] = _collection(made, Share(workers), sleeping)
-    found |= {f"sleeping_collection_{workers}": figures for workers, figures in sleeping_collection.items()}
-    real = partial(loaded, settings.model_copy(update={"device": "cpu"}))
+            with running(service, Share(workers, 0.5), sleeping):
+                found[f"sleeping_service_{workers}"] = _service(made, workers, device)
+            found[f"sleeping_collection_{workers}"] = _collection(made, Share(workers), sleeping)
     for workers in WORKERS[:2]:
-        with running(service, Share(workers), real):
+        with running(service, Share(workers), network):
             asked = asyncio.run(_closed(photographs, CALLERS * workers))
         found[f"network_service_{workers}"] = {"images_per_second": len(photographs.names) / asked.seconds, **_told(asked)}
-        found[f"network_collection_{workers}"] = _collection(photographs, Share(workers), real)
-    found["network_plain"] = _plain(real(), photographs)
+        found[f"network_collection_{workers}"] = _collection(photographs, Share(workers), network)
+    found["network_plain"] = _plain(network(), photographs)
     return _with_efficiency(found)
 
 
@@ -162,14 +163,9 @@ def _told(asked: Asked) -> dict[str, Any]:
 
 def _with_efficiency(found: dict[str, Any]) -> dict[str, Any]:
     """Each rate against that of so many workers that are each as quick as one alone."""
-    for kind, counts in _kinds(WORKERS):
-        alone = found[f"{kind}_1"]["images_per_second"]
-        for workers in counts:
-            found[f"{kind}_{workers}"]["efficiency"] = found[f"{kind}_{workers}"]["images_per_second"] / (workers * alone)
+    for what in ("sleeping_service", "sleeping_collection", "network_service", "network_collection"):
+        alone = found[f"{what}_1"]["images_per_second"]
+        for workers in WORKERS:
+            if figures := found.get(f"{what}_{workers}"):
+                figures["efficiency"] = figures["images_per_second"] / (workers * alone)
     return found
-
-
-def _kinds(workers: Sequence[int]) -> Iterator[tuple[str, Sequence[int]]]:
-    for what in ("service", "collection"):
-        yield f"sleeping_{what}", workers
-        yield f"network_{what}", workers[:2]
