@@ -1,5 +1,6 @@
 """Both of Ray's engines on a local cluster of several nodes."""
 
+import json
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ import pytest
 import yaml
 from pydantic import PydanticDeprecatedSince20
 
+from app import cli
 from app.batch import Engine, Summary, plain, run_batch
 from app.cluster.start import ENVIRONMENT, Share, connect
 from app.collection import open_collection
@@ -27,7 +29,7 @@ from app.image import Limits
 from app.options import choose
 from app.settings import Settings
 from tests.service import encoded, serving
-from tests.toys import quick, toy
+from tests.toys import quick, toy, toy_of
 
 ray = pytest.importorskip("ray")
 with warnings.catch_warnings():
@@ -42,6 +44,7 @@ pytestmark = pytest.mark.filterwarnings(
 )  # Ray sets them itself
 ROOT = Path(__file__).parents[1]
 PORT = 18423
+FILES = ("keypoints.coco.json", "keypoints.parquet")
 QUICK = {"patch": 14, "stride": 14}
 
 
@@ -246,6 +249,27 @@ def test_the_command_serves_the_bundled_network_until_sigterm(client: httpx2.Cli
     assert (gone.status_code, gone.json()["type"]) == (503, "urn:weakpoints:problem:unavailable")
 
 
+def test_a_batch_is_the_same_by_both_engines(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(6):
+        (photos / f"{i}.png").write_bytes(picture(70 + i))
+    (photos / "broken.png").write_bytes(picture(70)[:100])
+    monkeypatch.setattr(cli, "loaded", toy_of)
+    made = {}
+    for engine in ("plain", "ray"):
+        out = tmp_path / engine
+        assert cli.main(["batch", str(photos), "--out", str(out), "--engine", engine, "--json", "--patch", "14", "--stride", "14"]) == 1
+        said = json.loads(capsys.readouterr().out)
+        assert (said["done"], said["failed"]) == (6, 1)
+        made[engine] = [(out / name).read_bytes() for name in FILES]
+    assert made["ray"] == made["plain"]
+    assert cli.main(["batch", str(photos), "--out", str(out), "--engine", "ray", "--resume", "--patch", "14", "--stride", "14"]) == 1
+    assert "0 done, 6 done before, 1 failed" in capsys.readouterr().out
+
+
 @pytest.fixture(scope="module")
 def thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """1,000 photographs, each of its own, every hundredth of them broken."""
@@ -259,7 +283,7 @@ def thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def batch(folder: Path, out: Path, engine: Engine) -> tuple[Summary, list[bytes]]:
     summary = run_batch(engine, toy().model, choose(), open_collection(str(folder)), out, resume=False, progress=lambda lines, total: lines)
-    return summary, [(out / name).read_bytes() for name in ("keypoints.coco.json", "keypoints.parquet")]
+    return summary, [(out / name).read_bytes() for name in FILES]
 
 
 def test_a_node_lost_in_a_batch_of_a_thousand_changes_nothing(cluster: Cluster, thousand: Path, tmp_path: Path) -> None:

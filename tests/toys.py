@@ -12,6 +12,7 @@ from app.incremental import Incremental
 from app.network import narrow_vgg16, network_of
 from app.options import Options, choose
 from app.pipeline import Detector, Localization, Model, Progress, silent
+from app.settings import Settings
 from tests.conftest import LABELS, seeded
 
 
@@ -56,3 +57,8 @@ def toy(seconds: float = 0.0, name: str = "toy") -> Detector:
     network = network_of(seeded(narrow_vgg16((4, 5, 6, 7, 8), 6, batch_norm=False)).float())
     model = Model(name, "vgg16", "0" * 64, LABELS, 56, "float32", "cpu")
     return Slowed(Incremental(network), model, InputSpec(56, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)), seconds=seconds)
+
+
+def toy_of(settings: Settings) -> Detector:
+    """In the place of `loaded`."""
+    return toy()

@@ -5,6 +5,7 @@ restarts those that die, adds and removes them by load, and replaces them one af
 """
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from ray.serve.schema import LoggingConfig
 
 from app.cluster.start import Share, connect
 from app.errors import WeakpointsError
+from app.logs import json_handler
 from app.main import create_app, loaded
 from app.metrics import CONTENT_TYPE
 from app.pipeline import Detector
@@ -41,6 +43,7 @@ class Replica:
     service: Service
 
     def __init__(self, settings: Settings, load: Callable[[], Detector] | None = None) -> None:
+        logging.basicConfig(level=logging.INFO, handlers=[json_handler()])  # this process is the replica's own
         self.settings, self.failed = settings, False
         self.detector = (load or partial(loaded, settings))()
         self.handle: DeploymentHandle[Any] = serve.get_deployment_handle(NAME, NAME)
@@ -141,8 +144,8 @@ def serve_with_ray(settings: Settings, share: Share) -> int:
     """Until a signal comes; then what was accepted is answered."""
     ended = Event()
     connect()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, frame: ended.set())
     with running(settings, share):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, frame: ended.set())
         ended.wait()
     return 0
