@@ -45,6 +45,7 @@ pytestmark = pytest.mark.filterwarnings(
 ROOT = Path(__file__).parents[1]
 PORT = 18423
 FILES = ("keypoints.coco.json", "keypoints.parquet")
+COVERAGE = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 QUICK = {"patch": 14, "stride": 14}
 
 
@@ -69,6 +70,8 @@ def cluster() -> Iterator[Cluster]:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
         patch.setenv("PYTHONPATH", str(ROOT))
+        for name in COVERAGE:  # Ray kills its processes before they could save what they covered
+            patch.delenv(name, raising=False)
         node = {"num_cpus": 2, "object_store_memory": 80 * 2**20}
         soon = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}  # until a lost node is known to be lost
         cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False, "_system_config": soon})
@@ -228,7 +231,7 @@ def test_a_new_network_replaces_the_old_one_and_drops_nothing(client: httpx2.Cli
 
 def test_the_command_serves_the_bundled_network_until_sigterm(client: httpx2.Client, cluster: Cluster, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    environment = os.environ | {"RAY_ADDRESS": cluster.address, "WEAKPOINTS_QUEUE_SIZE": "1", "WEAKPOINTS_UPLOADS": "1"}
+    environment = os.environ | COVERAGE | {"RAY_ADDRESS": cluster.address, "WEAKPOINTS_QUEUE_SIZE": "1", "WEAKPOINTS_UPLOADS": "1"}
     command = [sys.executable, "-m", "app.cli", "serve", "--engine", "ray", "--port", str(PORT), "--cpus", "2"]
     with log.open("w") as stderr:
         process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=stderr)

@@ -43,15 +43,15 @@ def on_ray(load: Callable[[], Detector], share: Share, reader: Reader, options: 
     def lines(names: Sequence[str]) -> Iterator[str]:
         if not names:
             return
-        block = block_size(len(names), share.workers)
-        items: Any = ray.data.from_items([{"file_name": name} for name in names], override_num_blocks=ceil(len(names) / block))
+        blocks = ceil(len(names) / block_size(len(names), share.workers))
+        workers = min(share.workers, blocks)
+        items: Any = ray.data.from_items([{"file_name": name} for name in names], override_num_blocks=blocks)
         items.context.enable_progress_bars = False  # of this data set alone; the batch has a bar of its own
         # No core is asked for: reading mostly waits, and the actors may have taken them all.
-        tasks = ray.data.TaskPoolStrategy(size=2 * share.workers)
+        tasks = ray.data.TaskPoolStrategy(size=min(2 * workers, blocks))
         images = items.map(pixels, fn_kwargs={"reader": reader, "limits": limits}, compute=tasks, num_cpus=0)
-        rows = images.map(
-            Locate, fn_constructor_args=(load, options), compute=ray.data.ActorPoolStrategy(size=share.workers), **share.resources
-        )
+        actors = ray.data.ActorPoolStrategy(size=workers)
+        rows = images.map(Locate, fn_constructor_args=(load, options), compute=actors, **share.resources)
         for row in rows.iter_rows():
             yield row["line"]
 
