@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -43,7 +44,8 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.use_(push_based_shuffle|polars|arrow_tensor_v2). is deprecated:DeprecationWarning"
 )  # Ray sets them itself
 ROOT = Path(__file__).parents[1]
-PORT = 18423
+with socket.create_server(("127.0.0.1", 0)) as free:
+    PORT = free.getsockname()[1]
 FILES = ("keypoints.coco.json", "keypoints.parquet")
 COVERAGE = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 QUICK = {"patch": 14, "stride": 14}
@@ -83,7 +85,7 @@ def cluster() -> Iterator[Cluster]:
         cluster.shutdown()
 
 
-LIMITS = {"queue_size": 16, "max_bytes": 200_000}
+LIMITS = {"queue_size": 8, "max_bytes": 200_000}
 
 
 @pytest.fixture(scope="module")

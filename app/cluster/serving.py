@@ -34,6 +34,7 @@ from app.settings import Settings
 
 NAME = "weakpoints"
 CHECK = 1.0  # seconds between health checks; three that fail replace the replica
+ONGOING = 16  # requests that a replica holds: one that is looked at, some that are received, some that wait
 SCRAPE = 5.0  # seconds that other replicas may take to tell their metrics
 
 
@@ -100,13 +101,13 @@ def application(settings: Settings) -> serve.Application:
 
 
 def deployed(settings: Settings, share: Share, load: Callable[[], Detector] | None = None) -> serve.Application:
-    """Ray sends a replica no more requests than it could receive; what waits for that beyond the queue's size is answered 429."""
+    """A replica holds few requests, so that those that wait go to whichever is free or comes up; beyond the queue's size they are answered 429."""
     deployment: Any = serve.deployment(
         serve.ingress()(Replica),
         name=NAME,
         num_replicas=share.workers,
         ray_actor_options=share.resources,
-        max_ongoing_requests=settings.uploads,
+        max_ongoing_requests=min(ONGOING, settings.uploads),
         max_queued_requests=settings.queue_size,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
         health_check_period_s=CHECK,

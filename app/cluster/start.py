@@ -10,8 +10,10 @@ from app.errors import WeakpointsError
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "app.cluster.proxy.middlewares",
+    "RAY_SERVE_PROXY_PREFER_LOCAL_NODE_ROUTING": "0",
 }
-"""What Ray's processes must be started with: no usage statistics, and our errors from its proxies. Elsewhere `ray start` needs them, too."""
+"""What Ray's processes must be started with, by `ray start`, too: no usage statistics, our errors from its proxies, and requests to the
+less loaded replica rather than to the nearest until it is full."""
 
 
 @dataclass(frozen=True)

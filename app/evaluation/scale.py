@@ -28,7 +28,7 @@ from app.settings import Settings
 WORKERS = (1, 2, 4)
 CALLERS = 4  # for each worker: more than it needs to be busy
 LOAD = 0.7  # of what the workers can do: the rate at which latency is measured
-PORT = 18480
+PORT = 8480
 
 
 @dataclass
