@@ -346,8 +346,8 @@ def _load(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _scale(args: argparse.Namespace, settings: Settings) -> int:
-    if min(args.device_ms, args.count, args.limit) <= 0:
-        return _say(f"--device-ms is {args.device_ms}, --count {args.count}, --limit {args.limit}; all must be above 0", 2)
+    if args.device_ms <= 0 or min(args.count, args.limit) < 8:
+        return _say(f"--device-ms is {args.device_ms}, which must be above 0; --count {args.count} and --limit {args.limit}, 8 or more", 2)
     found = scale(settings, drawn(open_collection(args.images), args.limit), args.device_ms, args.count)
     _print(args.json, found, flat(found))
     return 0

@@ -49,7 +49,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_rates_latencies_and_files_are_measured(photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--images", str(photographs), "--count", "6", "--device-ms", "50", "--limit", "4", "--json"]
+    arguments = ["--images", str(photographs), "--count", "8", "--device-ms", "50", "--limit", "8", "--json"]
     assert cli.main(["benchmark", "scale", *arguments]) == 0
     found = json.loads(capsys.readouterr().out)
     alone = found["sleeping_service_1"]["images_per_second"]
@@ -57,10 +57,10 @@ def test_rates_latencies_and_files_are_measured(photographs: Path, capsys: pytes
         full, calm = found[f"sleeping_service_{workers}"], found[f"sleeping_service_{workers}"]["at_load"]
         assert full["images_per_second"] < 20.1
         assert full["efficiency"] == full["images_per_second"] / (workers * alone)
-        assert full["statuses"] == calm["statuses"] == {"200": 6 * workers}
+        assert full["statuses"] == calm["statuses"] == {"200": 8 * workers}
         assert min(calm["mean_s"], calm["p95_s"], calm["expected_mean_s"]) > 0.05
         assert found[f"sleeping_collection_{workers}"]["images_per_second"] < 20.1
-    assert found["photographs"] == 4
+    assert found["photographs"] == 8
     assert set(found["network_plain"]["bytes_per_image"]) == {"keypoints.coco.json", "keypoints.parquet", "rows.jsonl"}
 
 
