@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,9 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from app import __version__
-from app.batch import plain, run_batch
-from app.cluster.start import Share, connect, require_ray
-from app.collection import drawn, open_collection
+from app.batch import Engine, plain, run_batch
+from app.cluster.start import Share, connected, require_ray
+from app.collection import Reader, drawn, open_collection
 from app.errors import BadOption, WeakpointsError
 from app.evaluation.accuracy import accuracy
 from app.evaluation.deletion import deletion
@@ -237,20 +238,25 @@ def _batch(args: argparse.Namespace, settings: Settings) -> int:
         collection = open_collection(args.source)
     except BadOption as error:
         return _say(str(error), 2)
-    detector, reader = _detector(args, settings), collection.reader
-    engine = plain(detector, reader, args.options, settings.limits)
-    if args.engine == "ray":
-        connect()
-        from app.cluster.data import on_ray
-
-        load = partial(loaded, settings.model_copy(update={"network": args.network}))
-        engine = on_ray(load, Share(args.workers, args.cpus, args.gpus), reader, args.options, settings.limits)
-    summary = run_batch(engine, detector.model, args.options, collection, args.out, resume=args.resume, progress=partial(_bar, "detect"))
+    detector = _detector(args, settings)
+    with connected() if args.engine == "ray" else nullcontext():
+        engine = _engine(args, settings, detector, collection.reader)
+        progress = partial(_bar, "detect")
+        summary = run_batch(engine, detector.model, args.options, collection, args.out, resume=args.resume, progress=progress)
     for failure in summary.failures:
         _say(failure)
     text = f"{args.out}: {summary.done} done, {summary.skipped} done before, {summary.failed} failed"
     _print(args.json, asdict(summary), text)
     return 1 if summary.failed else 0
+
+
+def _engine(args: argparse.Namespace, settings: Settings, detector: Detector, reader: Reader) -> Engine:
+    if args.engine == "plain":
+        return plain(detector, reader, args.options, settings.limits)
+    from app.cluster.data import on_ray
+
+    load = partial(loaded, settings.model_copy(update={"network": args.network}))
+    return on_ray(load, Share(args.workers, args.cpus, args.gpus), reader, args.options, settings.limits)
 
 
 def _weights(args: argparse.Namespace, settings: Settings) -> int:

@@ -24,7 +24,7 @@ from pydantic import PydanticDeprecatedSince20
 
 from app import cli
 from app.batch import Engine, Summary, plain, run_batch
-from app.cluster.start import ENVIRONMENT, Share, connect
+from app.cluster.start import ENVIRONMENT, Share
 from app.collection import open_collection
 from app.image import Limits
 from app.options import choose
@@ -78,7 +78,7 @@ def cluster() -> Iterator[Cluster]:
         soon = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}  # until a lost node is known to be lost
         cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False, "_system_config": soon})
         cluster.add_node(**node)
-        connect(address=cluster.address)
+        ray.init(address=cluster.address)
         yield cluster
         ray.serve.shutdown()
         ray.shutdown()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,7 @@ def one_by_one(load: Callable[[], Detector], share: Share, reader: object, optio
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving_room, "running", in_a_thread)
     monkeypatch.setattr(data_room, "on_ray", one_by_one)
-    monkeypatch.setattr(module, "connect", lambda **how: None)
+    monkeypatch.setattr(module, "connected", lambda **how: nullcontext())
     monkeypatch.setattr(module, "loaded", lambda settings: quick(0.02))
     monkeypatch.setattr(module, "PORT", module.PORT)
     monkeypatch.setattr(module, "WORKERS", (1, 2))

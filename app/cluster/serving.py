@@ -23,7 +23,7 @@ from ray.serve.config import BackpressureConfig
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
-from app.cluster.start import Share, connect
+from app.cluster.start import Share, connected
 from app.errors import WeakpointsError
 from app.logs import json_handler
 from app.main import create_app, loaded
@@ -144,8 +144,7 @@ def running(settings: Settings, share: Share, load: Callable[[], Detector] | Non
 def serve_with_ray(settings: Settings, share: Share) -> int:
     """Until a signal comes; then what was accepted is answered."""
     ended = Event()
-    connect()
-    with running(settings, share):
+    with connected(), running(settings, share):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, frame: ended.set())
         ended.wait()

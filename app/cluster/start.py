@@ -1,6 +1,9 @@
 """Ray, only where it is asked for: the share of the cluster that each worker takes, and the connection."""
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -34,12 +37,23 @@ def require_ray() -> None:
         raise WeakpointsError("--engine ray needs Ray, which is not installed: pip install '.[ray]'")
 
 
-def connect(**how: Any) -> None:
-    """To the cluster that `RAY_ADDRESS` names or that runs here already; else one is started on this machine."""
+@contextmanager
+def connected(**how: Any) -> Iterator[None]:
+    """To the cluster that `RAY_ADDRESS` names or that runs here already; else to one that is started on this machine and ends with this.
+
+    What Ray says meanwhile goes to stderr, where it would mix with results. A process that is connected already stays so.
+    """
     require_ray()
     import ray
 
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if not ray.is_initialized():
-        ray.init(**how)
+    ours = not ray.is_initialized()
+    with redirect_stdout(sys.stderr):
+        if ours:
+            ray.init(**how)
+        try:
+            yield
+        finally:
+            if ours:
+                ray.shutdown()

@@ -16,7 +16,7 @@ import httpx2
 import numpy as np
 
 from app.batch import plain, run_batch
-from app.cluster.start import Share, connect, require_ray
+from app.cluster.start import Share, connected
 from app.collection import Collection, open_collection
 from app.evaluation.load import Sleeping
 from app.evaluation.queueing import waiting
@@ -45,12 +45,17 @@ def scale(settings: Settings, photographs: Collection, device_ms: float, count: 
 
     Ray gives each worker of the network one core.
     """
-    require_ray()
+    with connected(num_cpus=2 * max(WORKERS), include_dashboard=False, log_to_driver=False):
+        found = _measured(settings, photographs, device_ms / 1000, count)
+    found |= {"network_plain": _plain(loaded(settings), photographs)}
+    return {"device_ms": device_ms, "count": count, "photographs": len(photographs.names), "load": LOAD, **_with_efficiency(found)}
+
+
+def _measured(settings: Settings, photographs: Collection, device: float, count: int) -> dict[str, Any]:
     from app.cluster.serving import running
 
-    service, device = settings.model_copy(update={"port": PORT, "cache_bytes": 0}), device_ms / 1000
-    connect(num_cpus=2 * max(WORKERS), include_dashboard=False, log_to_driver=False)
-    found: dict[str, Any] = {"device_ms": device_ms, "count": count, "photographs": len(photographs.names), "load": LOAD}
+    found: dict[str, Any] = {}
+    service = settings.model_copy(update={"port": PORT, "cache_bytes": 0})
     sleeping, network = partial(asleep, settings, device), partial(loaded, settings)
     for workers in WORKERS:
         with pictures(count * workers) as made:
@@ -62,8 +67,7 @@ def scale(settings: Settings, photographs: Collection, device_ms: float, count: 
             asked = asyncio.run(_closed(photographs, CALLERS * workers))
         found[f"network_service_{workers}"] = {"images_per_second": len(photographs.names) / asked.seconds, **_told(asked)}
         found[f"network_collection_{workers}"] = _collection(photographs, Share(workers), network)
-    found["network_plain"] = _plain(network(), photographs)
-    return _with_efficiency(found)
+    return found
 
 
 def asleep(settings: Settings, seconds: float) -> Detector:
