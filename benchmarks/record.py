@@ -56,21 +56,8 @@ def main() -> None:
     if args.images is None and {"accuracy", "evaluation", "scale"} & set(only):
         parser.error("accuracy, evaluation and scale need --images")
     if "scale" in only:
-        command = [
-            sys.executable,
-            "-m",
-            "app.cli",
-            "benchmark",
-            "scale",
-            "--images",
-            str(args.images),
-            "--count",
-            "150",
-            "--limit",
-            "24",
-            "--json",
-        ]
-        record("scale", json.loads(subprocess.check_output(command)))
+        asked = ["--images", str(args.images), "--count", "100", "--limit", "16", "--json"]
+        record("scale", json.loads(subprocess.check_output([sys.executable, "-m", "app.cli", "benchmark", "scale", *asked])))
     if "evaluation" in only:
         evaluation(args.images, args.annotations)
     if "accuracy" not in only:

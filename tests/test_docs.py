@@ -78,7 +78,7 @@ def scale_rows() -> list[str]:
 
 def test_docs_scale_has_the_measured_rows_and_the_plan() -> None:
     page = (ROOT / "docs" / "scale.md").read_text()
-    for line in scale_rows():
+    for line in scale_rows() if (RESULTS / "scale.json").exists() else ["Not recorded yet"]:
         assert line in page
     for line in text(plan("h200", 1e9, 1000, 0.1, None)).splitlines():
         assert line in page

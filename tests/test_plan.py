@@ -61,6 +61,14 @@ def test_what_can_not_be_planned_is_said(recorded: Path, capsys: pytest.CaptureF
     assert cli.main(["benchmark", "plan", "--images", "-1"]) == 2
     assert cli.main(["benchmark", "plan", "--rate", "1", "--latency", "0.01", "--seconds-per-image", "0.1"]) == 1
     assert "less than the 0.1 s" in capsys.readouterr().err
+    (recorded / "detection.json").unlink()
+    assert cli.main(["benchmark", "plan", "--gpu", "cpu"]) == 1
+    assert "give --seconds-per-image" in capsys.readouterr().err
+
+
+def test_what_was_not_measured_is_said_to_be_assumed(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (recorded / "scale.json").unlink()
-    assert cli.main(["benchmark", "plan"]) == 1
-    assert "scale.json is not here" in capsys.readouterr().err
+    _, share, kept, _ = planned(capsys)["assumptions"]
+    assert (share["best"], share["worst"]) == (1, 1)
+    assert share["known"].startswith("ASSUMED")
+    assert kept["known"].startswith("ASSUMED")
