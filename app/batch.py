@@ -1,105 +1,91 @@
-"""A folder of photographs into one COCO keypoints file, resumable after any interruption."""
+"""A collection of photographs into COCO keypoints and Parquet, resumable after any interruption, whatever engine computes."""
 
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from app import __version__
-from app.errors import BadOption, WeakpointsError
+from app.collection import Collection, Reader, reason
+from app.errors import DeviceLost, WeakpointsError
 from app.image import Limits
 from app.options import Options
-from app.pipeline import Detector, Localization
+from app.pipeline import Detector, Model
+from app.rows import Row, found_row, open_log
+from app.tables import write_coco, write_parquet
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
-Progress = Callable[[list[Path]], Iterable[Path]]
+Engine = Callable[[Sequence[str]], Iterator[str]]
+"""From names to the lines of their rows, in any order."""
+Progress = Callable[[Iterable[str], int], Iterable[str]]
+TOLD = 20  # failures that a summary tells; the files have them all
 
 
 @dataclass(frozen=True)
 class Summary:
-    """How many photographs were done now, had been done before, and failed (file: reason)."""
+    """How many photographs were done now, had been done before, and failed; some of the failures (file: reason)."""
 
     done: int
     skipped: int
-    failed: tuple[str, ...]
+    failed: int
+    seconds: float
+    failures: tuple[str, ...]
 
 
-def run_batch(detector: Detector, folder: Path, out: Path, options: Options, *, resume: bool, progress: Progress) -> Summary:
-    """Each photograph's row goes to `out.partial` as it is done; at the end they become `out` in one move."""
-    partial = out.with_name(out.name + ".partial")
-    stamp = {"network": detector.model.sha256, "options": json.loads(json.dumps(asdict(options)))}
-    rows = list(_earlier(partial, stamp)) if resume else []
-    known = {row["file_name"] for row in rows}
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    todo = [file for file in files if file.relative_to(folder).as_posix() not in known]
-    failed = []
-    with partial.open("w") as log:
-        for row in (stamp, *rows):
-            log.write(json.dumps(row) + "\n")
-        for file in progress(todo):
-            name = file.relative_to(folder).as_posix()
+def run_batch(
+    engine: Engine, model: Model, options: Options, collection: Collection, out: Path, *, resume: bool, progress: Progress
+) -> Summary:
+    """Each row goes to `out/rows.jsonl` as it is done; at the end they become `keypoints.coco.json` and `keypoints.parquet`.
+
+    What failed is tried again when a run is resumed.
+    """
+    stamp = {
+        "version": __version__,
+        "network": model.sha256,
+        "precision": model.precision,
+        "options": json.loads(json.dumps(asdict(options))),
+    }
+    start, names = time.perf_counter(), collection.names
+    out.mkdir(parents=True, exist_ok=True)
+    with open_log(out / "rows.jsonl", stamp, resume) as log:
+        todo = [name for name in names if name not in log]
+        for line in progress(engine(todo), len(todo)):
+            log.add(line)
+        if lost := [name for name in todo if name not in log and name not in log.failed]:
+            raise WeakpointsError(f"{len(lost)} photographs did not come back, {lost[0]} is the first; go on with --resume")
+        rows = partial(log.rows, names)
+        write_coco(out / "keypoints.coco.json", rows, model.labels, f"weakpoints {__version__}, network {model.name} {model.sha256[:12]}")
+        write_parquet(out / "keypoints.parquet", rows, stamp)
+        failed = [name for name in todo if name in log.failed]
+        failures = tuple(f"{row.file_name}: {row.error}" for row in log.rows(failed[:TOLD]))
+    seconds = time.perf_counter() - start
+    return Summary(len(todo) - len(failed), len(names) - len(todo), len(failed), round(seconds, 3), failures)
+
+
+def plain(detector: Detector, reader: Reader, options: Options, limits: Limits) -> Engine:
+    """One after the other, here."""
+
+    def lines(names: Sequence[str]) -> Iterator[str]:
+        for name in names:
             try:
-                row = _row(name, detector(file.read_bytes(), options, Limits()))
+                image = reader.image(name, limits)
             except (WeakpointsError, OSError) as error:
-                failed.append(f"{name}: {error}")
+                yield Row(file_name=name, error=reason(error)).line
                 continue
-            rows.append(row)
-            log.write(json.dumps(row) + "\n")
-            log.flush()
-    whole = out.with_name(out.name + ".whole")
-    whole.write_text(json.dumps(coco(rows, detector)))
-    os.replace(whole, out)
-    if not failed:
-        partial.unlink()
-    return Summary(len(todo) - len(failed), len(known), tuple(failed))
+            yield located(detector, name, image, options)
+
+    return lines
 
 
-def coco(rows: list[dict[str, Any]], detector: Detector) -> dict[str, Any]:
-    """COCO keypoints: one annotation a photograph, x, y, v triples strongest first, their confidences beside them."""
-    rows = sorted(rows, key=lambda row: str(row["file_name"]))
-    labels = detector.model.labels
-    return {
-        "info": {"description": f"weakpoints {__version__}, network {detector.model.name} {detector.model.sha256[:12]}"},
-        "images": [
-            {"id": i, "file_name": row["file_name"], "width": row["width"], "height": row["height"]} for i, row in enumerate(rows, 1)
-        ],
-        "annotations": [{"id": i, "image_id": i, "iscrowd": 0, **row["annotation"]} for i, row in enumerate(rows, 1)],
-        "categories": [{"id": i, "name": label, "keypoints": [], "skeleton": []} for i, label in enumerate(labels, 1)],
-    }
-
-
-def _row(name: str, found: Localization) -> dict[str, Any]:
-    xs, ys = [p.x for p in found.keypoints], [p.y for p in found.keypoints]
-    box = [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)] if xs else [0, 0, 0, 0]
-    return {
-        "file_name": name,
-        "width": found.width,
-        "height": found.height,
-        "annotation": {
-            "category_id": found.target.class_id + 1,
-            "score": round(found.target.probability, 6),
-            "keypoints": [number for p in found.keypoints for number in (round(p.x, 3), round(p.y, 3), 2)],
-            "num_keypoints": len(found.keypoints),
-            "confidences": [round(p.confidence, 6) for p in found.keypoints],
-            "bbox": [round(number, 3) for number in box],
-            "area": round(box[2] * box[3], 3),
-            "low_evidence": found.low_evidence,
-        },
-    }
-
-
-def _earlier(partial: Path, stamp: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The rows of an interrupted run with the same network and options; a row that was cut while it was written is left out."""
-    if not partial.exists():
-        return
-    lines = []
-    for line in partial.read_text().splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
-    if lines and lines[0] != stamp:
-        raise BadOption(f"{partial} was begun with another network or other options; finish it with those, or start without --resume")
-    yield from lines[1:]
+def located(detector: Detector, name: str, image: NDArray[np.uint8], options: Options) -> str:
+    """The line of its row. Raises DeviceLost, after which there is no going on."""
+    try:
+        return found_row(name, detector.locate(image, options)).line
+    except DeviceLost:
+        raise
+    except WeakpointsError as error:
+        return Row(file_name=name, error=reason(error)).line

@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,10 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from app import __version__
-from app.batch import run_batch
-from app.errors import WeakpointsError
+from app.batch import Engine, plain, run_batch
+from app.cluster.start import Share, connected, require_ray
+from app.collection import Reader, drawn, open_collection
+from app.errors import BadOption, WeakpointsError
 from app.evaluation.accuracy import accuracy
 from app.evaluation.deletion import deletion
 from app.evaluation.fidelity import fidelity
@@ -25,9 +28,11 @@ from app.evaluation.montage import montage
 from app.evaluation.networks import networks
 from app.evaluation.patches import patches
 from app.evaluation.photographs import read_coco, sample
+from app.evaluation.plan import DEVICES, plan, text
 from app.evaluation.repeatability import repeatability
 from app.evaluation.report import flat, page, study
 from app.evaluation.sanity import sanity
+from app.evaluation.scale import scale
 from app.evaluation.speed import RIVALS, speed_of, table
 from app.image import decode
 from app.logs import json_handler
@@ -74,6 +79,7 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="the REST service")
     serve.add_argument("--host", default=settings.host)
     serve.add_argument("--port", type=int, default=settings.port)
+    _add_engine(serve)
     serve.set_defaults(run=_serve)
 
     detect = commands.add_parser("detect", help="keypoints of photographs")
@@ -82,10 +88,11 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     _add_options(detect)
     detect.set_defaults(run=_detect)
 
-    batch = commands.add_parser("batch", help="a folder of photographs into one COCO keypoints file")
-    batch.add_argument("folder", type=Path, metavar="DIR")
-    batch.add_argument("--out", type=Path, required=True, metavar="FILE")
-    batch.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
+    batch = commands.add_parser("batch", help="a collection of photographs into COCO keypoints and Parquet")
+    batch.add_argument("source", metavar="SOURCE", help="folder, list of files (.txt) or COCO file (.json); a path or any URL of fsspec")
+    batch.add_argument("--out", type=Path, required=True, metavar="DIR", help="keypoints.coco.json, keypoints.parquet, rows.jsonl")
+    batch.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped, and try again what failed")
+    _add_engine(batch)
     _add_options(batch)
     batch.set_defaults(run=_batch)
 
@@ -145,11 +152,39 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     load.add_argument("--device-ms", type=float, default=20.0, metavar="MS", help="that an image takes on it (default: %(default)s)")
     load.set_defaults(run=_load)
 
-    for command in (detect, batch, weights, classes, speed, exact, load, points, compared, *studies):
+    more = benchmark.add_parser("scale", help="what more workers of a Ray cluster on this machine bring")
+    more.add_argument("--images", required=True, metavar="SOURCE", help="photographs for the network, as for batch")
+    more.add_argument("--device-ms", type=float, default=100.0, metavar="MS", help="of the device that sleeps (default: %(default)s)")
+    more.add_argument("--count", type=int, default=200, metavar="N", help="images for each of its workers (default: %(default)s)")
+    more.add_argument("--limit", type=int, default=32, metavar="N", help="photographs drawn from those (default: %(default)s)")
+    more.set_defaults(run=_scale)
+
+    planned = benchmark.add_parser("plan", help="what a collection or a rate of requests needs, by the recorded figures")
+    planned.add_argument("--images", type=float, default=1e6, metavar="N", help="of the collection (default: %(default)g)")
+    planned.add_argument("--gpu", choices=DEVICES, default="h200", help="cpu: two cores, the bundled network (default: %(default)s)")
+    planned.add_argument("--rate", type=float, metavar="N", help="requests a second")
+    planned.add_argument(
+        "--latency", type=float, metavar="S", help="seconds in which 95 %% are to be answered; ten times a photograph's if not given"
+    )
+    planned.add_argument("--seconds-per-image", type=float, metavar="S", help="as measured on your device")
+    planned.set_defaults(run=_plan)
+
+    for command in (detect, batch, weights, classes, speed, exact, load, more, planned, points, compared, *studies):
         command.add_argument("--json", action="store_true", help="print JSON")
     for command in (detect, batch, classes, speed, exact, points, report, *studies):
         command.add_argument("--network", default=settings.network, help="a network of the manifest (default: %(default)s)")
     return parser
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    """One process here, or workers on a Ray cluster."""
+    group = parser.add_argument_group("where it runs")
+    group.add_argument(
+        "--engine", choices=["plain", "ray"], default="plain", help="ray: on the cluster of RAY_ADDRESS, or one started here"
+    )
+    group.add_argument("--workers", type=int, default=1, metavar="N", help="Ray: so many, each with its own network (default: %(default)s)")
+    group.add_argument("--cpus", type=float, default=1.0, metavar="N", help="Ray: cores for each (default: %(default)g)")
+    group.add_argument("--gpus", type=float, default=0.0, metavar="N", help="Ray: GPUs for each, 0.5 is half of one (default: %(default)g)")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -177,7 +212,13 @@ def _detector(args: argparse.Namespace, settings: Settings) -> Detector:
 
 def _serve(args: argparse.Namespace, settings: Settings) -> int:
     logging.basicConfig(level=logging.INFO, handlers=[json_handler()])
-    return serve(settings.model_copy(update={"host": args.host, "port": args.port}))
+    settings = settings.model_copy(update={"host": args.host, "port": args.port})
+    if args.engine == "plain":
+        return serve(settings)
+    require_ray()
+    from app.cluster.serving import serve_with_ray
+
+    return serve_with_ray(settings, Share(args.workers, args.cpus, args.gpus))
 
 
 def _detect(args: argparse.Namespace, settings: Settings) -> int:
@@ -204,15 +245,29 @@ def _detect(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _batch(args: argparse.Namespace, settings: Settings) -> int:
-    if not args.folder.is_dir():
-        return _say(f"{args.folder} is not a folder", 2)
-    summary = run_batch(
-        _detector(args, settings), args.folder, args.out, args.options, resume=args.resume, progress=partial(_bar, "detect")
-    )
-    for failure in summary.failed:
+    try:
+        collection = open_collection(args.source)
+    except BadOption as error:
+        return _say(str(error), 2)
+    detector = _detector(args, settings)
+    with connected() if args.engine == "ray" else nullcontext():
+        engine = _engine(args, settings, detector, collection.reader)
+        progress = partial(_bar, "detect")
+        summary = run_batch(engine, detector.model, args.options, collection, args.out, resume=args.resume, progress=progress)
+    for failure in summary.failures:
         _say(failure)
-    _print(args.json, asdict(summary), f"{args.out}: {summary.done} done, {summary.skipped} done before, {len(summary.failed)} failed")
+    text = f"{args.out}: {summary.done} done, {summary.skipped} done before, {summary.failed} failed"
+    _print(args.json, asdict(summary), text)
     return 1 if summary.failed else 0
+
+
+def _engine(args: argparse.Namespace, settings: Settings, detector: Detector, reader: Reader) -> Engine:
+    if args.engine == "plain":
+        return plain(detector, reader, args.options, settings.limits)
+    from app.cluster.data import on_ray
+
+    load = partial(loaded, settings.model_copy(update={"network": args.network}))
+    return on_ray(load, Share(args.workers, args.cpus, args.gpus), reader, args.options, settings.limits)
 
 
 def _weights(args: argparse.Namespace, settings: Settings) -> int:
@@ -316,8 +371,27 @@ def _load(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _bar(what: str, items: Iterable[T]) -> Iterable[T]:
-    return tqdm(items, desc=what, file=sys.stderr)
+def _scale(args: argparse.Namespace, settings: Settings) -> int:
+    if args.device_ms <= 0 or min(args.count, args.limit) < 8:
+        return _say(f"--device-ms is {args.device_ms}, which must be above 0; --count {args.count} and --limit {args.limit}, 8 or more", 2)
+    found = scale(settings, drawn(open_collection(args.images), args.limit), args.device_ms, args.count)
+    _print(args.json, found, flat(found))
+    return 0
+
+
+def _plan(args: argparse.Namespace, settings: Settings) -> int:
+    wrong = [
+        f"{value:g}" for value in (args.images, args.rate, args.latency, args.seconds_per_image) if value is not None and not value > 0
+    ]
+    if wrong:
+        return _say(f"{', '.join(wrong)}: what is planned with must be above 0", 2)
+    found = plan(args.gpu, args.images, args.rate, args.latency, args.seconds_per_image)
+    _print(args.json, found, text(found))
+    return 0
+
+
+def _bar(what: str, items: Iterable[T], total: int | None = None) -> Iterable[T]:
+    return tqdm(items, desc=what, total=total, file=sys.stderr)
 
 
 def _print(as_json: bool, value: Any, text: str) -> None:

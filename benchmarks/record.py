@@ -30,7 +30,7 @@ from app.pipeline import Detector
 from app.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
-WHAT = ["occlusion", "cost", "service", "fuzz", "detection", "accuracy", "evaluation"]
+WHAT = ["occlusion", "cost", "service", "fuzz", "detection", "accuracy", "evaluation", "scale"]
 LIMITS = {"deletion": 30, "repeatability": 30, "sanity": 15, "patches": 10}  # photographs of each study
 
 
@@ -56,8 +56,11 @@ def main() -> None:
     detector = load_detector(Settings().manifest, "bundled", "cpu")
     if "detection" in only:
         record("detection", detection(detector, args.repeats))
-    if args.images is None and {"accuracy", "evaluation"} & set(only):
-        parser.error("accuracy and evaluation need --images")
+    if args.images is None and {"accuracy", "evaluation", "scale"} & set(only):
+        parser.error("accuracy, evaluation and scale need --images")
+    if "scale" in only:
+        asked = ["--images", str(args.images), "--count", "100", "--limit", "16", "--json"]
+        record("scale", json.loads(subprocess.check_output([sys.executable, "-m", "app.cli", "benchmark", "scale", *asked])))
     if "evaluation" in only:
         evaluation(args.images, args.annotations)
     if "accuracy" not in only:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from app import __version__, cli
+from app.cluster import start
 from app.pipeline import Detector
 from app.settings import Settings
 from tests.conftest import LABELS
@@ -55,39 +56,36 @@ def test_wrong_usage_is_exit_code_two(folder: Path, wrong: list[str], capsys: py
     assert wrong[0] in capsys.readouterr().err
 
 
-def test_batch_writes_coco_keypoints(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "keypoints.coco.json"
+def test_batch_writes_its_files_and_says_what_failed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
     assert cli.main(["batch", str(folder), "--out", str(out), "--json", *QUICK]) == 1
-    assert json.loads(capsys.readouterr().out)["done"] == 3
-    coco = json.loads(out.read_text())
-    assert [image["file_name"] for image in coco["images"]] == ["a.jpg", "b.png", "deep/c.webp"]
-    for image, annotation in zip(coco["images"], coco["annotations"], strict=True):
-        assert annotation["image_id"] == image["id"]
-        assert len(annotation["keypoints"]) == 3 * annotation["num_keypoints"] == 3 * len(annotation["confidences"])
-        assert all(0 <= x < image["width"] for x in annotation["keypoints"][::3])
-    assert coco["categories"][coco["annotations"][0]["category_id"] - 1]["name"] in LABELS
-
-
-def test_an_interrupted_batch_goes_on_and_ends_the_same(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole, out = tmp_path / "whole.json", tmp_path / "resumed.json"
-    cli.main(["batch", str(folder), "--out", str(whole), *QUICK])
-    lines = (tmp_path / "whole.json.partial").read_text().splitlines(keepends=True)
-    partial = tmp_path / "resumed.json.partial"
-    partial.write_text("".join(lines[:2]) + lines[2][:50])
-    assert cli.main(["batch", str(folder), "--out", str(out), "--resume", *QUICK]) == 1
-    assert "2 done, 1 done before, 1 failed" in capsys.readouterr().out
-    assert out.read_bytes() == whole.read_bytes()
+    said = capsys.readouterr()
+    summary = json.loads(said.out)
+    assert (summary["done"], summary["skipped"], summary["failed"]) == (3, 0, 1)
+    assert "broken.jpg: the image/jpeg is cut short" in said.err
+    assert {path.name for path in out.iterdir()} == {"keypoints.coco.json", "keypoints.parquet", "rows.jsonl"}
     (folder / "broken.jpg").unlink()
     assert cli.main(["batch", str(folder), "--out", str(out), "--resume", *QUICK]) == 0
-    assert not partial.exists()
+    assert "0 done, 3 done before, 0 failed" in capsys.readouterr().out
 
 
 def test_a_batch_is_not_resumed_with_other_options(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = str(tmp_path / "out.json")
+    out = str(tmp_path / "out")
     cli.main(["batch", str(folder), "--out", out, *QUICK])
     assert cli.main(["batch", str(folder), "--out", out, "--resume", "--seed", "5", *QUICK]) == 1
     assert "other options" in capsys.readouterr().err
     assert cli.main(["batch", str(folder / "nowhere"), "--out", out]) == 2
+
+
+@pytest.mark.parametrize("command", [["serve"], ["batch", "PHOTOS", "--out", "OUT"]])
+def test_without_ray_its_engine_says_how_to_install_it(
+    command: list[str], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(start, "find_spec", lambda name: None)
+    monkeypatch.setattr(cli.logging, "basicConfig", lambda **how: None)
+    paths = {"PHOTOS": str(folder), "OUT": str(tmp_path / "out")}
+    assert cli.main([paths.get(word, word) for word in command] + ["--engine", "ray"]) == 1
+    assert "pip install '.[ray]'" in capsys.readouterr().err
 
 
 def test_accuracy_counts_what_the_network_names_rightly(

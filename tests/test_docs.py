@@ -1,9 +1,11 @@
-"""docs/evaluation.md says what was measured."""
+"""docs/evaluation.md and docs/scale.md say what was measured and planned."""
 
 import json
 from pathlib import Path
 
 import pytest
+
+from app.evaluation.plan import plan, text
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -53,3 +55,30 @@ def span(interval: list[float], digits: int = 2) -> str:
 @pytest.mark.parametrize("row", rows())
 def test_each_figure_of_the_evaluation_is_the_one_that_was_measured(row: str) -> None:
     assert row in (ROOT / "docs" / "evaluation.md").read_text()
+
+
+def scale_rows() -> list[str]:
+    """Every row of the table in docs/scale.md; the network was measured by one and two workers."""
+    found = json.loads((RESULTS / "scale.json").read_text())
+    lines = []
+    for workers in (1, 2, 4):
+        service, collection = found[f"sleeping_service_{workers}"], found[f"sleeping_collection_{workers}"]
+        calm = service["at_load"]
+        cells = [
+            *(f"{each['images_per_second']:.1f} ({each['efficiency']:.0%})" for each in (service, collection)),
+            f"{calm['mean_s']:.3f} / {calm['p95_s']:.3f}",
+            f"{calm['expected_mean_s']:.3f} / {calm['expected_p95_s']:.3f}",
+        ]
+        for what in ("service", "collection"):
+            network = found.get(f"network_{what}_{workers}")
+            cells.append(f"{network['images_per_second']:.2f} ({network['efficiency']:.0%})" if network else "")
+        lines.append(f"| {workers} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def test_docs_scale_has_the_measured_rows_and_the_plan() -> None:
+    page = (ROOT / "docs" / "scale.md").read_text()
+    for line in scale_rows() if (RESULTS / "scale.json").exists() else ["Not recorded yet"]:
+        assert line in page
+    for line in text(plan("h200", 1e9, 1000, 0.1, None)).splitlines():
+        assert line in page

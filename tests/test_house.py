@@ -3,6 +3,8 @@
 import ast
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,8 @@ from app.settings import Settings
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 EDGE = {
-    "batch", "cache", "caller", "cli", "client", "events", "keys", "logs", "main", "metrics", "pages", "problems", "schemas", "server", "service", "settings",
-    "tracing", "upload", "worker",
+    "batch", "cache", "caller", "cli", "client", "collection", "events", "keys", "logs", "main", "metrics", "pages", "problems", "rows", "schemas", "server",
+    "service", "settings", "tables", "tracing", "upload", "worker",
 }  # fmt: skip
 ALLOWED = {
     "errors": set(), "options": {"errors"}, "header": {"errors"}, "image": {"errors", "header", "options"}, "weights": {"errors"},
@@ -47,6 +49,22 @@ def test_imports_point_one_way_and_the_edge_stays_at_the_edge(room: str) -> None
     else:
         assert not outside & {"fastapi", "starlette", "pydantic", "uvicorn"}
         assert {name.removeprefix("app.") for name in found if name.startswith("app.")} <= ALLOWED[room]
+
+
+def test_ray_stays_in_its_room_and_its_proxies_and_readers_stay_light() -> None:
+    for file in (ROOT / "app").rglob("*.py"):
+        if file.parent.name != "cluster":
+            assert not any(name.split(".")[0] == "ray" for name in imports(file)), file
+        elif file.stem != "start":
+            assert "torch" not in {name.split(".")[0] for name in imports(file)}
+    light = subprocess.run(
+        [sys.executable, "-c", "import sys, app.cluster.proxy, app.cluster.reading; print('torch' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    assert light.stdout.strip() == "False"
 
 
 def test_the_readme_has_every_setting_with_its_default_and_meaning() -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.batch import SUFFIXES
+from app.collection import SUFFIXES
 from app.errors import BadOption
 from app.evaluation.baselines import Area, Points
 from app.image import Limits, decode

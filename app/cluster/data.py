@@ -1,0 +1,58 @@
+"""A collection through Ray Data: tasks read and decode, actors with a network each locate, and the rows stream back here."""
+
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil
+from typing import Any
+
+import numpy as np
+import ray
+
+from app.batch import Engine, located
+from app.cluster.reading import pixels
+from app.cluster.start import Share
+from app.collection import Reader
+from app.image import Limits
+from app.options import Options
+from app.pipeline import Detector
+from app.rows import Row
+
+BLOCK = 16  # photographs at most that travel together, and are done again when their node is lost
+ROUNDS = 4  # blocks that each worker has at least, so that they end together
+
+
+class Locate:
+    """One network, as long as the actor lives."""
+
+    def __init__(self, load: Callable[[], Detector], options: Options) -> None:
+        self.detector, self.options = load(), options
+
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+        if item["error"]:
+            return {"line": Row(file_name=item["file_name"], error=item["error"]).line}
+        image = np.frombuffer(item["pixels"], np.uint8).reshape(item["height"], -1, 3)
+        return {"line": located(self.detector, item["file_name"], image, self.options)}
+
+
+def block_size(count: int, workers: int) -> int:
+    return min(BLOCK, ceil(count / (ROUNDS * workers)))
+
+
+def on_ray(load: Callable[[], Detector], share: Share, reader: Reader, options: Options, limits: Limits) -> Engine:
+    """`share.workers` actors on the cluster that this process is connected to. What a lost node had is done again elsewhere."""
+
+    def lines(names: Sequence[str]) -> Iterator[str]:
+        if not names:
+            return
+        blocks = ceil(len(names) / block_size(len(names), share.workers))
+        workers = min(share.workers, blocks)
+        items: Any = ray.data.from_items([{"file_name": name} for name in names], override_num_blocks=blocks)
+        items.context.enable_progress_bars = False  # of this data set alone; the batch has a bar of its own
+        # No core is asked for: reading mostly waits, and the actors may have taken them all.
+        tasks = ray.data.TaskPoolStrategy(size=min(2 * workers, blocks))
+        images = items.map(pixels, fn_kwargs={"reader": reader, "limits": limits}, compute=tasks, num_cpus=0)
+        actors = ray.data.ActorPoolStrategy(size=workers)
+        rows = images.map(Locate, fn_constructor_args=(load, options), compute=actors, **share.resources)
+        for row in rows.iter_rows():
+            yield row["line"]
+
+    return lines

@@ -1,0 +1,98 @@
+"""In front of each of Ray Serve's proxies: what Ray itself refuses or loses is told as the service tells it.
+
+A detection changes nothing, so whatever was lost with its replica may be asked again: 503. Nothing here imports torch, for Ray
+gives a proxy five seconds to be there.
+"""
+
+import logging
+import math
+import re
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import DeadlinePassed, QueueFull, Unavailable, WeakpointsError
+
+log = logging.getLogger("weakpoints")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+OURS = "x-content-type-options"  # on every answer of the service, and on none of Ray's
+RAY_S_OWN = "/-/"  # /-/healthz and /-/routes
+GRACE = 0.5  # seconds after a deadline in which the service may still say itself that it has passed
+LOST = Unavailable("the replica that had this request was lost; ask again", retry_after=1)
+REFUSALS: dict[int, WeakpointsError] = {
+    429: QueueFull("every replica is busy and the queue before them is full; try again in 1 s", retry_after=1),
+    408: DeadlinePassed("the time that was allowed is over; nothing more is done for this request"),
+    404: Unavailable("the service is being deployed", retry_after=5),
+    503: Unavailable("no replica can answer now", retry_after=5),
+}
+
+
+def middlewares() -> list[Middleware]:
+    """What RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names."""
+    return [Middleware(Doorman)]
+
+
+class Doorman:
+    """The caller's deadline is Ray's, too; answers that are not the service's become problem+json; no answer becomes 503."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(RAY_S_OWN):
+            return await self.app(scope, receive, send)
+        request_id = _prepare(MutableHeaders(scope=scope))
+        started, replaced = False, False
+
+        async def forward(message: Message) -> None:
+            nonlocal started, replaced
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                replaced = OURS not in headers
+                headers["x-request-id"] = request_id  # Ray appends its own to the service's
+            if not replaced:
+                started = True
+                await send(message)
+            elif message["type"] == "http.response.start":
+                started = True
+                await _problem(REFUSALS.get(message["status"], LOST), scope["path"], request_id)(scope, receive, send)
+
+        try:
+            await self.app(scope, receive, forward)
+        except Exception as error:
+            log.error("request %s failed in Ray's proxy", request_id, exc_info=error)
+        if not started:
+            await _problem(LOST, scope["path"], request_id)(scope, receive, send)
+
+
+def _prepare(headers: MutableHeaders) -> str:
+    """The request's id, the caller's if it is harmless. Ray's own headers are not for callers: they could switch its timeout off."""
+    asked = headers.get("x-request-id", "")
+    headers["x-request-id"] = request_id = asked if REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+    del headers["x-request-disconnect-disabled"], headers["x-request-timeout-seconds"]
+    if seconds := _seconds(headers):
+        headers["x-request-timeout-seconds"] = f"{seconds + GRACE:.3f}"
+    return request_id
+
+
+def _seconds(headers: Headers) -> float | None:
+    try:
+        seconds = float(headers.get("x-request-timeout", "nan"))
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < math.inf else None
+
+
+def _problem(error: WeakpointsError, path: str, request_id: str) -> JSONResponse:
+    """As `app.problems` makes them."""
+    body = {
+        "type": f"urn:weakpoints:problem:{error.slug}", "title": error.title, "status": error.status, "detail": error.detail,
+        "instance": path, "request_id": request_id, **error.figures,
+    }  # fmt: skip
+    headers = {"X-Request-ID": request_id, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    if "retry_after" in error.figures:
+        headers["Retry-After"] = str(error.figures["retry_after"])
+    return JSONResponse(body, error.status, headers, "application/problem+json")

@@ -1,0 +1,59 @@
+"""Ray, only where it is asked for: the share of the cluster that each worker takes, and the connection."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from app.errors import WeakpointsError
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "app.cluster.proxy.middlewares",
+    "RAY_SERVE_PROXY_PREFER_LOCAL_NODE_ROUTING": "0",
+}
+"""What Ray's processes must be started with, by `ray start`, too: no usage statistics, our errors from its proxies, and requests to the
+less loaded replica rather than to the nearest until it is full."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """So many workers (of a collection) or replicas (of the service), each with so many cores and so much of a GPU."""
+
+    workers: int = 1
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus}
+
+
+def require_ray() -> None:
+    if find_spec("ray") is None:
+        raise WeakpointsError("--engine ray needs Ray, which is not installed: pip install '.[ray]'")
+
+
+@contextmanager
+def connected(**how: Any) -> Iterator[None]:
+    """To the cluster that `RAY_ADDRESS` names or that runs here already; else to one that is started on this machine and ends with this.
+
+    What Ray says meanwhile goes to stderr, where it would mix with results. A process that is connected already stays so.
+    """
+    require_ray()
+    import ray
+
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    ours = not ray.is_initialized()
+    with redirect_stdout(sys.stderr):
+        if ours:
+            ray.init(**how)
+        try:
+            yield
+        finally:
+            if ours:
+                ray.shutdown()

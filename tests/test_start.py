@@ -1,0 +1,27 @@
+import pytest
+
+from app.cluster.start import ENVIRONMENT, Share, connected
+
+ray = pytest.importorskip("ray")
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_ray_speaks_on_stderr_and_ends_if_it_was_started_here(
+    before: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: before)
+    monkeypatch.setattr(ray, "init", lambda **how: calls.append(how))
+    monkeypatch.setattr(ray, "shutdown", lambda: calls.append("shutdown"))
+    for name in ENVIRONMENT:
+        monkeypatch.setenv(name, "mine")  # and whoever set them has the last word
+    with connected(num_cpus=1):
+        print("(raylet) something failed")
+    print("a result")
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("a result\n", "(raylet) something failed\n")
+    assert calls == ([] if before else [{"num_cpus": 1}, "shutdown"])
+
+
+def test_a_share_is_what_ray_reserves() -> None:
+    assert Share(2, 0.5, 1).resources == {"num_cpus": 0.5, "num_gpus": 1}

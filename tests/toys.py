@@ -1,0 +1,64 @@
+"""Detectors that Ray's workers make for themselves: quick to start, and with a known speed."""
+
+import time
+import uuid
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from app.image import InputSpec
+from app.incremental import Incremental
+from app.network import narrow_vgg16, network_of
+from app.options import Options, choose
+from app.pipeline import Detector, Localization, Model, Progress, silent
+from app.settings import Settings
+from tests.conftest import LABELS, seeded
+
+
+@dataclass(frozen=True)
+class Slowed(Detector):
+    """Takes `seconds` more for each photograph."""
+
+    seconds: float = 0.0
+
+    def locate(self, image: np.ndarray, options: Options, progress: Progress = silent) -> Localization:
+        time.sleep(self.seconds)
+        return super().locate(image, options, progress)
+
+
+@dataclass(frozen=True)
+class Quick(Detector):
+    """Takes `seconds` for a photograph and says of it what is cheap to know: each has an answer of its own."""
+
+    seconds: float = 0.0
+    answer: Localization | None = None
+
+    def locate(self, image: np.ndarray, options: Options, progress: Progress = silent) -> Localization:
+        assert self.answer is not None
+        time.sleep(self.seconds)
+        keypoints = tuple(replace(point, x=float(image.mean()), y=float(image.std())) for point in self.answer.keypoints)
+        return replace(self.answer, width=image.shape[1], height=image.shape[0], keypoints=keypoints)
+
+
+def quick(seconds: float, marks: Path | None = None) -> Detector:
+    """Leaves a mark of the node on which it was made."""
+    if marks:
+        import ray  # which need not be installed for the others
+
+        (marks / f"{ray.get_runtime_context().get_node_id()}-{uuid.uuid4().hex}").touch()
+    made = toy()
+    answer = made.locate(np.zeros((64, 64, 3), np.uint8), choose(patch=14, stride=14))
+    return Quick(made.occluder, made.model, made.input, seconds=seconds, answer=answer)
+
+
+def toy(seconds: float = 0.0, name: str = "toy") -> Detector:
+    """The tests' tiny network."""
+    network = network_of(seeded(narrow_vgg16((4, 5, 6, 7, 8), 6, batch_norm=False)).float())
+    model = Model(name, "vgg16", "0" * 64, LABELS, 56, "float32", "cpu")
+    return Slowed(Incremental(network), model, InputSpec(56, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)), seconds=seconds)
+
+
+def toy_of(settings: Settings) -> Detector:
+    """In the place of `loaded`."""
+    return toy()
