@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.io import savemat
 
 from app import cli
 from app.errors import BadOption
+from app.evaluation.agreement import Placed, calibration, chance, figures, in_boxes, table
 from app.evaluation.baselines import CORNERS, Points, grid_points, layers, random_points, random_weights, suppress
+from app.evaluation.commands import STUDIES
 from app.evaluation.deletion import curves, deleted, inserted
-from app.evaluation.landmarks import calibration, chance, figures, table
-from app.evaluation.matching import average_precision, corrected, interval, match, one_to_one
+from app.evaluation.fg3dcar import read_fg3dcar
+from app.evaluation.matching import average_precision, corrected, interval, match, one_to_one, ranked, resampled, summary
 from app.evaluation.montage import HEIGHT, montage
 from app.evaluation.patches import half_area
 from app.evaluation.photographs import Landmarked, read, read_coco, sample
@@ -61,12 +64,14 @@ def test_no_matching_has_more_pairs(seed: int, points: int, landmarks: int, radi
 
 def test_average_precision_is_the_area_under_the_envelope_over_all_photographs() -> None:
     right, wrong = MARKS[:1], np.array([[70.0, 70]])
-    one = (np.concatenate([right, wrong]), np.array([0.9, 0.8]), MARKS[:1], 1.0)
-    two = (np.concatenate([wrong, right]), np.array([0.7, 0.6]), MARKS[:1], 1.0)
+    one = ranked(np.concatenate([right, wrong]), np.array([0.9, 0.8]), MARKS[:1], 1.0)
+    two = ranked(np.concatenate([wrong, right]), np.array([0.7, 0.6]), MARKS[:1], 1.0)
     assert average_precision([one]) == 1
     assert average_precision([one, two]) == pytest.approx(0.5 * 1 + 0.5 * 2 / 4)
-    twice = (np.concatenate([right, right]), np.array([0.9, 0.8]), MARKS[:1], 1.0)
-    assert average_precision([twice]) == 1, "the second is a miss, behind full recall"
+    twice = ranked(np.concatenate([right, right]), np.array([0.8, 0.9]), MARKS[:1], 1.0)
+    assert twice.hits.tolist() == [False, True], "the weaker is a miss, behind full recall"
+    assert average_precision([twice]) == 1
+    assert average_precision([ranked(wrong[:0], np.zeros(0), MARKS, 1.0)]) == 0
 
 
 def test_chance_correction_and_intervals() -> None:
@@ -75,14 +80,26 @@ def test_chance_correction_and_intervals() -> None:
     low, high = interval(rows)
     assert low < rows.mean() < high
     assert high - low == pytest.approx(2 * 1.96 * rows.std() / 10, rel=0.2)
+    assert resampled(100, lambda drawn: float(rows[drawn].mean())) == (low, high)
+    assert summary([{"a": 1.0}, {"a": 3.0}]) == {"a": 2, "interval": {"a": (1, 3)}}
 
 
-@pytest.mark.parametrize(("points", "aspect", "alpha", "expected"), [(5, 1, 0.2, 0.414), (10, 2, 0.2, 0.855), (20, 2, 0.1, 0.673)])
-def test_random_points_find_what_the_notes_computed(points: int, aspect: float, alpha: float, expected: float) -> None:
+NOTES = {  # how often K random points find a landmark: K -> at alpha 0.2 and w/h 1, 1.5, 2, then at 0.1 and 0.05 and w/h 2
+    1: (0.107, 0.145, 0.191, 0.053, 0.015),
+    5: (0.414, 0.545, 0.631, 0.248, 0.067),
+    10: (0.671, 0.788, 0.855, 0.432, 0.137),
+    20: (0.876, 0.944, 0.974, 0.673, 0.261),
+    40: (0.982, 0.995, 0.999, 0.879, 0.449),
+}
+
+
+@pytest.mark.parametrize(("aspect", "alpha", "column"), [(1, 0.2, 0), (1.5, 0.2, 1), (2, 0.2, 2), (2, 0.1, 3), (2, 0.05, 4)])
+@pytest.mark.parametrize("points", NOTES)
+def test_random_points_find_what_the_notes_computed(points: int, aspect: float, alpha: float, column: int) -> None:
     box = (0.0, 0.0, 100.0 * aspect, 100.0)
-    marks = np.random.default_rng(3).random((400, 2)) * box[2:] - 0.5
-    photograph = Landmarked(Path(), "car", box, marks, ("x",) * 400)
-    assert chance(photograph, box, points, alpha).mean() == pytest.approx(expected, abs=0.02)
+    marks = np.random.default_rng(3).random((2000, 2)) * box[2:] - 0.5
+    photograph = Landmarked(Path(), "car", box, marks, ("x",) * len(marks))
+    assert chance(photograph, box, points, alpha).mean() == pytest.approx(NOTES[points][column], abs=0.03)
 
 
 def test_a_grid_is_even_and_lies_in_its_box() -> None:
@@ -120,14 +137,36 @@ def test_weights_are_drawn_anew_from_the_top_down_only() -> None:
     assert not whole.rows[0].weight.equal(network.rows[0].weight)  # type: ignore[union-attr]
 
 
+BOX = (0.0, 0.0, 100.0, 50.0)
+
+
+def placed(xy: np.ndarray, score: np.ndarray | None = None) -> Placed:
+    return Placed(landmarked(), BOX, (Points(xy, np.ones(len(xy)) if score is None else score),))
+
+
 def test_the_table_takes_left_and_right_as_one_and_shows_what_chance_gives() -> None:
-    rows = [(landmarked(), (0.0, 0.0, 100.0, 50.0), Points(MARKS[:1], np.ones(1)))]
-    lines = {line["landmark"]: line for line in table(rows)}
+    lines = {line["landmark"]: line for line in table([placed(MARKS[:1])])}
     assert (lines["eye"]["found"], lines["eye"]["seen"], lines["nose"]["found"]) == (0.5, 2, 0)
     assert 0 < lines["eye"]["random"] < 0.1
-    perfect = figures([(landmarked(), (0.0, 0.0, 100.0, 50.0), Points(MARKS, np.ones(3)))])
-    assert perfect["f1"] == perfect["recall"] == {"0.05": 1, "0.1": 1, "0.2": 1}
+    assert lines["nose"]["interval"] == (0, 0)
+
+
+def test_perfect_points_have_perfect_figures_and_random_ones_what_chance_gives() -> None:
+    perfect = figures([placed(MARKS)] * 2)
+    for name in ("recall", "precision", "matched_recall", "f1", "average_precision"):
+        assert perfect[name] == {"0.05": 1, "0.1": 1, "0.2": 1}
+        assert perfect["interval"][name]["0.1"] == (1, 1)
     assert perfect["corrected_recall"]["0.05"] == 1
+    rng = np.random.default_rng(5)
+    lucky = figures([Placed(landmarked(), BOX, tuple(random_points(BOX, 6, rng) for _ in range(100)))] * 2)
+    assert lucky["corrected_recall"]["0.1"] == pytest.approx(0, abs=0.06)
+    assert lucky["points_per_image"] == 6
+
+
+def test_points_inside_the_boxes_are_counted_beside_the_boxes_share_of_the_area() -> None:
+    each = Placed(landmarked(), (0.0, 0.0, 100.0, 100.0), (Points(np.array([[50.0, 25], [50, 75], [50, 80], [50, 90]]), np.ones(4)),))
+    found = in_boxes([each])
+    assert (found["share"], found["area"]) == (0.25, 0.5)
 
 
 def test_points_that_follow_a_warp_are_repeated_and_others_are_not() -> None:
@@ -178,7 +217,7 @@ def test_half_of_an_even_map_lies_in_half_of_it_and_of_a_peak_in_its_pixel() -> 
 
 def test_nothing_is_more_like_a_localization_than_itself(detector: Detector, photograph: np.ndarray) -> None:
     found = detector.locate(photograph, choose(patch=14, stride=14))
-    assert alike(found, found) == pytest.approx((1, 1, 1, 1))
+    assert alike(found, found) == pytest.approx({"coarse": 1, "fine": 1, "fused": 1, "keypoints": 1})
 
 
 @pytest.fixture
@@ -201,7 +240,7 @@ def test_coco_is_read_in_our_pixels_with_what_is_visible(annotated: Path) -> Non
     first = read_coco(annotated / "coco.json", annotated)[0]
     assert (first.names, first.group, first.size) == (("left_ear", "right_ear"), "cat", 100)
     assert first.landmarks.tolist() == [[50, 30], [110, 80]]
-    assert read_coco(annotated / "coco.json", annotated, "landmarks")[0].box == (44, 25, 72, 60)
+    assert read_coco(annotated / "coco.json", annotated, "landmarks")[0].box == (44.5, 25.5, 72, 60)
 
 
 def test_what_is_not_coco_or_not_there_is_said(annotated: Path) -> None:
@@ -242,10 +281,12 @@ def test_landmarks_prints_ours_and_every_baseline_by_alpha(annotated: Path, caps
 @pytest.mark.parametrize(
     ("study", "method", "figure"),
     [
-        ("repeatability", "unrefined", "error_px"),
+        ("repeatability", "ours", "error_px"),
         ("deletion", "random", "insertion"),
         ("sanity", "random_class", "keypoints"),
+        ("sanity", "random_points", "keypoints"),
         ("patches", "16/8", "half_area"),
+        ("patches", "16/8+32/16", "stable"),
     ],
 )
 def test_each_study_prints_its_figures(study: str, method: str, figure: str, annotated: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,9 +294,14 @@ def test_each_study_prints_its_figures(study: str, method: str, figure: str, ann
     assert cli.main(["evaluate", study, "--images", str(annotated), "--limit", "1", "--json", *options]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["photographs"] == 1
-    assert np.isfinite(found[method][figure])
+    low, high = found[method]["interval"][figure]
+    assert low - 1e-9 <= found[method][figure] <= high + 1e-9
     assert cli.main(["evaluate", study, "--images", str(annotated / "nowhere")]) == 2
     assert cli.main(["evaluate", study, "--images", str(annotated), "--limit", "0"]) == 2
+
+
+def nothing_left(*args: object) -> None:
+    pytest.fail("measured again")
 
 
 @pytest.mark.usefixtures("toy")
@@ -266,14 +312,57 @@ def test_the_report_holds_every_study_and_the_montage_offline_and_measures_nothi
     where = ["--annotations", str(annotated / "coco.json"), "--images", str(annotated), "--limit", "1", "--out", str(out)]
     assert cli.main(["evaluate", "report", *where, *QUICK]) == 0
     text = Path(capsys.readouterr().out.strip()).read_text()
-    for name in ("landmarks", *cli.STUDIES, "montage"):
+    for name in ("landmarks", *STUDIES, "montage"):
         assert f"<h2>{name}</h2>" in text
     assert text.count('src="data:image/png;base64,') == 2 == text.count("src=")
+    assert text.count("<svg") >= len(STUDIES)
     assert "http" not in text
-    monkeypatch.setattr(cli, "landmarks", lambda *args: pytest.fail("measured again"))
-    assert cli.main(["evaluate", "report", *where, *QUICK]) == 0
+    monkeypatch.setattr("app.evaluation.landmarks._measure", nothing_left)
+    monkeypatch.setattr("app.evaluation.sanity._measure", nothing_left)
+    assert cli.main(["evaluate", "report", *where, *QUICK, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out).keys() == {"landmarks", *STUDIES}
     with pytest.raises(pytest.fail.Exception):
         cli.main(["evaluate", "report", *where, *QUICK, "--seed", "5"])
+
+
+@pytest.mark.usefixtures("toy")
+def test_an_interrupted_study_goes_on_where_it_stopped(
+    annotated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "rows"
+    command = ["evaluate", "deletion", "--images", str(annotated), "--json", *QUICK]
+    assert cli.main([*command, "--resume", str(rows), "--html", str(tmp_path / "page.html")]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert "<h2>deletion</h2>" in (tmp_path / "page.html").read_text()
+    (file,) = rows.iterdir()
+    kept = file.read_text()
+    assert kept.count("\n") == 2
+    file.write_text(kept[: kept.index("\n") + 30])  # stopped while the second row was written
+    asked = []
+    monkeypatch.setattr("app.evaluation.deletion.read", lambda path: asked.append(path.name) or read(path))
+    assert cli.main([*command, "--resume", str(rows)]) == 0
+    assert json.loads(capsys.readouterr().out) == whole
+    assert asked == ["b.png"]
+    assert file.read_text() == kept
+
+
+def test_fg3dcar_is_read_with_its_boxes_or_by_the_papers_rule(tmp_path: Path) -> None:
+    marks = np.array([[11.0, 21], [51, 21], [np.nan, 5], [0, 0], [51, 41]])
+    with_box = {"filename": "audi\\a.jpg", "box": {"x": 1.0, "y": 3.0, "w": 60.0, "h": 50.0}, "pts2d": marks.T}
+    without = {"filename": "b.jpg", "landmarks": np.c_[marks, [1, 0, 1, 1, 1]]}
+    hidden = {"filename": "c.jpg", "landmarks": np.c_[marks, np.zeros(5)]}
+    file = tmp_path / "ground_truth.mat"
+    savemat(file, {"manualParam": np.array([with_box, without, hidden], object)})
+    one, two = read_fg3dcar(file, tmp_path)
+    assert (one.path, one.group, one.box) == (tmp_path / "audi" / "a.jpg", "audi", (0, 2, 60, 50))
+    assert one.landmarks.tolist() == [[10, 20], [50, 20], [50, 40]]
+    assert one.names == ("landmark_01", "landmark_02", "landmark_05")
+    assert (two.group, two.landmarks.tolist(), two.box) == ("car", [[10, 20], [50, 40]], (6.5, 18.5, 48, 24))
+    assert read_fg3dcar(file, tmp_path, "landmarks")[0].box == two.box
+    for broken in ({"manualParam": np.array([{"filename": "a.jpg"}], object)}, {"other": 1}):
+        savemat(file, broken)
+        with pytest.raises(BadOption, match="can't be read"):
+            read_fg3dcar(file, tmp_path)
 
 
 @pytest.mark.usefixtures("toy")
@@ -298,7 +387,6 @@ def test_a_montage_has_six_pictures_of_one_height(annotated: Path, detector: Det
 
 
 def test_confidence_is_set_against_the_share_that_is_near_a_landmark() -> None:
-    points = Points(np.concatenate([MARKS[:1], MARKS[:1] + 40]), np.array([0.9, 0.1]))
-    low, high = calibration([(landmarked(), (0.0, 0.0, 100.0, 50.0), points)])
+    low, high = calibration([placed(np.concatenate([MARKS[:1], MARKS[:1] + 40]), np.array([0.9, 0.1]))])
     assert (low["confidence"], low["near_a_landmark"], low["keypoints"]) == (0.1, 0, 1)
     assert (high["confidence"], high["near_a_landmark"]) == (0.9, 1)

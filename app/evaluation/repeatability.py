@@ -1,7 +1,9 @@
 """Are the same points found when the photograph changes? Protocol of DeTone et al. 2018, at as many points for everybody."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +12,39 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from app.evaluation.baselines import CORNERS, random_points
-from app.evaluation.matching import interval
-from app.evaluation.photographs import Progress, detected, read, suppression, whole
+from app.evaluation.matching import Interval, interval
+from app.evaluation.photographs import detected, read, suppression, whole
+from app.evaluation.rows import Row, Rows
 from app.evaluation.warps import Warp, warps
 from app.options import Options
 from app.pipeline import Detector, find_peaks
 
 Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
 NEAR = 0.01  # of the photograph's longer side: 3 pixels of 300
 
 
-def repeatability(detector: Detector, paths: tuple[Path, ...], options: Options, progress: Progress) -> dict[str, Any]:
+def repeatability(detector: Detector, paths: Sequence[Path], options: Options, rows: Rows) -> dict[str, Any]:
     """One object a method: repeatability (a mean over warps), its interval over photographs, by warp, by class, and the error in pixels.
 
-    `unrefined` are our peaks before Förstner's step. Every method is cut to as many points as ours has on the photograph.
+    `unrefined` are our peaks before Förstner's step. Of every method as many points are taken as our options keep on the photograph.
     """
-    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for path in progress(paths):
-        image, rng = read(path), np.random.default_rng(0)
-        before, count = _points(detector, image, options, rng)
-        for warp in warps(image.shape[1], image.shape[0], rng):
-            after, _ = _points(detector, warp(image), options, rng)
-            for name, points in before.items():
-                share, error = repeated(points, after[name], warp, image.shape[:2], count)
-                rows[name].append({"photograph": str(path), "group": path.parent.name, "warp": warp.name, "share": share, "error": error})
-    return {"photographs": len(paths), **{name: _figures(each) for name, each in rows.items()}}
+    measured = rows.of({str(path): path for path in paths}, partial(_measure, detector, options))
+    groups = [path.parent.name for path in paths]
+    return {"photographs": len(paths), **{name: _figures([row[name] for row in measured], groups) for name in measured[0]}}
+
+
+def _measure(detector: Detector, options: Options, path: Path) -> Row:
+    """By method and warp: the share and the error of `repeated`."""
+    image, rng = read(path), np.random.default_rng(0)
+    count = len(detected(detector, image, options)[0].xy)
+    before = _points(detector, image, options, count, rng)
+    row: Row = {name: defaultdict(list) for name in before}
+    for warp in warps(image.shape[1], image.shape[0], rng):
+        after = _points(detector, warp(image), options, count, rng)
+        for name, points in before.items():
+            row[name][warp.name].append(repeated(points, after[name], warp, image.shape[:2], count))
+    return row
 
 
 def repeated(points: Array, others: Array, warp: Warp, shape: tuple[int, ...], count: int) -> tuple[float, float]:
@@ -53,35 +63,50 @@ def repeated(points: Array, others: Array, warp: Warp, shape: tuple[int, ...], c
     return float(hit.mean()), float(nearest[hit].mean()) if hit.any() else float("nan")
 
 
-def _points(detector: Detector, image: NDArray[np.uint8], options: Options, rng: np.random.Generator) -> tuple[dict[str, Array], int]:
-    ours, found = detected(detector, image, options)
-    count = len(ours.xy)
+def _points(detector: Detector, image: Image, options: Options, count: int, rng: np.random.Generator) -> dict[str, Array]:
+    """Each method's points, all of them: a warp takes some out of the picture, and then the next ones count."""
+    ours, found = detected(detector, image, replace(options, keep=1, max_keypoints=1000))
     corners = {name: find(image, suppression(found)).xy for name, find in CORNERS.items()}
     unrefined = find_peaks(image, found.frame, found.maps.fused, found.options).points
-    return {"ours": ours.xy, "unrefined": unrefined, **corners, "random": random_points(whole(image), count, rng).xy}, count
+    return {"ours": ours.xy, "unrefined": unrefined, **corners, "random": random_points(whole(image), 2 * count, rng).xy}
 
 
 def _shown(points: Array, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return np.asarray(((points >= -0.5) & (points <= (shape[1] - 0.5, shape[0] - 0.5))).all(1))
 
 
-def _figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    photographs = _split(rows, "photograph").values()
-    shares = np.array([share for share in photographs if share is not None])
+def _figures(photographs: list[Row], groups: list[str]) -> dict[str, Any]:
+    """photographs: of one method, by warp, (share, error) pairs with NaN where nothing was measured."""
+    shares = [[share for pairs in row.values() for share, _ in pairs] for row in photographs]
+    by_warp = {warp: [[share for share, _ in row[warp]] for row in photographs] for warp in sorted(photographs[0])}
+    by_class = {group: [each for each, its in zip(shares, groups, strict=True) if its == group] for group in sorted(set(groups))}
+    figures: dict[str, list[list[float]]] = {
+        "repeatability": shares,
+        "error_px": [[error for pairs in row.values() for _, error in pairs] for row in photographs],
+    }
     return {
-        "repeatability": _mean(shares),
-        "interval": interval(shares[:, None]) if len(shares) else None,
-        "error_px": _mean([row["error"] for row in rows]),
-        "by_warp": _split(rows, "warp"),
-        "by_class": _split(rows, "group"),
+        **{name: _mean(each) for name, each in figures.items()},
+        "by_warp": {warp: _mean(each) for warp, each in by_warp.items()},
+        "by_class": {group: _mean(each) for group, each in by_class.items()},
+        "interval": {
+            **{name: _interval(each) for name, each in figures.items()},
+            "by_warp": {warp: _interval(each) for warp, each in by_warp.items()},
+        },
     }
 
 
-def _split(rows: list[dict[str, Any]], by: str) -> dict[str, float | None]:
-    return {key: _mean([row["share"] for row in rows if row[by] == key]) for key in sorted({row[by] for row in rows})}
+def _means(photographs: list[list[float]]) -> Array:
+    """(N,) of the photographs where something was measured."""
+    measured = [[value for value in each if not np.isnan(value)] for each in photographs]
+    return np.array([np.mean(each) for each in measured if each])
 
 
-def _mean(values: Iterable[float]) -> float | None:
+def _mean(photographs: list[list[float]]) -> float | None:
     """None where nothing was measured: the random points of one photograph may never meet again, and JSON has no NaN."""
-    measured = [value for value in values if not np.isnan(value)]
-    return float(np.mean(measured)) if measured else None
+    means = _means(photographs)
+    return float(means.mean()) if len(means) else None
+
+
+def _interval(photographs: list[list[float]]) -> Interval | None:
+    means = _means(photographs)
+    return interval(means[:, None]) if len(means) else None
