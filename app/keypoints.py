@@ -48,6 +48,12 @@ def local_maxima(score: NDArray[np.float64], radius: int) -> NDArray[np.int64]:
     return np.stack([first % score.shape[1], first // score.shape[1]], 1)
 
 
+def ranked(peaks: NDArray[np.int64], score: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Peaks by another score than the one that they are the maxima of, in the order of `local_maxima`."""
+    x, y = peaks.T
+    return peaks[np.lexsort((x, y, -score[y, x]))]
+
+
 def strongest(peaks: NDArray[np.int64], *, keep: float, limit: int) -> NDArray[np.int64]:
     """The soft threshold (paper, IV.A): the first `keep` share of peaks that come strongest first, at most `limit`."""
     return peaks[: min(math.ceil(keep * len(peaks)), limit)]

@@ -12,16 +12,27 @@ from scipy.io import savemat
 
 from app import cli
 from app.errors import BadOption
-from app.evaluation.agreement import Placed, calibration, chance, figures, in_boxes, table
+from app.evaluation.agreement import Placed, chance, figures, in_boxes, near_a_landmark, table
 from app.evaluation.baselines import CORNERS, Points, grid_points, layers, random_points, random_weights, suppress
 from app.evaluation.commands import STUDIES
 from app.evaluation.deletion import curves, deleted, inserted
 from app.evaluation.fg3dcar import read_fg3dcar
-from app.evaluation.matching import average_precision, corrected, interval, match, one_to_one, ranked, resampled, summary
+from app.evaluation.matching import (
+    average_precision,
+    calibration,
+    calibration_error,
+    corrected,
+    interval,
+    match,
+    one_to_one,
+    ranked,
+    resampled,
+    summary,
+)
 from app.evaluation.montage import HEIGHT, montage
 from app.evaluation.patches import half_area
 from app.evaluation.photographs import Landmarked, read, read_coco, sample
-from app.evaluation.repeatability import repeated
+from app.evaluation.repeatability import found_again, repeated
 from app.evaluation.sanity import alike
 from app.evaluation.warps import warps
 from app.network import Conv, network_of
@@ -387,6 +398,20 @@ def test_a_montage_has_six_pictures_of_one_height(annotated: Path, detector: Det
 
 
 def test_confidence_is_set_against_the_share_that_is_near_a_landmark() -> None:
-    low, high = calibration([placed(np.concatenate([MARKS[:1], MARKS[:1] + 40]), np.array([0.9, 0.1]))])
-    assert (low["confidence"], low["near_a_landmark"], low["keypoints"]) == (0.1, 0, 1)
-    assert (high["confidence"], high["near_a_landmark"]) == (0.9, 1)
+    pairs = near_a_landmark([placed(np.concatenate([MARKS[:1], MARKS[:1] + 40]), np.array([0.9, 0.1]))])
+    assert pairs == [(0.9, True), (0.1, False)]
+    low, high = calibration(pairs)
+    assert (low["confidence"], low["right"], low["keypoints"]) == (0.1, 0, 1)
+    assert (high["confidence"], high["right"]) == (0.9, 1)
+    assert calibration_error([low, high]) == pytest.approx(0.1)
+    rng = np.random.default_rng(0)
+    truth = rng.random(20_000)
+    assert calibration_error(calibration(list(zip(truth, rng.random(20_000) < truth, strict=True)))) < 0.015
+    assert calibration([]) == []
+
+
+def test_a_point_is_found_again_where_the_warp_took_it() -> None:
+    shift = warps(300, 200, np.random.default_rng(0))[3]
+    points = np.array([[50.0, 60], [299, 10], [100, 100]])
+    assert found_again(points, np.array([[54.0, 64.0], [200, 20]]), shift, (200, 300)) == [True, None, False]
+    assert found_again(points, np.zeros((0, 2)), shift, (200, 300)) == [False, None, False]

@@ -15,7 +15,6 @@ from app.evaluation.photographs import Landmarked
 ALPHAS = (0.05, 0.1, 0.2)
 DRAWS = 100
 TABLE_ALPHA = 0.1
-BINS = 5
 
 
 @dataclass(frozen=True)
@@ -93,19 +92,15 @@ def table(placed: list[Placed]) -> list[dict[str, Any]]:
     return sorted(lines, key=lambda line: (line["group"], -line["found"], line["landmark"]))
 
 
-def calibration(placed: list[Placed]) -> list[dict[str, Any]]:
-    """Keypoints in BINS of equal number by their confidence: its mean, and the share within 0.1 of a landmark."""
-    pairs = [
-        (score, near)
+def near_a_landmark(placed: list[Placed]) -> list[tuple[float, bool]]:
+    """Of each point its confidence, and whether it is within 0.1 of a landmark."""
+    return [
+        (float(score), bool(near))
         for each in placed
         for points in each.draws
         for score, near in zip(
-            points.score, (cdist(points.xy, each.photograph.landmarks) <= TABLE_ALPHA * each.photograph.size).any(1).tolist(), strict=True
+            points.score, (cdist(points.xy, each.photograph.landmarks) <= TABLE_ALPHA * each.photograph.size).any(1), strict=True
         )
-    ]
-    bins = np.array_split(np.array(sorted(pairs), float).reshape(-1, 2), BINS)
-    return [
-        {"confidence": c, "near_a_landmark": n, "keypoints": len(each)} for each in bins if len(each) for c, n in [each.mean(0).tolist()]
     ]
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from app.evaluation.agreement import Placed, calibration, figures, in_boxes, table
+from app.evaluation.agreement import Placed, figures, in_boxes, near_a_landmark, table
 from app.evaluation.baselines import CORNERS, Points, grid_points, random_points, reweighted
+from app.evaluation.matching import calibration, calibration_error
 from app.evaluation.photographs import Landmarked, detected, read, suppression, whole
 from app.evaluation.rows import Row, Rows
 from app.options import Options, choose
@@ -21,6 +22,7 @@ def landmarks(detector: Detector, photographs: Sequence[Landmarked], options: Op
 
     Each baseline is cut to as many points as ours has on that photograph, the strongest first. recall counts landmarks with any
     point near (the paper's), corrected_recall takes away what as many random points find in the same area, the rest is one to one.
+    calibration: of our keypoints by confidence, the share within 0.1 of a landmark.
     """
     names = {f"{each.path} {each.box}": each for each in photographs}
     measured = rows.of(names, partial(_measure, detector, reweighted(detector), options))
@@ -34,13 +36,15 @@ def landmarks(detector: Detector, photographs: Sequence[Landmarked], options: Op
     for placed in (inside, anywhere):
         placed["grid"] = [Placed(each.photograph, each.area, (grid_points(each.area, each.count),)) for each in placed["ours"]]
         placed["random"] = [_random(each) for each in placed["ours"]]
+    bins = calibration(near_a_landmark(anywhere["ours"]))
     return {
         "photographs": len(names),
         "landmarks": sum(len(each.landmarks) for each in photographs),
         **{name: figures(each) for name, each in inside.items()},
         "whole": {name: figures(each) | {"in_box": in_boxes(each)} for name, each in anywhere.items()},
         "most_found": table(inside["ours"]),
-        "calibration": calibration(anywhere["ours"]),
+        "calibration": bins,
+        "calibration_error": calibration_error(bins),
     }
 
 

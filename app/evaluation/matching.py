@@ -12,6 +12,7 @@ from scipy.spatial.distance import cdist
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
 RESAMPLES = 1000
+BINS = 5
 
 
 @dataclass(frozen=True)
@@ -99,3 +100,15 @@ def summary(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
         **{name: float(column.mean()) for name, column in columns.items()},
         "interval": {name: interval(column) for name, column in columns.items()},
     }
+
+
+def calibration(points: Sequence[tuple[float, bool]]) -> list[dict[str, Any]]:
+    """Of each point its confidence, and whether it was right. BINS of equal number by confidence: its mean, and the share that was right."""
+    bins = np.array_split(np.array(sorted(points), float).reshape(-1, 2), BINS)
+    return [{"confidence": c, "right": r, "keypoints": len(each)} for each in bins if len(each) for c, r in [each.mean(0).tolist()]]
+
+
+def calibration_error(bins: Sequence[dict[str, Any]]) -> float:
+    """Mean distance of confidence and share, by keypoint (Naeini et al. 2015)."""
+    total = sum(each["keypoints"] for each in bins)
+    return float(sum(each["keypoints"] * abs(each["confidence"] - each["right"]) for each in bins) / max(total, 1))

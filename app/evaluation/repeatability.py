@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from app.evaluation.baselines import CORNERS, random_points
-from app.evaluation.matching import Interval, interval
+from app.evaluation.baselines import CORNERS, Points, random_points
+from app.evaluation.matching import Interval, calibration, calibration_error, interval
 from app.evaluation.photographs import detected, read, suppression, whole
 from app.evaluation.rows import Row, Rows
 from app.evaluation.warps import Warp, warps
@@ -28,23 +28,44 @@ def repeatability(detector: Detector, paths: Sequence[Path], options: Options, r
     """One object a method: repeatability (a mean over warps), its interval over photographs, by warp, by class, and the error in pixels.
 
     `unrefined` are our peaks before Förstner's step. Of every method as many points are taken as our options keep on the photograph.
+    calibration: of our keypoints by confidence, the share that a homography leaves.
     """
     measured = rows.of({str(path): path for path in paths}, partial(_measure, detector, options))
     groups = [path.parent.name for path in paths]
-    return {"photographs": len(paths), **{name: _figures([row[name] for row in measured], groups) for name in measured[0]}}
+    bins = calibration([pair for row in measured for pair in row["survived"]])
+    methods = [name for name in measured[0] if name != "survived"]
+    return {
+        "photographs": len(paths),
+        **{name: _figures([row[name] for row in measured], groups) for name in methods},
+        "calibration": bins,
+        "calibration_error": calibration_error(bins),
+    }
 
 
 def _measure(detector: Detector, options: Options, path: Path) -> Row:
-    """By method and warp: the share and the error of `repeated`."""
+    """By method and warp: the share and the error of `repeated`; "survived": confidence of ours, and whether it is found again."""
     image, rng = read(path), np.random.default_rng(0)
     count = len(detected(detector, image, options)[0].xy)
     before = _points(detector, image, options, count, rng)
-    row: Row = {name: defaultdict(list) for name in before}
+    row: Row = {name: defaultdict(list) for name in before} | {"survived": []}
     for warp in warps(image.shape[1], image.shape[0], rng):
         after = _points(detector, warp(image), options, count, rng)
         for name, points in before.items():
-            row[name][warp.name].append(repeated(points, after[name], warp, image.shape[:2], count))
+            row[name][warp.name].append(repeated(points.xy, after[name].xy, warp, image.shape[:2], count))
+        if warp.name == "homography":
+            ours = before["ours"].first(count)
+            row["survived"] += list(
+                zip(ours.score.tolist(), found_again(ours.xy, after["ours"].first(count).xy, warp, image.shape[:2]), strict=True)
+            )
+    row["survived"] = [(confidence, again) for confidence, again in row["survived"] if again is not None]
     return row
+
+
+def found_again(points: Array, others: Array, warp: Warp, shape: tuple[int, ...]) -> list[bool | None]:
+    """Whether each point has one of the other picture's within NEAR; None if it is not in that picture."""
+    there = warp.forward(points)
+    near = (cdist(there, others) <= NEAR * max(shape)).any(1)
+    return [bool(hit) if shown else None for hit, shown in zip(near, _shown(there, shape), strict=True)]
 
 
 def repeated(points: Array, others: Array, warp: Warp, shape: tuple[int, ...], count: int) -> tuple[float, float]:
@@ -53,22 +74,27 @@ def repeated(points: Array, others: Array, warp: Warp, shape: tuple[int, ...], c
     Of each picture's points that the other one shows, the `count` strongest. NaN where there are none.
     """
     there = warp.forward(points)
-    here, there = (each[_shown(there, shape)][:count] for each in (points, there))
+    there = there[_shown(there, shape)][:count]
     others = others[_shown(warp.back(others), shape)][:count]
-    if not len(here) or not len(others):
-        return (float("nan"), float("nan")) if not len(here) + len(others) else (0.0, float("nan"))
+    if not len(there) or not len(others):
+        return (float("nan"), float("nan")) if not len(there) + len(others) else (0.0, float("nan"))
     distances = cdist(there, others)
     nearest = np.concatenate([distances.min(1), distances.min(0)])
     hit = nearest <= NEAR * max(shape)
     return float(hit.mean()), float(nearest[hit].mean()) if hit.any() else float("nan")
 
 
-def _points(detector: Detector, image: Image, options: Options, count: int, rng: np.random.Generator) -> dict[str, Array]:
+def _points(detector: Detector, image: Image, options: Options, count: int, rng: np.random.Generator) -> dict[str, Points]:
     """Each method's points, all of them: a warp takes some out of the picture, and then the next ones count."""
     ours, found = detected(detector, image, replace(options, keep=1, max_keypoints=1000))
-    corners = {name: find(image, suppression(found)).xy for name, find in CORNERS.items()}
-    unrefined = find_peaks(image, found.frame, found.maps.fused, found.options).points
-    return {"ours": ours.xy, "unrefined": unrefined, **corners, "random": random_points(whole(image), 2 * count, rng).xy}
+    peaks = find_peaks(image, found.frame, found.maps.fused, found.options)
+    corners = {name: find(image, suppression(found)) for name, find in CORNERS.items()}
+    return {
+        "ours": ours,
+        "unrefined": Points(peaks.points, peaks.log_likelihood),
+        **corners,
+        "random": random_points(whole(image), 2 * count, rng),
+    }
 
 
 def _shown(points: Array, shape: tuple[int, ...]) -> NDArray[np.bool_]:
