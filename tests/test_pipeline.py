@@ -7,10 +7,10 @@ import torch
 from skimage import data
 
 from app.errors import BadOption, WeightsError
-from app.image import Limits
+from app.image import Limits, frame_of
 from app.incremental import Incremental
-from app.options import choose
-from app.pipeline import Detector, Localization, load_detector
+from app.options import choose, resolve
+from app.pipeline import Detector, Localization, find_peaks, load_detector
 from app.settings import Settings
 from tests.service import encoded
 
@@ -120,3 +120,14 @@ def test_progress_counts_every_box_and_what_it_raises_stops_the_work(detector: D
 
     with pytest.raises(KeyError):
         small.locate(photograph, choose(stride=2), stop)
+
+
+def test_maps_change_the_order_of_corners_but_not_where_they_are(photograph: np.ndarray, rng: np.random.Generator) -> None:
+    frame, options = frame_of(160, 120, 56, "squash", None), resolve(choose(keep=1.0), 56)
+    one, two = (find_peaks(photograph, frame, -rng.random((56, 56)), options) for _ in range(2))
+    assert sorted(one.points.tolist()) == sorted(two.points.tolist())
+    assert one.points.tolist() != two.points.tolist()
+    for peaks in (one, two):
+        assert (np.diff(peaks.log_likelihood) <= 0).all()
+    corners = np.array([[50, 30], [109, 30], [129, 99]])
+    assert (np.abs(one.points[:, None] - corners).max(2).min(0) < 3).all()

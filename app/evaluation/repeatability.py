@@ -16,6 +16,7 @@ from app.evaluation.matching import Interval, calibration, calibration_error, in
 from app.evaluation.photographs import detected, read, suppression, whole
 from app.evaluation.rows import Row, Rows
 from app.evaluation.warps import Warp, warps
+from app.keypoints import strongest
 from app.options import Options
 from app.pipeline import Detector, find_peaks
 
@@ -45,11 +46,10 @@ def repeatability(detector: Detector, paths: Sequence[Path], options: Options, r
 def _measure(detector: Detector, options: Options, path: Path) -> Row:
     """By method and warp: the share and the error of `repeated`; "survived": confidence of ours, and whether it is found again."""
     image, rng = read(path), np.random.default_rng(0)
-    count = len(detected(detector, image, options)[0].xy)
-    before = _points(detector, image, options, count, rng)
+    before, count = _points(detector, image, options, rng)
     row: Row = {name: defaultdict(list) for name in before} | {"survived": []}
     for warp in warps(image.shape[1], image.shape[0], rng):
-        after = _points(detector, warp(image), options, count, rng)
+        after, _ = _points(detector, warp(image), options, rng)
         for name, points in before.items():
             row[name][warp.name].append(repeated(points.xy, after[name].xy, warp, image.shape[:2], count))
         if warp.name == "homography":
@@ -84,17 +84,18 @@ def repeated(points: Array, others: Array, warp: Warp, shape: tuple[int, ...], c
     return float(hit.mean()), float(nearest[hit].mean()) if hit.any() else float("nan")
 
 
-def _points(detector: Detector, image: Image, options: Options, count: int, rng: np.random.Generator) -> dict[str, Points]:
-    """Each method's points, all of them: a warp takes some out of the picture, and then the next ones count."""
+def _points(detector: Detector, image: Image, options: Options, rng: np.random.Generator) -> tuple[dict[str, Points], int]:
+    """Each method's points, all of them: a warp takes some out of the picture, and then the next ones count. How many our options keep."""
     ours, found = detected(detector, image, replace(options, keep=1, max_keypoints=1000))
+    count = len(strongest(ours.xy, keep=options.keep, limit=options.max_keypoints))
     peaks = find_peaks(image, found.frame, found.maps.fused, found.options)
-    corners = {name: find(image, suppression(found)) for name, find in CORNERS.items()}
-    return {
+    points = {
         "ours": ours,
         "unrefined": Points(peaks.points, peaks.log_likelihood),
-        **corners,
+        **{name: find(image, suppression(found)) for name, find in CORNERS.items()},
         "random": random_points(whole(image), 2 * count, rng),
     }
+    return points, count
 
 
 def _shown(points: Array, shape: tuple[int, ...]) -> NDArray[np.bool_]:
