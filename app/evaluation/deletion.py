@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 
 from app.evaluation.baselines import CORNERS, random_points
 from app.evaluation.matching import summary
-from app.evaluation.photographs import detected, read, suppression, whole
+from app.evaluation.photographs import ALL, detected, read, suppression, whole
 from app.evaluation.rows import Row, Rows
 from app.options import Options, choose
 from app.pipeline import Detector
@@ -53,7 +53,7 @@ def _measure(detector: Detector, options: Options, path: Path) -> Row:
     methods = {
         "ours": ours.xy,
         "reversed": ours.xy[::-1],
-        "paper": detected(detector, image, choose("paper", target_class=target))[0].xy,
+        "paper": detected(detector, image, choose("paper", target_class=target, **ALL))[0].xy,
         **{name: find(image, suppression(found)).xy for name, find in CORNERS.items()},
     }
     row: Row = {name: curves(detector, image, xy[:count], target) for name, xy in methods.items()}

@@ -1,6 +1,7 @@
 """Do keypoints lie where people put landmarks? The paper's IV.A and IV.B, beside what chance and corner detectors give."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from app.evaluation.agreement import Placed, figures, in_boxes, near_a_landmark, table
 from app.evaluation.baselines import CORNERS, Points, grid_points, random_points, reweighted
 from app.evaluation.matching import calibration, calibration_error
-from app.evaluation.photographs import Landmarked, detected, read, suppression, whole
+from app.evaluation.photographs import ALL, Landmarked, detected, read, suppression, whole
 from app.evaluation.rows import Row, Rows
 from app.options import Options, choose
 from app.pipeline import Detector
@@ -54,8 +55,8 @@ def _measure(detector: Detector, untrained: Detector, options: Options, photogra
     ours, found = detected(detector, image, options)
     methods = {
         "ours": ours,
-        "paper": detected(detector, image, choose("paper"))[0],
-        "random_weights": detected(untrained, image, options)[0],
+        "paper": detected(detector, image, choose("paper", **ALL))[0],
+        "random_weights": detected(untrained, image, replace(options, **ALL))[0],
         **{name: corners(image, suppression(found)) for name, corners in CORNERS.items()},
     }
     row: Row = {}

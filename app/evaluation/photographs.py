@@ -16,6 +16,7 @@ from app.options import Options
 from app.pipeline import Detector, Localization
 
 Boxes = Literal["annotation", "landmarks"]
+ALL: dict[str, Any] = {"keep": 1.0, "max_keypoints": 1000}  # options for every point there is, to be cut to a number
 MARGIN = 0.1  # of the landmarks' extent on each side, for boxes by the paper's rule
 
 

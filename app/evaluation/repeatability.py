@@ -13,7 +13,7 @@ from scipy.spatial.distance import cdist
 
 from app.evaluation.baselines import CORNERS, Points, random_points
 from app.evaluation.matching import Interval, calibration, calibration_error, interval
-from app.evaluation.photographs import detected, read, suppression, whole
+from app.evaluation.photographs import ALL, detected, read, suppression, whole
 from app.evaluation.rows import Row, Rows
 from app.evaluation.warps import Warp, warps
 from app.keypoints import strongest
@@ -86,7 +86,7 @@ def repeated(points: Array, others: Array, warp: Warp, shape: tuple[int, ...], c
 
 def _points(detector: Detector, image: Image, options: Options, rng: np.random.Generator) -> tuple[dict[str, Points], int]:
     """Each method's points, all of them: a warp takes some out of the picture, and then the next ones count. How many our options keep."""
-    ours, found = detected(detector, image, replace(options, keep=1, max_keypoints=1000))
+    ours, found = detected(detector, image, replace(options, **ALL))
     count = len(strongest(ours.xy, keep=options.keep, limit=options.max_keypoints))
     peaks = find_peaks(image, found.frame, found.maps.fused, found.options)
     points = {
