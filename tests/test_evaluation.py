@@ -139,7 +139,8 @@ def test_an_interrupted_study_goes_on_where_it_stopped(
 @pytest.mark.usefixtures("toy")
 def test_networks_are_compared_by_their_landmarks(annotated: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--annotations", str(annotated / "coco.json"), "--images", str(annotated), *QUICK]
-    assert cli.main(["evaluate", "networks", *where, "--json"]) == 0
+    assert cli.main(["evaluate", "networks", *where, "--json", "--html", str(annotated / "page.html")]) == 0
+    assert "<h2>networks</h2>" in (annotated / "page.html").read_text()
     found = json.loads(capsys.readouterr().out)
     (name,) = set(found) - {"photographs"}
     assert set(found[name]["f1"]) == set(found[name]["random_weights_f1"]) == {"0.05", "0.1", "0.2"}
