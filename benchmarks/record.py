@@ -30,7 +30,12 @@ from app.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
 WHAT = ["occlusion", "cost", "service", "detection", "accuracy", "evaluation"]
-LIMITS = {"deletion": 30, "repeatability": 30, "sanity": 15, "patches": 10}  # photographs of each study
+LIMITS = {
+    "deletion": 30,
+    "repeatability": 10,
+    "sanity": 5,
+    "patches": 3,
+}  # photographs of each study: so much in an hour of a shared machine
 
 
 def main() -> None:
