@@ -20,18 +20,12 @@ from app.cluster.start import Share, connected, require_ray
 from app.collection import Reader, drawn, open_collection
 from app.errors import BadOption, WeakpointsError
 from app.evaluation.accuracy import accuracy
-from app.evaluation.deletion import deletion
+from app.evaluation.commands import STUDIES, Asked, add_studies
 from app.evaluation.fidelity import fidelity
-from app.evaluation.landmarks import landmarks
 from app.evaluation.load import service_load
-from app.evaluation.montage import montage
-from app.evaluation.networks import networks
-from app.evaluation.patches import patches
-from app.evaluation.photographs import read_coco, sample
+from app.evaluation.photographs import sample
 from app.evaluation.plan import DEVICES, plan, text
-from app.evaluation.repeatability import repeatability
-from app.evaluation.report import flat, page, study
-from app.evaluation.sanity import sanity
+from app.evaluation.report import flat
 from app.evaluation.scale import scale
 from app.evaluation.speed import RIVALS, speed_of, table
 from app.image import decode
@@ -46,13 +40,6 @@ from app.settings import Settings
 from app.weights import Entry, find, pull, read_manifest, verify
 
 T = TypeVar("T")
-LANDMARKS = "do keypoints lie where people put landmarks?"
-STUDIES = {
-    "repeatability": (repeatability, "are the same points found when the photograph is warped, mirrored, shifted, lit, noisy?"),
-    "deletion": (deletion, "does the class go when the keypoints are blurred away?"),
-    "sanity": (sanity, "do maps and keypoints depend on the weights and on the class?"),
-    "patches": (patches, "the paper's comparison of occluders"),
-}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -108,24 +95,9 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     classes.add_argument("--images", type=Path, required=True, metavar="DIR")
     classes.set_defaults(run=_accuracy)
 
-    points = evaluate.add_parser("landmarks", help=LANDMARKS)
-    points.set_defaults(run=_landmarks)
-    compared = evaluate.add_parser("networks", help="the landmarks by each network that is here")
-    compared.set_defaults(run=_networks)
-    report = evaluate.add_parser("report", help="all studies and a montage as one HTML page that opens offline")
-    report.add_argument("--out", type=Path, required=True, metavar="DIR", help="page and figures; what is there is not measured again")
-    report.set_defaults(run=_report)
-    for command in (points, compared, report):
-        command.add_argument("--annotations", type=Path, required=True, metavar="FILE", help="COCO keypoints")
-        command.add_argument("--images", type=Path, required=True, metavar="DIR", help="what its file names are relative to")
-        command.add_argument("--boxes", choices=["annotation", "landmarks"], default="annotation", help="landmarks: the paper's rule")
-    studies = [evaluate.add_parser(name, help=what) for name, (_, what) in STUDIES.items()]
-    for name, command in zip(STUDIES, studies, strict=True):
-        command.add_argument("--images", type=Path, required=True, metavar="DIR")
-        command.set_defaults(run=_study, study=name)
-    for command in (report, *studies):
-        command.add_argument("--limit", type=int, default=30, metavar="N", help="photographs drawn from it (default: %(default)s)")
-    for command in (points, compared, report, *studies):
+    studies = add_studies(evaluate)
+    for command in studies:
+        command.set_defaults(run=_study)
         _add_options(command)
 
     benchmark = commands.add_parser("benchmark", help="measure how fast").add_subparsers(required=True, metavar="WHAT")
@@ -169,9 +141,9 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     planned.add_argument("--seconds-per-image", type=float, metavar="S", help="as measured on your device")
     planned.set_defaults(run=_plan)
 
-    for command in (detect, batch, weights, classes, speed, exact, load, more, planned, points, compared, *studies):
+    for command in (detect, batch, weights, classes, speed, exact, load, more, planned, *studies):
         command.add_argument("--json", action="store_true", help="print JSON")
-    for command in (detect, batch, classes, speed, exact, points, report, *studies):
+    for command in (detect, batch, classes, speed, exact, *studies):
         command.add_argument("--network", default=settings.network, help="a network of the manifest (default: %(default)s)")
     return parser
 
@@ -302,45 +274,22 @@ def _accuracy(args: argparse.Namespace, settings: Settings) -> int:
     return 1 if found.failed else 0
 
 
-def _landmarks(args: argparse.Namespace, settings: Settings) -> int:
-    photographs = read_coco(args.annotations, args.images, args.boxes)
-    found = landmarks(_detector(args, settings), photographs, args.options, partial(_bar, "landmarks"))
-    _print(args.json, found, flat(found))
-    return 0
-
-
-def _networks(args: argparse.Namespace, settings: Settings) -> int:
-    photographs = read_coco(args.annotations, args.images, args.boxes)
-    here = [name for name, entry in read_manifest(settings.manifest).items() if entry.path.exists()]
-    detectors = (loaded(settings.model_copy(update={"network": name})) for name in here)
-    found = networks(detectors, photographs, args.options, partial(_bar, "networks"))
-    _print(args.json, found, flat(found))
-    return 0
-
-
-def _report(args: argparse.Namespace, settings: Settings) -> int:
-    photographs, paths = read_coco(args.annotations, args.images, args.boxes), sample(args.images, args.limit)
-    detector = _detector(args, settings)
-    asked = {"landmarks": (LANDMARKS, partial(landmarks, detector, photographs))}
-    asked |= {name: (question, partial(measure, detector, paths)) for name, (measure, question) in STUDIES.items()}
-    what = f"{detector.model.sha256} {args.options} {args.boxes} {args.limit} {args.images}"
-    studies = {
-        name: (question, study(args.out / f"{name}.json", what, partial(measure, args.options, partial(_bar, name))))
-        for name, (question, measure) in asked.items()
-    }
-    rows = [montage(detector, each, args.options) for each in _bar("montage", photographs)]
-    path = args.out / "report.html"
-    path.write_text(page(f"weakpoints: {detector.model.name}", studies, rows))
-    print(path)
-    return 0
-
-
 def _study(args: argparse.Namespace, settings: Settings) -> int:
-    if not args.images.is_dir() or args.limit < 1:
-        return _say(f"{args.images} is not a folder" if args.limit > 0 else f"--limit is {args.limit}, which must be 1 or more", 2)
-    measure, _ = STUDIES[args.study]
-    found = measure(_detector(args, settings), sample(args.images, args.limit), args.options, partial(_bar, args.study))
-    _print(args.json, found, flat(found))
+    asked = Asked(args, _bar)
+    if wrong := asked.wrong():
+        return _say(wrong, 2)
+    if args.study == "networks":
+        here = [name for name, entry in read_manifest(settings.manifest).items() if entry.path.exists()]
+        found, detector = {"networks": asked.compare(loaded(settings.model_copy(update={"network": name})) for name in here)}, None
+    else:
+        detector = _detector(args, settings)
+        found = {study: asked.measure(study, detector) for study in (("landmarks", *STUDIES) if args.study == "report" else (args.study,))}
+    if path := args.out / "report.html" if args.study == "report" else args.html:
+        path.write_text(asked.page(detector.model.name if detector else "networks", found, detector))
+    if args.study == "report":
+        _print(args.json, found, str(path))
+    else:
+        _print(args.json, found[args.study], flat(found[args.study]))
     return 0
 
 

@@ -6,7 +6,9 @@ from numpy.typing import NDArray
 
 from app.options import Combine
 
-SMOOTH = 3 / 112  # of the input's side: the fine map is lines, a corner's evidence is what lies around it
+SMOOTH = (
+    1 / 14
+)  # of the input's side, the paper's box: a corner's evidence is what lies around it, and finer detail changes with every shift
 FLOOR = 1e-3  # of a map's maximum: what is this weak is as good as nothing
 
 
@@ -16,15 +18,22 @@ def fuse(
     """(S, S) log-likelihood <= 0; -inf where `inside` is false. u and v are the maps standardised over the inside.
 
     `log_sigmoid`: w log sigmoid(u) + (1 - w) log sigmoid(v), so that both scales have to agree.
-    `corners`: w log sigmoid(u) + (1 - w) / 2 log share(smoothed fine); the other (1 - w) / 2 is the corner's, see `keypoints`.
+    `corners`: w log sigmoid(u) + (1 - w) / 2 log share(fine), both maps smoothed; the other (1 - w) / 2 is the corner's, see `keypoints`.
     """
-    by_coarse = weight * log_sigmoid(standardise(coarse, inside))
     if combine == "log_sigmoid":
-        score = by_coarse + (1 - weight) * log_sigmoid(standardise(fine, inside))
+        score = weight * log_sigmoid(standardise(coarse, inside)) + (1 - weight) * log_sigmoid(standardise(fine, inside))
     else:
-        smooth = np.asarray(cv2.GaussianBlur(np.where(inside, fine, 0.0), (0, 0), SMOOTH * len(fine)), np.float64)
-        score = by_coarse + (1 - weight) / 2 * log_share(smooth)
+        coarse, fine = smooth(coarse, inside), smooth(fine, inside)
+        score = weight * log_sigmoid(standardise(coarse, inside)) + (1 - weight) / 2 * log_share(fine)
     return np.where(inside, score, -np.inf)
+
+
+def smooth(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """A Gaussian of SMOOTH, in which the margin has no say."""
+    blurred, weights = (
+        cv2.GaussianBlur(each, (0, 0), SMOOTH * len(values)) for each in (np.where(inside, values, 0.0), inside.astype(float))
+    )
+    return np.where(inside, blurred / np.maximum(weights, 1e-12), 0.0)
 
 
 def standardise(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+T = TypeVar("T", bound=np.generic)
 EVEN = 1e-5  # of the smaller eigenvalue, in grey levels squared: below it there is only rounding
 MIN_ROUNDNESS = 0.1  # of 4 det(A) / trace(A)^2: 1 for a corner, 0 for an edge, along which no position is better than another
 
@@ -48,7 +50,13 @@ def local_maxima(score: NDArray[np.float64], radius: int) -> NDArray[np.int64]:
     return np.stack([first % score.shape[1], first // score.shape[1]], 1)
 
 
-def strongest(peaks: NDArray[np.int64], *, keep: float, limit: int) -> NDArray[np.int64]:
+def ranked(peaks: NDArray[np.int64], score: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Peaks by another score than the one that they are the maxima of, in the order of `local_maxima`."""
+    x, y = peaks.T
+    return peaks[np.lexsort((x, y, -score[y, x]))]
+
+
+def strongest(peaks: NDArray[T], *, keep: float, limit: int) -> NDArray[T]:
     """The soft threshold (paper, IV.A): the first `keep` share of peaks that come strongest first, at most `limit`."""
     return peaks[: min(math.ceil(keep * len(peaks)), limit)]
 

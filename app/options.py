@@ -43,7 +43,7 @@ class Options:
         "corners"
     )
     weight: Annotated[float, Ge(0), Le(1), doc("share of the coarse map in the log-likelihood")] = 0.33
-    keep: Annotated[float, Gt(0), Le(1), doc("share of the local maxima that is kept, strongest first")] = 0.2
+    keep: Annotated[float, Gt(0), Le(1), doc("share of the local maxima that is kept, strongest first")] = 0.15
     max_keypoints: Annotated[int, Ge(1), Le(1000), doc("never more keypoints than this")] = 100
     nms_radius: Annotated[
         int | None, Ge(1), Le(256), doc("a keypoint is the maximum this far around, network pixels; side/28 if not given")

@@ -17,7 +17,7 @@ from app.fusion import fuse, standardise
 from app.guided import guided_maps
 from app.image import Frame, InputSpec, Limits, decode, prepare
 from app.incremental import Heed, Incremental
-from app.keypoints import Refined, corner_likelihood, local_maxima, refine, strongest
+from app.keypoints import Refined, corner_likelihood, local_maxima, ranked, refine, strongest
 from app.network import Network, Trace
 from app.occlusion import occlusion_map, positions, random_colours
 from app.options import Fine, Options, choose, resolve
@@ -25,7 +25,7 @@ from app.precision import Precision, arithmetic
 
 WINDOW = 2.5  # network pixels that the refinement looks to each side of a peak
 BLUR = 0.6  # network pixels: the scale at which it looks
-CORNER = 0.9  # network pixels: the scale at which corners are looked for
+CORNER = 0.6  # network pixels: the scale at which corners are looked for
 DETAIL = 3  # of the photograph's pixels a network pixel are enough to look for them
 
 
@@ -305,14 +305,19 @@ class Detector:
 
 
 def find_peaks(image: NDArray[np.uint8], frame: Frame, score: NDArray[np.float64], options: Options) -> Peaks:
-    """The strongest local maxima: of the score, or of the photograph's corners weighed by it, at DETAIL pixels a network pixel."""
-    grid, detail = frame, 1.0
+    """The strongest local maxima: of the score, or the photograph's corners, ranked by both, at DETAIL pixels a network pixel.
+
+    Corners are maxima of the photograph alone: a map that moves a little changes their order, but not where they are.
+    """
     if options.combine == "corners":
         grid = frame.close_up(DETAIL)
         detail = float(np.mean(frame.scale / grid.scale))
         by_corner = corner_likelihood(grid.stretched(image, frame.box), CORNER * detail)
         score = grid.stretched(score, frame.content) + (1 - options.weight) / 2 * by_corner
-    peaks = strongest(local_maxima(score, max(1, round(options.radius * detail))), keep=options.keep, limit=options.max_keypoints)
+        peaks = ranked(local_maxima(by_corner, max(1, round(options.radius * detail))), score)
+    else:
+        grid, peaks = frame, local_maxima(score, options.radius)
+    peaks = strongest(peaks, keep=options.keep, limit=options.max_keypoints)
     return Peaks(grid.to_image(peaks), score[peaks[:, 1], peaks[:, 0]])
 
 

@@ -1,5 +1,8 @@
 """Small networks from the product's own classes, seeded; nothing is fetched."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from app.image import InputSpec
 from app.incremental import Incremental
 from app.network import Network, narrow_vgg16, network_of
 from app.pipeline import Detector, Model
+from tests.service import encoded
 
 
 def seeded(module: nn.Module, seed: int = 0) -> nn.Module:
@@ -95,3 +99,19 @@ def photograph() -> np.ndarray:
     image[30:80, 50:110] = (230, 60, 40)
     image[50:100, 90:130] = (250, 250, 90)
     return image
+
+
+@pytest.fixture
+def annotated(tmp_path: Path, photograph: np.ndarray) -> Path:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(encoded(photograph))
+    coco = {
+        "images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}],
+        "annotations": [
+            {"image_id": i, "category_id": 7, "bbox": [40, 20, 100, 90], "keypoints": [50.5, 30.5, 2, 0, 0, 0, 110.5, 80.5, 1]}
+            for i in (1, 2)
+        ],
+        "categories": [{"id": 7, "name": "cat", "keypoints": ["left_ear", "tail", "right_ear"]}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    return tmp_path

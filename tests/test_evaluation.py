@@ -1,4 +1,4 @@
-"""Each figure on made cases whose answer is known."""
+"""The studies as commands, and the pieces of them that have known answers."""
 
 import json
 from pathlib import Path
@@ -6,155 +6,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from app import cli
-from app.errors import BadOption
-from app.evaluation.baselines import CORNERS, Points, grid_points, layers, random_points, random_weights, suppress
+from app.evaluation.commands import STUDIES
 from app.evaluation.deletion import curves, deleted, inserted
-from app.evaluation.landmarks import calibration, chance, figures, table
-from app.evaluation.matching import average_precision, corrected, interval, match, one_to_one
 from app.evaluation.montage import HEIGHT, montage
 from app.evaluation.patches import half_area
-from app.evaluation.photographs import Landmarked, read, read_coco, sample
-from app.evaluation.repeatability import repeated
+from app.evaluation.photographs import read, read_coco
+from app.evaluation.report import page
 from app.evaluation.sanity import alike
-from app.evaluation.warps import warps
-from app.network import Conv, network_of
 from app.options import choose
 from app.pipeline import Detector
-from tests.conftest import toy_resnet
-from tests.oracle import most_pairs
-from tests.service import encoded
 
-MARKS = np.array([[10.0, 10], [50, 10], [90, 40]])
 QUICK = ["--patch", "14", "--stride", "14"]
-
-
-def landmarked(marks: np.ndarray = MARKS, names: tuple[str, ...] = ("left_eye", "right_eye", "nose")) -> Landmarked:
-    return Landmarked(Path("a.png"), "cat", (0, 0, 100, 50), marks, names)
-
-
-def test_perfect_points_score_one_and_points_off_by_a_known_distance_score_from_that_radius_on() -> None:
-    assert match(MARKS, MARKS, 0.0).f1 == 1
-    assert match(np.add(MARKS, (3, 4)), MARKS, 4.99).recall == 0
-    hit = match(np.add(MARKS, (3, 4)), MARKS, 5.0)
-    assert (hit.recall, hit.precision, hit.matched_recall, hit.f1) == (1, 1, 1, 1)
-
-
-def test_one_point_may_find_two_landmarks_for_the_paper_but_not_one_to_one() -> None:
-    found = match(np.array([[30.0, 10]]), MARKS, 20)
-    assert (found.recall, found.precision, found.matched_recall, found.f1) == (2 / 3, 1, 1 / 3, 0.5)
-    nothing = match(np.zeros((0, 2)), MARKS, 20)
-    assert (nothing.recall, nothing.precision, nothing.f1) == (0, 0, 0)
-
-
-@given(st.integers(0, 2**31), st.integers(0, 5), st.integers(1, 5), st.floats(0.05, 0.8))
-def test_no_matching_has_more_pairs(seed: int, points: int, landmarks: int, radius: float) -> None:
-    rng = np.random.default_rng(seed)
-    a, b = rng.random((points, 2)), rng.random((landmarks, 2))
-    rows, columns = one_to_one(a, b, radius)
-    assert len(rows) == len(set(rows)) == len(set(columns)) == most_pairs(np.linalg.norm(a[:, None] - b, axis=2) <= radius)
-    assert (np.linalg.norm(a[rows] - b[columns], axis=1) <= radius).all()
-
-
-def test_average_precision_is_the_area_under_the_envelope_over_all_photographs() -> None:
-    right, wrong = MARKS[:1], np.array([[70.0, 70]])
-    one = (np.concatenate([right, wrong]), np.array([0.9, 0.8]), MARKS[:1], 1.0)
-    two = (np.concatenate([wrong, right]), np.array([0.7, 0.6]), MARKS[:1], 1.0)
-    assert average_precision([one]) == 1
-    assert average_precision([one, two]) == pytest.approx(0.5 * 1 + 0.5 * 2 / 4)
-    twice = (np.concatenate([right, right]), np.array([0.9, 0.8]), MARKS[:1], 1.0)
-    assert average_precision([twice]) == 1, "the second is a miss, behind full recall"
-
-
-def test_chance_correction_and_intervals() -> None:
-    assert (corrected(0.5, 0.5), corrected(1, 0.5), corrected(0.25, 0.5), corrected(1, 1)) == (0, 1, -0.5, 0)
-    rows = np.random.default_rng(1).normal(3, 1, (100, 1))
-    low, high = interval(rows)
-    assert low < rows.mean() < high
-    assert high - low == pytest.approx(2 * 1.96 * rows.std() / 10, rel=0.2)
-
-
-@pytest.mark.parametrize(("points", "aspect", "alpha", "expected"), [(5, 1, 0.2, 0.414), (10, 2, 0.2, 0.855), (20, 2, 0.1, 0.673)])
-def test_random_points_find_what_the_notes_computed(points: int, aspect: float, alpha: float, expected: float) -> None:
-    box = (0.0, 0.0, 100.0 * aspect, 100.0)
-    marks = np.random.default_rng(3).random((400, 2)) * box[2:] - 0.5
-    photograph = Landmarked(Path(), "car", box, marks, ("x",) * 400)
-    assert chance(photograph, box, points, alpha).mean() == pytest.approx(expected, abs=0.02)
-
-
-def test_a_grid_is_even_and_lies_in_its_box() -> None:
-    for count in (0, 1, 5, 12, 33):
-        points = grid_points((10, 20, 80, 40), count)
-        assert len(points.xy) == count == len(points.within((10, 20, 80, 40)).xy)
-    np.testing.assert_allclose(grid_points((0, 0, 40, 20), 2).xy, [[9.5, 9.5], [29.5, 9.5]])
-    assert len(random_points((5, 5, 10, 10), 50, np.random.default_rng(0)).within((5, 5, 10, 10)).xy) == 50
-
-
-@pytest.mark.parametrize("name", CORNERS)
-def test_corner_detectors_come_strongest_first_and_spread(name: str, photograph: np.ndarray) -> None:
-    found = CORNERS[name](photograph, 6)
-    assert len(found.xy)
-    assert (np.diff(found.score) <= 0).all()
-    apart = np.abs(found.xy[:, None] - found.xy).max(2) + 99 * np.eye(len(found.xy))
-    assert apart.min() > 6
-    assert not len(CORNERS[name](np.full_like(photograph, 90), 6).xy)
-
-
-def test_suppression_keeps_the_stronger_of_two() -> None:
-    kept = suppress(np.array([[0.0, 0], [3, 0], [9, 0]]), np.array([1.0, 2, 0]), 4)
-    assert kept.xy.tolist() == [[3, 0], [9, 0]]
-
-
-def test_weights_are_drawn_anew_from_the_top_down_only() -> None:
-    network = network_of(toy_resnet())
-    depth = layers(network.rows)
-    assert layers(random_weights(network, 2).rows) == depth
-    same = random_weights(network, 1)
-    assert all(a is b or a == b for a, b in zip(network.rows[:1], same.rows[:1], strict=True))
-    assert not same.rows[-1].weight.equal(network.rows[-1].weight)  # type: ignore[union-attr]
-    whole = random_weights(network)
-    assert isinstance(whole.rows[0], Conv)
-    assert not whole.rows[0].weight.equal(network.rows[0].weight)  # type: ignore[union-attr]
-
-
-def test_the_table_takes_left_and_right_as_one_and_shows_what_chance_gives() -> None:
-    rows = [(landmarked(), (0.0, 0.0, 100.0, 50.0), Points(MARKS[:1], np.ones(1)))]
-    lines = {line["landmark"]: line for line in table(rows)}
-    assert (lines["eye"]["found"], lines["eye"]["seen"], lines["nose"]["found"]) == (0.5, 2, 0)
-    assert 0 < lines["eye"]["random"] < 0.1
-    perfect = figures([(landmarked(), (0.0, 0.0, 100.0, 50.0), Points(MARKS, np.ones(3)))])
-    assert perfect["f1"] == perfect["recall"] == {"0.05": 1, "0.1": 1, "0.2": 1}
-    assert perfect["corrected_recall"]["0.05"] == 1
-
-
-def test_points_that_follow_a_warp_are_repeated_and_others_are_not() -> None:
-    rng = np.random.default_rng(0)
-    points = rng.random((20, 2)) * (299, 199)
-    for warp in warps(300, 200, rng):
-        moved = warp.forward(points)
-        detected = moved[((moved >= -0.5) & (moved <= (299.5, 199.5))).all(1)]
-        assert repeated(points, detected, warp, (200, 300, 3), 20) == pytest.approx((1, 0), abs=1e-9)
-        np.testing.assert_allclose(warp.back(warp.forward(points)), points)
-        assert repeated(points, warp.forward(np.add(points, (0, 40))), warp, (200, 300, 3), 20)[0] < 0.3
-    still = warps(300, 200, rng)[-1]
-    assert repeated(points, np.add(points, (2, 0)), still, (200, 300, 3), 20) == pytest.approx((1, 2), abs=0.2)
-    assert np.isnan(repeated(points[:0], points[:0], still, (200, 300, 3), 20)[0])
-    assert repeated(points, points[:0], still, (200, 300, 3), 20)[0] == 0
-
-
-def test_a_warp_moves_the_picture_as_it_moves_the_points() -> None:
-    image = np.zeros((120, 160, 3), np.uint8)
-    image[58:63, 78:83] = 255
-    for warp in warps(160, 120, np.random.default_rng(2)):
-        changed = warp(image).sum(2).astype(float)
-        assert changed.shape == (120, 160)
-        changed = np.where(changed > 150, changed, 0)
-        ys, xs = np.mgrid[:120, :160]
-        centre = [(changed * xs).sum() / changed.sum(), (changed * ys).sum() / changed.sum()]
-        np.testing.assert_allclose(centre, warp.forward(np.array([[80.0, 60.0]]))[0], atol=0.6)
 
 
 def test_discs_are_blurred_one_after_the_other(photograph: np.ndarray, detector: Detector) -> None:
@@ -178,43 +42,7 @@ def test_half_of_an_even_map_lies_in_half_of_it_and_of_a_peak_in_its_pixel() -> 
 
 def test_nothing_is_more_like_a_localization_than_itself(detector: Detector, photograph: np.ndarray) -> None:
     found = detector.locate(photograph, choose(patch=14, stride=14))
-    assert alike(found, found) == pytest.approx((1, 1, 1, 1))
-
-
-@pytest.fixture
-def annotated(tmp_path: Path, photograph: np.ndarray) -> Path:
-    for name in ("a.png", "b.png"):
-        (tmp_path / name).write_bytes(encoded(photograph))
-    coco = {
-        "images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}],
-        "annotations": [
-            {"image_id": i, "category_id": 7, "bbox": [40, 20, 100, 90], "keypoints": [50.5, 30.5, 2, 0, 0, 0, 110.5, 80.5, 1]}
-            for i in (1, 2)
-        ],
-        "categories": [{"id": 7, "name": "cat", "keypoints": ["left_ear", "tail", "right_ear"]}],
-    }
-    (tmp_path / "coco.json").write_text(json.dumps(coco))
-    return tmp_path
-
-
-def test_coco_is_read_in_our_pixels_with_what_is_visible(annotated: Path) -> None:
-    first = read_coco(annotated / "coco.json", annotated)[0]
-    assert (first.names, first.group, first.size) == (("left_ear", "right_ear"), "cat", 100)
-    assert first.landmarks.tolist() == [[50, 30], [110, 80]]
-    assert read_coco(annotated / "coco.json", annotated, "landmarks")[0].box == (44, 25, 72, 60)
-
-
-def test_what_is_not_coco_or_not_there_is_said(annotated: Path) -> None:
-    (annotated / "broken.json").write_text('{"images": []}')
-    (annotated / "empty.json").write_text('{"images": [], "categories": [], "annotations": []}')
-    for name, said in (("broken.json", "can't be read"), ("empty.json", "no visible"), ("absent.json", "can't be read")):
-        with pytest.raises(BadOption, match=said):
-            read_coco(annotated / name, annotated)
-    with pytest.raises(BadOption, match=r"nowhere\.png"):
-        read(annotated / "nowhere.png")
-    (annotated / "none").mkdir()
-    with pytest.raises(BadOption, match="no photograph"):
-        sample(annotated / "none", 3)
+    assert alike(found, found) == pytest.approx({"coarse": 1, "fine": 1, "fused": 1, "keypoints": 1})
 
 
 @pytest.fixture
@@ -240,22 +68,30 @@ def test_landmarks_prints_ours_and_every_baseline_by_alpha(annotated: Path, caps
 
 @pytest.mark.usefixtures("toy")
 @pytest.mark.parametrize(
-    ("study", "method", "figure"),
+    ("study", "figure", "methods"),
     [
-        ("repeatability", "unrefined", "error_px"),
-        ("deletion", "random", "insertion"),
-        ("sanity", "random_class", "keypoints"),
-        ("patches", "16/8", "half_area"),
+        ("repeatability", "error_px", ("ours", "sift")),
+        ("deletion", "insertion", ("ours", "reversed", "paper", "random")),
+        ("sanity", "keypoints", ("top_1", "random_class", "other_colours", "random_points")),
+        ("patches", "stable", ("8/8", "16/8", "16/16", "32/16", "16/8+32/16", "16/8, 4 colours")),
     ],
 )
-def test_each_study_prints_its_figures(study: str, method: str, figure: str, annotated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_study_prints_its_figures(
+    study: str, figure: str, methods: tuple[str, ...], annotated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = [] if study == "patches" else QUICK
     assert cli.main(["evaluate", study, "--images", str(annotated), "--limit", "1", "--json", *options]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["photographs"] == 1
-    assert np.isfinite(found[method][figure])
+    for method in methods:
+        low, high = found[method]["interval"][figure]
+        assert low - 1e-9 <= found[method][figure] <= high + 1e-9
     assert cli.main(["evaluate", study, "--images", str(annotated / "nowhere")]) == 2
     assert cli.main(["evaluate", study, "--images", str(annotated), "--limit", "0"]) == 2
+
+
+def nothing_left(*args: object) -> None:
+    pytest.fail("measured again")
 
 
 @pytest.mark.usefixtures("toy")
@@ -266,20 +102,45 @@ def test_the_report_holds_every_study_and_the_montage_offline_and_measures_nothi
     where = ["--annotations", str(annotated / "coco.json"), "--images", str(annotated), "--limit", "1", "--out", str(out)]
     assert cli.main(["evaluate", "report", *where, *QUICK]) == 0
     text = Path(capsys.readouterr().out.strip()).read_text()
-    for name in ("landmarks", *cli.STUDIES, "montage"):
+    for name in ("landmarks", *STUDIES, "montage"):
         assert f"<h2>{name}</h2>" in text
     assert text.count('src="data:image/png;base64,') == 2 == text.count("src=")
+    assert text.count("<svg") >= len(STUDIES)
     assert "http" not in text
-    monkeypatch.setattr(cli, "landmarks", lambda *args: pytest.fail("measured again"))
-    assert cli.main(["evaluate", "report", *where, *QUICK]) == 0
+    monkeypatch.setattr("app.evaluation.landmarks._measure", nothing_left)
+    monkeypatch.setattr("app.evaluation.sanity._measure", nothing_left)
+    assert cli.main(["evaluate", "report", *where, *QUICK, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out).keys() == {"landmarks", *STUDIES}
     with pytest.raises(pytest.fail.Exception):
         cli.main(["evaluate", "report", *where, *QUICK, "--seed", "5"])
 
 
 @pytest.mark.usefixtures("toy")
+def test_an_interrupted_study_goes_on_where_it_stopped(
+    annotated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "rows"
+    command = ["evaluate", "deletion", "--images", str(annotated), "--json", *QUICK]
+    assert cli.main([*command, "--resume", str(rows), "--html", str(tmp_path / "page.html")]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert "<h2>deletion</h2>" in (tmp_path / "page.html").read_text()
+    (file,) = rows.iterdir()
+    kept = file.read_text()
+    assert kept.count("\n") == 2
+    file.write_text(kept[: kept.index("\n") + 30])  # stopped while the second row was written
+    asked = []
+    monkeypatch.setattr("app.evaluation.deletion.read", lambda path: asked.append(path.name) or read(path))
+    assert cli.main([*command, "--resume", str(rows)]) == 0
+    assert json.loads(capsys.readouterr().out) == whole
+    assert asked == ["b.png"]
+    assert file.read_text() == kept
+
+
+@pytest.mark.usefixtures("toy")
 def test_networks_are_compared_by_their_landmarks(annotated: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--annotations", str(annotated / "coco.json"), "--images", str(annotated), *QUICK]
-    assert cli.main(["evaluate", "networks", *where, "--json"]) == 0
+    assert cli.main(["evaluate", "networks", *where, "--json", "--html", str(annotated / "page.html")]) == 0
+    assert "<h2>networks</h2>" in (annotated / "page.html").read_text()
     found = json.loads(capsys.readouterr().out)
     (name,) = set(found) - {"photographs"}
     assert set(found[name]["f1"]) == set(found[name]["random_weights_f1"]) == {"0.05", "0.1", "0.2"}
@@ -297,8 +158,12 @@ def test_a_montage_has_six_pictures_of_one_height(annotated: Path, detector: Det
     assert last[y, x].tolist() == pytest.approx([255, 220, 0], abs=60)
 
 
-def test_confidence_is_set_against_the_share_that_is_near_a_landmark() -> None:
-    points = Points(np.concatenate([MARKS[:1], MARKS[:1] + 40]), np.array([0.9, 0.1]))
-    low, high = calibration([(landmarked(), (0.0, 0.0, 100.0, 50.0), points)])
-    assert (low["confidence"], low["near_a_landmark"], low["keypoints"]) == (0.1, 0, 1)
-    assert (high["confidence"], high["near_a_landmark"]) == (0.9, 1)
+def test_a_bar_is_as_long_as_its_figure_and_its_whisker_as_its_interval() -> None:
+    ours = {"f1": {"0.05": 0.9, "0.1": 0.5}, "interval": {"f1": {"0.05": (0.8, 1), "0.1": (0.25, 1)}}}
+    sift = {"f1": {"0.05": 0.1, "0.1": 0.125}, "interval": {"f1": {"0.05": (0, 1), "0.1": (0, 0.25)}}}
+    text = page("a <title>", {"landmarks": ("why?", {"photographs": 2, "ours": ours, "sift": sift})}, [])
+    assert '<rect x="160" y="3" width="240.0" height="14"/><path d="M280.0 10H640.0"/>' in text
+    assert '<rect x="160" y="23" width="60.0" height="14"/><path d="M160.0 30H280.0"/>' in text
+    assert "f1 at 0.1" in text
+    assert "a &lt;title&gt;" in text
+    assert "montage" not in text

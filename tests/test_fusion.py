@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.fusion import FLOOR, SMOOTH, fuse, log_sigmoid, standardise
+from app.fusion import FLOOR, SMOOTH, fuse, log_sigmoid, smooth, standardise
 
 EVERYWHERE = np.ones((6, 6), bool)
 
@@ -18,14 +18,24 @@ def test_the_formula_pixel_by_pixel(maps: tuple[np.ndarray, np.ndarray]) -> None
     np.testing.assert_allclose(fuse(coarse, fine, EVERYWHERE, weight=0.3, combine="log_sigmoid"), expected)
 
 
-def test_corners_leave_their_share_to_the_photograph_and_look_around_themselves_in_the_fine_map() -> None:
-    coarse, fine = np.zeros((56, 56)), np.zeros((56, 56))
+def test_corners_leave_their_share_to_the_photograph_and_look_around_themselves_in_both_maps() -> None:
+    coarse, fine, spread = np.zeros((56, 56)), np.zeros((56, 56)), SMOOTH * 56
     fine[20, 30] = 5.0
     score = fuse(coarse, fine, np.ones((56, 56), bool), weight=0.4, combine="corners")
     assert score.max() == pytest.approx(0.4 * np.log(0.5))
-    spread = SMOOTH * 56
     assert score[20, 32] == pytest.approx(0.4 * np.log(0.5) - 0.3 * 2**2 / (2 * spread**2), rel=0.02)
     assert score.min() == pytest.approx(0.4 * np.log(0.5) + 0.3 * np.log(FLOOR))
+    by_coarse = fuse(fine, coarse, np.ones((56, 56), bool), weight=0.4, combine="corners")
+    assert by_coarse.argmax() == fine.argmax()
+    assert by_coarse[20, 30] > by_coarse[20, 34] > by_coarse[20, 38]
+
+
+def test_what_is_even_stays_even_beside_a_margin() -> None:
+    inside = np.ones((56, 56), bool)
+    inside[:15] = False
+    smoothed = smooth(np.full((56, 56), 3.0), inside)
+    np.testing.assert_allclose(smoothed[inside], 3)
+    assert not smoothed[~inside].any()
 
 
 def test_both_scales_have_to_agree_in_log_sigmoid() -> None:
@@ -54,13 +64,14 @@ def test_a_constant_map_says_nothing() -> None:
     assert not standardise(np.zeros((6, 6)), EVERYWHERE).any()
 
 
-def test_the_margin_of_a_letterbox_neither_counts_nor_wins(maps: tuple[np.ndarray, np.ndarray]) -> None:
+@pytest.mark.parametrize("combine", ["log_sigmoid", "corners"])
+def test_the_margin_of_a_letterbox_neither_counts_nor_wins(combine: str, maps: tuple[np.ndarray, np.ndarray]) -> None:
     inside = EVERYWHERE.copy()
     inside[:2] = False
     loud = maps[0].copy()
     loud[0, 0] = 1e6
-    score = fuse(loud, maps[1], inside, weight=0.5, combine="log_sigmoid")
-    np.testing.assert_array_equal(score, fuse(*maps, inside, weight=0.5, combine="log_sigmoid"))
+    score = fuse(loud, maps[1], inside, weight=0.5, combine=combine)
+    np.testing.assert_array_equal(score, fuse(*maps, inside, weight=0.5, combine=combine))
     assert np.isneginf(score[:2]).all()
 
 

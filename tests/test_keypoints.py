@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from app.keypoints import corner, corner_likelihood, local_maxima, refine, strongest
+from app.keypoints import corner, corner_likelihood, local_maxima, ranked, refine, strongest
 from tests import oracle
 
 
@@ -122,3 +122,11 @@ def test_a_corner_is_likelier_than_an_edge_and_nothing_is_located_on_a_plain() -
     assert likelihood[50, 20] < -3, "an edge, twenty times less"
     assert np.isneginf(likelihood[5, 5])
     assert np.isneginf(corner_likelihood(np.full_like(square, 90), 1.5)).all()
+
+
+def test_peaks_are_ranked_by_another_score_and_ties_as_ever(rng: np.random.Generator) -> None:
+    peaks, score = np.array([[0, 1], [2, 0], [1, 0], [2, 1]]), np.array([[0.0, 5, 5], [9, 0, -np.inf]])
+    assert ranked(peaks, score).tolist() == [[0, 1], [1, 0], [2, 0], [2, 1]]
+    own = rng.random((30, 30))
+    np.testing.assert_array_equal(ranked(local_maxima(own, 2), own), local_maxima(own, 2))
+    assert ranked(peaks[:0], score).shape == (0, 2)

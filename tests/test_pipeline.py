@@ -7,12 +7,12 @@ import torch
 from skimage import data
 
 from app.errors import BadOption, WeightsError
-from app.image import Limits
+from app.image import Limits, frame_of
 from app.incremental import Incremental
 from app.loading import load_detector
 from app.network import narrow_vgg16, network_of
-from app.options import choose
-from app.pipeline import Detector, Localization
+from app.options import choose, resolve
+from app.pipeline import Detector, Localization, find_peaks
 from app.settings import Settings
 from tests.conftest import seeded
 from tests.service import encoded
@@ -138,3 +138,14 @@ def test_photographs_looked_at_together_are_answered_as_if_each_were_alone(detec
         for mine, expected in zip(dataclasses.astuple(found.maps), dataclasses.astuple(alone.maps), strict=True):
             np.testing.assert_allclose(mine, expected, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose([(p.x, p.y) for p in found.keypoints[:5]], [(p.x, p.y) for p in alone.keypoints[:5]], atol=1e-9)
+
+
+def test_maps_change_the_order_of_corners_but_not_where_they_are(photograph: np.ndarray, rng: np.random.Generator) -> None:
+    frame, options = frame_of(160, 120, 56, "squash", None), resolve(choose(keep=1.0), 56)
+    one, two = (find_peaks(photograph, frame, -rng.random((56, 56)), options) for _ in range(2))
+    assert sorted(one.points.tolist()) == sorted(two.points.tolist())
+    assert one.points.tolist() != two.points.tolist()
+    for peaks in (one, two):
+        assert (np.diff(peaks.log_likelihood) <= 0).all()
+    corners = np.array([[50, 30], [109, 30], [129, 99]])
+    assert (np.abs(one.points[:, None] - corners).max(2).min(0) < 3).all()

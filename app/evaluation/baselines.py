@@ -26,6 +26,16 @@ class Points:
     xy: Array
     score: Array
 
+    @classmethod
+    def of(cls, rows: list[list[float]]) -> "Points":
+        """From x, y, score of each."""
+        table = np.array(rows, float).reshape(-1, 3)
+        return cls(table[:, :2], table[:, 2])
+
+    def rows(self) -> list[list[float]]:
+        """The inverse of `of`."""
+        return [[x, y, score] for (x, y), score in zip(self.xy.tolist(), self.score.tolist(), strict=True)]
+
     def first(self, count: int) -> "Points":
         return Points(self.xy[:count], self.score[:count])
 

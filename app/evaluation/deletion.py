@@ -3,7 +3,8 @@
 Detection occludes with boxes of one colour; here it is a blur, so that the same perturbation does not judge itself.
 """
 
-from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from app.evaluation.baselines import CORNERS, random_points
-from app.evaluation.matching import interval
-from app.evaluation.photographs import Progress, detected, read, suppression, whole
+from app.evaluation.matching import summary
+from app.evaluation.photographs import ALL, detected, read, suppression, whole
+from app.evaluation.rows import Row, Rows
 from app.options import Options, choose
 from app.pipeline import Detector
 
@@ -26,43 +28,42 @@ COUNT = 12  # points, or as many as we have
 DRAWS = 10
 
 
-def deletion(detector: Detector, paths: tuple[Path, ...], options: Options, progress: Progress) -> dict[str, Any]:
+def deletion(detector: Detector, paths: Sequence[Path], options: Options, rows: Rows) -> dict[str, Any]:
     """One object a method. deletion and insertion: mean class probability over 0 to COUNT discs, over the clean photograph's.
 
-    Lower deletion and higher insertion are better. rank_correlation (ours): Spearman of confidence and the log-odds that one disc costs.
+    Lower deletion and higher insertion are better; behind_ours: by how much ours is better, the area between the curves.
+    rank_correlation (ours): Spearman of confidence and the probability that one disc costs.
     """
-    rows: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    correlations = []
-    for path in progress(paths):
-        image, rng = read(path), np.random.default_rng(0)
-        ours, found = detected(detector, image, options)
-        points, target, count = ours.xy[:COUNT], found.target.class_id, len(ours.xy[:COUNT])
-        others = {name: find(image, suppression(found)).xy[:count] for name, find in CORNERS.items()}
-        paper = detected(detector, image, choose("paper", target_class=target))[0].xy[:count]
-        for name, chosen in {"ours": points, "reversed": ours.xy[::-1][:count], "paper": paper, **others}.items():
-            rows[name].append(curves(detector, image, chosen, target))
-        draws = [curves(detector, image, random_points(whole(image), count, rng).xy, target) for _ in range(DRAWS)]
-        rows["random"].append((float(np.mean([d for d, _ in draws])), float(np.mean([i for _, i in draws]))))
-        if count > 2:
-            single = [deleted(image, ours.xy[i : i + 1])[-1] for i in range(len(ours.xy))]
-            probability = np.array([detector.classify(each)[target] for each in single])
-            correlations.append(float(spearmanr(ours.score, -probability).statistic) if np.ptp(probability) else 0.0)
+    measured = rows.of({str(path): path for path in paths}, partial(_measure, detector, options))
     result: dict[str, Any] = {"photographs": len(paths)}
-    ours_rows = np.array(rows["ours"])
-    for name, each in rows.items():
-        values = np.array(each)
-        result[name] = {
-            "deletion": float(values[:, 0].mean()),
-            "insertion": float(values[:, 1].mean()),
-            "deletion_interval": interval(values[:, :1]),
-            "insertion_interval": interval(values[:, 1:]),
-            "behind_ours": {
-                "deletion": interval(values[:, :1] - ours_rows[:, :1]),
-                "insertion": interval(ours_rows[:, 1:] - values[:, 1:]),
-            },
-        }
-    result["ours"]["rank_correlation"] = float(np.mean(correlations)) if correlations else None
+    for name in [name for name in measured[0] if name != "rank_correlation"]:
+        pairs = [(row[name], row["ours"]) for row in measured]
+        result[name] = summary([{"deletion": theirs[0], "insertion": theirs[1]} for theirs, _ in pairs])
+        result[name]["behind_ours"] = summary([{"deletion": theirs[0] - our[0], "insertion": our[1] - theirs[1]} for theirs, our in pairs])
+    correlations = [row["rank_correlation"] for row in measured if row["rank_correlation"] is not None]
+    result["ours"]["rank_correlation"] = summary([{"mean": each} for each in correlations]) if correlations else None
     return result
+
+
+def _measure(detector: Detector, options: Options, path: Path) -> Row:
+    """(deletion, insertion) of each method, and the rank correlation."""
+    image, rng = read(path), np.random.default_rng(0)
+    ours, found = detected(detector, image, options)
+    target, count = found.target.class_id, len(ours.xy[:COUNT])
+    methods = {
+        "ours": ours.xy,
+        "reversed": ours.xy[::-1],
+        "paper": detected(detector, image, choose("paper", target_class=target, **ALL))[0].xy,
+        **{name: find(image, suppression(found)).xy for name, find in CORNERS.items()},
+    }
+    row: Row = {name: curves(detector, image, xy[:count], target) for name, xy in methods.items()}
+    draws = [curves(detector, image, random_points(whole(image), count, rng).xy, target) for _ in range(DRAWS)]
+    singles = [detector.classify(deleted(image, ours.xy[i : i + 1])[-1])[target] for i in range(len(ours.xy))]
+    correlated = len(singles) > 2 and np.ptp(singles) > 0
+    return row | {
+        "random": np.mean(draws, 0).tolist(),
+        "rank_correlation": float(spearmanr(ours.score, np.negative(singles)).statistic) if correlated else None,
+    }
 
 
 def curves(detector: Detector, image: Image, points: Array, target: int) -> tuple[float, float]:

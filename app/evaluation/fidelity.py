@@ -11,7 +11,8 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from app.evaluation.matching import one_to_one
-from app.evaluation.photographs import Progress, read
+from app.evaluation.photographs import read
+from app.evaluation.rows import Progress
 from app.options import Options
 from app.pipeline import Detector, Localization
 

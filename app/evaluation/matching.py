@@ -1,7 +1,8 @@
 """Points against points: who meets whom within a radius, and the figures made of it. Points are (N, 2) x, y in pixels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,9 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 Array = NDArray[np.float64]
+Interval = tuple[float, float]
 RESAMPLES = 1000
+BINS = 5
 
 
 @dataclass(frozen=True)
@@ -42,25 +45,34 @@ def one_to_one(points: Array, others: Array, radius: float) -> tuple[NDArray[np.
     return rows[kept], columns[kept]
 
 
-def average_precision(photographs: Sequence[tuple[Array, Array, Array, float]]) -> float:
-    """Area under precision over recall, all photographs' points in one order of confidence (as VOC and COCO do it).
+@dataclass(frozen=True)
+class Ranked:
+    """One photograph's points for `average_precision`: whether each hits a landmark, its score, and how many landmarks there are."""
 
-    Each photograph is points, their scores, landmarks, radius. A point takes the nearest landmark in reach that is still free.
-    """
-    hits, scores = [], []
-    for points, confidence, landmarks, radius in photographs:
-        distances = cdist(points, landmarks)
-        for i in np.argsort(-confidence, kind="stable"):
-            j = int(distances[i].argmin())
-            hits.append(distances[i, j] <= radius)
-            scores.append(confidence[i])
-            if hits[-1]:
-                distances[:, j] = np.inf
-    total = sum(len(landmarks) for _, _, landmarks, _ in photographs)
-    hit = np.array(hits, bool)[np.argsort(-np.array(scores), kind="stable")]
+    hits: NDArray[np.bool_]
+    scores: Array
+    landmarks: int
+
+
+def ranked(points: Array, scores: Array, landmarks: Array, radius: float) -> Ranked:
+    """The strongest first, a point takes the nearest landmark in reach that is still free."""
+    distances = cdist(points, landmarks)
+    hits = np.zeros(len(points), bool)
+    for i in np.argsort(-scores, kind="stable"):
+        j = int(distances[i].argmin())
+        hits[i] = distances[i, j] <= radius
+        if hits[i]:
+            distances[:, j] = np.inf
+    return Ranked(hits, scores, len(landmarks))
+
+
+def average_precision(photographs: Sequence[Ranked]) -> float:
+    """Area under precision over recall, all photographs' points in one order of confidence (as VOC and COCO do it)."""
+    hits, scores = (np.concatenate(each) for each in zip(*((p.hits, p.scores) for p in photographs), strict=True))
+    hit = hits[np.argsort(-scores, kind="stable")]
     precision = hit.cumsum() / np.arange(1, len(hit) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(envelope[hit].sum() / total)
+    return float(envelope[hit].sum() / sum(p.landmarks for p in photographs))
 
 
 def corrected(share: float, chance: float) -> float:
@@ -68,9 +80,35 @@ def corrected(share: float, chance: float) -> float:
     return (share - chance) / (1 - chance) if chance < 1 else 0.0
 
 
-def interval(rows: Array, statistic: Callable[[Array], float] = lambda means: float(means[0])) -> tuple[float, float]:
+def interval(rows: Array, statistic: Callable[[Array], float] = lambda means: float(means[0])) -> Interval:
     """95 % bootstrap interval over photographs, of a function of the columns' means; rows: (photographs, figures)."""
+    return resampled(len(rows), lambda drawn: statistic(rows[drawn].mean(0)))
+
+
+def resampled(photographs: int, statistic: Callable[[NDArray[np.int64]], float]) -> Interval:
+    """95 % bootstrap interval of a function of the photographs' indices."""
     rng = np.random.default_rng(0)
-    drawn = rng.integers(0, len(rows), (RESAMPLES, len(rows)))
-    low, high = np.percentile([statistic(rows[each].mean(0)) for each in drawn], [2.5, 97.5])
+    drawn = rng.integers(0, photographs, (RESAMPLES, photographs))
+    low, high = np.percentile([statistic(each) for each in drawn], [2.5, 97.5])
     return float(low), float(high)
+
+
+def summary(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """The mean of each figure over photographs, and under "interval" where 95 % of the resampled ones lie."""
+    columns = {name: np.array([[row[name]] for row in rows]) for name in rows[0]}
+    return {
+        **{name: float(column.mean()) for name, column in columns.items()},
+        "interval": {name: interval(column) for name, column in columns.items()},
+    }
+
+
+def calibration(points: Sequence[tuple[float, bool]]) -> list[dict[str, Any]]:
+    """Of each point its confidence, and whether it was right. BINS of equal number by confidence: its mean, and the share that was right."""
+    bins = np.array_split(np.array(sorted(points), float).reshape(-1, 2), BINS)
+    return [{"confidence": c, "right": r, "keypoints": len(each)} for each in bins if len(each) for c, r in [each.mean(0).tolist()]]
+
+
+def calibration_error(bins: Sequence[dict[str, Any]]) -> float:
+    """Mean distance of confidence and share, by keypoint (Naeini et al. 2015)."""
+    total = sum(each["keypoints"] for each in bins)
+    return float(sum(each["keypoints"] * abs(each["confidence"] - each["right"]) for each in bins) / max(total, 1))

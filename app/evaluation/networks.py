@@ -1,30 +1,35 @@
 """The same landmarks by each network at hand (paper, section IV: VGG against ResNet)."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from app.evaluation.landmarks import landmarks
-from app.evaluation.photographs import Landmarked, Progress, read
+from app.evaluation.photographs import Landmarked, read
+from app.evaluation.rows import Rows
 from app.options import Options
 from app.pipeline import Detector
 
 FIGURES = ("points_per_image", "f1", "corrected_recall", "average_precision")
 
 
-def networks(detectors: Iterable[Detector], photographs: tuple[Landmarked, ...], options: Options, progress: Progress) -> dict[str, Any]:
+def networks(
+    detectors: Iterable[Detector], photographs: Sequence[Landmarked], options: Options, rows: Callable[[Detector], Rows]
+) -> dict[str, Any]:
     """One object a network: its keypoints' figures, those of the same network with random weights, and how long the first photograph took."""
     result: dict[str, Any] = {"photographs": len(photographs)}
     for detector in detectors:
-        found = landmarks(detector, photographs, options, progress)
+        found = landmarks(detector, photographs, options, rows(detector))
         image, start = read(photographs[0].path), time.perf_counter()
         detector.locate(image, options)
         seconds = time.perf_counter() - start
+        ours = found["ours"]
         result[detector.model.name] = {
             "architecture": detector.model.architecture,
-            **{name: found["ours"][name] for name in FIGURES},
+            **{name: ours[name] for name in FIGURES},
             "whole_f1": found["whole"]["ours"]["f1"],
             "random_weights_f1": found["random_weights"]["f1"],
             "seconds": seconds,
+            "interval": {name: ours["interval"][name] for name in FIGURES[1:]},
         }
     return result

@@ -1,7 +1,6 @@
 """Photographs to measure on: with landmarks (COCO keypoints), or just a folder of them."""
 
 import json
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +16,7 @@ from app.options import Options
 from app.pipeline import Detector, Localization
 
 Boxes = Literal["annotation", "landmarks"]
-Progress = Callable[[Iterable[Any]], Iterable[Any]]
+ALL: dict[str, Any] = {"keep": 1.0, "max_keypoints": 1000}  # options for every point there is, to be cut to a number
 MARGIN = 0.1  # of the landmarks' extent on each side, for boxes by the paper's rule
 
 
@@ -86,6 +85,13 @@ def suppression(found: Localization) -> float:
     return found.options.radius * float(np.mean(found.frame.scale))
 
 
+def landmarks_box(landmarks: NDArray[np.float64]) -> Area:
+    """x, y, w, h with the picture's corner as origin: from the first to the last landmark, and a margin."""
+    low, extent = landmarks.min(0), np.ptp(landmarks, axis=0)
+    x, y, w, h = np.concatenate([low + 0.5 - MARGIN * extent, (1 + 2 * MARGIN) * extent]).tolist()
+    return (x, y, w, h)
+
+
 def _landmarked(
     annotation: dict[str, Any], files: dict[int, Path], categories: dict[int, tuple[str, list[str]]], boxes: Boxes
 ) -> Landmarked:
@@ -94,8 +100,5 @@ def _landmarked(
     seen = triples[:, 2] > 0
     landmarks = triples[seen, :2] - 0.5
     x, y, w, h = annotation["bbox"]
-    if boxes == "landmarks" and len(landmarks):
-        low, extent = landmarks.min(0), np.ptp(landmarks, axis=0)
-        (x, y), (w, h) = low - MARGIN * extent, (1 + 2 * MARGIN) * extent
-    box = (float(x), float(y), float(w), float(h))
+    box = landmarks_box(landmarks) if boxes == "landmarks" and len(landmarks) else (float(x), float(y), float(w), float(h))
     return Landmarked(files[annotation["image_id"]], group, box, landmarks, tuple(np.array(names)[seen].tolist()))

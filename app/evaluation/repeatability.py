@@ -1,7 +1,9 @@
 """Are the same points found when the photograph changes? Protocol of DeTone et al. 2018, at as many points for everybody."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,32 +11,61 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from app.evaluation.baselines import CORNERS, random_points
-from app.evaluation.matching import interval
-from app.evaluation.photographs import Progress, detected, read, suppression, whole
+from app.evaluation.baselines import CORNERS, Points, random_points
+from app.evaluation.matching import Interval, calibration, calibration_error, interval
+from app.evaluation.photographs import ALL, detected, read, suppression, whole
+from app.evaluation.rows import Row, Rows
 from app.evaluation.warps import Warp, warps
+from app.keypoints import strongest
 from app.options import Options
 from app.pipeline import Detector, find_peaks
 
 Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
 NEAR = 0.01  # of the photograph's longer side: 3 pixels of 300
 
 
-def repeatability(detector: Detector, paths: tuple[Path, ...], options: Options, progress: Progress) -> dict[str, Any]:
+def repeatability(detector: Detector, paths: Sequence[Path], options: Options, rows: Rows) -> dict[str, Any]:
     """One object a method: repeatability (a mean over warps), its interval over photographs, by warp, by class, and the error in pixels.
 
-    `unrefined` are our peaks before Förstner's step. Every method is cut to as many points as ours has on the photograph.
+    `unrefined` are our peaks before Förstner's step. Of every method as many points are taken as our options keep on the photograph.
+    calibration: of our keypoints by confidence, the share that a homography leaves.
     """
-    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for path in progress(paths):
-        image, rng = read(path), np.random.default_rng(0)
-        before, count = _points(detector, image, options, rng)
-        for warp in warps(image.shape[1], image.shape[0], rng):
-            after, _ = _points(detector, warp(image), options, rng)
-            for name, points in before.items():
-                share, error = repeated(points, after[name], warp, image.shape[:2], count)
-                rows[name].append({"photograph": str(path), "group": path.parent.name, "warp": warp.name, "share": share, "error": error})
-    return {"photographs": len(paths), **{name: _figures(each) for name, each in rows.items()}}
+    measured = rows.of({str(path): path for path in paths}, partial(_measure, detector, options))
+    groups = [path.parent.name for path in paths]
+    bins = calibration([pair for row in measured for pair in row["survived"]])
+    methods = [name for name in measured[0] if name != "survived"]
+    return {
+        "photographs": len(paths),
+        **{name: _figures([row[name] for row in measured], groups) for name in methods},
+        "calibration": bins,
+        "calibration_error": calibration_error(bins),
+    }
+
+
+def _measure(detector: Detector, options: Options, path: Path) -> Row:
+    """By method and warp: the share and the error of `repeated`; "survived": confidence of ours, and whether it is found again."""
+    image, rng = read(path), np.random.default_rng(0)
+    before, count = _points(detector, image, options, rng)
+    row: Row = {name: defaultdict(list) for name in before} | {"survived": []}
+    for warp in warps(image.shape[1], image.shape[0], rng):
+        after, _ = _points(detector, warp(image), options, rng)
+        for name, points in before.items():
+            row[name][warp.name].append(repeated(points.xy, after[name].xy, warp, image.shape[:2], count))
+        if warp.name == "homography":
+            ours = before["ours"].first(count)
+            row["survived"] += list(
+                zip(ours.score.tolist(), found_again(ours.xy, after["ours"].first(count).xy, warp, image.shape[:2]), strict=True)
+            )
+    row["survived"] = [(confidence, again) for confidence, again in row["survived"] if again is not None]
+    return row
+
+
+def found_again(points: Array, others: Array, warp: Warp, shape: tuple[int, ...]) -> list[bool | None]:
+    """Whether each point has one of the other picture's within NEAR; None if it is not in that picture."""
+    there = warp.forward(points)
+    near = (cdist(there, others) <= NEAR * max(shape)).any(1)
+    return [bool(hit) if shown else None for hit, shown in zip(near, _shown(there, shape), strict=True)]
 
 
 def repeated(points: Array, others: Array, warp: Warp, shape: tuple[int, ...], count: int) -> tuple[float, float]:
@@ -43,45 +74,66 @@ def repeated(points: Array, others: Array, warp: Warp, shape: tuple[int, ...], c
     Of each picture's points that the other one shows, the `count` strongest. NaN where there are none.
     """
     there = warp.forward(points)
-    here, there = (each[_shown(there, shape)][:count] for each in (points, there))
+    there = there[_shown(there, shape)][:count]
     others = others[_shown(warp.back(others), shape)][:count]
-    if not len(here) or not len(others):
-        return (float("nan"), float("nan")) if not len(here) + len(others) else (0.0, float("nan"))
+    if not len(there) or not len(others):
+        return (float("nan"), float("nan")) if not len(there) + len(others) else (0.0, float("nan"))
     distances = cdist(there, others)
     nearest = np.concatenate([distances.min(1), distances.min(0)])
     hit = nearest <= NEAR * max(shape)
     return float(hit.mean()), float(nearest[hit].mean()) if hit.any() else float("nan")
 
 
-def _points(detector: Detector, image: NDArray[np.uint8], options: Options, rng: np.random.Generator) -> tuple[dict[str, Array], int]:
-    ours, found = detected(detector, image, options)
-    count = len(ours.xy)
-    corners = {name: find(image, suppression(found)).xy for name, find in CORNERS.items()}
-    unrefined = find_peaks(image, found.frame, found.maps.fused, found.options).points
-    return {"ours": ours.xy, "unrefined": unrefined, **corners, "random": random_points(whole(image), count, rng).xy}, count
+def _points(detector: Detector, image: Image, options: Options, rng: np.random.Generator) -> tuple[dict[str, Points], int]:
+    """Each method's points, all of them: a warp takes some out of the picture, and then the next ones count. How many our options keep."""
+    ours, found = detected(detector, image, replace(options, **ALL))
+    count = len(strongest(ours.xy, keep=options.keep, limit=options.max_keypoints))
+    peaks = find_peaks(image, found.frame, found.maps.fused, found.options)
+    points = {
+        "ours": ours,
+        "unrefined": Points(peaks.points, peaks.log_likelihood),
+        **{name: find(image, suppression(found)) for name, find in CORNERS.items()},
+        "random": random_points(whole(image), 2 * count, rng),
+    }
+    return points, count
 
 
 def _shown(points: Array, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return np.asarray(((points >= -0.5) & (points <= (shape[1] - 0.5, shape[0] - 0.5))).all(1))
 
 
-def _figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    photographs = _split(rows, "photograph").values()
-    shares = np.array([share for share in photographs if share is not None])
+def _figures(photographs: list[Row], groups: list[str]) -> dict[str, Any]:
+    """photographs: of one method, by warp, (share, error) pairs with NaN where nothing was measured."""
+    shares = [[share for pairs in row.values() for share, _ in pairs] for row in photographs]
+    by_warp = {warp: [[share for share, _ in row[warp]] for row in photographs] for warp in sorted(photographs[0])}
+    by_class = {group: [each for each, its in zip(shares, groups, strict=True) if its == group] for group in sorted(set(groups))}
+    figures: dict[str, list[list[float]]] = {
+        "repeatability": shares,
+        "error_px": [[error for pairs in row.values() for _, error in pairs] for row in photographs],
+    }
     return {
-        "repeatability": _mean(shares),
-        "interval": interval(shares[:, None]) if len(shares) else None,
-        "error_px": _mean([row["error"] for row in rows]),
-        "by_warp": _split(rows, "warp"),
-        "by_class": _split(rows, "group"),
+        **{name: _mean(each) for name, each in figures.items()},
+        "by_warp": {warp: _mean(each) for warp, each in by_warp.items()},
+        "by_class": {group: _mean(each) for group, each in by_class.items()},
+        "interval": {
+            **{name: _interval(each) for name, each in figures.items()},
+            "by_warp": {warp: _interval(each) for warp, each in by_warp.items()},
+        },
     }
 
 
-def _split(rows: list[dict[str, Any]], by: str) -> dict[str, float | None]:
-    return {key: _mean([row["share"] for row in rows if row[by] == key]) for key in sorted({row[by] for row in rows})}
+def _means(photographs: list[list[float]]) -> Array:
+    """(N,) of the photographs where something was measured."""
+    measured = [[value for value in each if not np.isnan(value)] for each in photographs]
+    return np.array([np.mean(each) for each in measured if each])
 
 
-def _mean(values: Iterable[float]) -> float | None:
+def _mean(photographs: list[list[float]]) -> float | None:
     """None where nothing was measured: the random points of one photograph may never meet again, and JSON has no NaN."""
-    measured = [value for value in values if not np.isnan(value)]
-    return float(np.mean(measured)) if measured else None
+    means = _means(photographs)
+    return float(means.mean()) if len(means) else None
+
+
+def _interval(photographs: list[list[float]]) -> Interval | None:
+    means = _means(photographs)
+    return interval(means[:, None]) if len(means) else None

@@ -1,20 +1,20 @@
 """Figures as text, and all studies as one HTML page that needs no network."""
 
 import base64
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from app.evaluation.montage import COLUMNS
 
+CHARTS = ("f1", "corrected_recall", "repeatability", "deletion", "insertion", "keypoints", "half_area", "stable")
+WIDTH = 480  # pixels of the longest bar
 LONG = {"behind_ours", "by_class", "interval"}  # too much for a terminal
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 78rem; margin: 2rem auto; padding: 0 1rem; color-scheme: light dark }
 table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto } img { width: 100% }
 th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #8885; white-space: pre; vertical-align: top } th:first-child { text-align: left }
-tr.ours { font-weight: bold } small { opacity: .7; font-weight: normal } figure { margin: 1rem 0 }
+svg { font-size: 12px; fill: currentColor } rect { fill: #4a8 } path { stroke: currentColor; stroke-width: 2 } tr.ours { font-weight: bold } small { opacity: .7; font-weight: normal } figure { margin: 1rem 0 }
 """
 
 
@@ -45,32 +45,45 @@ def tables(figures: Mapping[str, Any], title: str = "") -> Iterator[tuple[str, d
         yield from tables(value, under)
 
 
-def study(path: Path, asked: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The figures kept at `path` if they are of what is asked, else measured and kept: an interrupted report goes on where it stopped."""
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    if kept.get("asked") == asked:
-        return dict(kept["figures"])
-    figures = measure()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps({"asked": asked, "figures": figures}, indent=1) + "\n")
-    partial.replace(path)
-    return figures
-
-
 def page(title: str, studies: Mapping[str, tuple[str, Mapping[str, Any]]], rows: Sequence[Mapping[str, Any]]) -> str:
     """studies: by name, what it asks and its figures; rows: of `montage`."""
     parts = [f"<h1>{escape(title)}</h1>"]
     for name, (question, figures) in studies.items():
         parts.append(f"<h2>{escape(name)}</h2><p>{escape(question)}</p>")
-        parts += [_table(under, table) for under, table in tables(figures)]
-    parts.append(f"<h2>montage</h2><p>{escape(', '.join(COLUMNS))}</p>")
+        for under, table in tables(figures):
+            parts += [_bars(under, figure, table) for figure in CHARTS if any(figure in row for row in table.values())]
+            parts.append(_table(under, table))
+    if rows:
+        parts.append(f"<h2>montage</h2><p>{escape(', '.join(COLUMNS))}</p>")
     for row in rows:
         data = base64.b64encode(row["png"]).decode()
         caption = escape(f"{row['name']}: {row['said']}")
         parts.append(f'<figure><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>')
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _bars(title: str, figure: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """A line a method: the figure as a bar, its interval as a whisker; of those keyed by alpha the one at 0.1."""
+    found = {name: (_at(row[figure]), _at(row["interval"][figure])) for name, row in rows.items() if figure in row.get("interval", {})}
+    found = {name: (value, span) for name, (value, span) in found.items() if value is not None and span is not None}
+    highest = max([1e-9, *(span[1] for _, span in found.values())])
+    lines = []
+    for i, (name, (value, span)) in enumerate(found.items()):
+        y, (end, low, high) = 20 * i, (WIDTH * max(each, 0) / highest for each in (value, *span))
+        lines.append(
+            f'<text x="150" y="{y + 14}" text-anchor="end">{escape(name)}</text><rect x="160" y="{y + 3}" width="{end:.1f}" height="14"/>'
+            f'<path d="M{160 + low:.1f} {y + 10}H{160 + high:.1f}"/><text x="{170 + high:.1f}" y="{y + 14}">{value:.3f}</text>'
+        )
+    caption = escape(f"{title}{figure}{' at 0.1' if any(isinstance(row.get(figure), Mapping) for row in rows.values()) else ''}")
+    svg = (
+        f'<svg viewBox="0 0 {WIDTH + 230} {20 * len(found)}" width="{WIDTH + 230}" role="img" aria-label="{caption}">{"".join(lines)}</svg>'
+    )
+    return f"<figure><figcaption>{caption}, with 95 % intervals</figcaption>{svg}</figure>"
+
+
+def _at(value: Any) -> Any:
+    return value["0.1"] if isinstance(value, Mapping) else value
 
 
 def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
