@@ -42,7 +42,7 @@ class Options:
     combine: Annotated[Combine, doc("what a keypoint is: a corner of the photograph where both maps are high, or a peak of their sum")] = (
         "corners"
     )
-    weight: Annotated[float, Ge(0), Le(1), doc("share of the coarse map in the log-likelihood")] = 0.33
+    weight: Annotated[float, Ge(0), Le(1), doc("share of the coarse map in the log-likelihood")] = 0.2
     keep: Annotated[float, Gt(0), Le(1), doc("share of the local maxima that is kept, strongest first")] = 0.15
     max_keypoints: Annotated[int, Ge(1), Le(1000), doc("never more keypoints than this")] = 100
     nms_radius: Annotated[

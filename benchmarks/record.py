@@ -33,7 +33,7 @@ RESULTS = Path(__file__).parent / "results"
 WHAT = ["occlusion", "cost", "service", "fuzz", "detection", "accuracy", "evaluation", "scale"]
 LIMITS = {
     "deletion": 30,
-    "repeatability": 10,
+    "repeatability": 20,
     "sanity": 5,
     "patches": 3,
 }  # photographs of each study: so much in an hour of a shared machine

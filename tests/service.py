@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from app.pipeline import Detector, Localization, Progress, Seen, silent
+from app.pipeline import Detector, Localization, Prepared, Progress, Seen, silent
 from app.server import Server
 from app.settings import Settings
 
@@ -37,11 +37,14 @@ class Held(Detector):
     gate: threading.Event = field(default_factory=threading.Event)
     seen: list[int] = field(default_factory=list)
 
+    def look(self, prepared: Sequence[Prepared]) -> list[Seen]:
+        if any(each.image.shape[1] == 66 for each in prepared):
+            raise RuntimeError("secret at /etc/passwd")
+        return super().look(prepared)
+
     def finish(self, seen: Seen, progress: Progress = silent) -> Localization:
         width = seen.prepared.image.shape[1]
         self.seen.append(width)
-        if width == 66:
-            raise RuntimeError("secret at /etc/passwd")
         if width != 64:  # the warm-up's
             self.gate.wait(30)
         return super().finish(seen, progress)

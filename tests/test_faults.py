@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
+import pytest
 
 from app import server
 from app.pipeline import Detector
@@ -94,9 +95,10 @@ def test_answers_carry_their_timing_and_safe_headers_and_are_counted(detector: D
     assert "weakpoints_ready 1.0" in text
 
 
-def test_a_bad_picture_among_those_that_wait_together_hurts_no_other(detector: Detector) -> None:
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_bad_picture_among_those_that_wait_together_hurts_no_other(detector: Detector, batch: int) -> None:
     held = Held(detector.occluder, detector.model, detector.input)
-    with serving(lambda: held) as client, ThreadPoolExecutor(8) as pool:
+    with serving(lambda: held, batch=batch) as client, ThreadPoolExecutor(8) as pool:
         first = pool.submit(post, client, 90)
         while 90 not in held.seen:
             time.sleep(0.01)
@@ -106,5 +108,7 @@ def test_a_bad_picture_among_those_that_wait_together_hurts_no_other(detector: D
         held.gate.set()
         answers = {width: future.result() for width, future in others.items()}
         assert first.result().status_code == 200
+        sizes = client.get("/metrics").text
+    assert ('weakpoints_batch_size_bucket{le="2.0"} 2.0' in sizes) == (batch == 4), "the warm-up and the first, then four together"
     assert {width: answer.status_code for width, answer in answers.items()} == {80: 200, 66: 500, 81: 200, 82: 200}
     assert all(answers[width].json()["image"]["width"] == width for width in (80, 81, 82))
