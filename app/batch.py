@@ -14,8 +14,9 @@ from app import __version__
 from app.collection import Collection, Reader, reason
 from app.errors import DeviceLost, WeakpointsError
 from app.image import Limits
+from app.localization import Model
 from app.options import Options
-from app.pipeline import Detector, Model
+from app.pipeline import Detector
 from app.rows import Row, found_row, open_log
 from app.tables import write_coco, write_parquet
 

@@ -9,8 +9,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from app.localization import Localization
 from app.options import Options
-from app.pipeline import Localization
 
 Key = tuple[bytes, Options]
 log = logging.getLogger("weakpoints")

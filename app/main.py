@@ -19,10 +19,11 @@ from app.caller import seconds_allowed, still_there, while_there
 from app.errors import DeadlinePassed, Unavailable, WeakpointsError
 from app.events import MEDIA_TYPE, streamed
 from app.loading import load_detector
+from app.localization import Localization
 from app.metrics import CONTENT_TYPE
 from app.options import Options
 from app.pages import add_pages
-from app.pipeline import Detector, Localization, Prepared, Progress, silent
+from app.pipeline import Detector, Prepared, Progress, silent
 from app.problems import QUIET, RESPONSES, add_problems, problem_body
 from app.render import heatmap_png
 from app.schemas import Alive, Detection, DetectQuery, HeatmapQuery, ModelCard, detection, model_card

@@ -13,97 +13,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.errors import BadOption, DeviceLost, OutOfMemory
-from app.fusion import fuse, standardise
+from app.fusion import fuse
 from app.guided import guided_maps
 from app.image import Frame, InputSpec, Limits, decode, prepare
 from app.incremental import Heed, Incremental
-from app.keypoints import Refined, corner_likelihood, local_maxima, ranked, refine, strongest
+from app.localization import ClassScore, Localization, Maps, Model
 from app.network import Network, Trace
 from app.occlusion import occlusion_map, positions, random_colours
 from app.options import Fine, Options, choose, resolve
-from app.precision import Precision, arithmetic
-
-WINDOW = 2.5  # network pixels that the refinement looks to each side of a peak
-BLUR = 0.6  # network pixels: the scale at which it looks
-CORNER = 0.6  # network pixels: the scale at which corners are looked for
-DETAIL = 3  # of the photograph's pixels a network pixel are enough to look for them
-
+from app.peaks import find_peaks, keypoints
+from app.precision import arithmetic
 
 Progress = Callable[[int, int], None]
 
 
 def silent(done: int, total: int) -> None:
     """The Progress of who does not want to know."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """What answered: the network and where it runs."""
-
-    name: str
-    architecture: str
-    sha256: str
-    labels: tuple[str, ...]
-    side: int
-    precision: Precision
-    device: str
-
-
-@dataclass(frozen=True)
-class ClassScore:
-    class_id: int
-    label: str
-    probability: float
-
-
-@dataclass(frozen=True)
-class Keypoint:
-    """x right, y down, in pixels of the photograph, (0, 0) the centre of its top-left pixel; covariance in pixels squared.
-
-    coarse and fine are the maps there, in standard deviations; log_likelihood is their fusion (with the corner's if that is asked for), confidence its exponential.
-    """
-
-    x: float
-    y: float
-    confidence: float
-    log_likelihood: float
-    coarse: float
-    fine: float
-    refined: bool
-    covariance: tuple[tuple[float, float], tuple[float, float]] | None
-
-
-@dataclass(frozen=True)
-class Maps:
-    """Each (S, S) over the network's input; fused is a log-likelihood, -inf in a letterbox's margin."""
-
-    fused: NDArray[np.float64]
-    coarse: NDArray[np.float64]
-    fine: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Peaks:
-    """points: (N, 2) x, y in pixels of the photograph, strongest first; log_likelihood: (N,)."""
-
-    points: NDArray[np.float64]
-    log_likelihood: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Localization:
-    """The answer for one photograph of width x height pixels; keypoints and top classes come strongest first."""
-
-    width: int
-    height: int
-    target: ClassScore
-    top: tuple[ClassScore, ...]
-    keypoints: tuple[Keypoint, ...]
-    low_evidence: bool
-    options: Options
-    maps: Maps
-    frame: Frame
-    timing_ms: Mapping[str, float]
 
 
 class Stopwatch:
@@ -213,16 +138,15 @@ class Detector:
         clock.lap("occlusion")
         score = fuse(coarse.map, seen.fine, frame.inside, weight=options.weight, combine=options.combine)  # (S, S) log-likelihood
         peaks = find_peaks(image, frame, score, options)  # (N, 2) pixels of the photograph, and their log-likelihoods
-        scale = float(np.mean(frame.scale))
-        points = refine(image, peaks.points, max(2, round(WINDOW * scale)), BLUR * scale)  # (N, 2) sub-pixel
-        clock.lap("keypoints")
         maps, logits = Maps(score, coarse.map, seen.fine), seen.trace.logits
+        points = keypoints(image, frame, maps, peaks)  # sub-pixel
+        clock.lap("keypoints")
         return Localization(
             width=image.shape[1],
             height=image.shape[0],
             target=self._class_scores(logits, [seen.target])[0],
             top=self._class_scores(logits, logits[0].argsort(descending=True, stable=True)[: options.top_classes].tolist()),
-            keypoints=keypoints(maps, frame, peaks, points),
+            keypoints=points,
             low_evidence=not coarse.evident,
             options=replace(options, target_class=seen.target),
             maps=maps,
@@ -302,40 +226,3 @@ class Detector:
     def _class_scores(self, logits: Tensor, classes: list[int]) -> tuple[ClassScore, ...]:
         probabilities = logits[0].double().softmax(0)
         return tuple(ClassScore(c, self.model.labels[c], float(probabilities[c])) for c in classes)
-
-
-def find_peaks(image: NDArray[np.uint8], frame: Frame, score: NDArray[np.float64], options: Options) -> Peaks:
-    """The strongest local maxima: of the score, or the photograph's corners, ranked by both, at DETAIL pixels a network pixel.
-
-    Corners are maxima of the photograph alone: a map that moves a little changes their order, but not where they are.
-    """
-    if options.combine == "corners":
-        grid = frame.close_up(DETAIL)
-        detail = float(np.mean(frame.scale / grid.scale))
-        by_corner = corner_likelihood(grid.stretched(image, frame.box), CORNER * detail)
-        score = grid.stretched(score, frame.content) + (1 - options.weight) / 2 * by_corner
-        peaks = ranked(local_maxima(by_corner, max(1, round(options.radius * detail))), score)
-    else:
-        grid, peaks = frame, local_maxima(score, options.radius)
-    peaks = strongest(peaks, keep=options.keep, limit=options.max_keypoints)
-    return Peaks(grid.to_image(peaks), score[peaks[:, 1], peaks[:, 0]])
-
-
-def keypoints(maps: Maps, frame: Frame, peaks: Peaks, points: Refined) -> tuple[Keypoint, ...]:
-    """Refined points with what the maps say at their peaks, in the peaks' order."""
-    x, y = np.rint(frame.to_network(peaks.points)).astype(int).clip(0, frame.side - 1).T
-    coarse, fine = (standardise(values, frame.inside)[y, x] for values in (maps.coarse, maps.fine))
-    found = zip(points.points, peaks.log_likelihood, coarse, fine, points.refined, points.covariance, strict=True)
-    return tuple(
-        Keypoint(
-            x=float(at[0]),
-            y=float(at[1]),
-            confidence=float(np.exp(log_likelihood)),
-            log_likelihood=float(log_likelihood),
-            coarse=float(u),
-            fine=float(v),
-            refined=bool(refined),
-            covariance=((float(c[0, 0]), float(c[0, 1])), (float(c[1, 0]), float(c[1, 1]))) if refined else None,
-        )
-        for at, log_likelihood, u, v, refined, c in found
-    )

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.localization import Keypoint, Localization
 from app.options import Size, Style, Which
-from app.pipeline import Keypoint, Localization
 
 OPACITY = 0.6  # of the strongest evidence in an overlay; none at all lets the photograph through
 SHARP = 4  # fractional bits of the drawing coordinates

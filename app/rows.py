@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from pydantic import BaseModel, ValidationError
 
 from app.errors import BadOption
-from app.pipeline import Localization
+from app.localization import Localization
 from app.schemas import Figure, WireKeypoint
 
 

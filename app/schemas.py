@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, create_model
 from app.options import HINTS, NAMES, Options, Size, Style, Which, choose
 
 if TYPE_CHECKING:  # the client reads the wire without torch
-    from app.pipeline import Localization, Model
+    from app.localization import Localization, Model
 
 Pixels = Annotated[float, PlainSerializer(lambda value: round(value, 3))]
 Figure = Annotated[float, PlainSerializer(lambda value: float(f"{value:.6g}"))]

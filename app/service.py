@@ -12,9 +12,10 @@ from app.cache import Cache, Key
 from app.errors import QueueFull, Unavailable
 from app.image import decode
 from app.keys import Keys
+from app.localization import Localization
 from app.metrics import Metrics
 from app.options import Options
-from app.pipeline import Detector, Localization, Prepared, Progress, Seen, silent
+from app.pipeline import Detector, Prepared, Progress, Seen, silent
 from app.settings import Settings
 from app.worker import Done, Worker
 

@@ -11,8 +11,9 @@ from torchvision.models import resnet, vgg
 
 from app.image import InputSpec
 from app.incremental import Incremental
+from app.localization import Model
 from app.network import Network, narrow_vgg16, network_of
-from app.pipeline import Detector, Model
+from app.pipeline import Detector
 from tests.service import encoded
 
 

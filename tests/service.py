@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from app.pipeline import Detector, Localization, Prepared, Progress, Seen, silent
+from app.localization import Localization
+from app.pipeline import Detector, Prepared, Progress, Seen, silent
 from app.server import Server
 from app.settings import Settings
 

@@ -13,8 +13,9 @@ from app.batch import Engine, Summary, located, plain, run_batch
 from app.collection import open_collection
 from app.errors import BadOption, DeviceLost, OutOfMemory, WeakpointsError
 from app.image import Limits
+from app.localization import Localization
 from app.options import Options, choose
-from app.pipeline import Detector, Localization, Progress
+from app.pipeline import Detector, Progress
 from tests.conftest import LABELS
 from tests.service import encoded
 from tests.toys import quick

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from app.cache import Cache, Key, key
+from app.localization import Localization
 from app.options import choose
-from app.pipeline import Detector, Localization
+from app.pipeline import Detector
 from tests.service import picture, post, serving
 
 

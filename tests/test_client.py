@@ -14,7 +14,8 @@ import pytest
 
 from app.client import AsyncClient, Client, Refused
 from app.errors import OutOfMemory
-from app.pipeline import Detector, Localization, Progress, Seen, silent
+from app.localization import Localization
+from app.pipeline import Detector, Progress, Seen, silent
 from tests.service import Held, encoded, request_head, serving
 
 QUICK = {"patch": 14, "stride": 14}

@@ -10,9 +10,11 @@ from app.errors import BadOption, WeightsError
 from app.image import Limits, frame_of
 from app.incremental import Incremental
 from app.loading import load_detector
+from app.localization import Localization
 from app.network import narrow_vgg16, network_of
 from app.options import choose, resolve
-from app.pipeline import Detector, Localization, find_peaks
+from app.peaks import find_peaks
+from app.pipeline import Detector
 from app.settings import Settings
 from tests.conftest import seeded
 from tests.service import encoded

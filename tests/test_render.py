@@ -2,8 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
+from app.localization import Localization
 from app.options import choose
-from app.pipeline import Detector, Localization
+from app.pipeline import Detector
 from app.render import heatmap_png, scaled
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from app.evaluation.load import Sleeping
 from app.image import InputSpec
 from app.incremental import Incremental
+from app.localization import Localization, Model
 from app.network import narrow_vgg16, network_of
-from app.options import Options, choose
-from app.pipeline import Detector, Localization, Model, Progress, silent
+from app.options import choose
+from app.pipeline import Detector, Progress, Seen, silent
 from app.settings import Settings
 from tests.conftest import LABELS, seeded
 
@@ -22,23 +24,18 @@ class Slowed(Detector):
 
     seconds: float = 0.0
 
-    def locate(self, image: np.ndarray, options: Options, progress: Progress = silent) -> Localization:
+    def finish(self, seen: Seen, progress: Progress = silent) -> Localization:
         time.sleep(self.seconds)
-        return super().locate(image, options, progress)
+        return super().finish(seen, progress)
 
 
 @dataclass(frozen=True)
-class Quick(Detector):
+class Quick(Sleeping):
     """Takes `seconds` for a photograph and says of it what is cheap to know: each has an answer of its own."""
 
-    seconds: float = 0.0
-    answer: Localization | None = None
-
-    def locate(self, image: np.ndarray, options: Options, progress: Progress = silent) -> Localization:
-        assert self.answer is not None
-        time.sleep(self.seconds)
-        keypoints = tuple(replace(point, x=float(image.mean()), y=float(image.std())) for point in self.answer.keypoints)
-        return replace(self.answer, width=image.shape[1], height=image.shape[0], keypoints=keypoints)
+    def finish(self, seen: Seen, progress: Progress = silent) -> Localization:
+        image, found = seen.prepared.image, super().finish(seen, progress)
+        return replace(found, keypoints=tuple(replace(point, x=float(image.mean()), y=float(image.std())) for point in found.keypoints))
 
 
 def quick(seconds: float, marks: Path | None = None) -> Detector:

@@ -13,8 +13,9 @@ from scipy.stats import spearmanr
 from app.evaluation.matching import one_to_one
 from app.evaluation.photographs import read
 from app.evaluation.rows import Progress
+from app.localization import Localization
 from app.options import Options
-from app.pipeline import Detector, Localization
+from app.pipeline import Detector
 
 MAPS = ("fused", "coarse", "fine")
 FIRST = 20  # keypoints that have to be the same

@@ -14,10 +14,11 @@ import httpx2
 import numpy as np
 
 from app.errors import WeakpointsError
+from app.localization import Localization
 from app.main import loaded
 from app.network import Trace
 from app.options import choose
-from app.pipeline import Detector, Localization, Prepared, Progress, Seen, silent
+from app.pipeline import Detector, Prepared, Progress, Seen, silent
 from app.server import Server
 from app.settings import Settings
 

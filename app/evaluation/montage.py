@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.evaluation.photographs import Landmarked, read
+from app.localization import Localization
 from app.options import Options, Size, Which
-from app.pipeline import Detector, Localization
+from app.pipeline import Detector
 from app.render import colour, draw, encode, overlay, scaled
 
 COLUMNS = ("photograph", "coarse", "fine", "fused", "keypoints", "landmarks")

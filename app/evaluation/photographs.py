@@ -12,8 +12,9 @@ from app.collection import SUFFIXES
 from app.errors import BadOption
 from app.evaluation.baselines import Area, Points
 from app.image import Limits, decode
+from app.localization import Localization
 from app.options import Options
-from app.pipeline import Detector, Localization
+from app.pipeline import Detector
 
 Boxes = Literal["annotation", "landmarks"]
 ALL: dict[str, Any] = {"keep": 1.0, "max_keypoints": 1000}  # options for every point there is, to be cut to a number

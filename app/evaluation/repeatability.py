@@ -18,7 +18,8 @@ from app.evaluation.rows import Row, Rows
 from app.evaluation.warps import Warp, warps
 from app.keypoints import strongest
 from app.options import Options
-from app.pipeline import Detector, find_peaks
+from app.peaks import find_peaks
+from app.pipeline import Detector
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]

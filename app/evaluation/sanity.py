@@ -14,8 +14,9 @@ from app.evaluation.baselines import layers, random_points, reweighted
 from app.evaluation.matching import one_to_one, summary
 from app.evaluation.photographs import detected, read, whole
 from app.evaluation.rows import Row, Rows
+from app.localization import Localization
 from app.options import Options
-from app.pipeline import Detector, Localization
+from app.pipeline import Detector
 
 NEAR = 0.02  # of the photograph's longer side
 DRAWS = 20
