@@ -85,16 +85,15 @@ def scale_rows() -> list[str]:
     found = json.loads((RESULTS / "scale.json").read_text())
     lines = []
     for workers in (1, 2, 4):
-        service, collection = found[f"sleeping_service_{workers}"], found[f"sleeping_collection_{workers}"]
+        service, network = found[f"sleeping_service_{workers}"], found.get(f"network_service_{workers}")
         calm = service["at_load"]
         cells = [
-            *(f"{each['images_per_second']:.1f} ({each['efficiency']:.0%})" for each in (service, collection)),
+            f"{service['images_per_second']:.1f} ({service['efficiency']:.0%})",
             f"{calm['mean_s']:.3f} / {calm['p95_s']:.3f}",
             f"{calm['expected_mean_s']:.3f} / {calm['expected_p95_s']:.3f}",
+            f"{network['images_per_second']:.2f} ({network['efficiency']:.0%})" if network else "",
+            f"{found[f'sleeping_collection_{workers}']['total_s']:.1f}",
         ]
-        for what in ("service", "collection"):
-            network = found.get(f"network_{what}_{workers}")
-            cells.append(f"{network['images_per_second']:.2f} ({network['efficiency']:.0%})" if network else "")
         lines.append(f"| {workers} | " + " | ".join(cells) + " |")
     return lines
 

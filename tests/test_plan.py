@@ -10,7 +10,7 @@ from app.evaluation import plan as module
 
 @pytest.fixture(autouse=True)
 def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    figures = {"sleeping_collection_2": {"efficiency": 0.9}, "sleeping_collection_4": {"efficiency": 0.8}}
+    figures = {"sleeping_service_2": {"efficiency": 0.9}, "sleeping_service_4": {"efficiency": 0.8}}
     sizes = {"bytes_per_image": {"rows.jsonl": 3000, "keypoints.parquet": 1000, "keypoints.coco.json": 1000}}
     (tmp_path / "scale.json").write_text(json.dumps(figures | {"network_plain": sizes}))
     (tmp_path / "detection.json").write_text(json.dumps({"default": {"median_s": 2.0}}))

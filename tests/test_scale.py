@@ -59,7 +59,7 @@ def test_rates_latencies_and_files_are_measured(photographs: Path, capsys: pytes
         assert full["efficiency"] == full["images_per_second"] / (workers * alone)
         assert full["statuses"] == calm["statuses"] == {"200": 8 * workers}
         assert min(calm["mean_s"], calm["p95_s"], calm["expected_mean_s"]) > 0.05
-        assert found[f"sleeping_collection_{workers}"]["images_per_second"] < 20.1
+        assert 0 < found[f"sleeping_collection_{workers}"]["start_s"] <= found[f"sleeping_collection_{workers}"]["total_s"]
     assert found["photographs"] == 8
     assert set(found["network_plain"]["bytes_per_image"]) == {"keypoints.coco.json", "keypoints.parquet", "rows.jsonl"}
 

@@ -102,8 +102,8 @@ def _efficiency() -> Assumption:
     name, figures = "share of a device's time that is used", _recorded("scale.json")
     if figures is None:
         return Assumption(name, 1.0, 1.0, "ASSUMED, not measured: benchmarks/results/scale.json is not here")
-    shares = [figures[f"sleeping_collection_{workers}"]["efficiency"] for workers in (2, 4)]
-    known = "measured: benchmarks/results/scale.json, 2 and 4 workers against one, on one machine; not across machines"
+    shares = [figures[f"sleeping_service_{workers}"]["efficiency"] for workers in (2, 4)]
+    known = "measured: benchmarks/results/scale.json, the service by 2 and 4 workers against one, on one machine; not across machines, nor of collections"
     return Assumption(name, min(1.0, max(shares)), min(1.0, *shares), known)
 
 

@@ -101,14 +101,13 @@ def _service(made: Collection, workers: int, device: float) -> dict[str, Any]:
 
 
 def _collection(photographs: Collection, share: Share, load: Callable[[], Detector]) -> dict[str, Any]:
-    """Its rate over the last three quarters, when every worker is busy; `start_s` is what came before the first row."""
+    """Seconds until its first row and its last. No rate: rows come back in bursts, and the first of them late."""
     from app.cluster.data import on_ray
 
     start, times = time.perf_counter(), []
     for _ in on_ray(load, share, photographs.reader, choose(), Settings().limits)(photographs.names):
         times.append(time.perf_counter() - start)
-    first = len(times) // 4
-    return {"images_per_second": (len(times) - 1 - first) / (times[-1] - times[first]), "start_s": times[0], "total_s": times[-1]}
+    return {"start_s": times[0], "total_s": times[-1]}
 
 
 def _plain(detector: Detector, photographs: Collection) -> dict[str, Any]:
@@ -167,7 +166,7 @@ def _told(asked: Asked) -> dict[str, Any]:
 
 def _with_efficiency(found: dict[str, Any]) -> dict[str, Any]:
     """Each rate against that of so many workers that are each as quick as one alone."""
-    for what in ("sleeping_service", "sleeping_collection", "network_service", "network_collection"):
+    for what in ("sleeping_service", "network_service"):
         alone = found[f"{what}_1"]["images_per_second"]
         for workers in WORKERS:
             if figures := found.get(f"{what}_{workers}"):
