@@ -25,6 +25,14 @@ def seconds_allowed(request: Request, most: float) -> float:
     return min(seconds, most)
 
 
+async def in_time(work: Coroutine[Any, Any, T], seconds: float) -> T:
+    """The work's result. Raises DeadlinePassed when the caller's time is over before."""
+    try:
+        return await asyncio.wait_for(work, seconds)
+    except TimeoutError:
+        raise DeadlinePassed() from None
+
+
 async def while_there(request: Request, work: Coroutine[Any, Any, T], seconds: float) -> T:
     """The work's result. The work is cancelled when time is over (DeadlinePassed) or the caller hangs up (ClientDisconnect).
 
@@ -35,9 +43,7 @@ async def while_there(request: Request, work: Coroutine[Any, Any, T], seconds: f
         await asyncio.wait({job, gone}, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
         if job.done():
             return job.result()
-        raise (
-            ClientDisconnect if gone.done() else DeadlinePassed("the time that was allowed is over; nothing more is done for this request")
-        )
+        raise (ClientDisconnect if gone.done() else DeadlinePassed())
     finally:
         job.cancel()
         gone.cancel()

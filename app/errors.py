@@ -77,6 +77,9 @@ class DeviceLost(Unavailable):
 class DeadlinePassed(WeakpointsError):
     status, slug, title = 504, "deadline-passed", "Deadline passed"
 
+    def __init__(self) -> None:
+        super().__init__("the time that was allowed is over; nothing more is done for this request")
+
 
 class WeightsError(WeakpointsError):
     slug, title = "weights-error", "Weights error"

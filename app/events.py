@@ -55,7 +55,7 @@ async def _events(
                 if loop.time() < end:
                     yield ": still waiting\n\n"
                     continue
-                raise DeadlinePassed("the time that was allowed is over; nothing more is done for this request") from None
+                raise DeadlinePassed() from None
             if text is None:
                 yield event("result", job.result())
                 return

@@ -15,7 +15,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from app import __version__
 from app.cache import Key, key
-from app.caller import seconds_allowed, still_there, while_there
+from app.caller import in_time, seconds_allowed, still_there, while_there
 from app.errors import DeadlinePassed, Unavailable, WeakpointsError
 from app.events import MEDIA_TYPE, streamed
 from app.loading import load_detector
@@ -110,7 +110,7 @@ async def _receive(request: Request, options: Options) -> Received:
     allowed = seconds_allowed(request, service.settings.request_timeout)
     service.room_for_upload(request)
     try:
-        data = await read_image(request, service.settings.max_bytes, min(allowed, service.settings.upload_timeout))
+        data = await in_time(read_image(request, service.settings.max_bytes, service.settings.upload_timeout), allowed)
         received = time.perf_counter()
         asked = key(data, options)
         service.room_to_wait(asked)
@@ -120,7 +120,7 @@ async def _receive(request: Request, options: Options) -> Received:
     decoded = time.perf_counter()
     await still_there(request)
     if (left := allowed - (decoded - start)) <= 0:
-        raise DeadlinePassed("the time that was allowed is over before the device was asked")
+        raise DeadlinePassed()
     timing = {"upload": (received - start) * 1000, "decode": (decoded - received) * 1000 - prepared.laps["prepare"]}
     return Received(asked, prepared, left, start, timing)
 

@@ -24,7 +24,7 @@ GRACE = 0.5  # seconds after a deadline in which the service may still say itsel
 LOST = Unavailable("the replica that had this request was lost; ask again", retry_after=1)
 REFUSALS: dict[int, WeakpointsError] = {
     429: QueueFull("every replica is busy and the queue before them is full; try again in 1 s", retry_after=1),
-    408: DeadlinePassed("the time that was allowed is over; nothing more is done for this request"),
+    408: DeadlinePassed(),
     404: Unavailable("the service is being deployed", retry_after=5),
     503: Unavailable("no replica can answer now", retry_after=5),
 }
