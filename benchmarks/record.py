@@ -30,13 +30,8 @@ from app.pipeline import Detector
 from app.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
-WHAT = ["occlusion", "cost", "service", "fuzz", "detection", "accuracy", "evaluation", "scale"]
-LIMITS = {
-    "deletion": 30,
-    "repeatability": 20,
-    "sanity": 5,
-    "patches": 3,
-}  # photographs of each study: so much in an hour of a shared machine
+WHAT = ["occlusion", "cost", "service", "fuzz", "detection", "accuracy", "evaluation", "scale", "gpu"]
+LIMITS = {"deletion": 30, "repeatability": 20, "sanity": 5, "patches": 3}  # photographs of each study: an hour of a busy machine
 
 
 def main() -> None:
@@ -62,8 +57,10 @@ def main() -> None:
     detector = load_detector(Settings().manifest, "bundled", "cpu")
     if "detection" in only:
         record("detection", detection(detector, args.repeats))
-    if args.images is None and {"accuracy", "evaluation", "scale"} & set(only):
-        parser.error("accuracy, evaluation and scale need --images")
+    if args.images is None and {"accuracy", "evaluation", "scale", "gpu"} & set(only):
+        parser.error("accuracy, evaluation, scale and gpu need --images")
+    if "gpu" in only and torch.cuda.is_available():
+        record("gpu", gpu(args.images))
     if "scale" in only:
         asked = ["--images", str(args.images), "--count", "100", "--limit", "16", "--json"]
         record("scale", json.loads(subprocess.check_output([sys.executable, "-m", "app.cli", "benchmark", "scale", *asked])))
@@ -124,6 +121,15 @@ def occlusion() -> dict[str, object]:
         name: json.loads(subprocess.check_output([*command, "--network", name, "--positions", limit, "--rounds", rounds]))
         for name, (limit, rounds) in asked.items()
     }
+
+
+def gpu(images: Path) -> dict[str, object]:
+    """VGG-16's occlusion in each precision against the same precision's rivals, and what half precision changes on the bundled network."""
+    command = [sys.executable, "-m", "app.cli", "benchmark"]
+    occlude = [*command, "occlusion", "--json", "--device", "cuda", "--network", "vgg16", "--rounds", "5"]
+    speed = {each: json.loads(subprocess.check_output([*occlude, "--precision", each])) for each in ("float32", "tf32", "float16")}
+    truth = [*command, "precision", "--json", "--images", str(images), "--precision", "float16"]
+    return {"gpu": torch.cuda.get_device_name(), "vgg16": speed, "float16": json.loads(subprocess.check_output(truth))}
 
 
 def cost() -> dict[str, object]:
