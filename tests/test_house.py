@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 EDGE = {
     "batch", "cache", "caller", "cli", "client", "collection", "events", "keys", "logs", "main", "metrics", "pages", "problems", "rows", "schemas", "server",
-    "service", "settings", "tables", "tracing", "upload", "worker",
+    "service", "settings", "tables", "terminal", "tracing", "upload", "worker",
 }  # fmt: skip
 ALLOWED = {
     "errors": set(), "options": {"errors"}, "header": {"errors"}, "image": {"errors", "header", "options"}, "weights": {"errors"},

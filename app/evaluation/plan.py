@@ -94,7 +94,7 @@ def _seconds(device: str, seconds: float | None) -> Assumption:
     return Assumption(
         name, *ARITHMETIC,
         "ESTIMATE, not measured: no GPU was at hand. Twice (two colours) the 5 to 8 ms that arithmetic and memory leave for the 729 boxes of VGG-16 "
-        "in bfloat16; the engine computes in float32 so far. Measure, and give --seconds-per-image",
+        "in half precision, which the engine has but no GPU has run yet. Measure, and give --seconds-per-image",
     )  # fmt: skip
 
 
