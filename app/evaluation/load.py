@@ -12,12 +12,14 @@ from typing import Any
 import cv2
 import httpx2
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from app.errors import WeakpointsError
 from app.localization import Localization
 from app.main import loaded
 from app.network import Trace
-from app.options import choose
+from app.options import Options, choose
 from app.pipeline import Detector, Prepared, Progress, Seen, silent
 from app.server import Server
 from app.settings import Settings
@@ -26,6 +28,7 @@ CALLERS = (1, 4, 16, 64)
 START = 120.0  # seconds that the service may take to start
 PAUSE = 0.05  # seconds after which a refused caller comes again: sooner than it was told to
 PROBE = 0.02
+NOTHING = torch.empty(0)
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,12 @@ class Sleeping(Detector):
     seconds: float = 0.0
     answer: Localization | None = None
 
+    def prepare(self, image: NDArray[np.uint8], options: Options) -> Prepared:
+        assert self.answer is not None
+        return Prepared(image, options, None, NOTHING, self.answer.frame, NOTHING, {"prepare": 0.0})
+
     def look(self, prepared: Sequence[Prepared]) -> list[Seen]:
-        trace, nothing = Trace(prepared[0].x, ()), np.zeros(0)
-        return [Seen(each, trace, 0, nothing, each.laps) for each in prepared]
+        return [Seen(each, Trace(NOTHING, ()), 0, np.empty(0), each.laps) for each in prepared]
 
     def finish(self, seen: Seen, progress: Progress = silent) -> Localization:
         assert self.answer is not None
