@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -40,11 +41,10 @@ def main() -> int:
 
 def wait(client: httpx2.Client) -> None:
     for _ in range(300):
-        try:
+        with suppress(httpx2.TransportError):  # nobody listens yet
             if client.get("/readyz").is_success:
                 return
-        except httpx2.TransportError:
-            time.sleep(0.2)
+        time.sleep(0.2)
     raise SystemExit("the service did not start within a minute")
 
 
