@@ -148,3 +148,12 @@ def test_every_request_was_answered_for_its_own_image_and_the_probes_in_time() -
         assert (each["answered"], each["mixed_up"], each["lost"]) == (2000, 0, {})
         assert each["livez_ms"]["p99"] < 50
         assert abs(each["memory_growth_bytes"]) < 2**24
+
+
+def test_the_readme_says_of_half_precision_what_was_measured() -> None:
+    figures = json.loads((ROOT / "benchmarks" / "results" / "half.json").read_text())
+    half, coarse = figures["float16"], figures["float16"]["spearman"]["coarse"]
+    assert half["spearman"]["fused"]["least"] >= 0.9999
+    assert half["same_keypoints"] == {"first": 20, "within_px": 0.5, "mean": 1.0, "least": 1.0}
+    assert f"{coarse['median']:.4f} in the median\nand {coarse['least']:.4f} at worst" in README
+    assert f"the coarse map's worst is {figures['bfloat16']['spearman']['coarse']['least']:.3f}" in README
