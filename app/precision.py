@@ -14,7 +14,7 @@ Precision = Literal["auto", "float32", "tf32", "float16"]
 
 
 def settled(precision: Precision, device: str) -> Precision:
-    """`auto` is what is fastest and keeps the keypoints where they are: float16 on a GPU, float32 on a CPU."""
+    """`auto` is float16 on a GPU, whose rounding left the keypoints where they were (emulated, `half.json`), float32 on a CPU."""
     if precision != "auto":
         return precision
     return "float16" if device == "cuda" else "float32"

@@ -18,9 +18,7 @@ class Settings(BaseSettings):
     network: str = Field("bundled", description="name of a network in the manifest; `vgg16` is the production setting")
     manifest: Path = Field(Path(__file__).parents[1] / "model_weights" / "manifest.json", description="the manifest of networks")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the network runs; `auto` takes a GPU if there is one")
-    precision: Precision = Field(
-        "auto", description="`float32`, `tf32` or `float16`; `auto` is float16 on a GPU, float32 on a CPU: the fastest that keeps keypoints"
-    )
+    precision: Precision = Field("auto", description="`float32`, `tf32` or `float16`; `auto` is float16 on a GPU, float32 on a CPU")
     host: str = Field("127.0.0.1", description="address to listen on; a container sets `0.0.0.0`")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     queue_size: int = Field(32, ge=1, le=10_000, description="requests that may wait for the device; one more is answered 429")
