@@ -79,6 +79,14 @@ def faulty(detector: Detector) -> Faulty:
     return Faulty(detector.occluder, detector.model, detector.input)
 
 
+def until(true: Callable[[], object], seconds: float = 60) -> None:
+    """Waits for what another thread or process does, however busy the machine."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"{seconds} s are over"
+        time.sleep(0.01)
+
+
 def picture(width: int) -> bytes:
     return encoded(np.random.default_rng(width).integers(0, 255, (60, width, 3), np.uint8))
 
@@ -113,8 +121,8 @@ def serving(load: Callable[[], Detector], wait: bool = True, **settings: object)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, params={"patch": 14, "stride": 14}) as client:
-            while wait and client.get("/readyz").status_code != 200:
-                time.sleep(0.01)
+            if wait:
+                until(lambda: client.get("/readyz").status_code == 200)
             yield client
     finally:
         server.should_exit = True

@@ -9,7 +9,7 @@ import pytest
 
 from app import server
 from app.pipeline import Detector
-from tests.service import Held, faulty, post, request_head, serving
+from tests.service import Held, faulty, post, request_head, serving, until
 
 
 def test_too_little_memory_is_503_and_the_service_goes_on(detector: Detector) -> None:
@@ -26,8 +26,7 @@ def test_a_lost_device_ends_the_service(detector: Detector) -> None:
     run = server.Server(server.Settings(port=0), lambda: faulty(detector))
     thread = threading.Thread(target=run.run)
     thread.start()
-    while not run.service.ready:
-        time.sleep(0.01)
+    until(lambda: run.service.ready)
     port = run.servers[0].sockets[0].getsockname()[1]
     with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
         answer = post(client, 72)
@@ -51,14 +50,11 @@ def test_uploads_at_the_same_time_are_bounded(detector: Detector) -> None:
     with serving(lambda: detector, uploads=1) as client:
         connection, head = request_head(client, 1000)
         connection.sendall(head)
-        time.sleep(0.3)  # it has to have come first
+        time.sleep(1)  # it has to have come first
         answer = post(client, 90)
         assert (answer.status_code, answer.json()["limit"]) == (429, 1)
         connection.close()
-        for _ in range(100):
-            if (answer := post(client, 90)).status_code == 200:
-                break
-        assert answer.status_code == 200
+        until(lambda: post(client, 90).status_code == 200)
 
 
 def test_while_the_network_loads_the_service_is_alive_and_says_so(detector: Detector) -> None:
@@ -76,8 +72,7 @@ def test_while_the_network_loads_the_service_is_alive_and_says_so(detector: Dete
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
         assert client.get("/model").status_code == 503
         gate.set()
-        while client.get("/startupz").status_code != 200:
-            time.sleep(0.01)
+        until(lambda: client.get("/startupz").status_code == 200)
         assert post(client, 90).status_code == 200
 
 
@@ -100,11 +95,9 @@ def test_a_bad_picture_among_those_that_wait_together_hurts_no_other(detector: D
     held = Held(detector.occluder, detector.model, detector.input)
     with serving(lambda: held, batch=batch) as client, ThreadPoolExecutor(8) as pool:
         first = pool.submit(post, client, 90)
-        while 90 not in held.seen:
-            time.sleep(0.01)
+        until(lambda: 90 in held.seen)
         others = {width: pool.submit(post, client, width) for width in (80, 66, 81, 82)}
-        while "weakpoints_queue_depth 4.0" not in client.get("/metrics").text:
-            time.sleep(0.01)
+        until(lambda: "weakpoints_queue_depth 4.0" in client.get("/metrics").text)
         held.gate.set()
         answers = {width: future.result() for width, future in others.items()}
         assert first.result().status_code == 200

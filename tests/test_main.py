@@ -1,4 +1,3 @@
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.pipeline import Detector
-from tests.service import Held, encoded, serving
+from tests.service import Held, encoded, serving, until
 from tests.test_image import png_header
 
 
@@ -199,8 +198,7 @@ def test_a_full_queue_answers_429_with_a_time_to_wait(detector: Detector, photo:
     slow = held(detector)
     with ThreadPoolExecutor(3) as pool, serving(lambda: slow, queue_size=1) as client:
         first = pool.submit(post, client, photo)
-        while 160 not in slow.seen:
-            time.sleep(0.01)
+        until(lambda: 160 in slow.seen)
         others = [pool.submit(post, client, photo) for _ in range(2)]
         refusal = next(as_completed(others)).result()
         slow.gate.set()
@@ -218,11 +216,9 @@ def test_a_full_queue_refuses_before_it_decodes_but_answers_what_it_knows(
         assert post(client, photo).status_code == 200
         slow.gate.clear()
         runs = pool.submit(post, client, photo, seed=1)
-        while len(slow.seen) < 3:
-            time.sleep(0.01)
+        until(lambda: len(slow.seen) >= 3)
         waits = pool.submit(post, client, photo, seed=2)
-        while "weakpoints_queue_depth 1.0" not in client.get("/metrics").text:
-            time.sleep(0.01)
+        until(lambda: "weakpoints_queue_depth 1.0" in client.get("/metrics").text)
         monkeypatch.setattr("app.service.decode", lambda *args: 1 / 0)
         refusal = post(client, photo, seed=3)
         monkeypatch.undo()
@@ -246,8 +242,7 @@ def test_a_caller_that_hangs_up_while_sending_costs_no_device_time(detector: Det
     slow = held(detector)
     with serving(lambda: slow, cache_bytes=0) as client, ThreadPoolExecutor(1) as pool:
         first = pool.submit(post, client, photo)
-        while 160 not in slow.seen:
-            time.sleep(0.01)
+        until(lambda: 160 in slow.seen)
         slow.gate.set()
         assert first.result().status_code == 200
         with pytest.raises(httpx2.HTTPError):

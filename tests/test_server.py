@@ -13,7 +13,7 @@ import pytest
 
 from app import server
 from app.pipeline import Detector
-from tests.service import Held, picture, post, process, request_head, serving
+from tests.service import Held, picture, post, process, request_head, serving, until
 
 
 def test_slow_headers_are_cut_off_and_quick_ones_are_not(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,12 +37,11 @@ def test_slow_headers_are_cut_off_and_quick_ones_are_not(detector: Detector, mon
 
 def test_sigterm_answers_what_was_accepted_and_exits_0(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with process(log, WEAKPOINTS_DRAIN_DELAY="0.5") as (started, client), ThreadPoolExecutor(4) as pool:
+    with process(log, WEAKPOINTS_DRAIN_DELAY="2") as (started, client), ThreadPoolExecutor(4) as pool:
         answers = [pool.submit(post, client, 90) for _ in range(3)]
-        time.sleep(0.3)
+        until(lambda: "weakpoints_queue_depth 2.0" in client.get("/metrics").text)
         started.send_signal(signal.SIGTERM)
-        time.sleep(0.1)
-        assert client.get("/readyz").status_code == 503, "not ready first, and still listening"
+        until(lambda: client.get("/readyz").status_code == 503)  # not ready first, and still listening
         assert [answer.result().status_code for answer in answers] == [200, 200, 200]
         assert started.wait(30) == 0, log.read_text()
     assert '"route": "/detect", "status": 200' in log.read_text()
@@ -67,13 +66,12 @@ def test_a_device_that_hangs_does_not_keep_the_service_from_ending(
         data = picture(90)
         connection, head = request_head(client, len(data))
         connection.sendall(head + data)
-        while 90 not in held.seen:
-            time.sleep(0.01)
+        until(lambda: 90 in held.seen)
         start = time.monotonic()
     assert time.monotonic() - start < 10
     assert "did not stop" in caplog.text
     assert " 503 " in (answer := connection.recv(4096).decode())
     assert "the service stopped before this was done" in answer
-    assert all(thread.daemon for thread in set(threading.enumerate()) - before), "what is left behind keeps no process from ending"
+    until(lambda: all(thread.daemon for thread in set(threading.enumerate()) - before))  # what is left behind keeps no process from ending
     held.gate.set()
     connection.close()

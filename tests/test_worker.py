@@ -13,6 +13,24 @@ Heed = Callable[[], None]
 Work = Callable[[Heed], object]
 
 
+async def soon(true: Callable[[], object]) -> None:
+    """Waits for what the device's thread does, however busy the machine."""
+    async with asyncio.timeout(30):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+class Gate:
+    """Work that has begun, and ends when it is let go."""
+
+    def __init__(self) -> None:
+        self.began, self.open = threading.Event(), threading.Event()
+
+    def __call__(self, heed: Heed) -> bool:
+        self.began.set()
+        return self.open.wait(30)
+
+
 def worker_of(queue_size: int, **settings: Any) -> Worker[Work, Work, object]:
     """Its jobs are functions, which are given their sign of life."""
 
@@ -48,17 +66,17 @@ def test_a_failing_job_fails_its_own_caller_only() -> None:
 
 def test_a_full_queue_refuses_at_once_and_a_cancelled_wait_never_runs() -> None:
     async def scenario() -> None:
-        worker, gate, ran = worker_of(1), threading.Event(), []
-        running = asyncio.create_task(worker.run(lambda heed: gate.wait()))
-        await asyncio.sleep(0.1)
+        worker, gate, ran = worker_of(1), Gate(), []
+        running = asyncio.create_task(worker.run(gate))
+        await soon(gate.began.is_set)
         waiting = asyncio.create_task(worker.run(lambda heed: ran.append("waiting")))
-        await asyncio.sleep(0.05)
+        await soon(lambda: worker.waiting)
         with pytest.raises(QueueFull, match="1 requests are waiting") as raised:
             await worker.run(lambda heed: ran.append("refused"))
         assert raised.value.figures["retry_after"] >= 1
         waiting.cancel()
-        await asyncio.sleep(0.05)
-        gate.set()
+        await asyncio.wait([waiting])
+        gate.open.set()
         await running
         worker.close()
         assert ran == []
@@ -68,12 +86,12 @@ def test_a_full_queue_refuses_at_once_and_a_cancelled_wait_never_runs() -> None:
 
 def test_closing_answers_what_was_accepted_and_refuses_what_comes_later() -> None:
     async def scenario() -> None:
-        worker, gate = worker_of(4), threading.Event()
-        accepted = [asyncio.create_task(worker.run(lambda heed: gate.wait(5))) for _ in range(3)]
-        await asyncio.sleep(0.05)
+        worker, gate = worker_of(4), Gate()
+        accepted = [asyncio.create_task(worker.run(gate)) for _ in range(3)]
+        await soon(lambda: gate.began.is_set() and worker.waiting == 2)
         closing = asyncio.create_task(asyncio.to_thread(worker.close))
-        await asyncio.sleep(0.05)
-        gate.set()
+        await soon(lambda: worker.waiting == 3)  # the sign that no more comes
+        gate.open.set()
         assert [done.result for done in await asyncio.gather(*accepted)] == [True] * 3
         await closing
         assert not worker.alive
@@ -107,16 +125,17 @@ def test_work_whose_caller_is_gone_stops_at_its_next_sign_of_life() -> None:
 
 def test_waiting_pictures_are_bounded_by_their_pixels_but_one_is_always_taken() -> None:
     async def scenario() -> None:
-        worker, gate = worker_of(9, max_pixels=100), threading.Event()
-        first = asyncio.create_task(worker.run(lambda heed: gate.wait(5), 500))
-        await asyncio.sleep(0.05)
+        worker, gate = worker_of(9, max_pixels=100), Gate()
+        first = asyncio.create_task(worker.run(gate, 500))
+        await soon(gate.began.is_set)
         with pytest.raises(QueueFull, match="501 pixels, and 100 is the limit"):
             await worker.run(lambda heed: None, 1)
-        gate.set()
+        gate.open.set()
         await first
-        for _ in range(50):  # the pixels are given back just after the answer
-            await asyncio.sleep(0.01)
-        assert (await worker.run(lambda heed: 3, 100)).result == 3
+        answers: list[object] = [None]
+        async with asyncio.timeout(30):
+            while not isinstance(answers[0], Done):  # the pixels are given back just after the answer
+                answers = await asyncio.gather(worker.run(lambda heed: 3, 100), return_exceptions=True)
         worker.close()
 
     asyncio.run(scenario())
@@ -132,8 +151,7 @@ def test_a_lost_device_is_told_to_all_who_wait_and_stays_lost() -> None:
             raise DeviceLost("gone", retry_after=1)
 
         tasks = [asyncio.create_task(worker.run(each)) for each in (lose, lambda heed: 1, lambda heed: 2)]
-        await asyncio.sleep(0.05)
-        assert worker.waiting == 2
+        await soon(lambda: worker.waiting == 2)
         gate.set()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(isinstance(each, Unavailable) for each in answers)
@@ -149,13 +167,12 @@ def test_a_lost_device_is_told_to_all_who_wait_and_stays_lost() -> None:
 def test_a_job_without_a_sign_of_life_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         monkeypatch.setattr("app.worker.STUCK", 0.05)
-        worker, gate = worker_of(1), threading.Event()
-        running = asyncio.create_task(worker.run(lambda heed: gate.wait(5)))
-        await asyncio.sleep(0.2)
-        assert not worker.alive
-        gate.set()
+        worker, gate = worker_of(1), Gate()
+        running = asyncio.create_task(worker.run(gate))
+        await soon(lambda: not worker.alive)
+        gate.open.set()
         await running
-        assert worker.alive
+        await soon(lambda: worker.alive)
         worker.close()
 
     asyncio.run(scenario())
