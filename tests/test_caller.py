@@ -20,7 +20,7 @@ def test_a_caller_that_hangs_up_in_the_middle_of_an_occlusion_stops_it(detector:
         connection.sendall(head + data)
         until(lambda: slow.chunks)
         connection.close()
-        assert slow.stopped.wait(5)
+        assert slow.stopped.wait(30)
         assert post(client, 90).status_code == 200
 
 
@@ -45,11 +45,11 @@ def test_a_deadline_is_kept_waiting_or_running(detector: Detector) -> None:
     slow = faulty(detector)
     with serving(lambda: slow) as client:
         start = time.perf_counter()
-        answer = post(client, 70, **{"x-request-timeout": "0.3"})
+        answer = post(client, 70, **{"x-request-timeout": "1"})
         assert answer.status_code == 504
         assert answer.json()["type"] == "urn:weakpoints:problem:deadline-passed"
-        assert time.perf_counter() - start < 3
-        assert slow.stopped.wait(5)
+        assert time.perf_counter() - start < 10
+        assert slow.stopped.wait(30)
         for wrong in ("soon", "-1", "nan", "0"):
             assert post(client, 90, **{"x-request-timeout": wrong}).status_code == 400
         assert post(client, 90).status_code == 200

@@ -21,7 +21,7 @@ def test_what_is_given_up_is_counted_by_reason_streamed_or_not(detector: Detecto
             while len(slow.chunks) == before:
                 pass
             connection.close()
-            assert slow.stopped.wait(5)
+            assert slow.stopped.wait(30)
         connection, head = request_head(client, 1000)
         connection.sendall(head + b"half of it")
         connection.close()

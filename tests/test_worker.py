@@ -147,7 +147,7 @@ def test_a_lost_device_is_told_to_all_who_wait_and_stays_lost() -> None:
         worker = worker_of(9, lost=lambda: told.append(1))
 
         def lose(heed: Callable[[], None]) -> None:
-            gate.wait(5)
+            gate.wait(30)
             raise DeviceLost("gone", retry_after=1)
 
         tasks = [asyncio.create_task(worker.run(each)) for each in (lose, lambda heed: 1, lambda heed: 2)]
@@ -195,7 +195,7 @@ def test_what_waits_is_looked_at_together_and_answered_in_turn() -> None:
 
         def look(asked: Sequence[int]) -> list[int]:
             looks.append(list(asked))
-            gate.wait(5)
+            gate.wait(30)
             return [10 * each for each in asked]
 
         worker: Worker[int, int, int] = Worker(look, lambda seen, progress: seen + 1, 9, batch=3, batched=batches.append)
@@ -217,7 +217,7 @@ def test_a_bad_one_among_those_looked_at_together_hurts_itself_alone() -> None:
 
         def look(asked: Sequence[int]) -> list[int]:
             looks.append(list(asked))
-            gate.wait(5)
+            gate.wait(30)
             return [1 // each for each in asked]
 
         worker: Worker[int, int, int] = Worker(look, lambda seen, progress: seen, 9, batch=4)
@@ -237,7 +237,7 @@ def test_one_who_left_is_not_looked_at_and_those_beside_are_answered() -> None:
 
         def look(asked: Sequence[int]) -> Sequence[int]:
             looks.append(list(asked))
-            gate.wait(5)
+            gate.wait(30)
             return asked
 
         worker: Worker[int, int, int] = Worker(look, lambda seen, progress: seen, 9, batch=4)
