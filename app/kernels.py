@@ -22,6 +22,9 @@ GATHER = 64  # products that take as long as moving one number
 LARGEST = 32  # side of a direct convolution's tile
 
 
+LARGE = 32 * 2**20  # bytes: glibc gives back at once what is larger, and keeps the room of what is smaller; untouched pages cost nothing
+
+
 class Scratch:
     """Memory by name, kept from layer to layer and chunk to chunk: fresh pages cost more than the arithmetic on them."""
 
@@ -33,7 +36,7 @@ class Scratch:
         size = prod(shape)
         if name not in self._held or self._held[name].numel() < size:
             self._held.pop(name, None)
-            self._held[name] = self._like.new_empty(size)
+            self._held[name] = self._like.new_empty(size if self._like.is_cuda else max(size, LARGE // self._like.itemsize + 1))
         return self._held[name][:size].view(shape)
 
 
