@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from app.errors import BadOption
-from app.evaluation.queueing import devices_for, waiting
+from app.evaluation.queueing import devices_for, latencies
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 ARITHMETIC = (0.010, 0.016)
@@ -61,7 +63,7 @@ def text(found: Mapping[str, Any]) -> str:
     if service := found.get("service"):
         lines.append(
             f"{service['rate']:g} requests/s, 95 % within {service['latency_s']:.3g} s: {service['replicas']} replicas, {service['busy']:.0%} busy, "
-            f"mean {service['mean_s']:.3g} s, 95 % within {service['p95_s']:.3g} s ({service['formula']})"
+            f"mean {service['mean_s']:.3g} s, 95 % within {service['p95_s']:.3g} s ({service['model']})"
         )
     return "\n".join(
         [*lines, *(f"- {each['name']}: {each['best']:.4g} to {each['worst']:.4g} ({each['known']})" for each in found["assumptions"])]
@@ -73,11 +75,11 @@ def _service(rate: float, seconds: float, latency: float | None) -> dict[str, An
     replicas = devices_for(rate, seconds, wanted, SHARE, BUSIEST)
     if replicas is None:
         raise BadOption(f"latency is {wanted:g} s, less than the {seconds:g} s that one photograph takes", option="latency", limit=seconds)
-    wait = waiting(rate, seconds, replicas)
+    found = latencies(rate, seconds, replicas)
     return {
         "rate": rate, "latency_s": wanted, "replicas": replicas, "busy": rate * seconds / replicas,
-        "mean_s": seconds + wait.mean, "p95_s": seconds + wait.quantile(SHARE),
-        "formula": f"M/D/c, {SHARE:.0%} within the latency, no replica busier than {BUSIEST:.0%}",
+        "mean_s": float(found.mean()), "p95_s": float(np.quantile(found, SHARE)),
+        "model": f"simulated: callers at random, the shorter of two queues; {SHARE:.0%} within the latency, no replica busier than {BUSIEST:.0%}",
     }  # fmt: skip
 
 
@@ -102,8 +104,8 @@ def _efficiency() -> Assumption:
     name, figures = "share of a device's time that is used", _recorded("scale.json")
     if figures is None:
         return Assumption(name, 1.0, 1.0, "ASSUMED, not measured: benchmarks/results/scale.json is not here")
-    shares = [figures[f"sleeping_service_{workers}"]["efficiency"] for workers in (2, 4)]
-    known = "measured: benchmarks/results/scale.json, the service by 2 and 4 workers against one, on one machine; not across machines, nor of collections"
+    shares = [figures[f"sleeping_collection_{workers}"]["efficiency"] for workers in (2, 4)]
+    known = "measured: benchmarks/results/scale.json, collections by 2 and 4 workers against one, on one machine; not across machines"
     return Assumption(name, min(1.0, max(shares)), min(1.0, *shares), known)
 
 

@@ -1,46 +1,56 @@
-"""How long a photograph waits for one of several devices that each take the same time: the M/D/c queue.
+"""How long callers wait for one of several devices that each take the same time, sent as Ray sends them: to the shorter of two queues.
 
-Callers come at random (Poisson), the queue is one for all. Mean wait: half of M/M/c's by Erlang's C formula, corrected as by
-Cosmetatos (1975, Operations Research 23), which is exact for one device. Tail: exponential above the probability of waiting at all.
+Callers come at random (Poisson). There is no formula for the waits ("power of two choices", Mitzenmacher 2001, IEEE TPDS 12, has the
+limit of infinitely many devices), so they are simulated. One queue for all, M/D/c, would be shorter: the shorter of two may still be
+one with somebody in it, while a third device is free.
 """
 
 import math
-from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+CALLERS = 40_000
+SETTLED = 2_000  # callers after which the queues are as they stay
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """probability: of having to wait at all; mean: seconds over all callers."""
+def latencies(rate: float, seconds: float, devices: int) -> NDArray[np.float64]:
+    """Seconds from coming to answer, of CALLERS callers, `rate` of them a second, each taking a device for so many seconds.
 
-    probability: float
-    mean: float
-
-    def quantile(self, share: float) -> float:
-        """Seconds that this share of the callers waits at most."""
-        if self.probability <= 1 - share:
-            return 0.0
-        return self.mean / self.probability * math.log(self.probability / (1 - share))
-
-
-def waiting(rate: float, seconds: float, devices: int) -> Waiting:
-    """For so many callers a second, each taking a device for so many seconds. Infinite where they are too many."""
-    load = rate * seconds / devices
-    if load >= 1:
-        return Waiting(1.0, math.inf)
-    blocked = 1.0  # Erlang's B, from fewer devices to more
-    for n in range(1, devices + 1):
-        blocked = rate * seconds * blocked / (n + rate * seconds * blocked)
-    probability = blocked / (1 - load * (1 - blocked))  # Erlang's C
-    exponential = probability * seconds / (devices * (1 - load))
-    correction = 1 + (1 - load) * (devices - 1) * (math.sqrt(4 + 5 * devices) - 2) / (16 * load * devices)
-    return Waiting(probability, exponential / 2 * correction)
+    Infinite where they are too many.
+    """
+    if rate * seconds >= devices:
+        return np.full(1, math.inf)
+    random = np.random.default_rng(0)
+    count = CALLERS + SETTLED
+    moments = np.cumsum(random.exponential(1 / rate, count)).tolist()
+    first = random.integers(devices, size=count)
+    second = (first + random.integers(1, max(devices, 2), count)) % devices
+    free, found = [0.0] * devices, []  # when each device has done all that it was sent
+    for now, one, other in zip(moments, first.tolist(), second.tolist(), strict=True):
+        mine = one if _queue(free[one] - now, seconds) <= _queue(free[other] - now, seconds) else other
+        free[mine] = max(free[mine], now) + seconds
+        found.append(free[mine] - now)
+    return np.array(found[SETTLED:])
 
 
 def devices_for(rate: float, seconds: float, latency: float, share: float = 0.95, most_load: float = 0.8) -> int | None:
     """The fewest devices by which this share of callers is answered within `latency`, none busier than `most_load`; None: never."""
     if latency < seconds:
         return None
-    devices = max(1, math.ceil(rate * seconds / most_load))
-    while seconds + waiting(rate, seconds, devices).quantile(share) > latency:
-        devices += 1
-    return devices
+
+    def enough(devices: int) -> bool:
+        return float(np.quantile(latencies(rate, seconds, devices), share)) <= latency + 1e-9
+
+    most = least = max(1, math.ceil(rate * seconds / most_load))
+    while not enough(most):
+        least, most = most + 1, 2 * most
+    while least < most:
+        middle = (least + most) // 2
+        least, most = (least, middle) if enough(middle) else (middle + 1, most)
+    return most
+
+
+def _queue(busy: float, seconds: float) -> int:
+    """Callers that a device holds which is busy for so long."""
+    return math.ceil(busy / seconds - 1e-9)

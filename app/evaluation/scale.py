@@ -10,19 +10,23 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import cv2
 import httpx2
 import numpy as np
+from numpy.typing import NDArray
 
 from app.batch import plain, run_batch
 from app.cluster.start import Share, connected
 from app.collection import Collection, open_collection
+from app.errors import WeakpointsError
 from app.evaluation.load import Sleeping
-from app.evaluation.queueing import waiting
+from app.evaluation.queueing import latencies
+from app.localization import Localization
 from app.main import loaded
-from app.options import choose
-from app.pipeline import Detector
+from app.options import Options, choose
+from app.pipeline import Detector, Progress, silent
 from app.settings import Settings
 
 WORKERS = (1, 2, 4)
@@ -85,29 +89,58 @@ def pictures(count: int) -> Iterator[Collection]:
 
 
 def _service(made: Collection, workers: int, device: float) -> dict[str, Any]:
-    """At its fullest, then at LOAD with callers that come at random: the latency beside the one that queueing theory says."""
+    """At its fullest, then at LOAD with callers that come at random: the latency beside the one that is expected of the queues."""
     full = asyncio.run(_closed(made, CALLERS * workers))
     rate = LOAD * workers / device
     calm = asyncio.run(_open(made, rate))
-    expected = waiting(rate, device, workers)
+    expected = latencies(rate, device, workers)
     return {
         "images_per_second": len(made.names) / full.seconds,
         **_told(full),
         "at_load": {
             "rate": rate, **_told(calm), "p95_s": float(np.percentile(calm.latencies, 95)), "mean_s": float(np.mean(calm.latencies)),
-            "expected_p95_s": device + expected.quantile(0.95), "expected_mean_s": device + expected.mean,
+            "expected_p95_s": float(np.quantile(expected, 0.95)), "expected_mean_s": float(expected.mean()),
         },
     }  # fmt: skip
 
 
 def _collection(photographs: Collection, share: Share, load: Callable[[], Detector]) -> dict[str, Any]:
-    """Seconds until its first row and its last. No rate: rows come back in bursts, and the first of them late."""
+    """Seconds until its first row and its last, and photographs a second while every worker works.
+
+    The rate is of the workers' own clocks, for rows come back in bursts: from when the last of them has begun until the first has ended.
+    """
     from app.cluster.data import on_ray
 
-    start, times = time.perf_counter(), []
-    for _ in on_ray(load, share, photographs.reader, choose(), Settings().limits)(photographs.names):
-        times.append(time.perf_counter() - start)
-    return {"start_s": times[0], "total_s": times[-1]}
+    with tempfile.TemporaryDirectory() as folder:
+        engine = on_ray(partial(stamped, load, folder), share, photographs.reader, choose(), Settings().limits)
+        start, times = time.perf_counter(), []
+        for _ in engine(photographs.names):
+            times.append(time.perf_counter() - start)
+        workers = [[float(line) for line in path.read_text().split()] for path in Path(folder).iterdir()]
+    begun, ended = max(each[0] for each in workers), min(each[-1] for each in workers)
+    if len(workers) < share.workers or ended <= begun:
+        raise WeakpointsError(f"{len(photographs.names)} photographs are too few for {share.workers} workers to work at the same time")
+    done = sum(begun < moment <= ended for each in workers for moment in each)
+    return {"images_per_second": done / (ended - begun), "start_s": times[0], "total_s": times[-1]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stamped(Detector):
+    """Another detector, which writes down in a file of its own when each photograph was done."""
+
+    inner: Detector
+    file: Path
+
+    def locate(self, image: NDArray[np.uint8], options: Options, progress: Progress = silent) -> Localization:
+        found = self.inner.locate(image, options, progress)
+        with self.file.open("a") as file:
+            file.write(f"{time.monotonic()}\n")  # one clock for all processes of a machine
+        return found
+
+
+def stamped(load: Callable[[], Detector], folder: str) -> Detector:
+    made = load()
+    return Stamped(made.occluder, made.model, made.input, inner=made, file=Path(folder) / uuid4().hex)
 
 
 def _plain(detector: Detector, photographs: Collection) -> dict[str, Any]:
@@ -166,7 +199,7 @@ def _told(asked: Asked) -> dict[str, Any]:
 
 def _with_efficiency(found: dict[str, Any]) -> dict[str, Any]:
     """Each rate against that of so many workers that are each as quick as one alone."""
-    for what in ("sleeping_service", "network_service"):
+    for what in ("sleeping_service", "sleeping_collection", "network_service", "network_collection"):
         alone = found[f"{what}_1"]["images_per_second"]
         for workers in WORKERS:
             if figures := found.get(f"{what}_{workers}"):
