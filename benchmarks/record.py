@@ -62,7 +62,7 @@ def main() -> None:
     if "gpu" in only and torch.cuda.is_available():
         record("gpu", gpu(args.images))
     if "scale" in only:
-        asked = ["--images", str(args.images), "--count", "100", "--limit", "16", "--json"]
+        asked = ["--images", str(args.images), "--count", "100", "--limit", "24", "--json"]
         record("scale", json.loads(subprocess.check_output([sys.executable, "-m", "app.cli", "benchmark", "scale", *asked])))
     if "evaluation" in only:
         args.rows.mkdir(parents=True, exist_ok=True)
