@@ -30,15 +30,17 @@ from app.pipeline import Detector
 from app.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
-WHAT = ["occlusion", "cost", "service", "fuzz", "detection", "accuracy", "evaluation", "scale", "gpu"]
-LIMITS = {"deletion": 30, "repeatability": 20, "sanity": 5, "patches": 3}  # photographs of each study: an hour of a busy machine
+LIMITS = {"deletion": 30, "repeatability": 30, "sanity": 15, "patches": 10}  # photographs of each study: hours of two cores
+STUDIES = ["landmarks", *LIMITS]
+ASK_FOR_IMAGES = ["accuracy", *STUDIES, "scale", "gpu"]
+WHAT = ["occlusion", "cost", "service", "fuzz", "detection", *ASK_FOR_IMAGES]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path)
-    parser.add_argument("--annotations", type=Path, help="COCO keypoints of the images, for evaluation")
-    parser.add_argument("--rows", type=Path, default=Path("evaluation.partial"), help="what evaluation keeps, to go on from")
+    parser.add_argument("--annotations", type=Path, help="COCO keypoints of the images, for landmarks")
+    parser.add_argument("--rows", type=Path, default=Path("evaluation.partial"), help="what the studies keep, to go on from")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", choices=WHAT, action="append")
     args = parser.parse_args()
@@ -57,16 +59,17 @@ def main() -> None:
     detector = load_detector(Settings().manifest, "bundled", "cpu")
     if "detection" in only:
         record("detection", detection(detector, args.repeats))
-    if args.images is None and {"accuracy", "evaluation", "scale", "gpu"} & set(only):
-        parser.error("accuracy, evaluation, scale and gpu need --images")
+    if args.images is None and set(ASK_FOR_IMAGES) & set(only):
+        parser.error(f"{', '.join(ASK_FOR_IMAGES)} need --images")
     if "gpu" in only and torch.cuda.is_available():
         record("gpu", gpu(args.images))
     if "scale" in only:
         asked = ["--images", str(args.images), "--count", "100", "--limit", "24", "--json"]
         record("scale", json.loads(subprocess.check_output([sys.executable, "-m", "app.cli", "benchmark", "scale", *asked])))
-    if "evaluation" in only:
-        args.rows.mkdir(parents=True, exist_ok=True)
-        evaluation(args.images, args.annotations, args.rows)
+    for name in STUDIES:
+        if name in only:
+            args.rows.mkdir(parents=True, exist_ok=True)
+            record(name, study(name, args.images, args.annotations, args.rows))
     if "accuracy" not in only:
         return
     found = asdict(accuracy(detector, args.images, list))
@@ -94,23 +97,22 @@ def detection(detector: Detector, repeats: int) -> dict[str, object]:
     return {name: {"median_s": statistics.median(each), "all_s": each} for name, each in seconds.items()}
 
 
-def evaluation(images: Path, annotations: Path, rows: Path) -> None:
+def study(name: str, images: Path, annotations: Path, rows: Path) -> dict[str, object]:
     """What `weakpoints evaluate` prints, default options. Rows are kept, so that an interrupted recording goes on.
 
     Defaults were chosen on other photographs, but for landmarks on the half of these that is not in "held_out".
     """
-    command = [sys.executable, "-m", "app.cli", "evaluate"]
-    asked = {"landmarks": ["--annotations", str(annotations)], **{name: ["--limit", str(count)] for name, count in LIMITS.items()}}
-    for name, arguments in asked.items():
-        run = [*command, name, "--images", str(images), "--resume", str(rows), "--json", *arguments]
-        figures = json.loads(subprocess.check_output(run))
-        if name == "landmarks":
-            coco = json.loads(annotations.read_text())
-            rest = rows / "held_out.json"
-            rest.write_text(json.dumps(coco | {"annotations": coco["annotations"][3::2]}))
-            run[run.index(str(annotations))] = str(rest)
-            figures["held_out"] = json.loads(subprocess.check_output(run))
-        record(name, figures)
+
+    def figures(*arguments: object) -> dict[str, object]:
+        command = [sys.executable, "-m", "app.cli", "evaluate", name, "--images", images, "--resume", rows, "--json", *arguments]
+        found: dict[str, object] = json.loads(subprocess.check_output(list(map(str, command))))
+        return found
+
+    if name != "landmarks":
+        return figures("--limit", LIMITS[name])
+    coco, rest = json.loads(annotations.read_text()), rows / "held_out.json"
+    rest.write_text(json.dumps(coco | {"annotations": coco["annotations"][3::2]}))
+    return figures("--annotations", annotations) | {"held_out": figures("--annotations", rest)}
 
 
 def occlusion() -> dict[str, object]:

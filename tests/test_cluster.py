@@ -31,7 +31,7 @@ from app.image import Limits
 from app.options import choose
 from app.settings import Settings
 from tests.service import encoded, serving, until
-from tests.toys import quick, toy, toy_of
+from tests.toys import faulty_toy, lost_toy, quick, toy, toy_of
 
 ray = pytest.importorskip("ray")
 with warnings.catch_warnings():
@@ -232,6 +232,21 @@ def test_a_new_network_replaces_the_old_one_and_drops_nothing(client: httpx2.Cli
     assert {client.get("/model").json()["name"] for _ in range(10)} == {"second"}
 
 
+def test_a_replica_whose_device_is_lost_is_replaced_and_a_caller_that_hangs_up_stops_its_work(client: httpx2.Client) -> None:
+    def names() -> set[str]:
+        return set(re.findall(r'weakpoints_ready{replica="(\w+)"}', client.get("/metrics").text))
+
+    start(Settings(port=PORT, **LIMITS), Share(1, 0.5), faulty_toy)
+    with client.stream("POST", "/detect", content=picture(70), headers=STREAM) as answer:
+        assert any("progress" in part for part in answer.iter_text()), "the device works on it, for as long as somebody waits"
+    assert post(client, 90).status_code == 200, "or the device would work on it still"
+    (before,) = names()
+    lost = post(client, 72)
+    assert (lost.status_code, lost.json()["type"]) == (503, "urn:weakpoints:problem:device-lost")
+    until(lambda: post(client, 91).status_code == 200)
+    assert names() != {before}
+
+
 @contextmanager
 def command(log: Path, address: str) -> Iterator[subprocess.Popen[bytes]]:
     """`weakpoints serve --engine ray` with room for one who is looked at and one who waits; ended if it runs still."""
@@ -281,6 +296,16 @@ def test_a_batch_is_the_same_by_both_engines(
         assert (said["done"], said["failed"]) == (6, 1)
         made[engine] = [(out / name).read_bytes() for name in FILES]
     assert made["ray"] == made["plain"]
+
+
+def test_a_batch_whose_device_is_lost_ends_in_one_sentence(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photo.png").write_bytes(picture(70))
+    monkeypatch.setattr(cli, "loaded", lost_toy)
+    assert cli.main(["batch", str(tmp_path), "--out", str(tmp_path / "out"), "--engine", "ray"]) == 1
+    said = capsys.readouterr().err
+    assert said.endswith("weakpoints: a worker lost its device: the device is gone; go on with --resume\n")
 
 
 @pytest.fixture(scope="module")

@@ -85,14 +85,16 @@ def scale_rows() -> list[str]:
     found = json.loads((RESULTS / "scale.json").read_text())
     lines = []
     for workers in (1, 2, 4):
-        service, network = found[f"sleeping_service_{workers}"], found.get(f"network_service_{workers}")
+        service, batch = found[f"sleeping_service_{workers}"], found[f"sleeping_collection_{workers}"]
         calm = service["at_load"]
+        network = [found.get(f"network_{what}_{workers}") for what in ("service", "collection")]
         cells = [
             f"{service['images_per_second']:.1f} ({service['efficiency']:.0%})",
             f"{calm['mean_s']:.3f} / {calm['p95_s']:.3f}",
             f"{calm['expected_mean_s']:.3f} / {calm['expected_p95_s']:.3f}",
-            f"{network['images_per_second']:.2f} ({network['efficiency']:.0%})" if network else "",
-            f"{found[f'sleeping_collection_{workers}']['total_s']:.1f}",
+            f"{batch['images_per_second']:.1f} ({batch['efficiency']:.0%})",
+            f"{batch['start_s']:.0f} / {batch['total_s']:.0f}",
+            *(f"{each['images_per_second']:.2f} ({each['efficiency']:.0%})" if each else "" for each in network),
         ]
         lines.append(f"| {workers} | " + " | ".join(cells) + " |")
     return lines

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.errors import DeviceLost
 from app.evaluation.load import Sleeping
 from app.image import InputSpec
 from app.incremental import Incremental
@@ -16,6 +17,7 @@ from app.options import choose
 from app.pipeline import Detector, Progress, Seen, silent
 from app.settings import Settings
 from tests.conftest import LABELS, seeded
+from tests.service import faulty
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,12 @@ class Slowed(Detector):
     def finish(self, seen: Seen, progress: Progress = silent) -> Localization:
         time.sleep(self.seconds)
         return super().finish(seen, progress)
+
+
+@dataclass(frozen=True)
+class Lost(Detector):
+    def finish(self, seen: Seen, progress: Progress = silent) -> Localization:
+        raise DeviceLost("the device is gone", retry_after=5)
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,16 @@ def toy(seconds: float = 0.0, name: str = "toy") -> Detector:
     network = network_of(seeded(narrow_vgg16((4, 5, 6, 7, 8), 6, batch_norm=False)).float())
     model = Model(name, "vgg16", "0" * 64, LABELS, 56, "float32", "cpu")
     return Slowed(Incremental(network), model, InputSpec(56, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)), seconds=seconds)
+
+
+def faulty_toy() -> Detector:
+    return faulty(toy())
+
+
+def lost_toy(settings: Settings) -> Detector:
+    """In the place of `loaded`: its device is gone when it is asked."""
+    made = toy()
+    return Lost(made.occluder, made.model, made.input)
 
 
 def toy_of(settings: Settings) -> Detector:

@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import ray
+from ray.data.exceptions import ExecutionTimeoutError, SystemException
+from ray.exceptions import RayError
 
 from app.batch import Engine, located
 from app.cluster.reading import pixels
 from app.cluster.start import Share
 from app.collection import Reader
+from app.errors import DeviceLost, WeakpointsError
 from app.image import Limits
 from app.options import Options
 from app.pipeline import Detector
@@ -26,11 +29,15 @@ class Locate:
     def __init__(self, load: Callable[[], Detector], options: Options) -> None:
         self.detector, self.options = load(), options
 
-    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, item: dict[str, Any]) -> dict[str, str]:
+        """The line of its row, or the loss of the device, which ends the run: as an exception Ray would hide what it says."""
         if item["error"]:
-            return {"line": Row(file_name=item["file_name"], error=item["error"]).line}
+            return {"line": Row(file_name=item["file_name"], error=item["error"]).line, "lost": ""}
         image = np.frombuffer(item["pixels"], np.uint8).reshape(item["height"], -1, 3)
-        return {"line": located(self.detector, item["file_name"], image, self.options)}
+        try:
+            return {"line": located(self.detector, item["file_name"], image, self.options), "lost": ""}
+        except DeviceLost as error:
+            return {"line": "", "lost": str(error)}
 
 
 def block_size(count: int, workers: int) -> int:
@@ -52,7 +59,12 @@ def on_ray(load: Callable[[], Detector], share: Share, reader: Reader, options: 
         images = items.map(pixels, fn_kwargs={"reader": reader, "limits": limits}, compute=tasks, num_cpus=0)
         actors = ray.data.ActorPoolStrategy(size=workers)
         rows = images.map(Locate, fn_constructor_args=(load, options), compute=actors, **share.resources)
-        for row in rows.iter_rows():
-            yield row["line"]
+        try:
+            for row in rows.iter_rows():
+                if row["lost"]:
+                    raise DeviceLost(f"a worker lost its device: {row['lost']}; go on with --resume")
+                yield row["line"]
+        except (RayError, SystemException, ExecutionTimeoutError) as error:
+            raise WeakpointsError(f"the cluster gave up: {str(error).strip().splitlines()[0]}; go on with --resume") from error
 
     return lines
