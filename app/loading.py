@@ -4,11 +4,11 @@ from pathlib import Path
 
 import torch
 
+from app.architectures import load_network
 from app.errors import WeightsError
 from app.image import InputSpec
 from app.incremental import Incremental
 from app.localization import Model
-from app.network import load_network
 from app.pipeline import Detector
 from app.precision import Precision, arithmetic, settled, windows
 from app.weights import Entry, find

@@ -19,11 +19,11 @@ from skimage import data
 from torchvision.models import get_model
 
 from app import __version__
+from app.architectures import network_of
 from app.evaluation.accuracy import accuracy
 from app.evaluation.speed import Setting, memory, products, reset_peak
 from app.incremental import BUDGET, Incremental
 from app.loading import load_detector
-from app.network import network_of
 from app.occlusion import positions
 from app.options import PRESETS
 from app.pipeline import Detector

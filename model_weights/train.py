@@ -24,7 +24,7 @@ from torch.utils.data import BatchSampler, RandomSampler
 from torchvision.models.vgg import VGG
 from tqdm import tqdm
 
-from app.network import fold_batch_norm, narrow_vgg16
+from app.architectures import fold_batch_norm, narrow_vgg16
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WIDTHS = (16, 32, 96, 192, 256)

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 from torchvision.models import resnet, vgg
 
+from app.architectures import narrow_vgg16, network_of
 from app.image import InputSpec
 from app.incremental import Incremental
 from app.localization import Model
-from app.network import Network, narrow_vgg16, network_of
+from app.network import Network
 from app.pipeline import Detector
 from tests.service import encoded
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from app.architectures import network_of
 from app.evaluation.baselines import CORNERS, grid_points, layers, random_points, random_weights, suppress
-from app.network import Conv, network_of
+from app.network import Conv
 from tests.conftest import toy_resnet
 
 

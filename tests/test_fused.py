@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from app import kernels
+from app.architectures import network_of
 from app.incremental import Incremental
-from app.network import network_of
 
 pytest.importorskip("triton")
 

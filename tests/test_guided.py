@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from app.architectures import network_of
 from app.guided import guided_maps, log_odds_gradient
-from app.network import Network, network_of
+from app.network import Network
 from tests import oracle
 
 

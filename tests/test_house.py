@@ -23,8 +23,8 @@ EDGE = {
 }  # fmt: skip
 ALLOWED = {
     "errors": set(), "options": {"errors"}, "header": {"errors"}, "image": {"errors", "header", "options"}, "weights": {"errors"},
-    "network": {"errors", "weights"}, "window": set(), "winograd": set(), "fused": set(), "kernels": {"fused", "network", "window", "winograd"}, "plan": {"kernels", "network", "window"}, "recorder": set(), "precision": set(),
-    "incremental": {"kernels", "network", "plan", "recorder"}, "loading": {"errors", "image", "incremental", "localization", "network", "pipeline", "precision", "weights"}, "occlusion": {"incremental", "network", "options"}, "guided": {"network", "options"}, "fusion": {"options"},
+    "network": set(), "architectures": {"errors", "network", "weights"}, "window": set(), "winograd": set(), "fused": set(), "kernels": {"fused", "network", "window", "winograd"}, "plan": {"kernels", "network", "window"}, "recorder": set(), "precision": set(),
+    "incremental": {"kernels", "network", "plan", "recorder"}, "loading": {"architectures", "errors", "image", "incremental", "localization", "pipeline", "precision", "weights"}, "occlusion": {"incremental", "network", "options"}, "guided": {"network", "options"}, "fusion": {"options"},
     "keypoints": set(), "render": {"localization", "options"}, "localization": {"image", "options", "precision"},
     "peaks": {"fusion", "image", "keypoints", "localization", "options"},
     "pipeline": {"errors", "options", "image", "network", "incremental", "occlusion", "guided", "fusion", "localization", "peaks", "precision"},

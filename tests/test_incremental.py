@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from torchvision.models import get_model, resnet, vgg
 
 from app import incremental
+from app.architectures import network_of
 from app.incremental import Incremental
 from app.kernels import Direct, Scratch, Winograd
-from app.network import MaxPool, Network, Trace, network_of
+from app.network import MaxPool, Network, Trace
 from app.plan import Block
 from tests.conftest import seeded
 

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from app.architectures import network_of
 from app.incremental import Incremental
-from app.network import Network, network_of
+from app.network import Network
 from app.occlusion import class_score, occlusion_map, positions, random_colours, spread
 from tests import oracle
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from skimage import data
 
+from app.architectures import narrow_vgg16, network_of
 from app.errors import BadOption, WeightsError
 from app.image import Limits, frame_of
 from app.incremental import Incremental
 from app.loading import load_detector
 from app.localization import Localization
-from app.network import narrow_vgg16, network_of
 from app.options import choose, resolve
 from app.peaks import find_peaks
 from app.pipeline import Detector

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from app import recorder
+from app.architectures import network_of
 from app.incremental import Incremental
-from app.network import network_of
 from app.recorder import Recorder
 
 

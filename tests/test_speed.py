@@ -8,11 +8,11 @@ from torch import nn
 from torchvision.models import vgg16
 
 from app import cli
+from app.architectures import narrow_vgg16, network_of
 from app.errors import BadOption
 from app.evaluation import speed
 from app.evaluation.speed import Setting, compare, products, setting
 from app.incremental import Incremental
-from app.network import narrow_vgg16, network_of
 from app.settings import Settings
 from app.weights import find
 from tests.conftest import seeded, toy_resnet

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import vgg11_bn
 
+from app.architectures import load_network
 from app.errors import WeightsError
-from app.network import load_network
 from app.settings import Settings
 from app.weights import Entry, assign, find, load_state, pull, read_manifest, verify
 from tests.conftest import LABELS, seeded

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from app.architectures import narrow_vgg16, network_of
 from app.errors import DeviceLost
 from app.evaluation.load import Sleeping
 from app.image import InputSpec
 from app.incremental import Incremental
 from app.localization import Localization, Model
-from app.network import narrow_vgg16, network_of
 from app.options import choose
 from app.pipeline import Detector, Progress, Seen, silent
 from app.settings import Settings

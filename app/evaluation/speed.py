@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from app.architectures import load_module, network_of, skeleton
 from app.errors import BadOption
 from app.incremental import Incremental
 from app.kernels import Direct, Identity, Pool, Winograd
-from app.network import Linear, Network, load_module, network_of, skeleton
+from app.network import Linear, Network
 from app.occlusion import positions
 from app.plan import Join, Plan, Step
 from app.precision import Precision, arithmetic, windows
