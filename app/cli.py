@@ -3,6 +3,8 @@
 import argparse
 import json
 import logging
+import os
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -40,11 +42,15 @@ def main(arguments: list[str] | None = None) -> int:
         args = parser.parse_args(arguments)
         args.options = _options(parser, args)
         status: int = args.run(args, settings)
+        sys.stdout.flush()
         return status
     except (ValidationError, WeakpointsError) as error:
         return say(str(error))
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read it has had enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would try once more when it ends
+        return 141  # what a shell says of a process that SIGPIPE ended
 
 
 def _parser(settings: Settings) -> argparse.ArgumentParser:

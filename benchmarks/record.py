@@ -7,8 +7,10 @@ import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -135,13 +137,20 @@ def gpu(images: Path) -> dict[str, object]:
 
 
 def cost() -> dict[str, object]:
-    """Seconds, products and memory of ours against work, at random weights: each a warm-up and the median of two."""
+    """Seconds, products and memory of ours against work, at random weights: each a warm-up and the median of two, in a process of its own,
+
+    so that none has the memory that the one before was given.
+    """
     by_step = [(f"stride {step}", "vgg16", 16, step, 1) for step in (32, 16, 8, 4)]
     by_box = [(f"patch {box}", "vgg16", box, 16, 1) for box in (8, 16, 32, 64)]
     by_depth = [(name, name, 16, 16, 1) for name in ("vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet50")]
     by_images = [(f"{images} images", "vgg16", 16, 16, images) for images in (1, 2, 4)]
     curves = {"stride": by_step, "patch": by_box, "depth": by_depth, "images": by_images}
-    return {"budget_bytes": BUDGET["cpu"], **{name: [_cost(*point) for point in points] for name, points in curves.items()}}
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as alone:
+        return {
+            "budget_bytes": BUDGET["cpu"],
+            **{name: list(alone.map(_cost, *zip(*points, strict=True))) for name, points in curves.items()},
+        }
 
 
 def _cost(label: str, architecture: str, box: int, step: int, images: int) -> dict[str, object]:

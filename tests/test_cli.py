@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +158,14 @@ def test_a_wrong_setting_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setenv("WEAKPOINTS_PORT", "high")
     assert cli.main(["weights", "list"]) == 1
     assert "port" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_had_enough_ends_a_command_without_a_word() -> None:
+    command = [sys.executable, "-m", "app.cli", "weights", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
