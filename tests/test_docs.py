@@ -100,6 +100,17 @@ def scale_rows() -> list[str]:
     return lines
 
 
+def test_docs_evaluation_says_by_how_much_ours_is_more_repeatable() -> None:
+    found = json.loads((RESULTS / "repeatability.json").read_text())
+    sift, orb, shi_tomasi = (found[name]["behind_ours"] for name in ("sift", "orb", "shi_tomasi"))
+    page = " ".join((ROOT / "docs" / "evaluation.md").read_text().split())
+    assert (
+        f"More repeatable than SIFT by {sift['mean']:.2f} ({span(sift['interval'])}, photographs drawn in pairs) and than ORB by {orb['mean']:.2f} "
+        f"({span(orb['interval'])}); level with Shi-Tomasi ({shi_tomasi['mean']:.2f}, {span(shi_tomasi['interval'])})."
+    ) in page
+    assert sift["interval"][0] > 0, "the goal: more repeatable than the corners people use"
+
+
 def test_docs_scale_has_the_measured_rows_and_the_plan() -> None:
     page = (ROOT / "docs" / "scale.md").read_text()
     for line in scale_rows() if (RESULTS / "scale.json").exists() else ["Not recorded yet"]:
