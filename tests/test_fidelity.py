@@ -50,20 +50,8 @@ def test_half_precision_is_like_float32_but_not_the_same(detector: Detector, fol
 
 
 def test_the_command_compares_the_bundled_network_with_itself(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = [
-        "benchmark",
-        "precision",
-        "--images",
-        str(folder),
-        "--limit",
-        "1",
-        "--precision",
-        "float32",
-        "--patch",
-        "28",
-        "--stride",
-        "28",
-    ]
+    command = ["benchmark", "precision", "--images", str(folder), "--limit", "1", "--precision", "float32", "--queued", "1,2"]
+    command += ["--patch", "28", "--stride", "28"]
     assert cli.main([*command, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["same_keypoints"]["least"] == 1
