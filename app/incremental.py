@@ -65,12 +65,14 @@ class Incremental:
         lines, colours, side = clean[-1].rows, colours.to(self.dtype), trace.x.shape[-1]
         group = min(len(corners), max(1, int(FEATURES * self._budget) // (COPIES * lines.nbytes)))
         plan = self._plan if len(corners) <= REMEMBERED else self.plan
-        features, logits = lines.new_empty(group, *lines.shape), []
+        scratch, logits = Scratch(lines), []
         for first in range(0, len(corners), group):
             chosen = slice(first, min(first + group, len(corners)))
-            filled = features[: chosen.stop - first]
-            self._fill(filled, clean, partial(plan, side, box), corners[chosen], colours[chosen].repeat_interleave(box * box, 0), heed)
-            logits.append(self._classifier.logits(filled.transpose(1, 2).reshape(-1, *last.shape[1:])))
+            features = scratch.take("features", chosen.stop - first, *lines.shape)
+            self._fill(features, clean, partial(plan, side, box), corners[chosen], colours[chosen].repeat_interleave(box * box, 0), heed)
+            maps = scratch.take("maps", len(features), *last.shape[1:])
+            maps.flatten(2).copy_(features.transpose(1, 2))
+            logits.append(self._classifier.logits(maps))
         return torch.cat(logits)
 
     def _fill(
