@@ -312,7 +312,7 @@ def test_a_batch_whose_device_is_lost_ends_in_one_sentence(
     monkeypatch.setattr(cli, "loaded", lost_toy)
     assert cli.main(["batch", str(tmp_path), "--out", str(tmp_path / "out"), "--engine", "ray"]) == 1
     said = capsys.readouterr().err
-    assert said.endswith("weakpoints: a worker lost its device: the device is gone; go on with --resume\n")
+    assert said.endswith("weakpoints: a worker gave up: the device is gone; go on with --resume\n")
 
 
 @pytest.fixture(scope="module")

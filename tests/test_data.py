@@ -1,6 +1,7 @@
 """What Ray Data's tasks and actors do, in this process; tests/test_cluster.py has them on a cluster."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ from app.batch import plain
 from app.cluster.reading import pixels
 from app.cluster.start import Share
 from app.collection import open_collection
+from app.errors import WeightsError
 from app.image import Limits
 from app.options import choose
 from app.pipeline import Detector
+from app.settings import Settings
 from tests.service import encoded
-from tests.toys import toy
+from tests.toys import lost_toy, toy
 
 data = pytest.importorskip("app.cluster.data", exc_type=ImportError)
 OPTIONS = choose(patch=14, stride=14)
@@ -29,6 +32,15 @@ def test_tasks_and_actors_make_the_rows_of_the_plain_engine(detector: Detector, 
     assert lines == list(plain(detector, reader, OPTIONS, Limits())(names))
     assert [json.loads(line).get("error") is None for line in lines] == [True, False, False]
     assert json.loads(lines[2])["error"] == "No such file or directory", "and no path of this machine"
+
+
+def test_a_worker_without_a_network_or_a_device_says_why_the_run_is_over() -> None:
+    def missing() -> Detector:
+        raise WeightsError("network 'x' has no weights")
+
+    item = {"file_name": "a.png", "error": "", "height": 64, "pixels": bytes(64 * 64 * 3)}
+    assert data.Locate(missing, OPTIONS)(item) == {"line": "", "over": "network 'x' has no weights"}
+    assert data.Locate(partial(lost_toy, Settings()), OPTIONS)(item) == {"line": "", "over": "the device is gone"}
 
 
 def test_blocks_keep_every_worker_busy_to_the_end_and_are_small() -> None:

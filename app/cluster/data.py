@@ -24,20 +24,29 @@ ROUNDS = 4  # blocks that each worker has at least, so that they end together
 
 
 class Locate:
-    """One network, as long as the actor lives."""
+    """One network, as long as the actor lives. A photograph becomes the line of its row, or the reason why the run ends.
+
+    That there is no network, or no device any more, is not raised: Ray would try again and hide what was said.
+    """
 
     def __init__(self, load: Callable[[], Detector], options: Options) -> None:
-        self.detector, self.options = load(), options
+        self.options, self.over = options, ""
+        try:
+            self.detector = load()
+        except WeakpointsError as error:
+            self.over = str(error)
 
     def __call__(self, item: dict[str, Any]) -> dict[str, str]:
-        """The line of its row, or the loss of the device, which ends the run: as an exception Ray would hide what it says."""
-        if item["error"]:
-            return {"line": Row(file_name=item["file_name"], error=item["error"]).line, "lost": ""}
-        image = np.frombuffer(item["pixels"], np.uint8).reshape(item["height"], -1, 3)
         try:
-            return {"line": located(self.detector, item["file_name"], image, self.options), "lost": ""}
+            return {"line": "" if self.over else self._line(item), "over": self.over}
         except DeviceLost as error:
-            return {"line": "", "lost": str(error)}
+            return {"line": "", "over": str(error)}
+
+    def _line(self, item: dict[str, Any]) -> str:
+        if item["error"]:
+            return Row(file_name=item["file_name"], error=item["error"]).line
+        image = np.frombuffer(item["pixels"], np.uint8).reshape(item["height"], -1, 3)
+        return located(self.detector, item["file_name"], image, self.options)
 
 
 def block_size(count: int, workers: int) -> int:
@@ -61,8 +70,8 @@ def on_ray(load: Callable[[], Detector], share: Share, reader: Reader, options: 
         rows = images.map(Locate, fn_constructor_args=(load, options), compute=actors, **share.resources)
         try:
             for row in rows.iter_rows():
-                if row["lost"]:
-                    raise DeviceLost(f"a worker lost its device: {row['lost']}; go on with --resume")
+                if row["over"]:
+                    raise WeakpointsError(f"a worker gave up: {row['over']}; go on with --resume")
                 yield row["line"]
         except (RayError, SystemException, ExecutionTimeoutError) as error:
             raise WeakpointsError(f"the cluster gave up: {str(error).strip().splitlines()[0]}; go on with --resume") from error
