@@ -114,7 +114,7 @@ class Direct:
         x, weight = gather(table, index, scratch), self.row.weight
         if x.shape[1] == out.shape[1]:  # each output is computed from one row
             y = out
-            torch.mm(x.flatten(0, 1), weight.flatten(1).t(), out=out.flatten(0, 1))
+            torch.mm(x.view(-1, x.shape[2]), weight.flatten(1).t(), out=out.view(-1, out.shape[2]))
         else:
             reach = round(x.shape[1] ** 0.5)
             maps = x.view(len(x), reach, reach, -1).permute(0, 3, 1, 2)
