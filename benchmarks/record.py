@@ -137,9 +137,9 @@ def gpu(images: Path) -> dict[str, object]:
 
 
 def cost() -> dict[str, object]:
-    """Seconds, products and memory of ours against work, at random weights: each a warm-up and the median of two, in a process of its own,
+    """Seconds, products and memory of ours against work, at random weights: each a warm-up and the median of two.
 
-    so that none has the memory that the one before was given.
+    Each in a process of its own, so that none has the memory that the one before was given.
     """
     by_step = [(f"stride {step}", "vgg16", 16, step, 1) for step in (32, 16, 8, 4)]
     by_box = [(f"patch {box}", "vgg16", box, 16, 1) for box in (8, 16, 32, 64)]

@@ -48,7 +48,7 @@ def test_a_deadline_is_kept_waiting_or_running(detector: Detector) -> None:
         answer = post(client, 70, **{"x-request-timeout": "1"})
         assert answer.status_code == 504
         assert answer.json()["type"] == "urn:weakpoints:problem:deadline-passed"
-        assert time.perf_counter() - start < 10
+        assert time.perf_counter() - start < 3
         assert slow.stopped.wait(30)
         for wrong in ("soon", "-1", "nan", "0"):
             assert post(client, 90, **{"x-request-timeout": wrong}).status_code == 400

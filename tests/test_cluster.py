@@ -30,7 +30,7 @@ from app.collection import open_collection
 from app.image import Limits
 from app.options import choose
 from app.settings import Settings
-from tests.service import encoded, serving, until
+from tests.service import encoded, picture, post, serving, until
 from tests.toys import faulty_toy, lost_toy, quick, toy, toy_of
 
 ray = pytest.importorskip("ray")
@@ -98,17 +98,6 @@ def replicas(cluster: Cluster) -> None:
 def client(replicas: None) -> Iterator[httpx2.Client]:
     with httpx2.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=60, params=QUICK, limits=httpx2.Limits(max_connections=None)) as client:
         yield client
-
-
-def picture(width: int) -> bytes:
-    return encoded(np.random.default_rng(width).integers(0, 255, (60, width, 3), np.uint8))
-
-
-def post(client: httpx2.Client, width: int, **headers: str) -> httpx2.Response:
-    return client.post("/detect", content=picture(width), headers={"content-type": "image/png", **headers})
-
-
-REFUSED = {429, 503}
 
 
 def under_load(client: httpx2.Client, callers: int, change: object, least: int) -> tuple[Counter[int], list[httpx2.Response]]:

@@ -3,6 +3,7 @@
 import json
 from functools import partial
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from app.batch import plain
 from app.cluster.reading import pixels
 from app.cluster.start import Share
 from app.collection import open_collection
-from app.errors import WeightsError
+from app.errors import WeakpointsError, WeightsError
 from app.image import Limits
 from app.options import choose
 from app.pipeline import Detector
@@ -41,6 +42,15 @@ def test_a_worker_without_a_network_or_a_device_says_why_the_run_is_over() -> No
     item = {"file_name": "a.png", "error": "", "height": 64, "pixels": bytes(64 * 64 * 3)}
     assert data.Locate(missing, OPTIONS)(item) == {"line": "", "over": "network 'x' has no weights"}
     assert data.Locate(partial(lost_toy, Settings()), OPTIONS)(item) == {"line": "", "over": "the device is gone"}
+
+
+def test_what_ray_gives_up_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    collection, items = open_collection(str(tmp_path)), MagicMock()
+    items.map().map().iter_rows.side_effect = data.ExecutionTimeoutError("no progress for 1800 s\nOperators: ...")
+    monkeypatch.setattr(data.ray.data, "from_items", lambda *args, **how: items)
+    with pytest.raises(WeakpointsError, match=r"^the cluster gave up: no progress for 1800 s; go on with --resume$"):
+        list(data.on_ray(toy, Share(), collection.reader, OPTIONS, Limits())(collection.names))
 
 
 def test_blocks_keep_every_worker_busy_to_the_end_and_are_small() -> None:

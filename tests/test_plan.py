@@ -44,7 +44,7 @@ def test_a_gpu_s_time_is_said_to_be_an_estimate(capsys: pytest.CaptureFixture[st
 def test_replicas_for_a_rate_keep_the_latency(capsys: pytest.CaptureFixture[str]) -> None:
     service = planned(capsys, "--rate", "100", "--latency", "0.15", "--seconds-per-image", "0.1")["service"]
     assert service["p95_s"] <= 0.15
-    assert 10 / 0.8 <= service["replicas"] < 40
+    assert 30 <= service["replicas"] <= 36, "33 by simulation; one line for all would need fewer than 20"
     assert service["busy"] == pytest.approx(10 / service["replicas"])
     assert planned(capsys, "--rate", "1", "--seconds-per-image", "0.1")["service"]["latency_s"] == 1
 

@@ -72,6 +72,8 @@ def test_a_device_that_hangs_does_not_keep_the_service_from_ending(
     assert "did not stop" in caplog.text
     assert " 503 " in (answer := connection.recv(4096).decode())
     assert "the service stopped before this was done" in answer
-    until(lambda: all(thread.daemon for thread in set(threading.enumerate()) - before))  # what is left behind keeps no process from ending
+    until(
+        lambda: all(thread.daemon for thread in set(threading.enumerate()) - before), 5
+    )  # what is left behind keeps no process from ending
     held.gate.set()
     connection.close()
