@@ -5,7 +5,7 @@ RUN python -m venv /venv
 COPY pyproject.toml README.md ./
 COPY app/__init__.py app/__init__.py
 # The dependencies alone first: they are gigabytes and change seldom, the code is kilobytes and changes daily.
-RUN mkdir -p app/cluster app/evaluation && touch app/cluster/__init__.py app/evaluation/__init__.py \
+RUN true \
  && /venv/bin/pip install --no-cache-dir --disable-pip-version-check '.[tracing]' \
  && /venv/bin/pip uninstall --yes weakpoints
 

@@ -32,7 +32,9 @@ class Refused(Exception):
 class _Call:
     """One detection, whatever carries it: what to send, when to come again, what the answer means."""
 
-    def __init__(self, key: str | None, seconds: float, progress: Progress | None, options: dict[str, Any]) -> None:
+    def __init__(
+        self, key: str | None, seconds: float, progress: Progress | None, options: dict[str, Any]
+    ) -> None:
         self.end = time.monotonic() + seconds
         self.progress, self.options = progress, options
         self.key = {"Authorization": f"Bearer {key}"} if key else {}
@@ -40,7 +42,12 @@ class _Call:
     def request(self, image: bytes) -> dict[str, Any]:
         left = max(0.001, self.end - time.monotonic())
         accept = {"Accept": "text/event-stream"} if self.progress else {}
-        headers = {"Content-Type": "image/*", "X-Request-Timeout": f"{left:.3f}", **accept, **self.key}
+        headers = {
+            "Content-Type": "image/*",
+            "X-Request-Timeout": f"{left:.3f}",
+            **accept,
+            **self.key,
+        }
         return {"content": image, "params": self.options, "headers": headers, "timeout": left + 1}
 
     def pause(self, refused: Refused) -> float:
@@ -101,10 +108,22 @@ class Client:
     def __enter__(self) -> "Client":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._http.close()
 
-    def detect(self, image: bytes, *, seconds: float = 60.0, progress: Progress | None = None, **options: Any) -> Detection:
+    def detect(
+        self,
+        image: bytes,
+        *,
+        seconds: float = 60.0,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Detection:
         """Keypoints of an encoded image within so many seconds, waits and tries included; options as the service's."""
         call = _Call(self._key, seconds, progress, options)
         while True:
@@ -134,10 +153,22 @@ class AsyncClient:
     async def __aenter__(self) -> "AsyncClient":
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self._http.aclose()
 
-    async def detect(self, image: bytes, *, seconds: float = 60.0, progress: Progress | None = None, **options: Any) -> Detection:
+    async def detect(
+        self,
+        image: bytes,
+        *,
+        seconds: float = 60.0,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Detection:
         call = _Call(self._key, seconds, progress, options)
         while True:
             try:

@@ -20,33 +20,78 @@ Box = tuple[int, int, int, int]
 Which = Literal["fused", "coarse", "fine"]
 Style = Literal["overlay", "colormap", "gray16"]
 Size = Literal["image", "network"]
+Precision = Literal["auto", "float32", "tf32", "float16"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is accepted: bytes of the file, pixels and sides of the picture. All are checked before anything is decoded."""
+
+    max_bytes: int = 20 * 2**20
+    max_pixels: int = 50_000_000
+    max_side: int = 16_384
+    min_side: int = 16
 
 
 @dataclass(frozen=True)
 class Options:
     """How one photograph is to be read. `None` means: in proportion to the network's input side, see `resolve`."""
 
-    preset: Annotated[Preset, doc("where the options that are not given come from; `paper` is the paper to the letter")] = "default"
-    target_class: Annotated[int | str | None, doc("class index or label to explain, instead of the predicted one")] = None
-    fit: Annotated[Fit, doc("how the picture becomes a square: squeezed, or with its aspect kept")] = "squash"
+    preset: Annotated[
+        Preset,
+        doc("where the options that are not given come from; `paper` is the paper to the letter"),
+    ] = "default"
+    target_class: Annotated[
+        int | str | None, doc("class index or label to explain, instead of the predicted one")
+    ] = None
+    fit: Annotated[
+        Fit, doc("how the picture becomes a square: squeezed, or with its aspect kept")
+    ] = "squash"
     roi: Annotated[Box | None, doc("x,y,w,h in pixels: look at this part only")] = None
-    patch: Annotated[int | None, Ge(1), Le(1024), doc("side of the occluding box, network pixels; side/14 if not given")] = None
-    stride: Annotated[int | None, Ge(1), Le(1024), doc("step of the occluding box, network pixels; side/28 if not given")] = None
+    patch: Annotated[
+        int | None,
+        Ge(1),
+        Le(1024),
+        doc("side of the occluding box, network pixels; side/14 if not given"),
+    ] = None
+    stride: Annotated[
+        int | None,
+        Ge(1),
+        Le(1024),
+        doc("step of the occluding box, network pixels; side/28 if not given"),
+    ] = None
     colours: Annotated[int, Ge(1), Le(64), doc("random box colours to average over")] = 2
-    fill: Annotated[Fill, doc("the same colours at every position, or new ones for each box")] = "shared"
-    seed: Annotated[int, Ge(0), Le(2**31 - 1), doc("seed of the colours, mixed with the picture's digest")] = 0
+    fill: Annotated[Fill, doc("the same colours at every position, or new ones for each box")] = (
+        "shared"
+    )
+    seed: Annotated[
+        int, Ge(0), Le(2**31 - 1), doc("seed of the colours, mixed with the picture's digest")
+    ] = 0
     score: Annotated[Score, doc("the class score whose drop is read")] = "log_odds"
-    fine: Annotated[Fine, doc("backward rule of the fine map; `mirrored` is `guided`, averaged with that of the mirrored picture")] = (
-        "mirrored"
+    fine: Annotated[
+        Fine,
+        doc(
+            "backward rule of the fine map; `mirrored` is `guided`, averaged with that of the mirrored picture"
+        ),
+    ] = "mirrored"
+    combine: Annotated[
+        Combine,
+        doc(
+            "what a keypoint is: a corner of the photograph where both maps are high, or a peak of their sum"
+        ),
+    ] = "corners"
+    weight: Annotated[float, Ge(0), Le(1), doc("share of the coarse map in the log-likelihood")] = (
+        0.2
     )
-    combine: Annotated[Combine, doc("what a keypoint is: a corner of the photograph where both maps are high, or a peak of their sum")] = (
-        "corners"
-    )
-    weight: Annotated[float, Ge(0), Le(1), doc("share of the coarse map in the log-likelihood")] = 0.2
-    keep: Annotated[float, Gt(0), Le(1), doc("share of the local maxima that is kept, strongest first")] = 0.15
+    keep: Annotated[
+        float, Gt(0), Le(1), doc("share of the local maxima that is kept, strongest first")
+    ] = 0.15
     max_keypoints: Annotated[int, Ge(1), Le(1000), doc("never more keypoints than this")] = 100
     nms_radius: Annotated[
-        int | None, Ge(1), Le(256), doc("a keypoint is the maximum this far around, network pixels; side/28 if not given")
+        int | None,
+        Ge(1),
+        Le(256),
+        doc("a keypoint is the maximum this far around, network pixels; side/28 if not given"),
     ] = None
     top_classes: Annotated[int, Ge(1), Le(100), doc("how many classes to list")] = 5
 
@@ -69,7 +114,14 @@ class Options:
 PRESETS: dict[Preset, Options] = {
     "default": Options(),
     "paper": Options(
-        preset="paper", colours=1, fill="per_box", score="probability", fine="guided", combine="log_sigmoid", weight=0.5, keep=0.4
+        preset="paper",
+        colours=1,
+        fill="per_box",
+        score="probability",
+        fine="guided",
+        combine="log_sigmoid",
+        weight=0.5,
+        keep=0.4,
     ),
 }
 HINTS: dict[str, Any] = get_type_hints(Options, include_extras=True)
@@ -78,7 +130,9 @@ NAMES = tuple(field.name for field in fields(Options))
 
 def choose(preset: Preset = "default", **given: Any) -> Options:
     """The preset with what was given put over it; `None` stands for not given."""
-    return replace(PRESETS[preset], **{name: value for name, value in given.items() if value is not None})
+    return replace(
+        PRESETS[preset], **{name: value for name, value in given.items() if value is not None}
+    )
 
 
 def resolve(options: Options, side: int) -> Options:
@@ -90,12 +144,19 @@ def resolve(options: Options, side: int) -> Options:
         nms_radius=options.nms_radius or max(1, side // 28),
     )
     if options.box > side:
-        raise BadOption(f"patch is {options.box} but the network's input side is {side}", option="patch", limit=side, actual=options.box)
+        raise BadOption(
+            f"patch is {options.box} but the network's input side is {side}",
+            option="patch",
+            limit=side,
+            actual=options.box,
+        )
     if options.step > options.box:
         raise BadOption(
             f"stride is {options.step}, more than the patch of {options.box}: pixels between the boxes would never be covered",
-            option="stride", limit=options.box, actual=options.step,
-        )  # fmt: skip
+            option="stride",
+            limit=options.box,
+            actual=options.step,
+        )
     return options
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, create_model
 from app.options import HINTS, NAMES, Options, Size, Style, Which, choose
 
 if TYPE_CHECKING:  # the client reads the wire without torch
-    from app.localization import Localization, Model
+    from app.method.localization import Localization, Model
 
 Pixels = Annotated[float, PlainSerializer(lambda value: round(value, 3))]
 Figure = Annotated[float, PlainSerializer(lambda value: float(f"{value:.6g}"))]
@@ -25,7 +25,9 @@ def _fields() -> dict[str, Any]:
     """Every option, none of them required."""
     fields = {}
     for name in NAMES:
-        meaning = next(note.documentation for note in HINTS[name].__metadata__ if isinstance(note, DocInfo))
+        meaning = next(
+            note.documentation for note in HINTS[name].__metadata__ if isinstance(note, DocInfo)
+        )
         hint = SPELLINGS.get(name, HINTS[name] | None)
         fields[name] = (hint, Field(None, description=meaning))
     return fields
@@ -52,7 +54,9 @@ class DetectQuery(create_model("EveryOption", __base__=_Strict, **_fields())):  
 
 class HeatmapQuery(DetectQuery):
     map: Which = Field("fused", description="which map to draw")
-    style: Style = Field("overlay", description="over the picture, on its own, or the raw values as 16-bit grey")
+    style: Style = Field(
+        "overlay", description="over the picture, on its own, or the raw values as 16-bit grey"
+    )
     keypoints: bool = Field(False, description="draw the keypoints, too")
     size: Size = Field("image", description="pixels of the picture, or of the network's input")
 
@@ -129,7 +133,9 @@ class Alive(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-def detection(found: "Localization", model: "Model", request_id: str, timing_ms: dict[str, float]) -> Detection:
+def detection(
+    found: "Localization", model: "Model", request_id: str, timing_ms: dict[str, float]
+) -> Detection:
     scores = [ScoredClass(**asdict(score)) for score in found.top]
     return Detection(
         id=request_id,
@@ -148,4 +154,10 @@ def model_card(model: "Model") -> ModelCard:
 
 
 def _info(model: "Model") -> ModelInfo:
-    return ModelInfo(name=model.name, architecture=model.architecture, sha256=model.sha256, precision=model.precision, device=model.device)
+    return ModelInfo(
+        name=model.name,
+        architecture=model.architecture,
+        sha256=model.sha256,
+        precision=model.precision,
+        device=model.device,
+    )

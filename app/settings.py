@@ -6,8 +6,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.image import Limits
-from app.precision import Precision
+from app.options import Limits, Precision
 
 DEFAULTS = Limits()
 
@@ -15,31 +14,90 @@ DEFAULTS = Limits()
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="WEAKPOINTS_", frozen=True, extra="forbid")
 
-    network: str = Field("bundled", description="name of a network in the manifest; `vgg16` is the production setting")
-    manifest: Path = Field(Path(__file__).parents[1] / "model_weights" / "manifest.json", description="the manifest of networks")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the network runs; `auto` takes a GPU if there is one")
-    precision: Precision = Field("auto", description="`float32`, `tf32` or `float16`; `auto` is float16 on a GPU, float32 on a CPU")
+    network: str = Field(
+        "bundled",
+        description="name of a network in the manifest; `vgg16` is the production setting",
+    )
+    manifest: Path = Field(
+        Path(__file__).parents[1] / "model_weights" / "manifest.json",
+        description="the manifest of networks",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where the network runs; `auto` takes a GPU if there is one"
+    )
+    precision: Precision = Field(
+        "auto",
+        description="`float32`, `tf32` or `float16`; `auto` is float16 on a GPU, float32 on a CPU",
+    )
     host: str = Field("127.0.0.1", description="address to listen on; a container sets `0.0.0.0`")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
-    queue_size: int = Field(32, ge=1, le=10_000, description="requests that may wait for the device; one more is answered 429")
-    batch: int = Field(0, ge=0, le=64, description="waiting pictures that the network looks at together; 0: 8 on a GPU, 1 on a CPU")
-    queue_pixels: int = Field(200_000_000, ge=256, description="pixels that all waiting pictures may have; more are answered 429")
-    uploads: int = Field(64, ge=1, le=10_000, description="pictures that may be received at the same time; one more is answered 429")
-    upload_timeout: float = Field(30, gt=0, description="seconds that a body may take to come; then 408")
-    request_timeout: float = Field(120, gt=0, description="seconds from request to answer, unless `X-Request-Timeout` says less; then 504")
-    cache_bytes: int = Field(
-        67_108_864, ge=0, description="bytes of maps that are kept for the same photograph and options asked again; 0: none"
+    queue_size: int = Field(
+        32,
+        ge=1,
+        le=10_000,
+        description="requests that may wait for the device; one more is answered 429",
     )
-    drain_delay: float = Field(0, ge=0, description="seconds between not being ready and not listening, for balancers to notice")
-    stop_timeout: int = Field(30, ge=1, description="seconds after SIGTERM in which what was accepted is answered")
-    api_keys: Path | None = Field(None, description="file with one accepted key a line, read again when it changes; none: no key is needed")
+    batch: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="waiting pictures that the network looks at together; 0: 8 on a GPU, 1 on a CPU",
+    )
+    queue_pixels: int = Field(
+        200_000_000,
+        ge=256,
+        description="pixels that all waiting pictures may have; more are answered 429",
+    )
+    uploads: int = Field(
+        64,
+        ge=1,
+        le=10_000,
+        description="pictures that may be received at the same time; one more is answered 429",
+    )
+    upload_timeout: float = Field(
+        30, gt=0, description="seconds that a body may take to come; then 408"
+    )
+    request_timeout: float = Field(
+        120,
+        gt=0,
+        description="seconds from request to answer, unless `X-Request-Timeout` says less; then 504",
+    )
+    cache_bytes: int = Field(
+        67_108_864,
+        ge=0,
+        description="bytes of maps that are kept for the same photograph and options asked again; 0: none",
+    )
+    drain_delay: float = Field(
+        0,
+        ge=0,
+        description="seconds between not being ready and not listening, for balancers to notice",
+    )
+    stop_timeout: int = Field(
+        30, ge=1, description="seconds after SIGTERM in which what was accepted is answered"
+    )
+    api_keys: Path | None = Field(
+        None,
+        description="file with one accepted key a line, read again when it changes; none: no key is needed",
+    )
     decoders: int = Field(2, ge=1, le=64, description="pictures that are decoded at the same time")
-    max_bytes: int = Field(DEFAULTS.max_bytes, ge=1024, description="bytes of a picture; more are answered 413")
-    max_pixels: int = Field(DEFAULTS.max_pixels, ge=256, description="pixels of a picture; more are answered 413")
-    max_side: int = Field(DEFAULTS.max_side, ge=16, description="pixels of a picture's longer side; more are answered 413")
-    max_passes: int = Field(20_000, ge=1, description="box positions times colours that a request may ask for")
+    max_bytes: int = Field(
+        DEFAULTS.max_bytes, ge=1024, description="bytes of a picture; more are answered 413"
+    )
+    max_pixels: int = Field(
+        DEFAULTS.max_pixels, ge=256, description="pixels of a picture; more are answered 413"
+    )
+    max_side: int = Field(
+        DEFAULTS.max_side,
+        ge=16,
+        description="pixels of a picture's longer side; more are answered 413",
+    )
+    max_passes: int = Field(
+        20_000, ge=1, description="box positions times colours that a request may ask for"
+    )
     memory: int = Field(
-        0, ge=0, description="bytes that the occlusion may take beside the network, however many boxes; 0: 4 GiB on a GPU, 256 MiB on a CPU"
+        0,
+        ge=0,
+        description="bytes that the occlusion may take beside the network, however many boxes; 0: 4 GiB on a GPU, 256 MiB on a CPU",
     )
 
     @property

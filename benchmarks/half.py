@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from app.evaluation.fidelity import fidelity
 from app.evaluation.photographs import sample
-from app.incremental import Heed, Incremental, ignore
-from app.kernels import Scratch, Windowed
-from app.loading import load_detector
-from app.network import MaxPool, Network, Row, Trace, converted
+from app.incremental.engine import Heed, Incremental, ignore
+from app.incremental.kernels import Scratch, Windowed
+from app.incremental.plan import Corners
+from app.incremental.windows import Spans
+from app.method.loading import load_detector
+from app.networks.network import MaxPool, Network, Row, Trace, converted
 from app.options import Options
-from app.plan import Corners
+from app.performance.fidelity import fidelity
 from app.settings import Settings
-from app.window import Spans
 from benchmarks.record import record
 
 
@@ -48,11 +48,21 @@ class RoundedIncremental(Incremental):
     def __init__(self, network: Network, dtype: torch.dtype) -> None:
         rounded = converted(converted(network.rows[:-1], dtype), torch.float32)
         super().__init__(Network((*rounded, network.rows[-1])))
-        self.network, self.kernels, self._rounding = network, tuple(Rounded(each, dtype) for each in self.kernels), dtype
+        self.network, self.kernels, self._rounding = (
+            network,
+            tuple(Rounded(each, dtype) for each in self.kernels),
+            dtype,
+        )
 
-    def logits(self, trace: Trace, corners: Corners, box: int, colours: Tensor, heed: Heed = ignore) -> Tensor:
-        x, *activations = (each.to(self._rounding).float() for each in (trace.x, *trace.activations))
-        return super().logits(Trace(x, tuple(activations)), corners, box, colours.to(self._rounding).float(), heed)
+    def logits(
+        self, trace: Trace, corners: Corners, box: int, colours: Tensor, heed: Heed = ignore
+    ) -> Tensor:
+        x, *activations = (
+            each.to(self._rounding).float() for each in (trace.x, *trace.activations)
+        )
+        return super().logits(
+            Trace(x, tuple(activations)), corners, box, colours.to(self._rounding).float(), heed
+        )
 
 
 def main() -> None:
@@ -60,11 +70,16 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=20)
     args = parser.parse_args()
-    exact, paths = load_detector(Settings().manifest, "bundled", "cpu"), sample(args.images, args.limit)
+    exact, paths = (
+        load_detector(Settings().manifest, "bundled", "cpu"),
+        sample(args.images, args.limit),
+    )
     found = {}
     for name in ("float16", "bfloat16"):
         other = replace(exact, occluder=RoundedIncremental(exact.network, getattr(torch, name)))
-        found[name] = fidelity(exact, other, paths, Options(), (), tqdm) | {"precision": f"{name}, emulated in float32"}
+        found[name] = fidelity(exact, other, paths, Options(), (), tqdm) | {
+            "precision": f"{name}, emulated in float32"
+        }
     record("half", found)
 
 

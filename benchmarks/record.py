@@ -21,18 +21,23 @@ from skimage import data
 from torchvision.models import get_model
 
 from app import __version__
-from app.architectures import network_of
 from app.evaluation.accuracy import accuracy
-from app.evaluation.speed import Setting, memory, products, reset_peak
-from app.incremental import BUDGET, Incremental
-from app.loading import load_detector
-from app.occlusion import positions
+from app.incremental.engine import BUDGET, Incremental
+from app.method.detector import Detector
+from app.method.loading import load_detector
+from app.method.occlusion import positions
+from app.networks.architectures import network_of
 from app.options import PRESETS
-from app.pipeline import Detector
+from app.performance.speed import Setting, memory, products, reset_peak
 from app.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
-LIMITS = {"deletion": 30, "repeatability": 30, "sanity": 15, "patches": 10}  # photographs of each study: hours of two cores
+LIMITS = {
+    "deletion": 30,
+    "repeatability": 30,
+    "sanity": 15,
+    "patches": 10,
+}  # photographs of each study: hours of two cores
 STUDIES = ["landmarks", *LIMITS]
 ASK_FOR_IMAGES = ["accuracy", *STUDIES, "scale", "gpu"]
 WHAT = ["occlusion", "cost", "service", "fuzz", "detection", *ASK_FOR_IMAGES]
@@ -41,8 +46,15 @@ WHAT = ["occlusion", "cost", "service", "fuzz", "detection", *ASK_FOR_IMAGES]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path)
-    parser.add_argument("--annotations", type=Path, help="COCO keypoints of the images, for landmarks")
-    parser.add_argument("--rows", type=Path, default=Path("evaluation.partial"), help="what the studies keep, to go on from")
+    parser.add_argument(
+        "--annotations", type=Path, help="COCO keypoints of the images, for landmarks"
+    )
+    parser.add_argument(
+        "--rows",
+        type=Path,
+        default=Path("evaluation.partial"),
+        help="what the studies keep, to go on from",
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", choices=WHAT, action="append")
     args = parser.parse_args()
@@ -54,7 +66,16 @@ def main() -> None:
         record("cost", figures)
         plot(figures)
     if "service" in only:
-        command = [sys.executable, "-m", "app.cli", "benchmark", "service", "--requests", "2000", "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "app.cli",
+            "benchmark",
+            "service",
+            "--requests",
+            "2000",
+            "--json",
+        ]
         record("service", json.loads(subprocess.check_output(command)))
     if "fuzz" in only:
         record("fuzz", json.loads(subprocess.check_output([sys.executable, "-m", "tests.fuzz"])))
@@ -67,7 +88,14 @@ def main() -> None:
         record("gpu", gpu(args.images))
     if "scale" in only:
         asked = ["--images", str(args.images), "--count", "100", "--limit", "24", "--json"]
-        record("scale", json.loads(subprocess.check_output([sys.executable, "-m", "app.cli", "benchmark", "scale", *asked])))
+        record(
+            "scale",
+            json.loads(
+                subprocess.check_output(
+                    [sys.executable, "-m", "app.cli", "benchmark", "scale", *asked]
+                )
+            ),
+        )
     for name in STUDIES:
         if name in only:
             args.rows.mkdir(parents=True, exist_ok=True)
@@ -76,19 +104,27 @@ def main() -> None:
         return
     found = asdict(accuracy(detector, args.images, list))
     sizes = [len(list(folder.iterdir())) for folder in args.images.iterdir()]
-    record("accuracy", found | {"baseline_largest_class": max(sizes) / sum(sizes), "baseline_chance": 1 / len(sizes)})
+    record(
+        "accuracy",
+        found
+        | {"baseline_largest_class": max(sizes) / sum(sizes), "baseline_chance": 1 / len(sizes)},
+    )
 
 
 def detection(detector: Detector, repeats: int) -> dict[str, object]:
     """Seconds of one whole detection in each preset, and of the 729 full passes that one colour would cost, in turn, after a warm-up."""
     image = data.astronaut()[:300, 60:420].copy()
-    batch = torch.randn(81, 3, detector.model.side, detector.model.side).to(memory_format=torch.channels_last)
+    batch = torch.randn(81, 3, detector.model.side, detector.model.side).to(
+        memory_format=torch.channels_last
+    )
 
     def full_passes() -> None:
         for _ in range(729 // len(batch)):
             detector.network.logits(batch)
 
-    runs = {name: partial(detector.locate, image, options) for name, options in PRESETS.items()} | {"full_passes_729": full_passes}
+    runs = {name: partial(detector.locate, image, options) for name, options in PRESETS.items()} | {
+        "full_passes_729": full_passes
+    }
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for repeat in range(repeats + 1):
         for name, run in runs.items():
@@ -96,7 +132,9 @@ def detection(detector: Detector, repeats: int) -> dict[str, object]:
             run()
             if repeat:
                 seconds[name].append(time.perf_counter() - start)
-    return {name: {"median_s": statistics.median(each), "all_s": each} for name, each in seconds.items()}
+    return {
+        name: {"median_s": statistics.median(each), "all_s": each} for name, each in seconds.items()
+    }
 
 
 def study(name: str, images: Path, annotations: Path, rows: Path) -> dict[str, object]:
@@ -106,7 +144,19 @@ def study(name: str, images: Path, annotations: Path, rows: Path) -> dict[str, o
     """
 
     def figures(*arguments: object) -> dict[str, object]:
-        command = [sys.executable, "-m", "app.cli", "evaluate", name, "--images", images, "--resume", rows, "--json", *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "app.cli",
+            "evaluate",
+            name,
+            "--images",
+            images,
+            "--resume",
+            rows,
+            "--json",
+            *arguments,
+        ]
         found: dict[str, object] = json.loads(subprocess.check_output(list(map(str, command))))
         return found
 
@@ -122,7 +172,11 @@ def occlusion() -> dict[str, object]:
     asked = {"vgg16": ("729", "2"), "vgg19": ("196", "3"), "bundled": ("729", "5")}
     command = [sys.executable, "-m", "app.cli", "benchmark", "occlusion", "--json"]
     return {
-        name: json.loads(subprocess.check_output([*command, "--network", name, "--positions", limit, "--rounds", rounds]))
+        name: json.loads(
+            subprocess.check_output(
+                [*command, "--network", name, "--positions", limit, "--rounds", rounds]
+            )
+        )
         for name, (limit, rounds) in asked.items()
     }
 
@@ -130,10 +184,27 @@ def occlusion() -> dict[str, object]:
 def gpu(images: Path) -> dict[str, object]:
     """VGG-16's occlusion in each precision against the same precision's rivals, and what half precision changes on the bundled network."""
     command = [sys.executable, "-m", "app.cli", "benchmark"]
-    occlude = [*command, "occlusion", "--json", "--device", "cuda", "--network", "vgg16", "--rounds", "5"]
-    speed = {each: json.loads(subprocess.check_output([*occlude, "--precision", each])) for each in ("float32", "tf32", "float16")}
+    occlude = [
+        *command,
+        "occlusion",
+        "--json",
+        "--device",
+        "cuda",
+        "--network",
+        "vgg16",
+        "--rounds",
+        "5",
+    ]
+    speed = {
+        each: json.loads(subprocess.check_output([*occlude, "--precision", each]))
+        for each in ("float32", "tf32", "float16")
+    }
     truth = [*command, "precision", "--json", "--images", str(images), "--precision", "float16"]
-    return {"gpu": torch.cuda.get_device_name(), "vgg16": speed, "float16": json.loads(subprocess.check_output(truth))}
+    return {
+        "gpu": torch.cuda.get_device_name(),
+        "vgg16": speed,
+        "float16": json.loads(subprocess.check_output(truth)),
+    }
 
 
 def cost() -> dict[str, object]:
@@ -143,21 +214,32 @@ def cost() -> dict[str, object]:
     """
     by_step = [(f"stride {step}", "vgg16", 16, step, 1) for step in (32, 16, 8, 4)]
     by_box = [(f"patch {box}", "vgg16", box, 16, 1) for box in (8, 16, 32, 64)]
-    by_depth = [(name, name, 16, 16, 1) for name in ("vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet50")]
+    by_depth = [
+        (name, name, 16, 16, 1)
+        for name in ("vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet50")
+    ]
     by_images = [(f"{images} images", "vgg16", 16, 16, images) for images in (1, 2, 4)]
     curves = {"stride": by_step, "patch": by_box, "depth": by_depth, "images": by_images}
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as alone:
         return {
             "budget_bytes": BUDGET["cpu"],
-            **{name: list(alone.map(_cost, *zip(*points, strict=True))) for name, points in curves.items()},
+            **{
+                name: list(alone.map(_cost, *zip(*points, strict=True)))
+                for name, points in curves.items()
+            },
         }
 
 
 def _cost(label: str, architecture: str, box: int, step: int, images: int) -> dict[str, object]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = network_of(get_model(architecture, weights=None).to(memory_format=torch.channels_last))
-    engine, starts = Incremental(network), positions(224, box, step) if step <= box else range(0, 224 - box + 1, step)
+        network = network_of(
+            get_model(architecture, weights=None).to(memory_format=torch.channels_last)
+        )
+    engine, starts = (
+        Incremental(network),
+        positions(224, box, step) if step <= box else range(0, 224 - box + 1, step),
+    )
     corners = tuple((y, x) for y in starts for x in starts)
     traces = [network.trace(torch.randn(1, 3, 224, 224)) for _ in range(images)]
     colours, seconds = torch.zeros(len(corners), 3), []
@@ -169,28 +251,45 @@ def _cost(label: str, architecture: str, box: int, step: int, images: int) -> di
         seconds.append(time.perf_counter() - start)
     peak = memory("cpu", "VmHWM")
     return {
-        "label": label, "box": box, "step": step, "positions": len(corners), "images": images,
-        "seconds": statistics.median(seconds[1:]), "spread": max(seconds[1:]) - min(seconds[1:]),
+        "label": label,
+        "box": box,
+        "step": step,
+        "positions": len(corners),
+        "images": images,
+        "seconds": statistics.median(seconds[1:]),
+        "spread": max(seconds[1:]) - min(seconds[1:]),
         "products": products(network, Setting(224, box, step)) if step <= box else None,
         "peak_memory_bytes": None if before is None or peak is None else peak - before,
-    }  # fmt: skip
+    }
 
 
 def plot(figures: dict[str, Any]) -> None:
     _, axes = plt.subplots(1, 4, figsize=(13, 3), constrained_layout=True)
     for axis, name in zip(axes, ("stride", "patch", "depth", "images"), strict=True):
         points = figures[name]
-        axis.bar([each["label"].removeprefix(f"{name} ").removesuffix(" images") for each in points], [each["seconds"] for each in points])
-        axis.set(title={"depth": "network, stride 16", "stride": "stride, patch 16"}.get(name, f"{name}, stride 16"), ylabel="seconds")
+        axis.bar(
+            [each["label"].removeprefix(f"{name} ").removesuffix(" images") for each in points],
+            [each["seconds"] for each in points],
+        )
+        axis.set(
+            title={"depth": "network, stride 16", "stride": "stride, patch 16"}.get(
+                name, f"{name}, stride 16"
+            ),
+            ylabel="seconds",
+        )
         axis.tick_params(axis="x", rotation=40 if name == "depth" else 0)
     plt.savefig(RESULTS.parents[1] / "docs" / "cost.png", dpi=90)
 
 
 def record(name: str, figures: dict[str, object]) -> None:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     machine = {"device": "cpu", "cores": os.cpu_count(), "threads": torch.get_num_threads()}
     versions = {"weakpoints": __version__, "torch": torch.__version__, "opencv": cv2.__version__}
-    (RESULTS / f"{name}.json").write_text(json.dumps({"commit": commit, **machine, "versions": versions, **figures}, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(
+        json.dumps({"commit": commit, **machine, "versions": versions, **figures}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -24,14 +24,21 @@ from torch.utils.data import BatchSampler, RandomSampler
 from torchvision.models.vgg import VGG
 from tqdm import tqdm
 
-from app.architectures import fold_batch_norm, narrow_vgg16
+from app.networks.architectures import fold_batch_norm, narrow_vgg16
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WIDTHS = (16, 32, 96, 192, 256)
-SIDES = {0.0: 80, 0.4: 96, 0.7: 112}  # input side from this share of the epochs on: small pictures first, they are cheap
+SIDES = {
+    0.0: 80,
+    0.4: 96,
+    0.7: 112,
+}  # input side from this share of the epochs on: small pictures first, they are cheap
 STORED = 144  # px; every photograph is squashed to this once, and crops are taken from it
 PEAK_RATE, DECAY, EMA_DECAY, SMOOTHING = 0.15, 5e-4, 0.998, 0.1
-CUTMIX, CUTMIX_UNTIL = 0.4, 0.85  # chance a batch, and the share of the epochs after which pictures stay whole
+CUTMIX, CUTMIX_UNTIL = (
+    0.4,
+    0.85,
+)  # chance a batch, and the share of the epochs after which pictures stay whole
 
 
 @dataclass(frozen=True)
@@ -46,14 +53,22 @@ class Photographs:
 def load(folder: Path, side: int) -> Photographs:
     """Read a folder of class folders, each photograph squashed to `side` x `side` as the service does."""
     classes = tuple(sorted(d.name for d in folder.iterdir() if d.is_dir()))
-    files = [(path, label) for label, name in enumerate(classes) for path in sorted((folder / name).iterdir())]
+    files = [
+        (path, label)
+        for label, name in enumerate(classes)
+        for path in sorted((folder / name).iterdir())
+    ]
     images = np.empty((len(files), side, side, 3), np.uint8)
     for i, (path, _) in enumerate(tqdm(files, desc=f"read {folder.name}")):
         image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
         if image is None:
             raise SystemExit(f"{path} is not a photograph that OpenCV can read")
         images[i] = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
-    return Photographs(torch.from_numpy(images).permute(0, 3, 1, 2), torch.tensor([label for _, label in files]), classes)
+    return Photographs(
+        torch.from_numpy(images).permute(0, 3, 1, 2),
+        torch.tensor([label for _, label in files]),
+        classes,
+    )
 
 
 def uniform(low: float, high: float, n: int, rng: torch.Generator) -> Tensor:
@@ -83,7 +98,9 @@ def warp(images: Tensor, side: int, rng: torch.Generator) -> Tensor:
 def recolour(images: Tensor, rng: torch.Generator) -> Tensor:
     """Random brightness, contrast and saturation; one picture in six is grey."""
     n = len(images)
-    brightness, contrast, saturation = (uniform(0.6, 1.4, n, rng).view(n, 1, 1, 1) for _ in range(3))
+    brightness, contrast, saturation = (
+        uniform(0.6, 1.4, n, rng).view(n, 1, 1, 1) for _ in range(3)
+    )
     saturation = saturation * (uniform(0, 1, n, rng) > 1 / 6).view(n, 1, 1, 1)
     grey = images.mean(1, keepdim=True)
     images = (images - grey) * saturation + grey
@@ -96,7 +113,9 @@ def occlude(images: Tensor, rng: torch.Generator) -> Tensor:
     n, side = len(images), images.shape[-1]
     pixel = torch.arange(side)
     for _ in range(3):
-        extent = torch.randint(side // 14, side // 4, (n,), generator=rng) * (uniform(0, 1, n, rng) < 0.5)
+        extent = torch.randint(side // 14, side // 4, (n,), generator=rng) * (
+            uniform(0, 1, n, rng) < 0.5
+        )
         x, y = (torch.randint(0, side, (n,), generator=rng) for _ in range(2))
         inside = [(pixel >= at[:, None]) & (pixel < (at + extent)[:, None]) for at in (y, x)]
         mask = (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
@@ -111,16 +130,22 @@ def cutmix(images: Tensor, targets: Tensor, rng: torch.Generator) -> tuple[Tenso
     extent = round(side * math.sqrt(share))
     x, y = (int(torch.randint(0, side - extent + 1, (1,), generator=rng)) for _ in range(2))
     images = images.clone()
-    images[..., y : y + extent, x : x + extent] = images.roll(1, 0)[..., y : y + extent, x : x + extent]
+    images[..., y : y + extent, x : x + extent] = images.roll(1, 0)[
+        ..., y : y + extent, x : x + extent
+    ]
     share = (extent / side) ** 2
     return images, (1 - share) * targets + share * targets.roll(1, 0)
 
 
 def normalise(images: Tensor) -> Tensor:
-    return ((images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)).contiguous(memory_format=torch.channels_last)
+    return (
+        (images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    ).contiguous(memory_format=torch.channels_last)
 
 
-def batches(data: Photographs, size: int, side: int, mix: bool, rng: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(
+    data: Photographs, size: int, side: int, mix: bool, rng: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch: x (B, 3, side, side) normalised, and label distributions (B, C)."""
     for index in BatchSampler(RandomSampler(data.labels, generator=rng), size, drop_last=True):
         images = occlude(recolour(warp(data.images[index].float() / 255, side, rng), rng), rng)
@@ -133,25 +158,44 @@ def batches(data: Photographs, size: int, side: int, mix: bool, rng: torch.Gener
 def parameter_groups(model: nn.Module) -> list[dict[str, object]]:
     """Weight decay on the kernels only."""
     decayed = [p for p in model.parameters() if p.ndim > 1]
-    return [{"params": decayed, "weight_decay": DECAY}, {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0}]
+    return [
+        {"params": decayed, "weight_decay": DECAY},
+        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
+    ]
 
 
 @torch.no_grad()
 def accuracy(model: nn.Module, data: Photographs) -> tuple[float, dict[str, float]]:
     """Top-1 over all photographs, and a class."""
     model.eval()
-    predicted = torch.cat([model(normalise(chunk.float() / 255)).argmax(1) for chunk in data.images.split(64)])
+    predicted = torch.cat(
+        [model(normalise(chunk.float() / 255)).argmax(1) for chunk in data.images.split(64)]
+    )
     right = (predicted == data.labels).double()
-    each = {name: round(right[data.labels == i].mean().item(), 4) for i, name in enumerate(data.classes) if (data.labels == i).any()}
+    each = {
+        name: round(right[data.labels == i].mean().item(), 4)
+        for i, name in enumerate(data.classes)
+        if (data.labels == i).any()
+    }
     return right.mean().item(), each
 
 
-def train(model: VGG, data: Photographs, val: Photographs, epochs: int, batch: int, seed: int, checkpoint: Path) -> VGG:
+def train(
+    model: VGG,
+    data: Photographs,
+    val: Photographs,
+    epochs: int,
+    batch: int,
+    seed: int,
+    checkpoint: Path,
+) -> VGG:
     """SGD (Nesterov), one cycle, an exponential average of the weights; bfloat16 products on the CPU. Returns the average."""
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True)
     optimizer = torch.optim.SGD(parameter_groups(model), lr=PEAK_RATE, momentum=0.9, nesterov=True)
     steps = len(data.labels) // batch
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=epochs * steps, pct_start=0.15)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, PEAK_RATE, total_steps=epochs * steps, pct_start=0.15
+    )
     rng = torch.Generator().manual_seed(seed)
     parts = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
     first = 0
@@ -168,7 +212,9 @@ def train(model: VGG, data: Photographs, val: Photographs, epochs: int, batch: i
         model.train()
         total = 0.0
         for x, y in tqdm(
-            batches(data, batch, side, progress < CUTMIX_UNTIL, rng), total=steps, desc=f"epoch {epoch + 1}/{epochs} at {side} px"
+            batches(data, batch, side, progress < CUTMIX_UNTIL, rng),
+            total=steps,
+            desc=f"epoch {epoch + 1}/{epochs} at {side} px",
         ):
             with torch.autocast("cpu", torch.bfloat16):
                 loss = F.cross_entropy(model(x).float(), y, label_smoothing=SMOOTHING)
@@ -188,11 +234,17 @@ def train(model: VGG, data: Photographs, val: Photographs, epochs: int, batch: i
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--train", type=Path, required=True, help="one sub-folder a class")
-    parser.add_argument("--val", type=Path, required=True, help="the same classes, other photographs")
+    parser.add_argument(
+        "--val", type=Path, required=True, help="the same classes, other photographs"
+    )
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--side", type=int, default=112, help="input side to report at, and to serve with")
+    parser.add_argument(
+        "--side", type=int, default=112, help="input side to report at, and to serve with"
+    )
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
@@ -202,12 +254,19 @@ def main() -> None:
     data, val = load(args.train, STORED), load(args.val, args.side)
     if data.classes != val.classes:
         raise SystemExit(f"{args.train} and {args.val} must hold the same class folders")
-    model = narrow_vgg16(WIDTHS, len(data.classes), batch_norm=True).to(memory_format=torch.channels_last)
-    model = train(model, data, val, args.epochs, args.batch, args.seed, args.out / "training.checkpoint")
+    model = narrow_vgg16(WIDTHS, len(data.classes), batch_norm=True).to(
+        memory_format=torch.channels_last
+    )
+    model = train(
+        model, data, val, args.epochs, args.batch, args.seed, args.out / "training.checkpoint"
+    )
 
     folded = fold_batch_norm(model)
     top1, each = accuracy(folded, val)
-    save_file({name: tensor.contiguous() for name, tensor in folded.state_dict().items()}, args.out / "bundled.safetensors")
+    save_file(
+        {name: tensor.contiguous() for name, tensor in folded.state_dict().items()},
+        args.out / "bundled.safetensors",
+    )
     (args.out / "bundled.labels.json").write_text(json.dumps(data.classes, indent=0) + "\n")
     report = {
         "top1": round(top1, 4),
@@ -220,7 +279,9 @@ def main() -> None:
         "per_class": each,
     }
     (args.out / "bundled.report.json").write_text(json.dumps(report, indent=1) + "\n")
-    print(f"top-1 {top1:.4f} on {len(val.labels)} photographs at {args.side} px; mean over classes {report['mean_over_classes']:.4f}")
+    print(
+        f"top-1 {top1:.4f} on {len(val.labels)} photographs at {args.side} px; mean over classes {report['mean_over_classes']:.4f}"
+    )
 
 
 if __name__ == "__main__":

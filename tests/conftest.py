@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torchvision.models import resnet, vgg
 
-from app.architectures import narrow_vgg16, network_of
-from app.image import InputSpec
-from app.incremental import Incremental
-from app.localization import Model
-from app.network import Network
-from app.pipeline import Detector
+from app.incremental.engine import Incremental
+from app.method.detector import Detector
+from app.method.image import InputSpec
+from app.method.localization import Model
+from app.networks.architectures import narrow_vgg16, network_of
+from app.networks.network import Network
 from tests.service import encoded
 
 
@@ -42,7 +42,14 @@ def toy_vgg(batch_norm: bool = False, seed: int = 0) -> vgg.VGG:
     """Three blocks, two classifier ReLUs and an adaptive pool that really pools: everything a VGG has, small."""
     model = vgg.VGG(vgg.make_layers([4, 5, "M", 6, "M", 7, "M"], batch_norm), num_classes=6)
     model.avgpool = nn.AdaptiveAvgPool2d(3)
-    model.classifier = nn.Sequential(nn.Linear(63, 31), nn.ReLU(True), nn.Dropout(), nn.Linear(31, 23), nn.ReLU(True), nn.Linear(23, 6))
+    model.classifier = nn.Sequential(
+        nn.Linear(63, 31),
+        nn.ReLU(True),
+        nn.Dropout(),
+        nn.Linear(31, 23),
+        nn.ReLU(True),
+        nn.Linear(23, 6),
+    )
     seeded(model, seed)
     return model
 
@@ -74,7 +81,9 @@ def network() -> Network:
 @pytest.fixture
 def x() -> torch.Tensor:
     """(1, 3, 32, 32) float64"""
-    return torch.randn(1, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
+    return torch.randn(
+        1, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(7)
+    )
 
 
 @pytest.fixture
@@ -110,7 +119,12 @@ def annotated(tmp_path: Path, photograph: np.ndarray) -> Path:
     coco = {
         "images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}],
         "annotations": [
-            {"image_id": i, "category_id": 7, "bbox": [40, 20, 100, 90], "keypoints": [50.5, 30.5, 2, 0, 0, 0, 110.5, 80.5, 1]}
+            {
+                "image_id": i,
+                "category_id": 7,
+                "bbox": [40, 20, 100, 90],
+                "keypoints": [50.5, 30.5, 2, 0, 0, 0, 110.5, 80.5, 1],
+            }
             for i in (1, 2)
         ],
         "categories": [{"id": 7, "name": "cat", "keypoints": ["left_ear", "tail", "right_ear"]}],

@@ -22,20 +22,31 @@ def main() -> int:
     photo = io.BytesIO()
     Image.fromarray(data.astronaut()[:300, 60:420]).save(photo, "JPEG", quality=92)
     (OUT / "photo.jpg").write_bytes(photo.getvalue())
-    service = subprocess.Popen([Path(sys.executable).with_name("weakpoints"), "serve", "--port", str(PORT)])
+    service = subprocess.Popen(
+        [Path(sys.executable).with_name("weakpoints"), "serve", "--port", str(PORT)]
+    )
     try:
         with httpx2.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=120) as client:
             wait(client)
-            found = client.post("/detect", files={"image": photo.getvalue()}).raise_for_status().json()
-            for name, options in {"overlay": {"keypoints": True}, "heatmap": {"style": "colormap"}}.items():
-                answer = client.post("/heatmap", files={"image": photo.getvalue()}, params=options).raise_for_status()
+            found = (
+                client.post("/detect", files={"image": photo.getvalue()}).raise_for_status().json()
+            )
+            for name, options in {
+                "overlay": {"keypoints": True},
+                "heatmap": {"style": "colormap"},
+            }.items():
+                answer = client.post(
+                    "/heatmap", files={"image": photo.getvalue()}, params=options
+                ).raise_for_status()
                 (OUT / f"{name}.png").write_bytes(answer.content)
     finally:
         service.send_signal(signal.SIGTERM)
         service.wait(30)
     (OUT / "answer.json").write_text(json.dumps(found, indent=1))
     print(json.dumps({**found, "keypoints": found["keypoints"][:3]}, indent=1))
-    print(f"{len(found['keypoints'])} keypoints, the first three shown; the rest and the pictures are in {OUT}/")
+    print(
+        f"{len(found['keypoints'])} keypoints, the first three shown; the rest and the pictures are in {OUT}/"
+    )
     return 0
 
 

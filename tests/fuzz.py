@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 
 from app.errors import BadImage, MalformedRequest, TooLarge, UnsupportedMedia
-from app.image import Limits, decode
-from app.main import loaded
+from app.method.image import decode
+from app.options import Limits
+from app.service.routes import loaded
 from app.settings import Settings
 from tests.service import encoded, serving
 
@@ -39,7 +40,9 @@ class Seen:
     def growth_bytes(self) -> int:
         """From the second quarter's median to the last's: what comes before is warming up."""
         quarter = max(1, len(self.memory) // 4)
-        return int(np.median(self.memory[-quarter:]) - np.median(self.memory[quarter : 2 * quarter]))
+        return int(
+            np.median(self.memory[-quarter:]) - np.median(self.memory[quarter : 2 * quarter])
+        )
 
 
 def originals() -> list[bytes]:
@@ -49,12 +52,22 @@ def originals() -> list[bytes]:
     turned = Image.Exif()
     turned[0x0112] = 6
     return [
-        encoded(smooth, "JPEG"), encoded(smooth, "JPEG", progressive=True), encoded(smooth, "JPEG", exif=turned),
-        encoded(smooth.convert("L"), "JPEG"), encoded(smooth.convert("CMYK"), "JPEG"), encoded(Image.fromarray(noise), "JPEG", quality=95),
-        encoded(smooth), encoded(smooth.convert("RGBA")), encoded(smooth.convert("P")), encoded(smooth.convert("1")),
-        encoded(Image.fromarray(noise[..., 0].astype(np.uint16) * 257)), encoded(smooth, compress_level=0),
-        encoded(smooth, "WEBP"), encoded(smooth, "WEBP", lossless=True), encoded(smooth.convert("RGBA"), "WEBP"),
-    ]  # fmt: skip
+        encoded(smooth, "JPEG"),
+        encoded(smooth, "JPEG", progressive=True),
+        encoded(smooth, "JPEG", exif=turned),
+        encoded(smooth.convert("L"), "JPEG"),
+        encoded(smooth.convert("CMYK"), "JPEG"),
+        encoded(Image.fromarray(noise), "JPEG", quality=95),
+        encoded(smooth),
+        encoded(smooth.convert("RGBA")),
+        encoded(smooth.convert("P")),
+        encoded(smooth.convert("1")),
+        encoded(Image.fromarray(noise[..., 0].astype(np.uint16) * 257)),
+        encoded(smooth, compress_level=0),
+        encoded(smooth, "WEBP"),
+        encoded(smooth, "WEBP", lossless=True),
+        encoded(smooth.convert("RGBA"), "WEBP"),
+    ]
 
 
 def mutants(seed: int) -> Iterator[bytes]:
@@ -72,7 +85,9 @@ def mutants(seed: int) -> Iterator[bytes]:
                 case 1:
                     data[here] = rng.integers(256)
                 case 2:
-                    data[here : here + 4] = rng.choice([b"\x00" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\x80\x00\x00\x00"])
+                    data[here : here + 4] = rng.choice(
+                        [b"\x00" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\x80\x00\x00\x00"]
+                    )
                 case 3:  # mostly where the sizes are
                     data[min(here % 64, len(data) - 1)] = rng.integers(256)
                 case 4:
@@ -124,7 +139,9 @@ def main() -> None:
     args = parser.parse_args()
     here = fuzz(decoded, args.inputs, args.seed)
     quick = {"patch": 96, "stride": 96, "colours": 1}
-    with serving(lambda: loaded(Settings()), cache_bytes=0) as client:  # the cache would grow up to its limit
+    with serving(
+        lambda: loaded(Settings()), cache_bytes=0
+    ) as client:  # the cache would grow up to its limit
         client.params = quick
         there = fuzz(lambda data: sent(client, data), args.sent, args.seed + 1)
         assert client.get("/livez").status_code == 200
@@ -133,8 +150,11 @@ def main() -> None:
 
 def figures(seen: Seen) -> dict[str, object]:
     return {
-        "inputs": sum(seen.outcomes.values()), "outcomes": dict(seen.outcomes), "slowest_ms": seen.slowest_ms, "growth_bytes": seen.growth_bytes
-    }  # fmt: skip
+        "inputs": sum(seen.outcomes.values()),
+        "outcomes": dict(seen.outcomes),
+        "slowest_ms": seen.slowest_ms,
+        "growth_bytes": seen.growth_bytes,
+    }
 
 
 if __name__ == "__main__":

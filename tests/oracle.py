@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 
 def occlusion_drops(
-    module: nn.Module, x: Tensor, target: int, starts: list[int], box: int, colours: Tensor, score: str
+    module: nn.Module,
+    x: Tensor,
+    target: int,
+    starts: list[int],
+    box: int,
+    colours: Tensor,
+    score: str,
 ) -> NDArray[np.float64]:
     """(R, P) drops: mask the picture, run the whole network, one box at a time. colours: (R, P, 3)."""
     clean = score_of(module(x)[0], target, score)
@@ -39,7 +45,9 @@ def score_of(logits: Tensor, target: int, score: str) -> float:
     return z[target] - math.log(rest)
 
 
-def coverage_mean(drops: NDArray[np.float64], starts: list[int], box: int, side: int) -> NDArray[np.float64]:
+def coverage_mean(
+    drops: NDArray[np.float64], starts: list[int], box: int, side: int
+) -> NDArray[np.float64]:
     """Pixel by pixel, the mean over the boxes that cover it."""
     result = np.empty((side, side))
     for y in range(side):
@@ -109,7 +117,9 @@ def local_maxima(score: NDArray[np.float64], radius: int) -> list[tuple[int, int
     return [(x, y) for _, y, x in sorted(found)]
 
 
-def opencv_corner(grey: NDArray[np.uint8], start: tuple[float, float], half: int) -> tuple[float, float]:
+def opencv_corner(
+    grey: NDArray[np.uint8], start: tuple[float, float], half: int
+) -> tuple[float, float]:
     """One step of cv2.cornerSubPix."""
     points = np.array([[start]], np.float32)
     cv2.cornerSubPix(grey, points, (half, half), (-1, -1), (cv2.TERM_CRITERIA_MAX_ITER, 1, 0.0))

@@ -13,11 +13,20 @@ from hypothesis import strategies as st
 def png(width: int, height: int, seed: int) -> bytes:
     """Blocks of colours that the seed decides."""
     rows = b"".join(
-        b"\0" + b"".join(bytes((seed * (x // 8 + 1) * (y // 8 + 3) * k) % 256 for k in (5, 7, 11)) for x in range(width))
+        b"\0"
+        + b"".join(
+            bytes((seed * (x // 8 + 1) * (y // 8 + 3) * k) % 256 for k in (5, 7, 11))
+            for x in range(width)
+        )
         for y in range(height)
     )
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", head)
+        + _chunk(b"IDAT", zlib.compress(rows))
+        + _chunk(b"IEND", b"")
+    )
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

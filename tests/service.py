@@ -19,15 +19,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from app.localization import Localization
-from app.pipeline import Detector, Prepared, Progress, Seen, silent
-from app.server import Server
+from app.method.detector import Detector, Prepared, Progress, Seen, silent
+from app.method.localization import Localization
+from app.service.server import Server
 from app.settings import Settings
 
 
 def encoded(image: np.ndarray | Image.Image, kind: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, kind, **options)
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(
+        buffer, kind, **options
+    )
     return buffer.getvalue()
 
 
@@ -92,10 +94,14 @@ def picture(width: int) -> bytes:
 
 
 def post(client: httpx2.Client, width: int, **headers: str) -> httpx2.Response:
-    return client.post("/detect", content=picture(width), headers={"content-type": "image/png", **headers})
+    return client.post(
+        "/detect", content=picture(width), headers={"content-type": "image/png", **headers}
+    )
 
 
-def request_head(client: httpx2.Client, length: int, accept: str = "*/*") -> tuple[socket.socket, bytes]:
+def request_head(
+    client: httpx2.Client, length: int, accept: str = "*/*"
+) -> tuple[socket.socket, bytes]:
     connection = socket.create_connection((client.base_url.host, client.base_url.port))
     head = f"POST /detect HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\ncontent-type: image/png\r\ncontent-length: {length}\r\n\r\n"
     return connection, head.encode()
@@ -106,12 +112,18 @@ STREAM = {"accept": "text/event-stream"}
 
 def dropped(client: httpx2.Client) -> dict[str, int]:
     """Requests given up, by reason."""
-    found = re.findall(r'^weakpoints_dropped_total\{reason="(\w+)"\} (\S+)', client.get("/metrics").text, re.MULTILINE)
+    found = re.findall(
+        r'^weakpoints_dropped_total\{reason="(\w+)"\} (\S+)',
+        client.get("/metrics").text,
+        re.MULTILINE,
+    )
     return {reason: int(float(count)) for reason, count in found}
 
 
 @contextmanager
-def serving(load: Callable[[], Detector], wait: bool = True, **settings: object) -> Iterator[httpx2.Client]:
+def serving(
+    load: Callable[[], Detector], wait: bool = True, **settings: object
+) -> Iterator[httpx2.Client]:
     """The service as `weakpoints serve` runs it, but in a thread; `wait` until it is ready."""
     server = Server(Settings(host="127.0.0.1", port=0, **settings), load)
     thread = threading.Thread(target=server.run)
@@ -120,7 +132,9 @@ def serving(load: Callable[[], Detector], wait: bool = True, **settings: object)
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, params={"patch": 14, "stride": 14}) as client:
+        with httpx2.Client(
+            base_url=f"http://127.0.0.1:{port}", timeout=60, params={"patch": 14, "stride": 14}
+        ) as client:
             if wait:
                 until(lambda: client.get("/readyz").status_code == 200)
             yield client
@@ -130,13 +144,17 @@ def serving(load: Callable[[], Detector], wait: bool = True, **settings: object)
 
 
 @contextmanager
-def process(log: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], httpx2.Client]]:
+def process(
+    log: Path, **environment: str
+) -> Iterator[tuple[subprocess.Popen[bytes], httpx2.Client]]:
     """`weakpoints serve` with the bundled network, ready, its log in a file; ended with SIGTERM if it runs then."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environment = os.environ | {"WEAKPOINTS_PORT": str(port)} | environment
     with log.open("w") as stderr:
-        started = subprocess.Popen([sys.executable, "-m", "app.cli", "serve"], env=environment, stderr=stderr)
+        started = subprocess.Popen(
+            [sys.executable, "-m", "app.cli", "serve"], env=environment, stderr=stderr
+        )
     try:
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             deadline = time.monotonic() + 60

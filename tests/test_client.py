@@ -14,8 +14,8 @@ import pytest
 
 from app.client import AsyncClient, Client, Refused
 from app.errors import OutOfMemory
-from app.localization import Localization
-from app.pipeline import Detector, Progress, Seen, silent
+from app.method.detector import Detector, Progress, Seen, silent
+from app.method.localization import Localization
 from tests.service import Held, encoded, request_head, serving
 
 QUICK = {"patch": 14, "stride": 14}
@@ -39,13 +39,23 @@ def photo(photograph: np.ndarray) -> bytes:
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_the_answer_is_typed_with_progress_or_without(detector: Detector, photo: bytes, asynchronous: bool, tmp_path: Path) -> None:
+def test_the_answer_is_typed_with_progress_or_without(
+    detector: Detector, photo: bytes, asynchronous: bool, tmp_path: Path
+) -> None:
     (tmp_path / "keys").write_text("alpha\n")
     told: list[tuple[str, int, int]] = []
     with serving(lambda: detector, api_keys=tmp_path / "keys", cache_bytes=0) as service:
         url = str(service.base_url)
         plain = detect(url, asynchronous, photo, "alpha", max_keypoints=3, **QUICK)
-        watched = detect(url, asynchronous, photo, "alpha", max_keypoints=3, progress=lambda *each: told.append(each), **QUICK)
+        watched = detect(
+            url,
+            asynchronous,
+            photo,
+            "alpha",
+            max_keypoints=3,
+            progress=lambda *each: told.append(each),
+            **QUICK,
+        )
         assert len(plain.keypoints) == 3
         assert plain.keypoints == watched.keypoints
         assert told[0] == ("queue", 0, 1)
@@ -56,7 +66,9 @@ def test_the_answer_is_typed_with_progress_or_without(detector: Detector, photo:
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_it_comes_again_when_told_to_and_gives_up_at_its_deadline(detector: Detector, photo: bytes, asynchronous: bool) -> None:
+def test_it_comes_again_when_told_to_and_gives_up_at_its_deadline(
+    detector: Detector, photo: bytes, asynchronous: bool
+) -> None:
     gate = threading.Event()
 
     def load() -> Detector:
@@ -73,25 +85,37 @@ def test_it_comes_again_when_told_to_and_gives_up_at_its_deadline(detector: Dete
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_what_fails_on_the_way_is_raised(detector: Detector, photo: bytes, asynchronous: bool) -> None:
+def test_what_fails_on_the_way_is_raised(
+    detector: Detector, photo: bytes, asynchronous: bool
+) -> None:
     held = Held(detector.occluder, detector.model, detector.input)
     with serving(lambda: held) as service:
         url = str(service.base_url)
         for progress in (None, lambda *each: None):
             with pytest.raises(Refused) as raised:
                 detect(url, asynchronous, photo, seconds=0.4, progress=progress, **QUICK)
-            assert (raised.value.status, raised.value.type) == (504, "urn:weakpoints:problem:deadline-passed")
+            assert (raised.value.status, raised.value.type) == (
+                504,
+                "urn:weakpoints:problem:deadline-passed",
+            )
         held.gate.set()
     with pytest.raises(httpx2.ConnectError):
         detect(url, asynchronous, photo)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_it_comes_again_after_429_no_sooner_than_it_was_told(detector: Detector, photo: bytes, asynchronous: bool) -> None:
+def test_it_comes_again_after_429_no_sooner_than_it_was_told(
+    detector: Detector, photo: bytes, asynchronous: bool
+) -> None:
     with serving(lambda: detector, uploads=1) as service:
         connection, head = request_head(service, 1000)
         connection.sendall(head)
-        while service.post("/detect", content=photo, headers={"content-type": "image/png"}).status_code != 429:
+        while (
+            service.post(
+                "/detect", content=photo, headers={"content-type": "image/png"}
+            ).status_code
+            != 429
+        ):
             connection.close()  # it was this one that was refused, or it has not arrived yet
             connection, head = request_head(service, 1000)
             connection.sendall(head)
@@ -112,7 +136,9 @@ class OnceFull(Detector):
         if width != 64:  # the warm-up's
             self.asked.append(width)
         if len(self.asked) == 1:
-            raise OutOfMemory("the device has too little memory for this request now", retry_after=1)
+            raise OutOfMemory(
+                "the device has too little memory for this request now", retry_after=1
+            )
         return super().finish(seen, progress)
 
 
@@ -123,7 +149,9 @@ def test_it_comes_again_after_503_also_where_a_stream_says_so(
 ) -> None:
     once = OnceFull(detector.occluder, detector.model, detector.input)
     with serving(lambda: once) as service:
-        assert detect(str(service.base_url), asynchronous, photo, progress=progress, **QUICK).keypoints
+        assert detect(
+            str(service.base_url), asynchronous, photo, progress=progress, **QUICK
+        ).keypoints
     assert once.asked == [160, 160]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.evaluation.plan import plan, text
+from app.performance.capacity import plan, text
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -16,7 +16,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 def tables() -> dict[str, list[str]]:
     """Every row of its tables, from the figures."""
     found = {
-        name: json.loads((RESULTS / f"{name}.json").read_text()) for name in ("landmarks", "deletion", "repeatability", "sanity", "patches")
+        name: json.loads((RESULTS / f"{name}.json").read_text())
+        for name in ("landmarks", "deletion", "repeatability", "sanity", "patches")
     }
     marks, again = found["landmarks"], found["repeatability"]
     return {
@@ -39,7 +40,9 @@ def tables() -> dict[str, list[str]]:
         ],
         "sanity": [
             f"| {name} | "
-            + " | ".join(f"{each[part]:.2f}" if part in each else "" for part in ("coarse", "fine", "fused"))
+            + " | ".join(
+                f"{each[part]:.2f}" if part in each else "" for part in ("coarse", "fine", "fused")
+            )
             + f" | {each['keypoints']:.2f} ({span(each['interval']['keypoints'])}) |"
             for name, each in methods(found["sanity"], "keypoints")
         ],
@@ -53,17 +56,29 @@ def tables() -> dict[str, list[str]]:
 
 def landmarks(marks: dict[str, Any], rest: dict[str, Any]) -> Iterator[str]:
     for name, whole in marks["whole"].items():
-        cells = [triple(each[figure]) for each in (marks[name], whole) for figure in ("f1", "corrected_recall")]
+        cells = [
+            triple(each[figure])
+            for each in (marks[name], whole)
+            for figure in ("f1", "corrected_recall")
+        ]
         yield f"| {name} | {' | '.join(cells)} | {triple(rest['whole'][name]['f1'])} |"
 
 
 def bins(calibration: list[dict[str, float]], name: str) -> list[str]:
-    header, row = (" | ".join(f"{each[key]:.2f}" for each in calibration) for key in ("confidence", "right"))
-    return [f"| confidence | {header} |", "| --- |" + " --- |" * len(calibration), f"| {name} | {row} |"]
+    header, row = (
+        " | ".join(f"{each[key]:.2f}" for each in calibration) for key in ("confidence", "right")
+    )
+    return [
+        f"| confidence | {header} |",
+        "| --- |" + " --- |" * len(calibration),
+        f"| {name} | {row} |",
+    ]
 
 
 def methods(figures: dict[str, Any], key: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    return ((name, each) for name, each in figures.items() if isinstance(each, dict) and key in each)
+    return (
+        (name, each) for name, each in figures.items() if isinstance(each, dict) and key in each
+    )
 
 
 def triple(by_alpha: dict[str, float]) -> str:
@@ -85,7 +100,10 @@ def scale_rows() -> list[str]:
     found = json.loads((RESULTS / "scale.json").read_text())
     lines = []
     for workers in (1, 2, 4):
-        service, batch = found[f"sleeping_service_{workers}"], found[f"sleeping_collection_{workers}"]
+        service, batch = (
+            found[f"sleeping_service_{workers}"],
+            found[f"sleeping_collection_{workers}"],
+        )
         calm = service["at_load"]
         network = [found.get(f"network_{what}_{workers}") for what in ("service", "collection")]
         cells = [
@@ -94,7 +112,10 @@ def scale_rows() -> list[str]:
             f"{calm['expected_mean_s']:.3f} / {calm['expected_p95_s']:.3f}",
             f"{batch['images_per_second']:.1f} ({batch['efficiency']:.0%})",
             f"{batch['start_s']:.0f} / {batch['total_s']:.0f}",
-            *(f"{each['images_per_second']:.2f} ({each['efficiency']:.0%})" if each else "" for each in network),
+            *(
+                f"{each['images_per_second']:.2f} ({each['efficiency']:.0%})" if each else ""
+                for each in network
+            ),
         ]
         lines.append(f"| {workers} | " + " | ".join(cells) + " |")
     return lines

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from app.architectures import narrow_vgg16
+from app.networks.architectures import narrow_vgg16
 from tests.service import encoded
 
 TRAIN = Path(__file__).parents[1] / "model_weights" / "train.py"
@@ -39,16 +39,33 @@ def folders(tmp_path: Path, rng: np.random.Generator) -> Path:
     return tmp_path
 
 
-def run(train: ModuleType, folders: Path, out: Path, epochs: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+def run(
+    train: ModuleType, folders: Path, out: Path, epochs: int, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, torch.Tensor]:
     out.mkdir(exist_ok=True)
-    words = ["train.py", "--train", folders / "train", "--val", folders / "val", "--out", out, "--epochs", epochs, "--batch", 4]
+    words = [
+        "train.py",
+        "--train",
+        folders / "train",
+        "--val",
+        folders / "val",
+        "--out",
+        out,
+        "--epochs",
+        epochs,
+        "--batch",
+        4,
+    ]
     monkeypatch.setattr(sys, "argv", [str(word) for word in words])
     train.main()
     return load_file(out / "bundled.safetensors")
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(
-    train: ModuleType, folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    train: ModuleType,
+    folders: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     whole = run(train, folders, folders / "whole", 3, monkeypatch)
     batches, calls = train.batches, []
@@ -72,7 +89,9 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(
     narrow_vgg16((2, 3, 4, 5, 6), 2, batch_norm=False).load_state_dict(parts, strict=True)
 
 
-def test_folders_with_other_classes_are_refused(train: ModuleType, folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_with_other_classes_are_refused(
+    train: ModuleType, folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folders / "val" / "other").mkdir()
     with pytest.raises(SystemExit, match="same class folders"):
         run(train, folders, folders / "out", 1, monkeypatch)

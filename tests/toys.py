@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from app.architectures import narrow_vgg16, network_of
 from app.errors import DeviceLost
-from app.evaluation.load import Sleeping
-from app.image import InputSpec
-from app.incremental import Incremental
-from app.localization import Localization, Model
+from app.incremental.engine import Incremental
+from app.method.detector import Detector, Progress, Seen, silent
+from app.method.image import InputSpec
+from app.method.localization import Localization, Model
+from app.networks.architectures import narrow_vgg16, network_of
 from app.options import choose
-from app.pipeline import Detector, Progress, Seen, silent
+from app.performance.load import Sleeping
 from app.settings import Settings
 from tests.conftest import LABELS, seeded
 from tests.service import faulty
@@ -45,7 +45,13 @@ class Quick(Sleeping):
 
     def finish(self, seen: Seen, progress: Progress = silent) -> Localization:
         image, found = seen.prepared.image, super().finish(seen, progress)
-        return replace(found, keypoints=tuple(replace(point, x=float(image.mean()), y=float(image.std())) for point in found.keypoints))
+        return replace(
+            found,
+            keypoints=tuple(
+                replace(point, x=float(image.mean()), y=float(image.std()))
+                for point in found.keypoints
+            ),
+        )
 
 
 def quick(seconds: float, marks: Path | None = None) -> Detector:
@@ -63,7 +69,12 @@ def toy(seconds: float = 0.0, name: str = "toy") -> Detector:
     """The tests' tiny network."""
     network = network_of(seeded(narrow_vgg16((4, 5, 6, 7, 8), 6, batch_norm=False)).float())
     model = Model(name, "vgg16", "0" * 64, LABELS, 56, "float32", "cpu")
-    return Slowed(Incremental(network), model, InputSpec(56, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)), seconds=seconds)
+    return Slowed(
+        Incremental(network),
+        model,
+        InputSpec(56, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
+        seconds=seconds,
+    )
 
 
 def faulty_toy() -> Detector:

@@ -9,15 +9,14 @@ import ray
 from ray.data.exceptions import ExecutionTimeoutError, SystemException
 from ray.exceptions import RayError
 
-from app.batch import Engine, located
+from app.batch.collection import Reader
+from app.batch.records import Row
+from app.batch.run import Engine, located
 from app.cluster.reading import pixels
 from app.cluster.start import Share
-from app.collection import Reader
 from app.errors import DeviceLost, WeakpointsError
-from app.image import Limits
-from app.options import Options
-from app.pipeline import Detector
-from app.rows import Row
+from app.method.detector import Detector
+from app.options import Limits, Options
 
 BLOCK = 16  # photographs at most that travel together, and are done again when their node is lost
 ROUNDS = 4  # blocks that each worker has at least, so that they end together
@@ -53,7 +52,9 @@ def block_size(count: int, workers: int) -> int:
     return min(BLOCK, ceil(count / (ROUNDS * workers)))
 
 
-def on_ray(load: Callable[[], Detector], share: Share, reader: Reader, options: Options, limits: Limits) -> Engine:
+def on_ray(
+    load: Callable[[], Detector], share: Share, reader: Reader, options: Options, limits: Limits
+) -> Engine:
     """`share.workers` actors on the cluster that this process is connected to. What a lost node had is done again elsewhere."""
 
     def lines(names: Sequence[str]) -> Iterator[str]:
@@ -61,19 +62,29 @@ def on_ray(load: Callable[[], Detector], share: Share, reader: Reader, options: 
             return
         blocks = ceil(len(names) / block_size(len(names), share.workers))
         workers = min(share.workers, blocks)
-        items: Any = ray.data.from_items([{"file_name": name} for name in names], override_num_blocks=blocks)
-        items.context.enable_progress_bars = False  # of this data set alone; the batch has a bar of its own
+        items: Any = ray.data.from_items(
+            [{"file_name": name} for name in names], override_num_blocks=blocks
+        )
+        items.context.enable_progress_bars = (
+            False  # of this data set alone; the batch has a bar of its own
+        )
         # No core is asked for: reading mostly waits, and the actors may have taken them all.
         tasks = ray.data.TaskPoolStrategy(size=min(2 * workers, blocks))
-        images = items.map(pixels, fn_kwargs={"reader": reader, "limits": limits}, compute=tasks, num_cpus=0)
+        images = items.map(
+            pixels, fn_kwargs={"reader": reader, "limits": limits}, compute=tasks, num_cpus=0
+        )
         actors = ray.data.ActorPoolStrategy(size=workers)
-        rows = images.map(Locate, fn_constructor_args=(load, options), compute=actors, **share.resources)
+        rows = images.map(
+            Locate, fn_constructor_args=(load, options), compute=actors, **share.resources
+        )
         try:
             for row in rows.iter_rows():
                 if row["over"]:
                     raise WeakpointsError(f"a worker gave up: {row['over']}; go on with --resume")
                 yield row["line"]
         except (RayError, SystemException, ExecutionTimeoutError) as error:
-            raise WeakpointsError(f"the cluster gave up: {str(error).strip().splitlines()[0]}; go on with --resume") from error
+            raise WeakpointsError(
+                f"the cluster gave up: {str(error).strip().splitlines()[0]}; go on with --resume"
+            ) from error
 
     return lines

@@ -23,7 +23,9 @@ RAY_S_OWN = "/-/"  # /-/healthz and /-/routes
 GRACE = 0.5  # seconds after a deadline in which the service may still say itself that it has passed
 LOST = Unavailable("the replica that had this request was lost; ask again", retry_after=1)
 REFUSALS: dict[int, WeakpointsError] = {
-    429: QueueFull("every replica is busy and the queue before them is full; try again in 1 s", retry_after=1),
+    429: QueueFull(
+        "every replica is busy and the queue before them is full; try again in 1 s", retry_after=1
+    ),
     408: DeadlinePassed(),
     404: Unavailable("the service is being deployed", retry_after=5),
     503: Unavailable("no replica can answer now", retry_after=5),
@@ -58,7 +60,9 @@ class Doorman:
                 await send(message)
             elif message["type"] == "http.response.start":
                 started = True
-                await _problem(REFUSALS.get(message["status"], LOST), scope["path"], request_id)(scope, receive, send)
+                await _problem(REFUSALS.get(message["status"], LOST), scope["path"], request_id)(
+                    scope, receive, send
+                )
 
         try:
             await self.app(scope, receive, forward)
@@ -71,7 +75,9 @@ class Doorman:
 def _prepare(headers: MutableHeaders) -> str:
     """The request's id, the caller's if it is harmless. Ray's own headers are not for callers: they could switch its timeout off."""
     asked = headers.get("x-request-id", "")
-    headers["x-request-id"] = request_id = asked if REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+    headers["x-request-id"] = request_id = (
+        asked if REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+    )
     del headers["x-request-disconnect-disabled"], headers["x-request-timeout-seconds"]
     if seconds := _seconds(headers):
         headers["x-request-timeout-seconds"] = f"{seconds + GRACE:.3f}"
@@ -89,10 +95,19 @@ def _seconds(headers: Headers) -> float | None:
 def _problem(error: WeakpointsError, path: str, request_id: str) -> JSONResponse:
     """As `app.problems` makes them."""
     body = {
-        "type": f"urn:weakpoints:problem:{error.slug}", "title": error.title, "status": error.status, "detail": error.detail,
-        "instance": path, "request_id": request_id, **error.figures,
-    }  # fmt: skip
-    headers = {"X-Request-ID": request_id, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        "type": f"urn:weakpoints:problem:{error.slug}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "instance": path,
+        "request_id": request_id,
+        **error.figures,
+    }
+    headers = {
+        "X-Request-ID": request_id,
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
     if "retry_after" in error.figures:
         headers["Retry-After"] = str(error.figures["retry_after"])
     return JSONResponse(body, error.status, headers, "application/problem+json")

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from app.collection import Reader, reason
+from app.batch.collection import Reader, reason
 from app.errors import WeakpointsError
-from app.image import Limits
+from app.options import Limits
 
 
 def pixels(item: dict[str, Any], reader: Reader, limits: Limits) -> dict[str, Any]:

@@ -25,11 +25,11 @@ from ray.serve.schema import LoggingConfig
 
 from app.cluster.start import Share, connected
 from app.errors import WeakpointsError
-from app.logs import json_handler
-from app.main import create_app, loaded
-from app.metrics import CONTENT_TYPE
-from app.pipeline import Detector
-from app.service import Service
+from app.method.detector import Detector
+from app.service.logs import json_handler
+from app.service.metrics import CONTENT_TYPE
+from app.service.routes import create_app, loaded
+from app.service.state import Service
 from app.settings import Settings
 
 NAME = "weakpoints"
@@ -44,7 +44,9 @@ class Replica:
     service: Service
 
     def __init__(self, settings: Settings, load: Callable[[], Detector] | None = None) -> None:
-        logging.basicConfig(level=logging.INFO, handlers=[json_handler()])  # this process is the replica's own
+        logging.basicConfig(
+            level=logging.INFO, handlers=[json_handler()]
+        )  # this process is the replica's own
         self.settings, self.failed = settings, False
         self.detector = (load or partial(loaded, settings))()
         self.handle: DeploymentHandle[Any] = serve.get_deployment_handle(NAME, NAME)
@@ -53,7 +55,9 @@ class Replica:
     def __serve_build_asgi_app__(self) -> FastAPI:
         app = create_app(self.settings, lambda: self.detector, self._fail)
         self.service = app.state.service
-        app.router.routes.insert(0, APIRoute("/metrics", self.metrics_of_all, include_in_schema=False))
+        app.router.routes.insert(
+            0, APIRoute("/metrics", self.metrics_of_all, include_in_schema=False)
+        )
         return app
 
     async def check_health(self) -> None:
@@ -68,8 +72,13 @@ class Replica:
 
     async def metrics_of_all(self) -> Response:
         """A scrape reaches one replica; it asks the others."""
-        told = await self.handle.broadcast("metrics").results_async(timeout_s=SCRAPE, return_exceptions=True)
-        return Response(by_replica(dict(each for each in told if isinstance(each, tuple))), media_type=CONTENT_TYPE)
+        told = await self.handle.broadcast("metrics").results_async(
+            timeout_s=SCRAPE, return_exceptions=True
+        )
+        return Response(
+            by_replica(dict(each for each in told if isinstance(each, tuple))),
+            media_type=CONTENT_TYPE,
+        )
 
     def _fail(self) -> None:
         self.failed = True
@@ -88,8 +97,13 @@ def by_replica(told: Mapping[str, Iterable[Metric]]) -> bytes:
     families: dict[str, Metric] = {}
     for replica, metrics in sorted(told.items()):
         for each in metrics:
-            family = families.setdefault(each.name, Metric(each.name, each.documentation, each.type))
-            family.samples += [sample._replace(labels=sample.labels | {"replica": replica}) for sample in each.samples]
+            family = families.setdefault(
+                each.name, Metric(each.name, each.documentation, each.type)
+            )
+            family.samples += [
+                sample._replace(labels=sample.labels | {"replica": replica})
+                for sample in each.samples
+            ]
     registry = CollectorRegistry()
     registry.register(_Collected(families.values()))
     return generate_latest(registry)
@@ -100,7 +114,9 @@ def application(settings: Settings) -> serve.Application:
     return deployed(settings, Share())
 
 
-def deployed(settings: Settings, share: Share, load: Callable[[], Detector] | None = None) -> serve.Application:
+def deployed(
+    settings: Settings, share: Share, load: Callable[[], Detector] | None = None
+) -> serve.Application:
     """A replica holds few requests, so that those that wait go to whichever is free or comes up; beyond the queue's size they are answered 429."""
     deployment: Any = serve.deployment(
         serve.ingress()(Replica),
@@ -124,7 +140,13 @@ def deployed(settings: Settings, share: Share, load: Callable[[], Detector] | No
 
 def start(settings: Settings, share: Share, load: Callable[[], Detector] | None = None) -> None:
     """On the cluster that this process is connected to; returns once every replica answers."""
-    serve.start(http_options={"host": settings.host, "port": settings.port, "request_timeout_s": settings.request_timeout})
+    serve.start(
+        http_options={
+            "host": settings.host,
+            "port": settings.port,
+            "request_timeout_s": settings.request_timeout,
+        }
+    )
     try:
         serve.run(deployed(settings, share, load), name=NAME)
     except RuntimeError as error:
@@ -132,7 +154,9 @@ def start(settings: Settings, share: Share, load: Callable[[], Detector] | None 
 
 
 @contextmanager
-def running(settings: Settings, share: Share, load: Callable[[], Detector] | None = None) -> Iterator[None]:
+def running(
+    settings: Settings, share: Share, load: Callable[[], Detector] | None = None
+) -> Iterator[None]:
     """`start`, and at the end what was accepted is answered and the service is gone."""
     start(settings, share, load)
     try:

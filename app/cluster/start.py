@@ -34,7 +34,9 @@ class Share:
 
 def require_ray() -> None:
     if find_spec("ray") is None:
-        raise WeakpointsError("--engine ray needs Ray, which is not installed: pip install '.[ray]'")
+        raise WeakpointsError(
+            "--engine ray needs Ray, which is not installed: pip install '.[ray]'"
+        )
 
 
 @contextmanager

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import BadOption, WeakpointsError
-from app.image import Limits, decode
-from app.pipeline import Detector
+from app.method.detector import Detector
+from app.method.image import decode
+from app.options import Limits
 
 Progress = Callable[[Iterable[Path]], Iterable[Path]]
 
@@ -32,7 +33,9 @@ def accuracy(detector: Detector, folder: Path, progress: Progress) -> Accuracy:
     folders = sorted(path for path in folder.iterdir() if path.is_dir())
     unknown = [path.name for path in folders if path.name not in labels]
     if unknown or not folders:
-        raise BadOption(f"the sub-folders of {folder} must be named as the network's labels; {', '.join(unknown[:5]) or 'there is none'}")
+        raise BadOption(
+            f"the sub-folders of {folder} must be named as the network's labels; {', '.join(unknown[:5]) or 'there is none'}"
+        )
     ranks: dict[str, list[int]] = {path.name: [] for path in folders}
     failed = []
     for file in progress([file for path in folders for file in sorted(path.iterdir())]):
@@ -41,7 +44,9 @@ def accuracy(detector: Detector, folder: Path, progress: Progress) -> Accuracy:
         except (WeakpointsError, OSError) as error:
             failed.append(f"{file}: {error}")
             continue
-        ranks[file.parent.name].append(int((probabilities > probabilities[labels.index(file.parent.name)]).sum()))
+        ranks[file.parent.name].append(
+            int((probabilities > probabilities[labels.index(file.parent.name)]).sum())
+        )
     every = np.concatenate([np.array(each, int) for each in ranks.values()])
     if not every.size:
         raise BadOption(f"no photograph in {folder} could be read")

@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from app.evaluation.baselines import Area, Points, random_points
-from app.evaluation.matching import Ranked, average_precision, corrected, interval, match, ranked, resampled
+from app.evaluation.matching import (
+    Ranked,
+    average_precision,
+    corrected,
+    interval,
+    match,
+    ranked,
+    resampled,
+)
 from app.evaluation.photographs import Landmarked
 
 ALPHAS = (0.05, 0.1, 0.2)
@@ -32,7 +40,15 @@ class Placed:
     def found(self, alpha: float) -> NDArray[np.float64]:
         """(M,): how often each landmark has a point near."""
         radius = alpha * self.photograph.size
-        return np.asarray(np.mean([(cdist(self.photograph.landmarks, each.xy) <= radius).any(1) for each in self.draws], 0))
+        return np.asarray(
+            np.mean(
+                [
+                    (cdist(self.photograph.landmarks, each.xy) <= radius).any(1)
+                    for each in self.draws
+                ],
+                0,
+            )
+        )
 
     def figures(self, alpha: float) -> list[float]:
         """recall, precision, matched recall and F1, means over the draws, and the recall of as many random points."""
@@ -42,7 +58,10 @@ class Placed:
         return [*means, float(chance(self.photograph, self.area, self.count, alpha).mean())]
 
     def ranked(self, alpha: float) -> list[Ranked]:
-        return [ranked(each.xy, each.score, self.photograph.landmarks, alpha * self.photograph.size) for each in self.draws]
+        return [
+            ranked(each.xy, each.score, self.photograph.landmarks, alpha * self.photograph.size)
+            for each in self.draws
+        ]
 
 
 def figures(placed: list[Placed]) -> dict[str, Any]:
@@ -52,20 +71,38 @@ def figures(placed: list[Placed]) -> dict[str, Any]:
     return {
         "points_per_image": float(np.mean([each.count for each in placed])),
         **{name: {key: found[name][0] for key, found in by_alpha.items()} for name in names},
-        "interval": {name: {key: found[name][1] for key, found in by_alpha.items()} for name in names},
+        "interval": {
+            name: {key: found[name][1] for key, found in by_alpha.items()} for name in names
+        },
     }
 
 
 def chance(photograph: Landmarked, area: Area, count: int, alpha: float) -> NDArray[np.float64]:
     """(M,): how often each landmark is found by `count` random points in the area."""
     rng = np.random.default_rng(0)
-    return Placed(photograph, area, tuple(random_points(area, count, rng) for _ in range(DRAWS))).found(alpha)
+    return Placed(
+        photograph, area, tuple(random_points(area, count, rng) for _ in range(DRAWS))
+    ).found(alpha)
 
 
 def in_boxes(placed: list[Placed]) -> dict[str, Any]:
     """The share of points inside the annotated boxes (pointing game), and the share of the area that the boxes have."""
-    shares = np.array([[np.mean([len(p.within(each.photograph.box).xy) / max(each.count, 1) for p in each.draws])] for each in placed])
-    area = np.mean([each.photograph.box[2] * each.photograph.box[3] / (each.area[2] * each.area[3]) for each in placed])
+    shares = np.array(
+        [
+            [
+                np.mean(
+                    [len(p.within(each.photograph.box).xy) / max(each.count, 1) for p in each.draws]
+                )
+            ]
+            for each in placed
+        ]
+    )
+    area = np.mean(
+        [
+            each.photograph.box[2] * each.photograph.box[3] / (each.area[2] * each.area[3])
+            for each in placed
+        ]
+    )
     return {"share": float(shares.mean()), "interval": interval(shares), "area": float(area)}
 
 
@@ -74,7 +111,9 @@ def table(placed: list[Placed]) -> list[dict[str, Any]]:
     found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for each in placed:
         luck = chance(each.photograph, each.area, each.count, TABLE_ALPHA)
-        for name, hit, lucky in zip(each.photograph.names, each.found(TABLE_ALPHA), luck, strict=True):
+        for name, hit, lucky in zip(
+            each.photograph.names, each.found(TABLE_ALPHA), luck, strict=True
+        ):
             part = "_".join(word for word in name.split("_") if word not in ("left", "right"))
             found[each.photograph.group, part].append((float(hit), float(lucky)))
     lines = [
@@ -99,7 +138,11 @@ def near_a_landmark(placed: list[Placed]) -> list[tuple[float, bool]]:
         for each in placed
         for points in each.draws
         for score, near in zip(
-            points.score, (cdist(points.xy, each.photograph.landmarks) <= TABLE_ALPHA * each.photograph.size).any(1), strict=True
+            points.score,
+            (cdist(points.xy, each.photograph.landmarks) <= TABLE_ALPHA * each.photograph.size).any(
+                1
+            ),
+            strict=True,
         )
     ]
 
@@ -109,7 +152,10 @@ def _figures(placed: list[Placed], alpha: float) -> dict[str, tuple[float, tuple
     each = np.array([one.figures(alpha) for one in placed])
     ranks = [one.ranked(alpha) for one in placed]
     draws = zip(*ranks, strict=True)
-    found = {name: (float(each[:, i].mean()), interval(each[:, i : i + 1])) for name, i in _COLUMNS.items()}
+    found = {
+        name: (float(each[:, i].mean()), interval(each[:, i : i + 1]))
+        for name, i in _COLUMNS.items()
+    }
     found["corrected_recall"] = (
         corrected(each[:, 0].mean(), each[:, 4].mean()),
         interval(each[:, [0, 4]], lambda means: corrected(means[0], means[1])),

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.incremental import Incremental
-from app.keypoints import local_maxima
-from app.network import Conv, Linear, Network, Residual, Row
-from app.pipeline import Detector
+from app.incremental.engine import Incremental
+from app.method.detector import Detector
+from app.method.keypoints import local_maxima
+from app.networks.network import Conv, Linear, Network, Residual, Row
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -34,7 +34,10 @@ class Points:
 
     def rows(self) -> list[list[float]]:
         """The inverse of `of`."""
-        return [[x, y, score] for (x, y), score in zip(self.xy.tolist(), self.score.tolist(), strict=True)]
+        return [
+            [x, y, score]
+            for (x, y), score in zip(self.xy.tolist(), self.score.tolist(), strict=True)
+        ]
 
     def first(self, count: int) -> "Points":
         return Points(self.xy[:count], self.score[:count])
@@ -57,7 +60,11 @@ def grid_points(box: Area, count: int) -> Points:
     x, y, w, h = box
     rows = min(max(1, round((count * h / w) ** 0.5)), max(count, 1))
     per_row = [len(part) for part in np.array_split(np.arange(count), rows)]
-    xy = [((i + 0.5) / n * w, (row + 0.5) / rows * h) for row, n in enumerate(per_row) for i in range(n)]
+    xy = [
+        ((i + 0.5) / n * w, (row + 0.5) / rows * h)
+        for row, n in enumerate(per_row)
+        for i in range(n)
+    ]
     return Points(np.add(np.array(xy).reshape(-1, 2), (x - 0.5, y - 0.5)), np.zeros(count))
 
 
@@ -72,7 +79,9 @@ def shi_tomasi(image: Image, radius: float) -> Points:
 
 def orb(image: Image, radius: float) -> Points:
     """Rublee et al. 2011, by its Harris response."""
-    return _features(cv2.ORB.create(nfeatures=2000, fastThreshold=5, edgeThreshold=15), image, radius)
+    return _features(
+        cv2.ORB.create(nfeatures=2000, fastThreshold=5, edgeThreshold=15), image, radius
+    )
 
 
 def sift(image: Image, radius: float) -> Points:
@@ -80,7 +89,11 @@ def sift(image: Image, radius: float) -> Points:
     return _features(cv2.SIFT.create(), image, radius)
 
 
-CORNERS: dict[str, Callable[[Image, float], Points]] = {"shi_tomasi": shi_tomasi, "orb": orb, "sift": sift}
+CORNERS: dict[str, Callable[[Image, float], Points]] = {
+    "shi_tomasi": shi_tomasi,
+    "orb": orb,
+    "sift": sift,
+}
 
 
 def suppress(xy: Array, score: Array, radius: float) -> Points:
@@ -95,7 +108,11 @@ def suppress(xy: Array, score: Array, radius: float) -> Points:
 
 def _features(finder: cv2.Feature2D, image: Image, radius: float) -> Points:
     found = finder.detect(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)
-    return suppress(np.array([p.pt for p in found], float).reshape(-1, 2), np.array([p.response for p in found], float), radius)
+    return suppress(
+        np.array([p.pt for p in found], float).reshape(-1, 2),
+        np.array([p.response for p in found], float),
+        radius,
+    )
 
 
 def random_weights(network: Network, top: int | None = None) -> Network:
@@ -106,8 +123,13 @@ def random_weights(network: Network, top: int | None = None) -> Network:
     def redraw(row: Row) -> Row:
         match row:
             case Conv() | Linear() if not next(kept, False):
-                weight = torch.randn(row.weight.shape, generator=rng) * (2 / row.weight[0].numel()) ** 0.5
-                return replace(row, weight=weight.to(row.weight), bias=torch.zeros(len(weight)).to(row.weight))
+                weight = (
+                    torch.randn(row.weight.shape, generator=rng)
+                    * (2 / row.weight[0].numel()) ** 0.5
+                )
+                return replace(
+                    row, weight=weight.to(row.weight), bias=torch.zeros(len(weight)).to(row.weight)
+                )
             case Residual():
                 return Residual(tuple(map(redraw, row.main)), tuple(map(redraw, row.shortcut)))
             case _:
@@ -118,7 +140,12 @@ def random_weights(network: Network, top: int | None = None) -> Network:
 
 def layers(rows: tuple[Row, ...]) -> int:
     """How many of them, and of those inside blocks, have weights."""
-    return sum(layers(row.main + row.shortcut) if isinstance(row, Residual) else isinstance(row, Conv | Linear) for row in rows)
+    return sum(
+        layers(row.main + row.shortcut)
+        if isinstance(row, Residual)
+        else isinstance(row, Conv | Linear)
+        for row in rows
+    )
 
 
 def reweighted(detector: Detector, top: int | None = None) -> Detector:

@@ -16,9 +16,9 @@ from scipy.stats import spearmanr
 from app.evaluation.baselines import CORNERS, random_points
 from app.evaluation.matching import summary
 from app.evaluation.photographs import ALL, detected, read, suppression, whole
-from app.evaluation.rows import Row, Rows
+from app.evaluation.records import Row, Rows
+from app.method.detector import Detector
 from app.options import Options, choose
-from app.pipeline import Detector
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -28,7 +28,9 @@ COUNT = 12  # points, or as many as we have
 DRAWS = 10
 
 
-def deletion(detector: Detector, paths: Sequence[Path], options: Options, rows: Rows) -> dict[str, Any]:
+def deletion(
+    detector: Detector, paths: Sequence[Path], options: Options, rows: Rows
+) -> dict[str, Any]:
     """One object a method. deletion and insertion: mean class probability over 0 to COUNT discs, over the clean photograph's.
 
     Lower deletion and higher insertion are better; behind_ours: by how much ours is better, the area between the curves.
@@ -38,10 +40,21 @@ def deletion(detector: Detector, paths: Sequence[Path], options: Options, rows: 
     result: dict[str, Any] = {"photographs": len(paths)}
     for name in [name for name in measured[0] if name != "rank_correlation"]:
         pairs = [(row[name], row["ours"]) for row in measured]
-        result[name] = summary([{"deletion": theirs[0], "insertion": theirs[1]} for theirs, _ in pairs])
-        result[name]["behind_ours"] = summary([{"deletion": theirs[0] - our[0], "insertion": our[1] - theirs[1]} for theirs, our in pairs])
-    correlations = [row["rank_correlation"] for row in measured if row["rank_correlation"] is not None]
-    result["ours"]["rank_correlation"] = summary([{"mean": each} for each in correlations]) if correlations else None
+        result[name] = summary(
+            [{"deletion": theirs[0], "insertion": theirs[1]} for theirs, _ in pairs]
+        )
+        result[name]["behind_ours"] = summary(
+            [
+                {"deletion": theirs[0] - our[0], "insertion": our[1] - theirs[1]}
+                for theirs, our in pairs
+            ]
+        )
+    correlations = [
+        row["rank_correlation"] for row in measured if row["rank_correlation"] is not None
+    ]
+    result["ours"]["rank_correlation"] = (
+        summary([{"mean": each} for each in correlations]) if correlations else None
+    )
     return result
 
 
@@ -57,12 +70,20 @@ def _measure(detector: Detector, options: Options, path: Path) -> Row:
         **{name: find(image, suppression(found)).xy for name, find in CORNERS.items()},
     }
     row: Row = {name: curves(detector, image, xy[:count], target) for name, xy in methods.items()}
-    draws = [curves(detector, image, random_points(whole(image), count, rng).xy, target) for _ in range(DRAWS)]
-    singles = [detector.classify(deleted(image, ours.xy[i : i + 1])[-1])[target] for i in range(len(ours.xy))]
+    draws = [
+        curves(detector, image, random_points(whole(image), count, rng).xy, target)
+        for _ in range(DRAWS)
+    ]
+    singles = [
+        detector.classify(deleted(image, ours.xy[i : i + 1])[-1])[target]
+        for i in range(len(ours.xy))
+    ]
     correlated = len(singles) > 2 and np.ptp(singles) > 0
     return row | {
         "random": np.mean(draws, 0).tolist(),
-        "rank_correlation": float(spearmanr(ours.score, np.negative(singles)).statistic) if correlated else None,
+        "rank_correlation": float(spearmanr(ours.score, np.negative(singles)).statistic)
+        if correlated
+        else None,
     }
 
 

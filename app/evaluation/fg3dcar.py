@@ -27,7 +27,9 @@ def read_fg3dcar(file: Path, images: Path, boxes: Boxes = "annotation") -> tuple
         cells = loadmat(file, simplify_cells=True)[CELLS]
         rows = [_landmarked(cell, images, boxes) for cell in np.atleast_1d(cells)]
     except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
-        raise BadOption(f"{file} can't be read as FG3DCar's ground truth: {type(error).__name__} {error}") from error
+        raise BadOption(
+            f"{file} can't be read as FG3DCar's ground truth: {type(error).__name__} {error}"
+        ) from error
     return tuple(row for row in rows if len(row.landmarks))
 
 
@@ -53,6 +55,11 @@ def _tables(cell: dict[str, Any]) -> Iterator[NDArray[np.float64]]:
     """(M, 2) or (M, 3): the cell's fields that can be landmarks."""
     for value in cell.values():
         array = np.asarray(value)
-        if array.ndim == 2 and array.dtype.kind in "iuf" and min(array.shape) in (2, 3) and max(array.shape) >= FEWEST:
+        if (
+            array.ndim == 2
+            and array.dtype.kind in "iuf"
+            and min(array.shape) in (2, 3)
+            and max(array.shape) >= FEWEST
+        ):
             yield np.asarray(array if array.shape[1] in (2, 3) else array.T, np.float64)
     raise ValueError(f"{cell['filename']} has no table of landmarks")

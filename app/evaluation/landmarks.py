@@ -11,14 +11,16 @@ from app.evaluation.agreement import Placed, figures, in_boxes, near_a_landmark,
 from app.evaluation.baselines import CORNERS, Points, grid_points, random_points, reweighted
 from app.evaluation.matching import calibration, calibration_error
 from app.evaluation.photographs import ALL, Landmarked, detected, read, suppression, whole
-from app.evaluation.rows import Row, Rows
+from app.evaluation.records import Row, Rows
+from app.method.detector import Detector
 from app.options import Options, choose
-from app.pipeline import Detector
 
 DRAWS = 100  # of the random points
 
 
-def landmarks(detector: Detector, photographs: Sequence[Landmarked], options: Options, rows: Rows) -> dict[str, Any]:
+def landmarks(
+    detector: Detector, photographs: Sequence[Landmarked], options: Options, rows: Rows
+) -> dict[str, Any]:
     """One object a method, of points inside the annotated boxes; under "whole", of points anywhere, nobody being told the box.
 
     Each baseline is cut to as many points as ours has on that photograph, the strongest first. recall counts landmarks with any
@@ -29,27 +31,37 @@ def landmarks(detector: Detector, photographs: Sequence[Landmarked], options: Op
     measured = rows.of(names, partial(_measure, detector, reweighted(detector), options))
     inside, anywhere = (
         {
-            name: [_placed(photo, row, name, boxed=boxed) for photo, row in zip(names.values(), measured, strict=True)]
+            name: [
+                _placed(photo, row, name, boxed=boxed)
+                for photo, row in zip(names.values(), measured, strict=True)
+            ]
             for name in measured[0]
         }
         for boxed in (True, False)
     )
     for placed in (inside, anywhere):
-        placed["grid"] = [Placed(each.photograph, each.area, (grid_points(each.area, each.count),)) for each in placed["ours"]]
+        placed["grid"] = [
+            Placed(each.photograph, each.area, (grid_points(each.area, each.count),))
+            for each in placed["ours"]
+        ]
         placed["random"] = [_random(each) for each in placed["ours"]]
     bins = calibration(near_a_landmark(anywhere["ours"]))
     return {
         "photographs": len(names),
         "landmarks": sum(len(each.landmarks) for each in photographs),
         **{name: figures(each) for name, each in inside.items()},
-        "whole": {name: figures(each) | {"in_box": in_boxes(each)} for name, each in anywhere.items()},
+        "whole": {
+            name: figures(each) | {"in_box": in_boxes(each)} for name, each in anywhere.items()
+        },
         "most_found": table(inside["ours"]),
         "calibration": bins,
         "calibration_error": calibration_error(bins),
     }
 
 
-def _measure(detector: Detector, untrained: Detector, options: Options, photograph: Landmarked) -> Row:
+def _measure(
+    detector: Detector, untrained: Detector, options: Options, photograph: Landmarked
+) -> Row:
     """Each method's points, as x, y, score: "inside" the box and "anywhere", no more than ours; and the photograph's "area"."""
     image = read(photograph.path)
     ours, found = detected(detector, image, options)
@@ -62,7 +74,11 @@ def _measure(detector: Detector, untrained: Detector, options: Options, photogra
     row: Row = {}
     for name, points in methods.items():
         boxed, most = points.within(photograph.box), len(ours.within(photograph.box).xy)
-        row[name] = {"inside": boxed.first(most).rows(), "anywhere": points.first(len(ours.xy)).rows(), "area": whole(image)}
+        row[name] = {
+            "inside": boxed.first(most).rows(),
+            "anywhere": points.first(len(ours.xy)).rows(),
+            "area": whole(image),
+        }
     return row
 
 
@@ -73,4 +89,8 @@ def _placed(photograph: Landmarked, row: Row, name: str, *, boxed: bool) -> Plac
 
 def _random(ours: Placed) -> Placed:
     rng = np.random.default_rng(1)
-    return Placed(ours.photograph, ours.area, tuple(random_points(ours.area, ours.count, rng) for _ in range(DRAWS)))
+    return Placed(
+        ours.photograph,
+        ours.area,
+        tuple(random_points(ours.area, ours.count, rng) for _ in range(DRAWS)),
+    )

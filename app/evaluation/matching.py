@@ -32,14 +32,23 @@ def match(points: Array, landmarks: Array, radius: float) -> Match:
     """A distance of exactly `radius` is a hit (Tulsiani and Malik's PCK). Without points every figure is 0."""
     pairs = len(one_to_one(points, landmarks, radius)[0])
     found = float((cdist(landmarks, points) <= radius).any(1).mean()) if len(points) else 0.0
-    return Match(found, pairs / max(len(points), 1), pairs / len(landmarks), 2 * pairs / (len(points) + len(landmarks)))
+    return Match(
+        found,
+        pairs / max(len(points), 1),
+        pairs / len(landmarks),
+        2 * pairs / (len(points) + len(landmarks)),
+    )
 
 
-def one_to_one(points: Array, others: Array, radius: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def one_to_one(
+    points: Array, others: Array, radius: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices into both of as many pairs as there can be, no more than `radius` apart; of those the nearest (Hungarian method)."""
     distances = cdist(points, others)
     near = distances <= radius
-    reward = np.where(near, 1 + len(others) + len(points) - distances / max(radius, 1e-12), 0)  # one more pair outweighs any distance
+    reward = np.where(
+        near, 1 + len(others) + len(points) - distances / max(radius, 1e-12), 0
+    )  # one more pair outweighs any distance
     rows, columns = linear_sum_assignment(reward, maximize=True)
     kept = near[rows, columns]
     return rows[kept], columns[kept]
@@ -68,7 +77,10 @@ def ranked(points: Array, scores: Array, landmarks: Array, radius: float) -> Ran
 
 def average_precision(photographs: Sequence[Ranked]) -> float:
     """Area under precision over recall, all photographs' points in one order of confidence (as VOC and COCO do it)."""
-    hits, scores = (np.concatenate(each) for each in zip(*((p.hits, p.scores) for p in photographs), strict=True))
+    hits, scores = (
+        np.concatenate(each)
+        for each in zip(*((p.hits, p.scores) for p in photographs), strict=True)
+    )
     hit = hits[np.argsort(-scores, kind="stable")]
     precision = hit.cumsum() / np.arange(1, len(hit) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
@@ -80,7 +92,9 @@ def corrected(share: float, chance: float) -> float:
     return (share - chance) / (1 - chance) if chance < 1 else 0.0
 
 
-def interval(rows: Array, statistic: Callable[[Array], float] = lambda means: float(means[0])) -> Interval:
+def interval(
+    rows: Array, statistic: Callable[[Array], float] = lambda means: float(means[0])
+) -> Interval:
     """95 % bootstrap interval over photographs, of a function of the columns' means; rows: (photographs, figures)."""
     return resampled(len(rows), lambda drawn: statistic(rows[drawn].mean(0)))
 
@@ -105,10 +119,18 @@ def summary(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
 def calibration(points: Sequence[tuple[float, bool]]) -> list[dict[str, Any]]:
     """Of each point its confidence, and whether it was right. BINS of equal number by confidence: its mean, and the share that was right."""
     bins = np.array_split(np.array(sorted(points), float).reshape(-1, 2), BINS)
-    return [{"confidence": c, "right": r, "keypoints": len(each)} for each in bins if len(each) for c, r in [each.mean(0).tolist()]]
+    return [
+        {"confidence": c, "right": r, "keypoints": len(each)}
+        for each in bins
+        if len(each)
+        for c, r in [each.mean(0).tolist()]
+    ]
 
 
 def calibration_error(bins: Sequence[dict[str, Any]]) -> float:
     """Mean distance of confidence and share, by keypoint (Naeini et al. 2015)."""
     total = sum(each["keypoints"] for each in bins)
-    return float(sum(each["keypoints"] * abs(each["confidence"] - each["right"]) for each in bins) / max(total, 1))
+    return float(
+        sum(each["keypoints"] * abs(each["confidence"] - each["right"]) for each in bins)
+        / max(total, 1)
+    )

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.evaluation.photographs import Landmarked, read
-from app.localization import Localization
+from app.method.detector import Detector
+from app.method.localization import Localization
+from app.method.render import colour, draw, encode, overlay, scaled
 from app.options import Options, Size, Which
-from app.pipeline import Detector
-from app.render import colour, draw, encode, overlay, scaled
 
 COLUMNS = ("photograph", "coarse", "fine", "fused", "keypoints", "landmarks")
 SIZE: Size = "image"
@@ -23,7 +23,12 @@ def montage(detector: Detector, photograph: Landmarked, options: Options) -> dic
     """One row: its name, what the network said, and a PNG of all COLUMNS side by side, HEIGHT pixels high."""
     image = read(photograph.path)
     found = detector.locate(image, options)
-    cells = [image, *(_map(found, name) for name in MAPS), draw(image, found, SIZE), _crosses(image, photograph)]
+    cells = [
+        image,
+        *(_map(found, name) for name in MAPS),
+        draw(image, found, SIZE),
+        _crosses(image, photograph),
+    ]
     return {
         "name": f"{photograph.path.parent.name}/{photograph.path.name}",
         "said": f"{found.target.label} {found.target.probability:.2f}",

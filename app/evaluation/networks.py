@@ -6,15 +6,18 @@ from typing import Any
 
 from app.evaluation.landmarks import landmarks
 from app.evaluation.photographs import Landmarked, read
-from app.evaluation.rows import Rows
+from app.evaluation.records import Rows
+from app.method.detector import Detector
 from app.options import Options
-from app.pipeline import Detector
 
 FIGURES = ("points_per_image", "f1", "corrected_recall", "average_precision")
 
 
 def networks(
-    detectors: Iterable[Detector], photographs: Sequence[Landmarked], options: Options, rows: Callable[[Detector], Rows]
+    detectors: Iterable[Detector],
+    photographs: Sequence[Landmarked],
+    options: Options,
+    rows: Callable[[Detector], Rows],
 ) -> dict[str, Any]:
     """One object a network: its keypoints' figures, those of the same network with random weights, and how long the first photograph took."""
     result: dict[str, Any] = {"photographs": len(photographs)}

@@ -12,9 +12,9 @@ from scipy.stats import spearmanr
 
 from app.evaluation.matching import summary
 from app.evaluation.photographs import read
-from app.evaluation.rows import Row, Rows
+from app.evaluation.records import Row, Rows
+from app.method.detector import Detector
 from app.options import Options
-from app.pipeline import Detector
 
 Map = NDArray[np.float64]
 PAPER = ("8/8", "16/8", "16/16", "32/16")  # patch and stride at 224 pixels, in the paper
@@ -23,14 +23,19 @@ SCALES = ("16/8", "32/16")  # for several at once
 COLOURS = (1, 4)  # of 16/8, beside the options' own number
 
 
-def patches(detector: Detector, paths: Sequence[Path], options: Options, rows: Rows) -> dict[str, Any]:
+def patches(
+    detector: Detector, paths: Sequence[Path], options: Options, rows: Rows
+) -> dict[str, Any]:
     """One object an occluder, named patch/stride at 224 pixels and scaled to the network's side; with +, the maps of several.
 
     half_area: share of the picture that holds half of the coarse map; range, deviation: of the map; seconds: of the occlusion.
     stable: Spearman correlation with the map of other random colours.
     """
     measured = rows.of({str(path): path for path in paths}, partial(_measure, detector, options))
-    return {"photographs": len(paths), **{name: summary([row[name] for row in measured]) for name in measured[0]}}
+    return {
+        "photographs": len(paths),
+        **{name: summary([row[name] for row in measured]) for name in measured[0]},
+    }
 
 
 def _measure(detector: Detector, options: Options, path: Path) -> Row:
@@ -38,16 +43,27 @@ def _measure(detector: Detector, options: Options, path: Path) -> Row:
 
     def pair(occluder: str, **chosen: Any) -> tuple[Map, Map, float]:
         """The map, that of other colours, and the seconds of one."""
-        patch, stride = (max(1, int(length) * detector.input.side // 224) for length in occluder.split("/"))
+        patch, stride = (
+            max(1, int(length) * detector.input.side // 224) for length in occluder.split("/")
+        )
         asked = replace(options, patch=patch, stride=stride, **chosen)
-        one, two = (detector.locate(image, replace(asked, seed=seed)) for seed in (options.seed, options.seed + 1))
+        one, two = (
+            detector.locate(image, replace(asked, seed=seed))
+            for seed in (options.seed, options.seed + 1)
+        )
         inside = one.frame.inside
         return one.maps.coarse[inside], two.maps.coarse[inside], one.timing_ms["occlusion"] / 1000
 
     maps = {name: pair(name) for name in (*PAPER, *DENSE)}
     several = [maps[name] for name in SCALES]
-    maps["+".join(SCALES)] = (together(m[0] for m in several), together(m[1] for m in several), sum(m[2] for m in several))
-    maps |= {f"16/8, {count} colour{'s'[: count > 1]}": pair("16/8", colours=count) for count in COLOURS}
+    maps["+".join(SCALES)] = (
+        together(m[0] for m in several),
+        together(m[1] for m in several),
+        sum(m[2] for m in several),
+    )
+    maps |= {
+        f"16/8, {count} colour{'s'[: count > 1]}": pair("16/8", colours=count) for count in COLOURS
+    }
     maps["16/8, a colour for each box"] = pair("16/8", colours=1, fill="per_box")
     return {
         name: {
@@ -69,4 +85,8 @@ def together(maps: Iterable[Map]) -> Map:
 def half_area(values: Map) -> float:
     """The smallest share of pixels that holds half of the sum; 0.5 for an even map."""
     ordered = np.sort(values.ravel())[::-1].cumsum()
-    return float(np.searchsorted(ordered, ordered[-1] / 2) + 1) / len(ordered) if ordered[-1] > 0 else 0.5
+    return (
+        float(np.searchsorted(ordered, ordered[-1] / 2) + 1) / len(ordered)
+        if ordered[-1] > 0
+        else 0.5
+    )

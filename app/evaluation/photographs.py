@@ -8,16 +8,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.collection import SUFFIXES
+from app.batch.collection import SUFFIXES
 from app.errors import BadOption
 from app.evaluation.baselines import Area, Points
-from app.image import Limits, decode
-from app.localization import Localization
-from app.options import Options
-from app.pipeline import Detector
+from app.method.detector import Detector
+from app.method.image import decode
+from app.method.localization import Localization
+from app.options import Limits, Options
 
 Boxes = Literal["annotation", "landmarks"]
-ALL: dict[str, Any] = {"keep": 1.0, "max_keypoints": 1000}  # options for every point there is, to be cut to a number
+ALL: dict[str, Any] = {
+    "keep": 1.0,
+    "max_keypoints": 1000,
+}  # options for every point there is, to be cut to a number
 MARGIN = 0.1  # of the landmarks' extent on each side, for boxes by the paper's rule
 
 
@@ -37,7 +40,9 @@ class Landmarked:
         return max(self.box[2:])
 
 
-def read_coco(annotations: Path, images: Path, boxes: Boxes = "annotation") -> tuple[Landmarked, ...]:
+def read_coco(
+    annotations: Path, images: Path, boxes: Boxes = "annotation"
+) -> tuple[Landmarked, ...]:
     """COCO's (0, 0) is the picture's corner, ours the centre of the first pixel. Raises BadOption for a file that is not of this kind.
 
     `boxes="landmarks"` is the paper's rule: from the first to the last visible landmark, and a margin.
@@ -48,7 +53,9 @@ def read_coco(annotations: Path, images: Path, boxes: Boxes = "annotation") -> t
         categories = {each["id"]: (each["name"], each["keypoints"]) for each in coco["categories"]}
         rows = [_landmarked(each, files, categories, boxes) for each in coco["annotations"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadOption(f"{annotations} can't be read as COCO keypoints: {type(error).__name__} {error}") from error
+        raise BadOption(
+            f"{annotations} can't be read as COCO keypoints: {type(error).__name__} {error}"
+        ) from error
     rows = [row for row in rows if len(row.landmarks)]
     if not rows:
         raise BadOption(f"{annotations} has no visible landmark")
@@ -75,9 +82,14 @@ def whole(image: NDArray[np.uint8]) -> Area:
     return (0, 0, image.shape[1], image.shape[0])
 
 
-def detected(detector: Detector, image: NDArray[np.uint8], options: Options) -> tuple[Points, Localization]:
+def detected(
+    detector: Detector, image: NDArray[np.uint8], options: Options
+) -> tuple[Points, Localization]:
     found = detector.locate(image, options)
-    points = Points(np.array([(p.x, p.y) for p in found.keypoints]).reshape(-1, 2), np.array([p.confidence for p in found.keypoints]))
+    points = Points(
+        np.array([(p.x, p.y) for p in found.keypoints]).reshape(-1, 2),
+        np.array([p.confidence for p in found.keypoints]),
+    )
     return points, found
 
 
@@ -94,12 +106,21 @@ def landmarks_box(landmarks: NDArray[np.float64]) -> Area:
 
 
 def _landmarked(
-    annotation: dict[str, Any], files: dict[int, Path], categories: dict[int, tuple[str, list[str]]], boxes: Boxes
+    annotation: dict[str, Any],
+    files: dict[int, Path],
+    categories: dict[int, tuple[str, list[str]]],
+    boxes: Boxes,
 ) -> Landmarked:
     group, names = categories[annotation["category_id"]]
     triples = np.array(annotation["keypoints"], float).reshape(len(names), 3)
     seen = triples[:, 2] > 0
     landmarks = triples[seen, :2] - 0.5
     x, y, w, h = annotation["bbox"]
-    box = landmarks_box(landmarks) if boxes == "landmarks" and len(landmarks) else (float(x), float(y), float(w), float(h))
-    return Landmarked(files[annotation["image_id"]], group, box, landmarks, tuple(np.array(names)[seen].tolist()))
+    box = (
+        landmarks_box(landmarks)
+        if boxes == "landmarks" and len(landmarks)
+        else (float(x), float(y), float(w), float(h))
+    )
+    return Landmarked(
+        files[annotation["image_id"]], group, box, landmarks, tuple(np.array(names)[seen].tolist())
+    )

@@ -14,19 +14,21 @@ from scipy.spatial.distance import cdist
 from app.evaluation.baselines import CORNERS, Points, random_points
 from app.evaluation.matching import Interval, calibration, calibration_error, interval
 from app.evaluation.photographs import ALL, detected, read, suppression, whole
-from app.evaluation.rows import Row, Rows
+from app.evaluation.records import Row, Rows
 from app.evaluation.warps import Warp, warps
-from app.keypoints import strongest
+from app.method.detector import Detector
+from app.method.keypoints import strongest
+from app.method.peaks import find_peaks
 from app.options import Options
-from app.peaks import find_peaks
-from app.pipeline import Detector
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 NEAR = 0.01  # of the photograph's longer side: 3 pixels of 300
 
 
-def repeatability(detector: Detector, paths: Sequence[Path], options: Options, rows: Rows) -> dict[str, Any]:
+def repeatability(
+    detector: Detector, paths: Sequence[Path], options: Options, rows: Rows
+) -> dict[str, Any]:
     """One object a method: repeatability (a mean over warps), its interval over photographs, by warp, by class, and the error in pixels.
 
     `unrefined` are our peaks before Förstner's step. Of every method as many points are taken as our options keep on the photograph.
@@ -39,7 +41,11 @@ def repeatability(detector: Detector, paths: Sequence[Path], options: Options, r
     methods = [name for name in measured[0] if name != "survived"]
     return {
         "photographs": len(paths),
-        **{name: _figures([row[name] for row in measured], groups) | {"behind_ours": _behind_ours(measured, name)} for name in methods},
+        **{
+            name: _figures([row[name] for row in measured], groups)
+            | {"behind_ours": _behind_ours(measured, name)}
+            for name in methods
+        },
         "calibration": bins,
         "calibration_error": calibration_error(bins),
     }
@@ -53,24 +59,38 @@ def _measure(detector: Detector, options: Options, path: Path) -> Row:
     for warp in warps(image.shape[1], image.shape[0], rng):
         after, _ = _points(detector, warp(image), options, rng)
         for name, points in before.items():
-            row[name][warp.name].append(repeated(points.xy, after[name].xy, warp, image.shape[:2], count))
+            row[name][warp.name].append(
+                repeated(points.xy, after[name].xy, warp, image.shape[:2], count)
+            )
         if warp.name == "homography":
             ours = before["ours"].first(count)
             row["survived"] += list(
-                zip(ours.score.tolist(), found_again(ours.xy, after["ours"].first(count).xy, warp, image.shape[:2]), strict=True)
+                zip(
+                    ours.score.tolist(),
+                    found_again(ours.xy, after["ours"].first(count).xy, warp, image.shape[:2]),
+                    strict=True,
+                )
             )
-    row["survived"] = [(confidence, again) for confidence, again in row["survived"] if again is not None]
+    row["survived"] = [
+        (confidence, again) for confidence, again in row["survived"] if again is not None
+    ]
     return row
 
 
-def found_again(points: Array, others: Array, warp: Warp, shape: tuple[int, ...]) -> list[bool | None]:
+def found_again(
+    points: Array, others: Array, warp: Warp, shape: tuple[int, ...]
+) -> list[bool | None]:
     """Whether each point has one of the other picture's within NEAR; None if it is not in that picture."""
     there = warp.forward(points)
     near = (cdist(there, others) <= NEAR * max(shape)).any(1)
-    return [bool(hit) if shown else None for hit, shown in zip(near, _shown(there, shape), strict=True)]
+    return [
+        bool(hit) if shown else None for hit, shown in zip(near, _shown(there, shape), strict=True)
+    ]
 
 
-def repeated(points: Array, others: Array, warp: Warp, shape: tuple[int, ...], count: int) -> tuple[float, float]:
+def repeated(
+    points: Array, others: Array, warp: Warp, shape: tuple[int, ...], count: int
+) -> tuple[float, float]:
     """Share of the points that lie in both pictures and are within NEAR of one of the other's, and the mean distance of those.
 
     Of each picture's points that the other one shows, the `count` strongest. NaN where there are none.
@@ -86,7 +106,9 @@ def repeated(points: Array, others: Array, warp: Warp, shape: tuple[int, ...], c
     return float(hit.mean()), float(nearest[hit].mean()) if hit.any() else float("nan")
 
 
-def _points(detector: Detector, image: Image, options: Options, rng: np.random.Generator) -> tuple[dict[str, Points], int]:
+def _points(
+    detector: Detector, image: Image, options: Options, rng: np.random.Generator
+) -> tuple[dict[str, Points], int]:
     """Each method's points, all of them: a warp takes some out of the picture, and then the next ones count. How many our options keep."""
     ours, found = detected(detector, image, replace(options, **ALL))
     count = len(strongest(ours.xy, keep=options.keep, limit=options.max_keypoints))
@@ -107,11 +129,19 @@ def _shown(points: Array, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 def _figures(photographs: list[Row], groups: list[str]) -> dict[str, Any]:
     """photographs: of one method, by warp, (share, error) pairs with NaN where nothing was measured."""
     shares = [[share for pairs in row.values() for share, _ in pairs] for row in photographs]
-    by_warp = {warp: [[share for share, _ in row[warp]] for row in photographs] for warp in sorted(photographs[0])}
-    by_class = {group: [each for each, its in zip(shares, groups, strict=True) if its == group] for group in sorted(set(groups))}
+    by_warp = {
+        warp: [[share for share, _ in row[warp]] for row in photographs]
+        for warp in sorted(photographs[0])
+    }
+    by_class = {
+        group: [each for each, its in zip(shares, groups, strict=True) if its == group]
+        for group in sorted(set(groups))
+    }
     figures: dict[str, list[list[float]]] = {
         "repeatability": shares,
-        "error_px": [[error for pairs in row.values() for _, error in pairs] for row in photographs],
+        "error_px": [
+            [error for pairs in row.values() for _, error in pairs] for row in photographs
+        ],
     }
     return {
         **{name: _mean(each) for name, each in figures.items()},
@@ -126,8 +156,15 @@ def _figures(photographs: list[Row], groups: list[str]) -> dict[str, Any]:
 
 def _behind_ours(measured: Sequence[Row], name: str) -> dict[str, Any]:
     """Photographs are drawn in pairs: what is hard for both is no difference."""
-    shares = [[[[share for pairs in row[each].values() for share, _ in pairs]] for each in ("ours", name)] for row in measured]
-    both = [(ours[0], theirs[0]) for ours, theirs in (map(_means, each) for each in shares) if len(ours) and len(theirs)]
+    shares = [
+        [[[share for pairs in row[each].values() for share, _ in pairs]] for each in ("ours", name)]
+        for row in measured
+    ]
+    both = [
+        (ours[0], theirs[0])
+        for ours, theirs in (map(_means, each) for each in shares)
+        if len(ours) and len(theirs)
+    ]
     differences = [[float(ours - theirs)] for ours, theirs in both]
     return {"mean": _mean(differences), "interval": _interval(differences)}
 

@@ -7,7 +7,16 @@ from typing import Any
 
 from app.evaluation.montage import COLUMNS
 
-CHARTS = ("f1", "corrected_recall", "repeatability", "deletion", "insertion", "keypoints", "half_area", "stable")
+CHARTS = (
+    "f1",
+    "corrected_recall",
+    "repeatability",
+    "deletion",
+    "insertion",
+    "keypoints",
+    "half_area",
+    "stable",
+)
 WIDTH = 480  # pixels of the longest bar
 LONG = {"behind_ours", "by_class", "interval"}  # too much for a terminal
 STYLE = """
@@ -23,11 +32,16 @@ def flat(figures: Mapping[str, Any]) -> str:
     lines = []
     for title, table in tables(figures):
         for name, row in table.items():
-            lines.append(f"{title + name:24} " + "  ".join(f"{key} {_cell(value)}" for key, value in row.items() if not _long(key)))
+            lines.append(
+                f"{title + name:24} "
+                + "  ".join(f"{key} {_cell(value)}" for key, value in row.items() if not _long(key))
+            )
     return "\n".join(lines)
 
 
-def tables(figures: Mapping[str, Any], title: str = "") -> Iterator[tuple[str, dict[str, Mapping[str, Any]]]]:
+def tables(
+    figures: Mapping[str, Any], title: str = ""
+) -> Iterator[tuple[str, dict[str, Mapping[str, Any]]]]:
     """Each table within the figures, its title and its rows by name; single numbers are a row of one."""
     rows: dict[str, Mapping[str, Any]] = {}
     deeper: list[tuple[str, Mapping[str, Any]]] = []
@@ -36,7 +50,9 @@ def tables(figures: Mapping[str, Any], title: str = "") -> Iterator[tuple[str, d
             rows |= {f"{name} {i + 1}": row for i, row in enumerate(value)}
         elif not isinstance(value, Mapping):
             rows[name] = {"": value}
-        elif any(isinstance(each, Mapping) and "points_per_image" in each for each in value.values()):
+        elif any(
+            isinstance(each, Mapping) and "points_per_image" in each for each in value.values()
+        ):
             deeper.append((f"{title}{name}/", value))
         else:
             rows[name] = value
@@ -45,28 +61,48 @@ def tables(figures: Mapping[str, Any], title: str = "") -> Iterator[tuple[str, d
         yield from tables(value, under)
 
 
-def page(title: str, studies: Mapping[str, tuple[str, Mapping[str, Any]]], rows: Sequence[Mapping[str, Any]]) -> str:
+def page(
+    title: str,
+    studies: Mapping[str, tuple[str, Mapping[str, Any]]],
+    rows: Sequence[Mapping[str, Any]],
+) -> str:
     """studies: by name, what it asks and its figures; rows: of `montage`."""
     parts = [f"<h1>{escape(title)}</h1>"]
     for name, (question, figures) in studies.items():
         parts.append(f"<h2>{escape(name)}</h2><p>{escape(question)}</p>")
         for under, table in tables(figures):
-            parts += [_bars(under, figure, table) for figure in CHARTS if any(figure in row for row in table.values())]
+            parts += [
+                _bars(under, figure, table)
+                for figure in CHARTS
+                if any(figure in row for row in table.values())
+            ]
             parts.append(_table(under, table))
     if rows:
         parts.append(f"<h2>montage</h2><p>{escape(', '.join(COLUMNS))}</p>")
     for row in rows:
         data = base64.b64encode(row["png"]).decode()
         caption = escape(f"{row['name']}: {row['said']}")
-        parts.append(f'<figure><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>')
+        parts.append(
+            f'<figure><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+        )
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+    return (
+        f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+    )
 
 
 def _bars(title: str, figure: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
     """A line a method: the figure as a bar, its interval as a whisker; of those keyed by alpha the one at 0.1."""
-    found = {name: (_at(row[figure]), _at(row["interval"][figure])) for name, row in rows.items() if figure in row.get("interval", {})}
-    found = {name: (value, span) for name, (value, span) in found.items() if value is not None and span is not None}
+    found = {
+        name: (_at(row[figure]), _at(row["interval"][figure]))
+        for name, row in rows.items()
+        if figure in row.get("interval", {})
+    }
+    found = {
+        name: (value, span)
+        for name, (value, span) in found.items()
+        if value is not None and span is not None
+    }
     highest = max([1e-9, *(span[1] for _, span in found.values())])
     lines = []
     for i, (name, (value, span)) in enumerate(found.items()):
@@ -75,10 +111,10 @@ def _bars(title: str, figure: str, rows: Mapping[str, Mapping[str, Any]]) -> str
             f'<text x="150" y="{y + 14}" text-anchor="end">{escape(name)}</text><rect x="160" y="{y + 3}" width="{end:.1f}" height="14"/>'
             f'<path d="M{160 + low:.1f} {y + 10}H{160 + high:.1f}"/><text x="{170 + high:.1f}" y="{y + 14}">{value:.3f}</text>'
         )
-    caption = escape(f"{title}{figure}{' at 0.1' if any(isinstance(row.get(figure), Mapping) for row in rows.values()) else ''}")
-    svg = (
-        f'<svg viewBox="0 0 {WIDTH + 230} {20 * len(found)}" width="{WIDTH + 230}" role="img" aria-label="{caption}">{"".join(lines)}</svg>'
+    caption = escape(
+        f"{title}{figure}{' at 0.1' if any(isinstance(row.get(figure), Mapping) for row in rows.values()) else ''}"
     )
+    svg = f'<svg viewBox="0 0 {WIDTH + 230} {20 * len(found)}" width="{WIDTH + 230}" role="img" aria-label="{caption}">{"".join(lines)}</svg>'
     return f"<figure><figcaption>{caption}, with 95 % intervals</figcaption>{svg}</figure>"
 
 
@@ -92,9 +128,15 @@ def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
     for name, row in rows.items():
         if list(row) != columns:
             columns = list(row)
-            lines.append("<tr><th></th>" + "".join(f"<th><small>{escape(key)}</small></th>" for key in columns) + "</tr>")
+            lines.append(
+                "<tr><th></th>"
+                + "".join(f"<th><small>{escape(key)}</small></th>" for key in columns)
+                + "</tr>"
+            )
         cells = "".join(f"<td>{escape(_named(value))}</td>" for value in row.values())
-        lines.append(f"<tr{' class=ours' if name == 'ours' else ''}><th>{escape(title + name)}</th>{cells}</tr>")
+        lines.append(
+            f"<tr{' class=ours' if name == 'ours' else ''}><th>{escape(title + name)}</th>{cells}</tr>"
+        )
     return f"<table>{''.join(lines)}</table>"
 
 
@@ -117,4 +159,8 @@ def _cell(value: Any) -> str:
 
 def _named(value: Any) -> str:
     """A line for each entry, its name in front."""
-    return "\n".join(f"{key} {_named(each)}" for key, each in value.items()) if isinstance(value, Mapping) else _cell(value)
+    return (
+        "\n".join(f"{key} {_named(each)}" for key, each in value.items())
+        if isinstance(value, Mapping)
+        else _cell(value)
+    )

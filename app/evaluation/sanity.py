@@ -13,26 +13,36 @@ from scipy.stats import spearmanr
 from app.evaluation.baselines import layers, random_points, reweighted
 from app.evaluation.matching import one_to_one, summary
 from app.evaluation.photographs import detected, read, whole
-from app.evaluation.rows import Row, Rows
-from app.localization import Localization
+from app.evaluation.records import Row, Rows
+from app.method.detector import Detector
+from app.method.localization import Localization
 from app.options import Options
-from app.pipeline import Detector
 
 NEAR = 0.02  # of the photograph's longer side
 DRAWS = 20
 MAPS = ("coarse", "fine", "fused")
 
 
-def sanity(detector: Detector, paths: Sequence[Path], options: Options, rows: Rows) -> dict[str, Any]:
+def sanity(
+    detector: Detector, paths: Sequence[Path], options: Options, rows: Rows
+) -> dict[str, Any]:
     """One object a change: Spearman correlation of each map with the unchanged network's, and the one-to-one F1 of the keypoints.
 
     top_N: the last N layers with weights drawn anew, the class kept. random_class: another class, the network kept. 1 is no change.
     How high it can be: other_colours, which should change nothing. How low: random_points, as many and anywhere, instead of keypoints.
     """
     depth = layers(detector.network.rows)
-    changed = {f"top_{n}": reweighted(detector, n) for n in sorted({1, depth // 4, depth // 2, depth})}
-    measured = rows.of({str(path): path for path in paths}, partial(_measure, detector, changed, options))
-    return {"photographs": len(paths), "layers": depth, **{name: summary([row[name] for row in measured]) for name in measured[0]}}
+    changed = {
+        f"top_{n}": reweighted(detector, n) for n in sorted({1, depth // 4, depth // 2, depth})
+    }
+    measured = rows.of(
+        {str(path): path for path in paths}, partial(_measure, detector, changed, options)
+    )
+    return {
+        "photographs": len(paths),
+        "layers": depth,
+        **{name: summary([row[name] for row in measured]) for name in measured[0]},
+    }
 
 
 def _measure(detector: Detector, changed: dict[str, Detector], options: Options, path: Path) -> Row:
@@ -44,20 +54,32 @@ def _measure(detector: Detector, changed: dict[str, Detector], options: Options,
     trials = {name: (each, replace(options, target_class=target)) for name, each in changed.items()}
     trials["random_class"] = (detector, replace(options, target_class=other))
     trials["other_colours"] = (detector, replace(options, seed=options.seed + 1))
-    row: Row = {name: alike(found, each.locate(image, asked)) for name, (each, asked) in trials.items()}
-    draws = [_same_points(points.xy, random_points(whole(image), len(points.xy), rng).xy, image.shape) for _ in range(DRAWS)]
+    row: Row = {
+        name: alike(found, each.locate(image, asked)) for name, (each, asked) in trials.items()
+    }
+    draws = [
+        _same_points(points.xy, random_points(whole(image), len(points.xy), rng).xy, image.shape)
+        for _ in range(DRAWS)
+    ]
     return row | {"random_points": {"keypoints": float(np.mean(draws))}}
 
 
 def alike(one: Localization, two: Localization) -> dict[str, float]:
     """Correlation of the coarse, fine and fused maps, and the F1 of the keypoints."""
     inside = one.frame.inside
-    first, second = (np.array([(p.x, p.y) for p in each.keypoints]).reshape(-1, 2) for each in (one, two))
-    maps = {name: _correlation(getattr(one.maps, name)[inside], getattr(two.maps, name)[inside]) for name in MAPS}
+    first, second = (
+        np.array([(p.x, p.y) for p in each.keypoints]).reshape(-1, 2) for each in (one, two)
+    )
+    maps = {
+        name: _correlation(getattr(one.maps, name)[inside], getattr(two.maps, name)[inside])
+        for name in MAPS
+    }
     return maps | {"keypoints": _same_points(first, second, (one.height, one.width))}
 
 
-def _same_points(first: NDArray[np.float64], second: NDArray[np.float64], shape: tuple[int, ...]) -> float:
+def _same_points(
+    first: NDArray[np.float64], second: NDArray[np.float64], shape: tuple[int, ...]
+) -> float:
     pairs = len(one_to_one(first, second, NEAR * max(shape))[0])
     return 2 * pairs / max(len(first) + len(second), 1)
 

@@ -36,8 +36,14 @@ def warps(width: int, height: int, rng: np.random.Generator) -> tuple[Warp, ...]
     still = np.eye(3)
     gain, gamma, noise = rng.uniform(0.6, 1.4), rng.uniform(0.7, 1.4), rng.integers(2**31)
     mirror = np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
-    shifts = [np.array([[1.0, 0, sign * SHIFT], [0, 1, sign * SHIFT], [0, 0, 1]]) for sign in (1, -1)]
-    moved = [("homography", _tilt(width, height, rng)) for _ in range(2)] + [("mirror", mirror)] + [("shift", each) for each in shifts]
+    shifts = [
+        np.array([[1.0, 0, sign * SHIFT], [0, 1, sign * SHIFT], [0, 0, 1]]) for sign in (1, -1)
+    ]
+    moved = (
+        [("homography", _tilt(width, height, rng)) for _ in range(2)]
+        + [("mirror", mirror)]
+        + [("shift", each) for each in shifts]
+    )
     return (
         *(Warp(name, matrix, _mover(matrix)) for name, matrix in moved),
         Warp("light", still, lambda image: _shade(image, gain, gamma)),
@@ -47,7 +53,9 @@ def warps(width: int, height: int, rng: np.random.Generator) -> tuple[Warp, ...]
 
 
 def _tilt(width: int, height: int, rng: np.random.Generator) -> Array:
-    corners = np.array([(0, 0), (width - 1, 0), (width - 1, height - 1), (0, height - 1)], np.float32)
+    corners = np.array(
+        [(0, 0), (width - 1, 0), (width - 1, height - 1), (0, height - 1)], np.float32
+    )
     moved = corners + rng.uniform(-TILT, TILT, (4, 2)) * (width, height)
     return np.asarray(cv2.getPerspectiveTransform(corners, moved.astype(np.float32)), float)
 
@@ -55,7 +63,12 @@ def _tilt(width: int, height: int, rng: np.random.Generator) -> Array:
 def _mover(matrix: Array) -> Callable[[Image], Image]:
     def move(image: Image) -> Image:
         size = (image.shape[1], image.shape[0])
-        return np.asarray(cv2.warpPerspective(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101), np.uint8)
+        return np.asarray(
+            cv2.warpPerspective(
+                image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+            ),
+            np.uint8,
+        )
 
     return move
 
@@ -70,7 +83,9 @@ def _grain(image: Image, seed: int) -> Image:
 
 
 def _recompress(image: Image) -> Image:
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 30])
+    _, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 30]
+    )
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
 
 

@@ -1,0 +1,55 @@
+"""What was measured of each photograph, kept as it comes: an interrupted study goes on where it stopped."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Row = dict[str, Any]
+Progress = Callable[[Iterable[Any]], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Measures photograph after photograph. `asked`: all that a row depends on besides the photograph; `folder`: where rows are kept, if at all."""
+
+    progress: Progress = iter
+    folder: Path | None = None
+    asked: str = ""
+
+    def of(self, photographs: Mapping[str, T], measure: Callable[[T], Row]) -> list[Row]:
+        """The row of each photograph, by its name; what the folder has of the same question is not measured again."""
+        file = self._file()
+        kept = _read(file) if file else {}
+        rows = []
+        for name, photograph in self.progress(photographs.items()):
+            if name not in kept:
+                line = json.dumps({"photograph": name, "row": measure(photograph)})
+                kept[name] = json.loads(line)["row"]  # as it will be read next time
+                if file:
+                    with file.open("a") as log:
+                        log.write(line + "\n")
+            rows.append(kept[name])
+        return rows
+
+    def _file(self) -> Path | None:
+        if self.folder is None:
+            return None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return (
+            self.folder
+            / f"{self.asked.split()[0]}-{hashlib.sha256(self.asked.encode()).hexdigest()[:12]}.jsonl"
+        )
+
+
+def _read(file: Path) -> dict[str, Row]:
+    """A line that was cut while it was written is left out, and closed so that the next one begins anew."""
+    text = file.read_text() if file.exists() else ""
+    if text and not text.endswith("\n"):
+        text = text[: text.rfind("\n") + 1]
+        file.write_text(text)
+    lines = map(json.loads, text.splitlines())
+    return {line["photograph"]: line["row"] for line in lines}

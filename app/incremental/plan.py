@@ -1,0 +1,160 @@
+"""What is computed for a chunk of boxes: each layer over the tiles that the boxes change, worked out before any arithmetic."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.incremental.kernels import Direct, Identity, Pool, Windowed, Winograd, convolution
+from app.incremental.windows import Spans, Tiles
+from app.networks.network import Conv, MaxPool, Residual, Row
+
+Corners = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """relu(main + shortcut)"""
+
+    main: tuple[Winograd | Direct, ...]
+    shortcut: Winograd | Direct | Identity
+
+
+@dataclass(frozen=True, eq=False)
+class Clean:
+    """What a layer puts out without a box, (H * W, K); inner: the same of a block's main branch, but for its last layer."""
+
+    rows: Tensor
+    inner: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One layer over the tiles of a chunk."""
+
+    kernel: Windowed | Identity
+    before: Tiles
+    tiles: Tiles
+    device: torch.device
+
+    @cached_property
+    def index(self) -> Tensor:
+        """(T, reach * reach): the rows of the table before that each tile is computed from."""
+        row = self.kernel.row
+        reads = self.tiles.reads(self.before, row.kernel, row.stride, row.padding).reshape(
+            self.tiles.count, -1
+        )
+        return torch.from_numpy(reads.astype(np.int32)).to(self.device)
+
+    def room(self, clean: Clean) -> tuple[int, int, int]:
+        """At most so many numbers are taken from the scratch: to gather and multiply, for two tables, and within a block."""
+        row = self.kernel.row
+        channels = max(row.weight.shape[:2]) if isinstance(row, Conv) else clean.rows.shape[1]
+        reach = (self.tiles.side - 1) * row.stride + row.kernel
+        return (
+            2 * channels * self.tiles.count * reach**2,
+            2 * channels * (1 + len(clean.rows) + self.tiles.count * self.tiles.side**2),
+            0,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Join:
+    """A block: its shortcut is computed for the tiles of its main branch, which reaches farther."""
+
+    main: tuple[Step, ...]
+    shortcut: Step
+
+    @property
+    def tiles(self) -> Tiles:
+        return self.main[-1].tiles
+
+    def room(self, clean: Clean) -> tuple[int, int, int]:
+        parts = zip(
+            (*self.main, self.shortcut), (*map(Clean, clean.inner), clean, clean), strict=True
+        )
+        work, tables, _ = zip(*(step.room(without) for step, without in parts), strict=True)
+        return max(work), tables[-1], sum(tables)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The layers in turn; `whole` (P * H * W,) are the rows of the last table that make up each picture's whole map."""
+
+    steps: tuple[Step | Join, ...]
+    device: torch.device
+
+    @cached_property
+    def whole(self) -> Tensor:
+        return (
+            torch.from_numpy(self.steps[-1].tiles.whole().astype(np.int32))
+            .to(self.device)
+            .flatten()
+        )
+
+    def room(self, clean: tuple[Clean, ...]) -> int:
+        """At most so many numbers are taken from the scratch; clean: the picture, and what each step puts out without a box."""
+        rooms = (step.room(without) for step, without in zip(self.steps, clean[1:], strict=True))
+        return sum(map(max, zip(*rooms, strict=True)))
+
+
+def plan_of(
+    kernels: Iterable[Windowed | Block], side: int, box: int, corners: Corners, device: torch.device
+) -> Plan:
+    """For boxes over a side x side picture, their corners (y, x)."""
+    y, x = np.array(corners).T
+    boxes = Tiles(Spans(y, y + box - 1, side), Spans(x, x + box - 1, side), box)
+    return Plan(tuple(_steps(kernels, boxes, device)), device)
+
+
+def local(rows: tuple[Row, ...]) -> Iterator[Row]:
+    """The rows before the classifier: what they put out depends on a few neighbours, and what lies off the map counts as zero."""
+    positive = (
+        False  # a padded pool takes its maximum over -inf, which is zero where all else is positive
+    )
+    for row in rows:
+        if not isinstance(row, Conv | MaxPool | Residual) or (
+            isinstance(row, MaxPool) and row.padding and not positive
+        ):
+            return
+        yield row
+        positive = row.relu or (positive and isinstance(row, MaxPool))
+
+
+def kernel(row: Row) -> Windowed | Block:
+    match row:
+        case Conv():
+            return convolution(row)
+        case MaxPool():
+            return Pool(row)
+        case Residual():
+            return Block(
+                tuple(map(convolution, row.main)),
+                convolution(*row.shortcut) if row.shortcut else Identity(),
+            )
+    raise TypeError(f"{type(row).__name__} depends on the whole map")
+
+
+def _steps(
+    kernels: Iterable[Windowed | Block], tiles: Tiles, device: torch.device
+) -> Iterator[Step | Join]:
+    for each in kernels:
+        step = _join(each, tiles, device) if isinstance(each, Block) else _step(each, tiles, device)
+        yield step
+        tiles = step.tiles
+
+
+def _step(kernel: Windowed, before: Tiles, device: torch.device) -> Step:
+    row = kernel.row
+    y, x = (span.through(row.kernel, row.stride, row.padding) for span in (before.y, before.x))
+    return Step(kernel, before, Tiles(y, x, kernel.side(y, x)), device)
+
+
+def _join(block: Block, before: Tiles, device: torch.device) -> Join:
+    main = [_step(block.main[0], before, device)]
+    for each in block.main[1:]:
+        main.append(_step(each, main[-1].tiles, device))
+    return Join(tuple(main), Step(block.shortcut, before, main[-1].tiles, device))

@@ -1,0 +1,109 @@
+"""Integer arithmetic of what a change reaches: how a window of pixels grows through a layer, and where its pixels are kept."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Spans:
+    """For each of P pictures the pixels first..last (inclusive, (P,)) of an axis of `length` pixels that may have changed."""
+
+    first: Integers
+    last: Integers
+    length: int
+
+    def through(self, kernel: int, stride: int, padding: int) -> "Spans":
+        """The outputs whose kernels meet the span, clipped to the map; one output at the rim where none does."""
+        length = (self.length + 2 * padding - kernel) // stride + 1
+        first = -(
+            (kernel - 1 - padding - self.first) // stride
+        )  # the ceiling of (first + padding - kernel + 1) / stride
+        last = (self.last + padding) // stride
+        first = np.clip(first, 0, length - 1)
+        return Spans(first, np.clip(last, first, length - 1), length)
+
+    @property
+    def sizes(self) -> Integers:
+        """(P,)"""
+        return self.last - self.first + 1
+
+    def tiles(self, side: int) -> Integers:
+        """(P,): how many tiles of `side` pixels cover each span; the last may overhang."""
+        return -(-self.sizes // side)
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """The windows y by x of P pictures, each cut from its top left corner into tiles of side x side pixels.
+
+    They say where pixels lie in a table of rows, a row holding a pixel's channels: row 0 is zero, for what lies off the map;
+    then come the pixels of the clean map, line by line; then the tiles, picture by picture, each line by line.
+    """
+
+    y: Spans
+    x: Spans
+    side: int
+
+    @cached_property
+    def each(self) -> Integers:
+        """(P,): tiles of each picture."""
+        return self.y.tiles(self.side) * self.x.tiles(self.side)
+
+    @cached_property
+    def start(self) -> Integers:
+        """(P,): the first tile of each picture."""
+        return np.cumsum(self.each) - self.each
+
+    @property
+    def pictures(self) -> int:
+        return len(self.each)
+
+    @property
+    def pixels(self) -> int:
+        """Of one clean map."""
+        return self.y.length * self.x.length
+
+    @cached_property
+    def count(self) -> int:
+        """Of all the tiles."""
+        return int(self.each.sum())
+
+    def reads(self, before: "Tiles", kernel: int, stride: int, padding: int) -> Integers:
+        """(count, reach, reach): the rows of the table `before` that each tile of outputs is computed from, top to bottom, left to right."""
+        picture = np.repeat(np.arange(self.pictures), self.each)
+        down, across = np.divmod(
+            np.arange(self.count) - self.start[picture], self.x.tiles(self.side)[picture]
+        )
+        reach = np.arange((self.side - 1) * stride + kernel) - padding
+        y = (self.y.first[picture] + down * self.side)[:, None] * stride + reach
+        x = (self.x.first[picture] + across * self.side)[:, None] * stride + reach
+        return before.rows(picture[:, None, None], y[:, :, None], x[:, None, :])
+
+    def whole(self) -> Integers:
+        """(P, H, W): the rows of each picture's whole map."""
+        return self.rows(
+            np.arange(self.pictures)[:, None, None],
+            np.arange(self.y.length)[:, None],
+            np.arange(self.x.length),
+        )
+
+    def rows(self, picture: Integers, y: Integers, x: Integers) -> Integers:
+        """Where pixels (y, x) of pictures lie, broadcast."""
+        down, y_in_tile = np.divmod(y - self.y.first[picture], self.side)
+        across, x_in_tile = np.divmod(x - self.x.first[picture], self.side)
+        tile = self.start[picture] + down * self.x.tiles(self.side)[picture] + across
+        changed = 1 + self.pixels + (tile * self.side + y_in_tile) * self.side + x_in_tile
+        clean = 1 + y * self.x.length + x
+        on_map = (y >= 0) & (y < self.y.length) & (x >= 0) & (x < self.x.length)
+        inside = (
+            (y >= self.y.first[picture])
+            & (y <= self.y.last[picture])
+            & (x >= self.x.first[picture])
+            & (x <= self.x.last[picture])
+        )
+        return np.asarray(np.where(inside, changed, np.where(on_map, clean, 0)))

@@ -1,0 +1,117 @@
+"""The fine map: which pixels drive the class. Guided backpropagation (Springenberg et al. 2014; paper, section III).
+
+The table is walked backwards. At each ReLU with output f and incoming signal R: R <- (f > 0) * (R > 0) * R.
+The signal starts as the gradient of the class's log-odds, which after normalisation is that of the softmax, without underflow.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from app.networks.network import (
+    AveragePool,
+    Conv,
+    Linear,
+    MaxPool,
+    Network,
+    Residual,
+    Row,
+    Trace,
+    outputs,
+)
+from app.options import Fine
+
+
+@torch.inference_mode()
+def guided_maps(
+    network: Network, trace: Trace, targets: Sequence[int], *, rule: Fine
+) -> NDArray[np.float64]:
+    """(N, S, S), >= 0, of the trace's N pictures: the L2 norm over RGB of the signal at the input; `guided` also drops what is negative there.
+
+    `mirrored` is the mean of `guided` and of what it says about the mirrored picture, mirrored back: half the noise, no left and right.
+    `gradient` passes every ReLU as the derivative does, and is there to compare with.
+    """
+    if rule == "mirrored":
+        other = guided_maps(network, network.trace(trace.x.flip(-1)), targets, rule="guided")[
+            :, :, ::-1
+        ]
+        return (guided_maps(network, trace, targets, rule="guided") + other) / 2
+    signal = walk_back(
+        network.rows,
+        log_odds_gradient(trace.logits, targets),
+        trace.x,
+        trace.activations,
+        guided=rule == "guided",
+    )
+    if rule == "guided":
+        signal = signal.clamp(min=0)
+    return np.asarray(signal.double().square().sum(1).sqrt().cpu())
+
+
+def log_odds_gradient(logits: Tensor, targets: Sequence[int]) -> Tensor:
+    """(N, C): d(z_c - logsumexp of the others)/dz = e_c - softmax over the others."""
+    chosen = F.one_hot(torch.tensor(targets, device=logits.device), logits.shape[1])
+    return chosen - logits.masked_fill(chosen.bool(), -torch.inf).softmax(1)
+
+
+def walk_back(
+    rows: tuple[Row, ...],
+    signal: Tensor,
+    x: Tensor,
+    activations: tuple[Tensor, ...],
+    *,
+    guided: bool,
+) -> Tensor:
+    """The signal at `x`, from the signal behind the last row; activations[i] is what row i put out."""
+    for row, before, after in zip(
+        reversed(rows), (*activations[-2::-1], x), reversed(activations), strict=True
+    ):
+        if row.relu:
+            signal = signal * (after > 0)
+            if guided:
+                signal = signal.clamp(min=0)
+        signal = _transpose(row, signal.reshape(after.shape), before, guided)
+    return signal
+
+
+def _transpose(row: Row, signal: Tensor, x: Tensor, guided: bool) -> Tensor:
+    """The signal before the row's linear part, whose input was x."""
+    match row:
+        case Conv():
+            return F.conv_transpose2d(
+                signal, row.weight, None, row.stride, row.padding, _left_over(x, signal, row)
+            )
+        case MaxPool():
+            _, winners = F.max_pool2d(x, row.kernel, row.stride, row.padding, return_indices=True)
+            return (
+                torch.zeros_like(x)
+                .flatten(2)
+                .scatter_add_(2, winners.flatten(2), signal.flatten(2))
+                .view_as(x)
+            )
+        case AveragePool():
+            rows, columns = (
+                F.adaptive_avg_pool1d(torch.eye(n).to(x)[None], row.side)[0] for n in x.shape[2:]
+            )
+            return rows @ signal @ columns.T
+        case Linear():
+            return signal @ row.weight
+        case Residual():
+            branches = ((branch, tuple(outputs(branch, x))) for branch in (row.main, row.shortcut))
+            main, shortcut = (
+                walk_back(branch, signal, x, inner, guided=guided) for branch, inner in branches
+            )
+            return main + shortcut
+
+
+def _left_over(x: Tensor, signal: Tensor, row: Conv) -> tuple[int, int]:
+    """Rows and columns at the far border of x that a strided convolution did not reach."""
+    down, across = (
+        big - ((small - 1) * row.stride - 2 * row.padding + row.kernel)
+        for big, small in zip(x.shape[2:], signal.shape[2:], strict=True)
+    )
+    return down, across

@@ -1,0 +1,177 @@
+"""From bytes to pixels, under limits, and from pixels to the network's input and back: coordinates change in `Frame` alone.
+
+x goes right and y down, in pixels; (0, 0) is the centre of the top-left pixel. One conversion: (p + 0.5) * scale - 0.5.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import BadImage, BadOption, MalformedRequest, TooLarge
+from app.method.header import Header, read_header
+from app.options import Box, Fit, Limits
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """The network's input: side in pixels, mean and deviation of RGB in [0, 1]."""
+
+    side: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How a box of the photograph lies in the network's side x side input.
+
+    box: x, y, w, h in the photograph; content: x, y, w, h in the input, all of it but for a letterbox's margin.
+    """
+
+    width: int
+    height: int
+    side: int
+    box: Box
+    content: Box
+
+    @property
+    def scale(self) -> NDArray[np.float64]:
+        """(2,): pixels of the photograph a network pixel, in x and y."""
+        return np.divide(self.box[2:], self.content[2:])
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """(S, S): which network pixels show the photograph."""
+        x, y, w, h = self.content
+        result = np.zeros((self.side, self.side), bool)
+        result[y : y + h, x : x + w] = True
+        return result
+
+    def to_image(self, points: NDArray[np.generic]) -> NDArray[np.float64]:
+        """(N, 2) x, y of network pixels -> of the photograph's."""
+        return (
+            (np.asarray(points, float) + 0.5 - self.content[:2]) * self.scale - 0.5 + self.box[:2]
+        )
+
+    def to_network(self, points: NDArray[np.generic]) -> NDArray[np.float64]:
+        """The inverse of `to_image`."""
+        return (
+            (np.asarray(points, float) + 0.5 - self.box[:2]) / self.scale - 0.5 + self.content[:2]
+        )
+
+    def picture(
+        self, image: NDArray[np.uint8], margin: Sequence[float] = (0, 0, 0)
+    ) -> NDArray[np.uint8]:
+        """(H, W, 3) -> (S, S, 3): the photograph's box resized into the content, the margin in one colour of [0, 255]."""
+        x, y, w, h = self.content
+        result = np.empty((self.side, self.side, 3), np.uint8)
+        result[:] = np.rint(margin)
+        result[y : y + h, x : x + w] = _resize(_crop(image, self.box), w, h)
+        return result
+
+    def close_up(self, detail: float) -> "Frame":
+        """The same box without margin, at `detail` pixels a network pixel, or the photograph's own where they are fewer."""
+        factor = min(1.0, detail / float(np.mean(self.scale)))
+        w, h = (max(1, round(length * factor)) for length in self.box[2:])
+        return Frame(self.width, self.height, max(w, h), self.box, (0, 0, w, h))
+
+    def stretched(self, values: NDArray[Any], box: Box) -> NDArray[Any]:
+        """A box of values resized to the content."""
+        return _resize(_crop(values, box), *self.content[2:])
+
+    def map_to_image(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(S, S) -> (H, W): a map of the input laid back over the photograph, 0 outside the box."""
+        x, y, w, h = self.box
+        result = np.zeros((self.height, self.width), np.float32)
+        result[y : y + h, x : x + w] = _resize(_crop(values, self.content).astype(np.float32), w, h)
+        return result
+
+
+def decode(data: bytes, limits: Limits) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB with EXIF orientation applied; transparency is ignored, 16 bits become 8. Raises WeakpointsError."""
+    if not data:
+        raise MalformedRequest("the image is empty: 0 bytes came", actual=0)
+    _refuse("bytes", len(data), limits.max_bytes)
+    header = read_header(data)
+    check_size(header, limits)
+    if not header.complete:
+        raise BadImage(
+            f"the {header.media_type} is cut short: its {len(data)} bytes end before the picture does",
+            actual=len(data),
+        )
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error:
+        image = None
+    if image is None or sorted(image.shape[:2]) != sorted((header.height, header.width)):
+        raise BadImage(f"the {header.media_type} of {len(data)} bytes can't be decoded")
+    return np.ascontiguousarray(image, np.uint8)
+
+
+def check_size(header: Header, limits: Limits) -> None:
+    """Raises TooLarge or BadImage, naming the limit and what came."""
+    _refuse("pixels", header.width * header.height, limits.max_pixels)
+    _refuse("pixels on its longer side", max(header.width, header.height), limits.max_side)
+    if min(header.width, header.height) < limits.min_side:
+        raise BadImage(
+            f"the image is {header.width} x {header.height} pixels; each side must have at least {limits.min_side}",
+            limit=limits.min_side,
+            actual=min(header.width, header.height),
+        )
+
+
+def prepare(
+    image: NDArray[np.uint8], spec: InputSpec, fit: Fit, roi: Box | None
+) -> tuple[NDArray[np.float32], Frame]:
+    """(1, 3, S, S) normalised RGB, and the frame that leads back. Raises BadOption for a roi that is not in the image."""
+    frame = frame_of(image.shape[1], image.shape[0], spec.side, fit, roi)
+    picture = frame.picture(image, margin=[255 * mean for mean in spec.mean])
+    x = ((picture / 255 - spec.mean) / spec.std).transpose(2, 0, 1)[None]
+    return np.ascontiguousarray(x, np.float32), frame
+
+
+def frame_of(width: int, height: int, side: int, fit: Fit, roi: Box | None) -> Frame:
+    """`squash` fills the input; `letterbox` keeps the aspect (to the whole pixel) and centres the picture."""
+    box = roi or (0, 0, width, height)
+    x, y, w, h = box
+    if min(x, y) < 0 or min(w, h) < 1 or x + w > width or y + h > height:
+        raise BadOption(
+            f"roi {x},{y},{w},{h} is not inside the image of {width} x {height} pixels",
+            option="roi",
+            limit=[width, height],
+            actual=[x, y, w, h],
+        )
+    if fit == "squash":
+        return Frame(width, height, side, box, (0, 0, side, side))
+    inner_w, inner_h = (max(1, round(side * length / max(w, h))) for length in (w, h))
+    return Frame(
+        width, height, side, box, ((side - inner_w) // 2, (side - inner_h) // 2, inner_w, inner_h)
+    )
+
+
+def _refuse(what: str, actual: int, limit: int) -> None:
+    if actual > limit:
+        raise TooLarge(
+            f"the image has {actual} {what}; at most {limit} are accepted",
+            limit=limit,
+            actual=actual,
+        )
+
+
+def _crop(image: NDArray[Any], box: Box) -> NDArray[Any]:
+    x, y, w, h = box
+    return image[y : y + h, x : x + w]
+
+
+def _resize(image: NDArray[Any], width: int, height: int) -> NDArray[Any]:
+    """One axis after the other: areas are averaged where it shrinks, and interpolated where it grows."""
+    for w, h in ((width, image.shape[0]), (width, height)):
+        shrinks = w < image.shape[1] or h < image.shape[0]
+        image = cv2.resize(
+            image, (w, h), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        )
+    return image

@@ -1,0 +1,52 @@
+"""A network of the manifest, on a device, in a precision: ready to detect."""
+
+from pathlib import Path
+
+import torch
+
+from app.errors import WeightsError
+from app.incremental.engine import Incremental
+from app.method.detector import Detector
+from app.method.image import InputSpec
+from app.method.localization import Model
+from app.networks.architectures import load_network
+from app.networks.precision import arithmetic, settled, windows
+from app.networks.weights import Entry, find
+from app.options import Precision
+
+
+def load_detector(
+    manifest: Path,
+    name: str,
+    device: str = "auto",
+    max_passes: int = 20_000,
+    memory: int | None = None,
+    precision: Precision = "auto",
+) -> Detector:
+    """The detector of a manifest's network. Raises WeightsError with one sentence if it can't be had as described there."""
+    entry = find(manifest, name)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    precision = settled(precision, device)
+    occluder = Incremental(load_network(entry, device), memory, windows(precision))
+    with arithmetic(device, precision):
+        _try_out(occluder, entry)
+    model = Model(
+        entry.name, entry.architecture, entry.sha256, entry.labels, entry.side, precision, device
+    )
+    return Detector(occluder, model, InputSpec(entry.side, entry.mean, entry.std), max_passes)
+
+
+def _try_out(occluder: Incremental, entry: Entry) -> None:
+    """With the largest box there is: what memory or numbers do not hold is said now rather than at a request."""
+    try:
+        blank = occluder.network.trace(torch.zeros(1, 3, entry.side, entry.side))
+        logits = occluder.logits(blank, ((0, 0),), entry.side, torch.zeros(1, 3).to(blank.x))
+    except torch.OutOfMemoryError as error:
+        raise WeightsError(
+            f"network {entry.name!r} does not fit into its memory: {error}"
+        ) from error
+    if not logits.isfinite().all():
+        raise WeightsError(
+            f"network {entry.name!r} exceeds the numbers of {occluder.dtype}; set WEAKPOINTS_PRECISION=float32"
+        )

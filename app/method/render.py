@@ -1,0 +1,86 @@
+"""Maps and points as pictures."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.method.localization import Keypoint, Localization
+from app.options import Size, Style, Which
+
+OPACITY = 0.6  # of the strongest evidence in an overlay; none at all lets the photograph through
+SHARP = 4  # fractional bits of the drawing coordinates
+
+
+def heatmap_png(
+    image: NDArray[np.uint8],
+    found: Localization,
+    *,
+    which: Which,
+    style: Style,
+    keypoints: bool,
+    size: Size,
+) -> tuple[bytes, tuple[float, float]]:
+    """A PNG of one map over the (H, W, 3) RGB photograph, and the map's lowest and highest value.
+
+    `gray16` is the raw map, linear from lowest (0) to highest (65535); the others show confidence, exp of the fused map.
+    """
+    raw: NDArray[np.float64] = getattr(found.maps, which)
+    low, high = float(raw[found.frame.inside].min()), float(raw[found.frame.inside].max())
+    unit = scaled(
+        np.exp(raw) if which == "fused" and style != "gray16" else raw, found.frame.inside
+    )
+    if size == "image":
+        unit = found.frame.map_to_image(unit).clip(0, 1)
+    else:
+        image = found.frame.picture(image)
+    if style == "gray16":
+        return encode(np.rint(unit * 65535).astype(np.uint16)), (low, high)
+    canvas = colour(unit) if style == "colormap" else overlay(image, unit)
+    return encode(draw(canvas, found, size) if keypoints else canvas), (low, high)
+
+
+def scaled(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.floating]:
+    """Lowest to 0 and highest to 1 over the inside, 0 outside; all 0 where the map is constant."""
+    low, high = values[inside].min(), values[inside].max()
+    return np.where(inside, (values - low) / (high - low) if high > low else 0.0, 0.0)
+
+
+def colour(unit: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """(H, W) in [0, 1] -> (H, W, 3) RGB, dark to bright (inferno: reads the same in grey and for the colour-blind)."""
+    mapped = cv2.applyColorMap(np.rint(unit * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    return np.asarray(cv2.cvtColor(mapped, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def overlay(image: NDArray[np.uint8], unit: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """The map laid over the photograph, as opaque as it is strong."""
+    opacity = (OPACITY * unit[..., None]).astype(np.float32)
+    return np.asarray(np.rint(image * (1 - opacity) + colour(unit) * opacity), np.uint8)
+
+
+def draw(canvas: NDArray[np.uint8], found: Localization, size: Size) -> NDArray[np.uint8]:
+    """A ring at each keypoint, stronger ones larger and greener, drawn last so that they lie on top."""
+    canvas = canvas.copy()
+    radius = max(2.0, min(canvas.shape[:2]) / 70)
+    for point in reversed(found.keypoints):
+        at = np.array([[point.x, point.y]])
+        x, y = (found.frame.to_network(at) if size == "network" else at)[0]
+        centre = (round(x * 2**SHARP), round(y * 2**SHARP))
+        reach = round(radius * (0.7 + point.confidence) * 2**SHARP)
+        thick = max(1, round(radius / 3))
+        cv2.circle(canvas, centre, reach, (0, 0, 0), thick + 2, cv2.LINE_AA, SHARP)
+        cv2.circle(canvas, centre, reach, _shade(point), thick, cv2.LINE_AA, SHARP)
+    return canvas
+
+
+def encode(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """PNG of (H, W) or (H, W, 3) RGB, 8 or 16 bits."""
+    done, data = cv2.imencode(
+        ".png", pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    )
+    if not done:
+        raise RuntimeError("OpenCV could not write the PNG")
+    return data.tobytes()
+
+
+def _shade(point: Keypoint) -> tuple[int, int, int]:
+    return (round(255 * (1 - point.confidence)), 255, round(80 * (1 - point.confidence)))

@@ -1,0 +1,215 @@
+"""Errors as RFC 9457 problem+json, the request id on every answer: pure ASGI, nothing that buffers or hides a hang-up."""
+
+import asyncio
+import json
+import logging
+import re
+import time
+import uuid
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import BadOption, WeakpointsError
+from app.schemas import Problem
+from app.service.metrics import Metrics
+from app.service.tracing import trace_id
+
+log = logging.getLogger("weakpoints")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+QUIET = {
+    "/livez",
+    "/readyz",
+    "/startupz",
+    "/metrics",
+    "/v2/health/live",
+    "/v2/health/ready",
+}  # asked every few seconds, and not logged
+SECURITY = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+MEDIA_TYPE = "application/problem+json"
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": what, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+    for status, what in {
+        400: "Malformed request",
+        401: "No valid key",
+        408: "The body came too slowly",
+        413: "Too many bytes or pixels",
+        415: "Not a supported image type",
+        422: "Bad image or option",
+        429: "Queue full, see Retry-After",
+        500: "Internal error",
+        503: "Loading, stopping or device lost, see Retry-After",
+        504: "Deadline passed",
+    }.items()
+}
+
+
+class Envelope:
+    """Around every request: `X-Request-ID` is taken over where it is harmless and sent back; what nobody foresaw is a bare 500."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        asked = Headers(scope=scope).get("x-request-id", "")
+        request_id = asked if REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        started, status, start = False, 500, time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started, status
+            started = True
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message).update({"x-request-id": request_id, **SECURITY})
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        except asyncio.CancelledError:  # the server stops, and the time that it gave is over
+            if started:
+                raise
+            await problem(
+                Request(scope),
+                503,
+                "unavailable",
+                "Unavailable",
+                "the service stopped before this was done",
+                retry_after=5,
+            )(scope, receive, send_with_id)
+        except Exception as error:
+            log.error("request %s failed", request_id, exc_info=error)
+            if started:
+                raise
+            detail = "something went wrong here; the log has it under the request id"
+            await problem(Request(scope), 500, "internal-error", "Internal error", detail)(
+                scope, receive, send_with_id
+            )
+        finally:
+            seconds = time.perf_counter() - start
+            route = getattr(scope.get("route"), "path", "unmatched")
+            self.metrics.requests.labels(route, status).observe(seconds)
+            if route not in QUIET:
+                traced = {"trace_id": trace_id()} if trace_id() else {}
+                log.info(
+                    "request",
+                    extra={
+                        "request_id": request_id,
+                        **traced,
+                        "route": route,
+                        "status": status,
+                        "seconds": round(seconds, 4),
+                    },
+                )
+
+
+def add_problems(app: FastAPI, metrics: Metrics) -> None:
+    async def counted(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, WeakpointsError)
+        if request.scope["path"] not in QUIET:
+            metrics.failed(error)
+        return await _deliberate(request, error)
+
+    async def gone(request: Request, error: Exception) -> JSONResponse:
+        """Nobody reads this; the status is for the access log."""
+        metrics.gone()
+        return problem(
+            request, 499, "client-closed-request", "Client closed request", "the caller hung up"
+        )
+
+    app.add_exception_handler(WeakpointsError, counted)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, gone)
+    app.add_middleware(Envelope, metrics=metrics)
+
+
+def problem(
+    request: Request, status: int, slug: str, title: str, detail: str, **figures: Any
+) -> JSONResponse:
+    body = {
+        "type": f"urn:weakpoints:problem:{slug}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": request.scope["path"],
+        "request_id": request.state.request_id,
+    }
+    headers = {"Retry-After": str(figures["retry_after"])} if "retry_after" in figures else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(body | figures, status, headers, MEDIA_TYPE)
+
+
+def problem_body(request: Request, error: WeakpointsError) -> dict[str, Any]:
+    """The JSON of a deliberate error, for where no status can be sent any more."""
+    found: dict[str, Any] = json.loads(
+        bytes(
+            problem(
+                request, error.status, error.slug, error.title, error.detail, **error.figures
+            ).body
+        )
+    )
+    return found
+
+
+async def _deliberate(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, WeakpointsError)
+    return problem(request, error.status, error.slug, error.title, error.detail, **error.figures)
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    """The first option that is unknown or out of range, with its range and what was given."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name = str(first["loc"][-1])[:100]
+    if first["type"] == "extra_forbidden":
+        known = sorted(parameter["name"] for parameter in _parameters(request))
+        return await _deliberate(
+            request,
+            BadOption(
+                f"there is no option {name!r}; options are {', '.join(known)}",
+                option=name,
+                known=known,
+            ),
+        )
+    given = str(first.get("input"))[:200]
+    return await _deliberate(
+        request,
+        BadOption(
+            f"{name} is {given!r}: {first['msg']}",
+            option=name,
+            actual=given,
+            **first.get("ctx", {}),
+        ),
+    )
+
+
+def _parameters(request: Request) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = request.app.openapi()["paths"][request.scope["path"]]["post"][
+        "parameters"
+    ]
+    return found
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    answer = problem(
+        request, error.status_code, f"http-{error.status_code}", error.detail, error.detail
+    )
+    answer.headers.update(error.headers or {})
+    return answer

@@ -1,0 +1,214 @@
+"""The bounded queue between HTTP and the device: one thread owns the device, takes what waits together and answers each in turn."""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Generic, TypeVar
+
+from app.errors import DeviceLost, QueueFull, Unavailable
+from app.method.detector import Progress, silent
+
+Asked = TypeVar("Asked")
+Seen = TypeVar("Seen")
+Answer = TypeVar("Answer")
+STUCK = 120.0  # seconds without a sign of life in a job, after which the device counts as hung
+
+
+@dataclass(frozen=True)
+class Done(Generic[Answer]):
+    """A job's result and the milliseconds that it waited for the device."""
+
+    result: Answer
+    waited_ms: float
+
+
+class Dropped(Exception):
+    """Raised inside a job whose caller is gone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job(Generic[Asked, Answer]):
+    asked: Asked
+    pixels: int
+    tell: Progress
+    future: Future[Done[Answer]] = field(default_factory=Future)
+    dropped: threading.Event = field(default_factory=threading.Event)
+    since: float = field(default_factory=time.perf_counter)
+
+
+class Worker(Generic[Asked, Seen, Answer]):
+    """Starts on creation; `close` finishes what was accepted.
+
+    look: what waits, at most `batch` of it, is looked at together; finish: each is then answered by itself, told of its progress.
+    lost: called once, by the device's thread, when the device fails for good. batched: told how many were looked at together.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[Sequence[Asked]], Sequence[Seen]],
+        finish: Callable[[Seen, Progress], Answer],
+        queue_size: int,
+        max_pixels: int = 2**62,
+        batch: int = 1,
+        lost: Callable[[], None] = lambda: None,
+        batched: Callable[[int], object] = lambda count: None,
+    ) -> None:
+        self._look, self._finish, self._batch, self._lost, self._batched = (
+            look,
+            finish,
+            batch,
+            lost,
+            batched,
+        )
+        self._jobs: queue.Queue[Job[Asked, Answer] | None] = queue.Queue(queue_size)
+        self._max_pixels, self._pixels, self._lock = max_pixels, 0, threading.Lock()
+        self._mean_seconds = 1.0
+        self._beat: float | None = None  # of the job that runs
+        self._closed, self._broken = False, False
+        self._thread = threading.Thread(target=self._serve, name="device", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        beat = self._beat
+        return (
+            self._thread.is_alive()
+            and not self._broken
+            and (beat is None or time.perf_counter() - beat < STUCK)
+        )
+
+    @property
+    def waiting(self) -> int:
+        return self._jobs.qsize()
+
+    def room(self) -> None:
+        """Raises QueueFull where too many wait already: known before a picture is decoded in vain."""
+        if self._jobs.full():
+            raise self._crowded()
+
+    async def run(self, asked: Asked, pixels: int = 0, tell: Progress = silent) -> Done[Answer]:
+        """Raises what the work raises, QueueFull at once if too much waits, Unavailable once closed.
+
+        When the caller is cancelled, work that waits never runs, and work that runs stops at its next sign of life.
+        """
+        if self._closed or self._broken:
+            raise Unavailable(
+                "the device is lost" if self._broken else "the service is stopping", retry_after=5
+            )
+        job: Job[Asked, Answer] = Job(asked, pixels, tell)
+        self._admit(job)
+        try:
+            return await asyncio.wrap_future(job.future)
+        except asyncio.CancelledError:
+            job.dropped.set()
+            raise
+
+    def close(self) -> None:
+        """Blocks until every accepted job has been answered."""
+        self._closed = True
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _admit(self, job: Job[Asked, Answer]) -> None:
+        with self._lock:
+            held = self._pixels + job.pixels
+            if self._pixels and held > self._max_pixels:
+                raise self._full(
+                    f"the pictures that wait would have {held} pixels, and {self._max_pixels} is the limit",
+                    self._max_pixels,
+                )
+            try:
+                self._jobs.put_nowait(job)
+            except queue.Full:
+                raise self._crowded() from None
+            self._pixels = held
+
+    def _crowded(self) -> QueueFull:
+        return self._full(
+            f"{self._jobs.maxsize} requests are waiting, which is the limit", self._jobs.maxsize
+        )
+
+    def _full(self, detail: str, limit: int) -> QueueFull:
+        seconds = max(1, ceil(self.waiting * self._mean_seconds))
+        return QueueFull(f"{detail}; try again in {seconds} s", limit=limit, retry_after=seconds)
+
+    def _serve(self) -> None:
+        while True:
+            taken, closing = self._take()
+            wanted = [
+                job
+                for job in taken
+                if not job.dropped.is_set() and job.future.set_running_or_notify_cancel()
+            ]
+            if wanted:
+                self._answer(wanted)
+            with self._lock:
+                self._pixels -= sum(job.pixels for job in taken)
+            if closing:
+                return
+
+    def _take(self) -> tuple[list[Job[Asked, Answer]], bool]:
+        """What waits, in order, up to a batch; whether that was the last."""
+        taken: list[Job[Asked, Answer]] = []
+        while len(taken) < self._batch:
+            try:
+                job = self._jobs.get(block=not taken)
+            except queue.Empty:
+                break
+            if job is None:
+                return taken, True
+            taken.append(job)
+        return taken, False
+
+    def _answer(self, jobs: list[Job[Asked, Answer]]) -> None:
+        self._batched(len(jobs))
+        start = self._beat = time.perf_counter()
+        seen = self._together(jobs)
+        shared = time.perf_counter() - start
+        for i, job in enumerate(jobs):
+            waited = time.perf_counter() - job.since - shared
+            with self._answering(job):
+                if self._broken:
+                    raise Unavailable("the device is lost", retry_after=5)
+                mine = seen[i] if seen else self._look([job.asked])[0]
+                job.future.set_result(Done(self._finish(mine, self._heeded(job)), waited * 1000))
+        self._beat = None
+        self._mean_seconds += 0.2 * ((time.perf_counter() - start) / len(jobs) - self._mean_seconds)
+
+    def _together(self, jobs: list[Job[Asked, Answer]]) -> Sequence[Seen] | None:
+        """Nothing where it is only one, or looking at them together fails: each is then looked at by itself, and none hurts another."""
+        if len(jobs) == 1 or self._broken:
+            return None
+        try:
+            return self._look([job.asked for job in jobs])
+        except Exception:
+            return None
+
+    @contextmanager
+    def _answering(self, job: Job[Asked, Answer]) -> Iterator[None]:
+        """Whatever goes wrong, the job's own caller is told; the thread serves on."""
+        try:
+            yield
+        except DeviceLost as error:
+            self._broken = True
+            job.future.set_exception(error)
+            self._lost()
+        except BaseException as error:
+            job.future.set_exception(error)
+
+    def _heeded(self, job: Job[Asked, Answer]) -> Progress:
+        """The device lives, and the job goes on only while its caller waits."""
+
+        def progress(done: int, total: int) -> None:
+            self._beat = time.perf_counter()
+            if job.dropped.is_set():
+                raise Dropped
+            job.tell(done, total)
+
+        return progress

@@ -1,0 +1,283 @@
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from app.batch.collection import open_collection
+from app.batch.run import Engine, Summary, located, plain, run_batch
+from app.errors import BadOption, DeviceLost, OutOfMemory, WeakpointsError
+from app.method.detector import Detector, Progress
+from app.method.localization import Localization
+from app.options import Limits, Options, choose
+from tests.conftest import LABELS
+from tests.service import encoded
+from tests.toys import quick
+
+OPTIONS = choose(patch=14, stride=14)
+FILES = ("keypoints.coco.json", "keypoints.parquet")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photograph: np.ndarray) -> Path:
+    """Five photographs, one of them of one colour, and two that fail."""
+    photos = tmp_path / "photos"
+    (photos / "deep").mkdir(parents=True)
+    for i, name in enumerate(("a.png", "b.png", "deep/c.png", "e.png")):
+        (photos / name).write_bytes(encoded(np.roll(photograph, 9 * i, 1)))
+    (photos / "flat.png").write_bytes(encoded(np.full((60, 80, 3), 90, np.uint8)))
+    (photos / "broken.png").write_bytes((photos / "a.png").read_bytes()[:300])
+    (photos / "empty.png").write_bytes(b"")
+    return photos
+
+
+def run(
+    engine: Engine,
+    detector: Detector,
+    folder: Path,
+    out: Path,
+    resume: bool = False,
+    options: Options = OPTIONS,
+) -> Summary:
+    return run_batch(
+        engine,
+        detector.model,
+        options,
+        open_collection(str(folder)),
+        out,
+        resume=resume,
+        progress=lambda lines, total: lines,
+    )
+
+
+def here(detector: Detector, folder: Path) -> Engine:
+    return plain(detector, open_collection(str(folder)).reader, OPTIONS, Limits())
+
+
+class Killed(BaseException):
+    """As if the process ended."""
+
+
+def killed_after(engine: Engine, count: int) -> Engine:
+    def lines(names: Sequence[str]) -> Iterator[str]:
+        for done, line in enumerate(engine(names)):
+            if done == count:
+                raise Killed
+            yield line
+
+    return lines
+
+
+def test_coco_has_what_was_found_and_what_failed(
+    detector: Detector, folder: Path, tmp_path: Path
+) -> None:
+    summary = run(here(detector, folder), detector, folder, tmp_path / "out")
+    assert (summary.done, summary.skipped, summary.failed) == (5, 0, 2)
+    coco = json.loads((tmp_path / "out" / FILES[0]).read_text())
+    assert [image["file_name"] for image in coco["images"]] == [
+        "a.png",
+        "b.png",
+        "deep/c.png",
+        "e.png",
+        "flat.png",
+    ]
+    for image, annotation in zip(coco["images"], coco["annotations"], strict=True):
+        assert annotation["image_id"] == image["id"]
+        assert (
+            len(annotation["keypoints"])
+            == 3 * annotation["num_keypoints"]
+            == 3 * len(annotation["confidences"])
+        )
+        assert all(0 <= x < image["width"] for x in annotation["keypoints"][::3])
+    assert coco["categories"][coco["annotations"][0]["category_id"] - 1]["name"] in LABELS
+    assert [each["file_name"] for each in coco["errors"]] == ["broken.png", "empty.png"]
+    assert "cut short" in coco["errors"][0]["error"]
+
+
+def test_parquet_has_a_row_a_keypoint_and_every_photograph(
+    detector: Detector, folder: Path, tmp_path: Path
+) -> None:
+    run(here(detector, folder), detector, folder, tmp_path / "out")
+    table = pq.read_table(tmp_path / "out" / FILES[1])
+    assert json.loads(table.schema.metadata[b"weakpoints"])["options"]["patch"] == 14
+    rows = table.to_pylist()
+    assert {row["file_name"] for row in rows} == {
+        "a.png",
+        "b.png",
+        "broken.png",
+        "deep/c.png",
+        "e.png",
+        "empty.png",
+        "flat.png",
+    }
+    found = detector((folder / "a.png").read_bytes(), OPTIONS, Limits())
+    mine = [row for row in rows if row["file_name"] == "a.png"]
+    assert [row["rank"] for row in mine] == list(range(len(found.keypoints)))
+    for row, point in zip(mine, found.keypoints, strict=True):
+        assert (row["x"], row["y"], row["refined"]) == (
+            round(point.x, 3),
+            round(point.y, 3),
+            point.refined,
+        )
+        assert row["covariance_xy"] == (
+            float(f"{point.covariance[0][1]:.6g}") if point.covariance else None
+        )
+    (bad,) = (row for row in rows if row["file_name"] == "broken.png")
+    assert "cut short" in bad["error"]
+    assert bad["x"] is bad["rank"] is bad["width"] is None
+
+
+def test_a_photograph_without_keypoints_is_there_too(
+    detector: Detector, folder: Path, tmp_path: Path
+) -> None:
+    def lines(names: Sequence[str]) -> Iterator[str]:
+        yield from (
+            json.dumps(
+                {"file_name": name, "width": 9, "height": 9, "class_id": 1, "probability": 1}
+            )
+            for name in names
+        )
+
+    run(lines, detector, folder, tmp_path / "out")
+    assert [row["rank"] for row in pq.read_table(tmp_path / "out" / FILES[1]).to_pylist()] == [
+        None
+    ] * 7
+    coco = json.loads((tmp_path / "out" / FILES[0]).read_text())
+    assert [(each["num_keypoints"], each["bbox"]) for each in coco["annotations"]] == [
+        (0, [0, 0, 0, 0])
+    ] * 7
+
+
+@pytest.mark.parametrize(
+    "torn", [b"", b'{"file_name": "e.png"}', b'{"file_name": "e.png", "wid', b"\xff\xfe", b"{}\n"]
+)
+def test_a_killed_run_goes_on_and_ends_the_same(
+    detector: Detector, folder: Path, tmp_path: Path, torn: bytes
+) -> None:
+    whole, out, engine = tmp_path / "whole", tmp_path / "out", here(detector, folder)
+    run(engine, detector, folder, whole)
+    with pytest.raises(Killed):
+        run(killed_after(engine, 3), detector, folder, out)
+    with (out / "rows.jsonl").open("ab") as log:
+        log.write(torn)
+    asked: list[str] = []
+
+    def noted(names: Sequence[str]) -> Iterator[str]:
+        asked.extend(names)
+        return engine(names)
+
+    summary = run(noted, detector, folder, out, resume=True)
+    assert asked == ["broken.png", "deep/c.png", "e.png", "empty.png", "flat.png"], (
+        "a.png and b.png are done; what failed is tried again"
+    )
+    assert (summary.done, summary.skipped, summary.failed) == (3, 2, 2)
+    for name in FILES:
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_process_that_is_killed_loses_nothing_that_it_did(
+    detector: Detector, folder: Path, tmp_path: Path
+) -> None:
+    collection, out = open_collection(str(folder)), tmp_path / "out"
+    script = f"""
+from tests.batch.test_run import *
+device, folder = quick(0.3), Path({str(folder)!r})
+run(plain(device, open_collection(str(folder)).reader, OPTIONS, Limits()), device, folder, Path({str(out)!r}))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", script], cwd=Path(__file__).parents[2]
+    )
+    deadline = time.monotonic() + 60
+    while (
+        not (out / "rows.jsonl").exists() or len((out / "rows.jsonl").read_bytes().splitlines()) < 4
+    ):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (out / FILES[0]).exists()
+    engine = plain(quick(0), collection.reader, OPTIONS, Limits())
+    summary = run(engine, detector, folder, out, resume=True)
+    assert summary.skipped >= 2
+    assert summary.done + summary.skipped == 5
+    run(engine, detector, folder, tmp_path / "whole")
+    for name in FILES:
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_what_failed_is_done_once_it_can_be(
+    detector: Detector, folder: Path, tmp_path: Path
+) -> None:
+    engine, out = here(detector, folder), tmp_path / "out"
+    run(engine, detector, folder, out)
+    (folder / "broken.png").write_bytes((folder / "a.png").read_bytes())
+    (folder / "empty.png").unlink()
+    assert run(engine, detector, folder, out, resume=True).done == 1
+    assert run(engine, detector, folder, out, resume=True).skipped == 6
+    run(engine, detector, folder, tmp_path / "anew")
+    for name in FILES:
+        assert (out / name).read_bytes() == (tmp_path / "anew" / name).read_bytes()
+
+
+def test_without_resume_a_run_starts_anew(detector: Detector, folder: Path, tmp_path: Path) -> None:
+    engine, out = here(detector, folder), tmp_path / "out"
+    run(engine, detector, folder, out)
+    summary = run(engine, detector, folder, out)
+    assert (summary.done, summary.skipped) == (5, 0)
+    assert len((out / "rows.jsonl").read_text().splitlines()) == 8
+
+
+def test_other_options_and_a_second_run_are_refused(
+    detector: Detector, folder: Path, tmp_path: Path
+) -> None:
+    engine, out = here(detector, folder), tmp_path / "out"
+    run(engine, detector, folder, out)
+    with pytest.raises(BadOption, match="other options"):
+        run(engine, detector, folder, out, resume=True, options=choose(seed=5))
+
+    def second(lines: Iterable[str], total: int) -> Iterable[str]:
+        with pytest.raises(BadOption, match="being written by another run"):
+            run(engine, detector, folder, out)
+        return lines
+
+    run_batch(
+        engine,
+        detector.model,
+        OPTIONS,
+        open_collection(str(folder)),
+        out,
+        resume=False,
+        progress=second,
+    )
+
+
+def test_rows_that_an_engine_loses_are_missed(
+    detector: Detector, folder: Path, tmp_path: Path
+) -> None:
+    engine = here(detector, folder)
+    with pytest.raises(
+        WeakpointsError, match=r"1 photographs did not come back, flat\.png is the first"
+    ):
+        run(lambda names: engine(names[:-1]), detector, folder, tmp_path / "out")
+
+
+def test_a_lost_device_ends_the_run_and_too_little_memory_is_a_row(detector: Detector) -> None:
+    class Failing(Detector):
+        def locate(
+            self, image: np.ndarray, options: Options, progress: Progress = lambda done, total: None
+        ) -> Localization:
+            raise (DeviceLost if image.shape[1] == 70 else OutOfMemory)("of no use")
+
+    failing = Failing(detector.occluder, detector.model, detector.input)
+    assert json.loads(located(failing, "a.png", np.zeros((60, 60, 3), np.uint8), OPTIONS)) == {
+        "file_name": "a.png",
+        "error": "of no use",
+    }
+    with pytest.raises(DeviceLost):
+        located(failing, "a.png", np.zeros((60, 70, 3), np.uint8), OPTIONS)

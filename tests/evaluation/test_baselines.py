@@ -1,0 +1,56 @@
+"""What keypoints have to beat."""
+
+import numpy as np
+import pytest
+
+from app.evaluation.baselines import (
+    CORNERS,
+    grid_points,
+    layers,
+    random_points,
+    random_weights,
+    suppress,
+)
+from app.networks.architectures import network_of
+from app.networks.network import Conv
+from tests.conftest import toy_resnet
+
+
+def test_a_grid_is_even_and_lies_in_its_box() -> None:
+    for count in (0, 1, 5, 12, 33):
+        points = grid_points((10, 20, 80, 40), count)
+        assert len(points.xy) == count == len(points.within((10, 20, 80, 40)).xy)
+    np.testing.assert_allclose(grid_points((0, 0, 40, 20), 2).xy, [[9.5, 9.5], [29.5, 9.5]])
+    assert (
+        len(random_points((5, 5, 10, 10), 50, np.random.default_rng(0)).within((5, 5, 10, 10)).xy)
+        == 50
+    )
+
+
+@pytest.mark.parametrize("name", CORNERS)
+def test_corner_detectors_come_strongest_first_and_spread(
+    name: str, photograph: np.ndarray
+) -> None:
+    found = CORNERS[name](photograph, 6)
+    assert len(found.xy)
+    assert (np.diff(found.score) <= 0).all()
+    apart = np.abs(found.xy[:, None] - found.xy).max(2) + 99 * np.eye(len(found.xy))
+    assert apart.min() > 6
+    assert not len(CORNERS[name](np.full_like(photograph, 90), 6).xy)
+
+
+def test_suppression_keeps_the_stronger_of_two() -> None:
+    kept = suppress(np.array([[0.0, 0], [3, 0], [9, 0]]), np.array([1.0, 2, 0]), 4)
+    assert kept.xy.tolist() == [[3, 0], [9, 0]]
+
+
+def test_weights_are_drawn_anew_from_the_top_down_only() -> None:
+    network = network_of(toy_resnet())
+    depth = layers(network.rows)
+    assert layers(random_weights(network, 2).rows) == depth
+    same = random_weights(network, 1)
+    assert all(a is b or a == b for a, b in zip(network.rows[:1], same.rows[:1], strict=True))
+    assert not same.rows[-1].weight.equal(network.rows[-1].weight)  # type: ignore[union-attr]
+    whole = random_weights(network)
+    assert isinstance(whole.rows[0], Conv)
+    assert not whole.rows[0].weight.equal(network.rows[0].weight)  # type: ignore[union-attr]

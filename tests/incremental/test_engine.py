@@ -1,0 +1,244 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torchvision.models import get_model, resnet, vgg
+
+from app.incremental import engine as incremental
+from app.incremental.engine import Incremental
+from app.incremental.kernels import Direct, Scratch, Winograd
+from app.incremental.plan import Block
+from app.networks.architectures import network_of
+from app.networks.network import MaxPool, Network, Trace
+from tests.conftest import seeded
+
+WIDTHS = st.sampled_from([2, 5, 32, 33])
+
+
+def masked(x: Tensor, corners: tuple[tuple[int, int], ...], box: int, colours: Tensor) -> Tensor:
+    """(P, 3, S, S): the pictures themselves, which the brute force runs through the whole network."""
+    pictures = x.repeat(len(corners), 1, 1, 1)
+    for picture, (top, left), colour in zip(pictures, corners, colours, strict=True):
+        picture[:, top : top + box, left : left + box] = colour[:, None, None]
+    return pictures
+
+
+def drawn(places: int, like: Tensor) -> Tensor:
+    return torch.randn(places, 3, generator=torch.Generator().manual_seed(1), dtype=like.dtype)
+
+
+@st.composite
+def modules(draw: st.DrawFn) -> nn.Module:
+    if draw(st.booleans()):
+        block = draw(st.sampled_from([resnet.BasicBlock, resnet.Bottleneck]))
+        width = (
+            {}
+            if block is resnet.BasicBlock
+            else {"width_per_group": draw(st.sampled_from([4, 32]))}
+        )
+        return seeded(
+            resnet.ResNet(
+                block,
+                draw(st.lists(st.integers(1, 2), min_size=4, max_size=4)),
+                num_classes=3,
+                **width,
+            )
+        )
+    layers: list[int | str] = []
+    for _ in range(draw(st.integers(1, 3))):
+        layers += [*draw(st.lists(WIDTHS, min_size=1, max_size=3)), "M"]
+    model = vgg.VGG(vgg.make_layers(layers, draw(st.booleans())), num_classes=4)
+    model.avgpool = nn.AdaptiveAvgPool2d(2)
+    model.classifier = nn.Sequential(
+        nn.Linear(4 * next(c for c in reversed(layers) if c != "M"), 4)
+    )
+    return seeded(model)
+
+
+@settings(max_examples=40, deadline=None)
+@given(modules(), st.integers(33, 45), st.data())
+def test_any_boxes_on_any_network_equal_masking_and_running_the_whole_network(
+    module: nn.Module, side: int, data: st.DataObject
+) -> None:
+    box = data.draw(st.integers(1, side))
+    corner = st.integers(0, side - box)
+    corners = (
+        (0, 0),
+        (side - box, side - box),
+        *data.draw(st.lists(st.tuples(corner, corner), max_size=4)),
+    )
+    x = torch.randn(
+        1, 3, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(7)
+    )
+    network, colours = network_of(module), drawn(len(corners), x)
+    expected = module(masked(x, corners, box, colours))
+    found = Incremental(network).logits(network.trace(x), corners, box, colours)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_every_position_at_stride_one_is_exact_and_the_trace_bit_identical_afterwards(
+    module: nn.Module, x: Tensor
+) -> None:
+    network, box = network_of(module), 5
+    corners = tuple((top, left) for top in range(28) for left in range(28))
+    trace, colours = network.trace(x), drawn(28 * 28, x)
+    before = [trace.x.clone(), *(each.clone() for each in trace.activations)]
+    found = Incremental(network).logits(trace, corners, box, colours)
+    torch.testing.assert_close(
+        found, module(masked(x, corners, box, colours)), rtol=1e-10, atol=1e-10
+    )
+    assert all(
+        torch.equal(a, b) for a, b in zip(before, [trace.x, *trace.activations], strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", ["vgg16", "vgg19", "resnet18"])
+def test_logits_of_a_full_network_in_float32_are_within_a_ten_thousandth(name: str) -> None:
+    torch.manual_seed(0)
+    network = network_of(
+        get_model(name, weights=None, num_classes=1000).to(memory_format=torch.channels_last)
+    )
+    x = torch.randn(1, 3, 224, 224)
+    corners, box = ((0, 0), (208, 208), (104, 96), (56, 152)), 16
+    colours = drawn(len(corners), x)
+    expected = network.logits(masked(x, corners, box, colours))
+    found = Incremental(network).logits(network.trace(x), corners, box, colours)
+    assert float((found - expected).abs().max() / expected.abs().max()) < 1e-4
+
+
+def test_both_forms_of_convolution_and_residual_blocks_are_walked() -> None:
+    plain = Incremental(network_of(get_model("vgg11", weights=None)))
+    assert [type(kernel) for kernel in plain.kernels if not isinstance(kernel, Block)].count(
+        Winograd
+    ) == 7
+    assert isinstance(plain.kernels[0], Direct)
+    blocks = Incremental(network_of(get_model("resnet18", weights=None)))
+    assert sum(isinstance(kernel, Block) for kernel in blocks.kernels) == 8
+
+
+def test_half_precision_is_convolved_directly() -> None:
+    engine = Incremental(network_of(get_model("vgg11", weights=None).bfloat16()))
+    assert not any(isinstance(kernel, Winograd) for kernel in engine.kernels)
+
+
+def test_a_padded_pool_that_may_see_negative_numbers_is_left_to_the_plain_pass(x: Tensor) -> None:
+    conv = network_of(
+        seeded(vgg.VGG(vgg.make_layers([4, "M"], False), num_classes=2)).double()
+    ).rows[0]
+    rows = (type(conv)(conv.weight, conv.bias, 1, 1, relu=False), MaxPool(3, 2, 1))  # type: ignore[union-attr, call-arg]
+    network = Network(rows)
+    engine = Incremental(network)
+    assert len(engine.kernels) == 1
+    corners, colours = ((0, 0), (27, 27)), drawn(2, x)
+    expected = network.logits(masked(x, corners, 5, colours))
+    torch.testing.assert_close(
+        engine.logits(network.trace(x), corners, 5, colours), expected, rtol=1e-10, atol=1e-10
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(modules(), st.integers(0, 3))
+def test_a_budget_is_kept_by_what_is_really_held_and_changes_nothing(
+    module: nn.Module, halvings: int
+) -> None:
+    network, box = network_of(module), 9
+    x = torch.randn(1, 3, 40, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
+    corners = tuple((top, left) for top in range(0, 32, 5) for left in range(0, 32, 5))
+    trace, colours = network.trace(x), drawn(len(corners), x)
+    expected = Incremental(network).logits(trace, corners, box, colours)
+    held: list[int] = []
+
+    class Watched(Scratch):
+        """Counts what is used; what is reserved beyond it has no pages."""
+
+        def __init__(self, like: Tensor) -> None:
+            super().__init__(like)
+            self.used: dict[str, int] = {}
+
+        def take(self, name: str, *shape: int) -> Tensor:
+            found = super().take(name, *shape)
+            self.used[name] = max(found.nbytes, self.used.get(name, 0))
+            held.append(sum(self.used.values()))
+            return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(incremental, "Scratch", Watched)
+        Incremental(network).logits(trace, corners, box, colours)
+        budget = max(held) // 2**halvings
+        held.clear()
+        try:
+            found = Incremental(network, budget).logits(trace, corners, box, colours)
+        except torch.OutOfMemoryError:
+            return  # not even one picture fits
+    assert max(held) <= budget
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_a_chunk_that_fills_the_device_is_halved_and_nothing_is_lost(
+    network: Network, x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a GPU says it is full, in the middle of a chunk."""
+    corners = tuple((top, left) for top in range(0, 28, 3) for left in range(0, 28, 3))
+    trace, colours = network.trace(x), drawn(100, x)
+    expected = Incremental(network).logits(trace, corners, 5, colours)
+    take, refused = Scratch.take, []
+
+    def full(self: Scratch, name: str, *shape: int) -> Tensor:
+        if np.prod(shape) > 20_000:
+            refused.append(shape)
+            raise torch.OutOfMemoryError("full")
+        return take(self, name, *shape)
+
+    monkeypatch.setattr(Scratch, "take", full)
+    torch.testing.assert_close(
+        Incremental(network).logits(trace, corners, 5, colours), expected, rtol=1e-10, atol=1e-10
+    )
+    assert refused
+
+
+def test_the_same_boxes_give_the_same_bits_whatever_was_asked_before(
+    network: Network, x: Tensor
+) -> None:
+    trace, budget = network.trace(x), 700_000
+    few, many = (
+        tuple((top, left) for top in range(0, 28, step) for left in range(0, 28, step))
+        for step in (7, 2)
+    )
+    fresh, used = Incremental(network, budget), Incremental(network, budget)
+    used.logits(trace, many, 5, drawn(len(many), x))
+    assert torch.equal(
+        *(engine.logits(trace, few, 5, drawn(len(few), x)) for engine in (fresh, used))
+    )
+
+
+def test_a_budget_that_no_single_box_fits_into_says_how_much_it_needs(
+    network: Network, x: Tensor
+) -> None:
+    with pytest.raises(torch.OutOfMemoryError, match=r"\d+ bytes are needed and \d+ allowed"):
+        Incremental(network, 60_000).logits(network.trace(x), ((0, 0), (3, 3)), 5, drawn(2, x))
+
+
+def test_the_order_of_corners_is_the_order_of_logits(module: nn.Module, x: Tensor) -> None:
+    network = network_of(module)
+    trace: Trace = network.trace(x)
+    corners, colours = ((0, 0), (9, 3), (27, 27)), drawn(3, x)
+    engine = Incremental(network)
+    turned = engine.logits(trace, corners[::-1], 5, colours.flip(0)).flip(0)
+    torch.testing.assert_close(
+        engine.logits(trace, corners, 5, colours), turned, rtol=1e-10, atol=1e-10
+    )
+
+
+def test_half_precision_stays_as_near_as_a_whole_pass_in_half_precision() -> None:
+    """The form that a GPU runs: direct convolutions over tiles."""
+    torch.manual_seed(0)
+    module = get_model("vgg11", weights=None, num_classes=10)
+    x = torch.randn(1, 3, 64, 64)
+    corners, colours = ((0, 0), (24, 32), (48, 48)), drawn(3, x)
+    exact = network_of(module).logits(masked(x, corners, 16, colours))
+    network = network_of(module.bfloat16())
+    whole = network.logits(masked(x, corners, 16, colours).bfloat16()).float()
+    ours = Incremental(network).logits(network.trace(x), corners, 16, colours.bfloat16()).float()
+    assert float((ours - exact).abs().max()) <= 2 * float((whole - exact).abs().max())

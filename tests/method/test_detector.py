@@ -1,0 +1,210 @@
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from app.errors import BadOption, WeightsError
+from app.incremental.engine import Incremental
+from app.method.detector import Detector
+from app.method.image import frame_of
+from app.method.loading import load_detector
+from app.method.localization import Localization
+from app.method.peaks import find_peaks
+from app.networks.architectures import narrow_vgg16, network_of
+from app.options import Limits, choose, resolve
+from app.settings import Settings
+from tests.conftest import seeded
+from tests.service import encoded
+
+QUICK = {"patch": 8, "stride": 8}
+
+
+def same(a: Localization, b: Localization) -> bool:
+    maps = zip(dataclasses.astuple(a.maps), dataclasses.astuple(b.maps), strict=True)
+    return (
+        a.keypoints == b.keypoints
+        and a.top == b.top
+        and all(x.tobytes() == y.tobytes() for x, y in maps)
+    )
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_the_same_photograph_gives_the_same_bytes_from_any_thread(
+    detector: Detector, photograph: np.ndarray, preset: str
+) -> None:
+    options = choose(preset, **QUICK)
+    expected = detector.locate(photograph, options)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(
+            pool.map(lambda _: same(detector.locate(photograph, options), expected), range(8))
+        )
+    assert expected.keypoints
+
+
+def test_another_seed_gives_other_colours(detector: Detector, photograph: np.ndarray) -> None:
+    one, two = (
+        detector.locate(photograph, choose(seed=seed, **QUICK)).maps.coarse for seed in (1, 2)
+    )
+    assert not np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("fit", ["squash", "letterbox"])
+def test_keypoints_lie_in_the_region_that_was_asked_for(
+    detector: Detector, photograph: np.ndarray, fit: str
+) -> None:
+    found = detector.locate(photograph, choose(fit=fit, roi=(40, 20, 100, 50), keep=1.0, **QUICK))
+    reach = 3 * max(found.frame.scale)
+    assert found.keypoints
+    assert all(
+        40 - reach <= p.x <= 140 + reach and 20 - reach <= p.y <= 70 + reach
+        for p in found.keypoints
+    )
+
+
+def test_confidence_falls_along_the_list_and_is_what_the_fused_map_says(
+    detector: Detector, photograph: np.ndarray
+) -> None:
+    found = detector.locate(photograph, choose(**QUICK))
+    confidences = [p.confidence for p in found.keypoints]
+    assert confidences == sorted(confidences, reverse=True)
+    peaks = detector.locate(photograph, choose("paper", **QUICK))
+    assert peaks.keypoints[0].confidence == pytest.approx(np.exp(peaks.maps.fused.max()))
+    assert all(p.log_likelihood <= found.maps.fused.max() for p in found.keypoints)
+    assert all(p.confidence == pytest.approx(np.exp(p.log_likelihood)) for p in found.keypoints)
+    assert all((p.covariance is not None) == p.refined for p in found.keypoints)
+
+
+def test_the_class_is_found_unless_the_caller_names_one(
+    detector: Detector, photograph: np.ndarray
+) -> None:
+    found = detector.locate(photograph, choose(**QUICK))
+    assert found.target == found.top[0]
+    assert sum(
+        score.probability
+        for score in detector.locate(photograph, choose(top_classes=6, **QUICK)).top
+    ) == pytest.approx(1)
+    assert found.top[0].probability == pytest.approx(detector.classify(photograph).max())
+    for wanted in ("eel", 4):
+        other = detector.locate(photograph, choose(target_class=wanted, **QUICK))
+        assert (other.target.class_id, other.target.label, other.options.target_class) == (
+            4,
+            "eel",
+            4,
+        )
+
+
+@pytest.mark.parametrize("wanted", ["unicorn", -1, 6])
+def test_a_class_that_is_not_there_is_refused(
+    detector: Detector, photograph: np.ndarray, wanted: int | str
+) -> None:
+    with pytest.raises(BadOption):
+        detector.locate(photograph, choose(target_class=wanted, **QUICK))
+
+
+def test_the_paper_preset_asks_for_729_positions_by_itself(
+    detector: Detector, photograph: np.ndarray
+) -> None:
+    found = detector.locate(photograph, choose("paper"))
+    assert (found.options.patch, found.options.stride, found.options.colours) == (4, 2, 1)
+    assert not found.low_evidence
+
+
+def test_an_even_grey_picture_still_answers(detector: Detector) -> None:
+    found = detector.locate(np.full((60, 60, 3), 128, np.uint8), choose(**QUICK))
+    assert all(0 <= p.x <= 59 and 0 <= p.y <= 59 for p in found.keypoints)
+    assert not any(p.refined for p in found.keypoints)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_gpu_finds_the_same_keypoints_as_the_cpu() -> None:
+    cpu, gpu = (
+        load_detector(Settings().manifest, "bundled", device).locate(
+            data.astronaut(), choose(**QUICK)
+        )
+        for device in ("cpu", "cuda")
+    )
+    np.testing.assert_allclose(
+        [(p.x, p.y) for p in gpu.keypoints[:10]], [(p.x, p.y) for p in cpu.keypoints[:10]], atol=0.5
+    )
+
+
+def test_a_memory_that_holds_no_box_stops_the_start() -> None:
+    with pytest.raises(
+        WeightsError,
+        match=r"network 'bundled' does not fit into its memory: \d+ bytes are needed and \d+ allowed",
+    ):
+        load_detector(Settings().manifest, "bundled", "cpu", memory=1_000_000)
+
+
+def test_the_bundled_network_finds_a_face_and_its_keypoints_lie_in_the_photograph() -> None:
+    bundled = load_detector(Settings().manifest, "bundled", "cpu")
+    image = data.astronaut()
+    found = bundled(
+        encoded(image, "JPEG"), choose(patch=16, stride=16, roi=(60, 0, 360, 300)), Limits()
+    )
+    assert found.top[0].label == "Faces"
+    assert (found.width, found.height) == (512, 512)
+    assert len(found.keypoints) >= 5
+    assert all(0 <= p.x <= 511 and 0 <= p.y <= 511 for p in found.keypoints)
+
+
+def test_progress_counts_every_box_and_what_it_raises_stops_the_work(
+    detector: Detector, photograph: np.ndarray
+) -> None:
+    told: list[tuple[int, int]] = []
+    small = dataclasses.replace(detector, occluder=Incremental(detector.network, 2**22))
+    small.locate(photograph, choose(stride=2), lambda done, total: told.append((done, total)))
+    assert len(told) > 4, "several chunks"
+    assert told[-1][0] == told[-1][1] == 27**2 * 2
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+
+    def stop(done: int, total: int) -> None:
+        raise KeyError(done)
+
+    with pytest.raises(KeyError):
+        small.locate(photograph, choose(stride=2), stop)
+
+
+def test_photographs_looked_at_together_are_answered_as_if_each_were_alone(
+    detector: Detector, photograph: np.ndarray
+) -> None:
+    """In float64: a ReLU near zero may open or close by rounding alone, and the guided walk is not continuous there."""
+    rows = network_of(seeded(narrow_vgg16((4, 5, 6, 7, 8), 6, batch_norm=False)))
+    detector = dataclasses.replace(detector, occluder=Incremental(rows))
+    asked = [
+        choose(fine=rule, target_class=target, **QUICK)
+        for rule, target in (("mirrored", None), ("guided", 3), ("mirrored", "eel"))
+    ]
+    images = [photograph, photograph[::-1].copy(), photograph[:, ::-1].copy()]
+    seen = detector.look(
+        [detector.prepare(image, options) for image, options in zip(images, asked, strict=True)]
+    )
+    for one, image, options in zip(seen, images, asked, strict=True):
+        found, alone = detector.finish(one), detector.locate(image, options)
+        assert (found.target.class_id, found.options) == (alone.target.class_id, alone.options)
+        for mine, expected in zip(
+            dataclasses.astuple(found.maps), dataclasses.astuple(alone.maps), strict=True
+        ):
+            np.testing.assert_allclose(mine, expected, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(
+            [(p.x, p.y) for p in found.keypoints[:5]],
+            [(p.x, p.y) for p in alone.keypoints[:5]],
+            atol=1e-9,
+        )
+
+
+def test_maps_change_the_order_of_corners_but_not_where_they_are(
+    photograph: np.ndarray, rng: np.random.Generator
+) -> None:
+    frame, options = frame_of(160, 120, 56, "squash", None), resolve(choose(keep=1.0), 56)
+    one, two = (find_peaks(photograph, frame, -rng.random((56, 56)), options) for _ in range(2))
+    assert sorted(one.points.tolist()) == sorted(two.points.tolist())
+    assert one.points.tolist() != two.points.tolist()
+    for peaks in (one, two):
+        assert (np.diff(peaks.log_likelihood) <= 0).all()
+    corners = np.array([[50, 30], [109, 30], [129, 99]])
+    assert (np.abs(one.points[:, None] - corners).max(2).min(0) < 3).all()

@@ -1,0 +1,78 @@
+import pytest
+import torch
+from torch import nn
+from torchvision.models import get_model
+
+from app.networks.architectures import ARCHITECTURES, fold_batch_norm, network_of
+from app.networks.network import Conv, MaxPool, Residual
+from tests.conftest import toy_vgg
+
+
+def test_the_table_computes_what_torchvision_computes(module: nn.Module, x: torch.Tensor) -> None:
+    expected = module(x)
+    torch.testing.assert_close(network_of(module).logits(x), expected, rtol=1e-10, atol=1e-10)
+
+
+def test_building_a_table_leaves_the_module_alone(module: nn.Module, x: torch.Tensor) -> None:
+    before, expected = {k: v.clone() for k, v in module.state_dict().items()}, module(x)
+    network_of(module)
+    assert all(torch.equal(before[k], v) for k, v in module.state_dict().items())
+    torch.testing.assert_close(module(x), expected, rtol=0, atol=0)
+
+
+def test_folding_batch_norm_keeps_the_function(x: torch.Tensor) -> None:
+    model = toy_vgg(batch_norm=True)
+    folded = fold_batch_norm(model)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
+    torch.testing.assert_close(folded(x), model(x), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("name", "convolutions"),
+    [("vgg11", 8), ("vgg16", 13), ("vgg16_bn", 13), ("vgg19", 16), ("vgg19_bn", 16)],
+)
+def test_vgg_has_as_many_convolutions_as_its_name_says(name: str, convolutions: int) -> None:
+    with torch.device("meta"):
+        rows = network_of(get_model(name, weights=None)).rows
+    assert sum(isinstance(row, Conv) for row in rows) == convolutions
+    assert sum(isinstance(row, MaxPool) for row in rows) == 5
+
+
+def test_resnet50_is_sixteen_residual_rows() -> None:
+    with torch.device("meta"):
+        rows = network_of(get_model("resnet50", weights=None)).rows
+    assert sum(isinstance(row, Residual) for row in rows) == 16
+
+
+def test_the_architectures_are_the_plain_vggs_and_resnets() -> None:
+    assert {"vgg11", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "resnet18", "resnet50"} <= set(
+        ARCHITECTURES
+    )
+    assert not any("next" in name or "wide" in name for name in ARCHITECTURES)
+
+
+def test_a_network_without_a_table_is_refused() -> None:
+    with pytest.raises(TypeError, match="no table is known for Linear"):
+        network_of(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv2d(3, 3, 3, dilation=2),
+        nn.Conv2d(3, 3, 3, groups=3),
+        nn.Conv2d(3, 3, 3, padding=(1, 2)),
+    ],
+)
+def test_a_convolution_that_no_row_describes_is_refused(conv: nn.Conv2d) -> None:
+    model = toy_vgg()
+    model.features[0] = conv
+    with pytest.raises(TypeError, match="have a row"):
+        network_of(model)
+
+
+def test_a_layer_that_no_row_describes_is_refused() -> None:
+    model = toy_vgg()
+    model.features[1] = nn.Sigmoid()
+    with pytest.raises(TypeError, match="Sigmoid"):
+        network_of(model)

@@ -1,0 +1,278 @@
+import dataclasses
+import hashlib
+import http.server
+import json
+import pickle
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torchvision.models import vgg11_bn
+
+from app.errors import WeightsError
+from app.networks.architectures import load_network
+from app.networks.weights import Entry, assign, find, load_state, pull, read_manifest, verify
+from app.settings import Settings
+from tests.conftest import LABELS, seeded
+
+CONTENT = bytes(range(256)) * 4096
+
+
+class Files(http.server.BaseHTTPRequestHandler):
+    """Serves CONTENT with ranges; `/cut` ends early, `/whole` ignores ranges, `/wrong` sends other bytes."""
+
+    asked: list[str | None]
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range")
+        self.server.asked.append(asked)  # type: ignore[attr-defined]
+        if self.path == "/missing":
+            return self.send_error(404)
+        body = b"x" * 1000 if self.path == "/wrong" else CONTENT
+        start = (
+            int(asked.removeprefix("bytes=").removesuffix("-"))
+            if asked and self.path != "/whole"
+            else 0
+        )
+        if start >= len(body):
+            return self.send_error(416)
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body) - start))
+        self.end_headers()
+        self.wfile.write(
+            body[start : len(body) // 2] if self.path == "/cut" and not start else body[start:]
+        )
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[http.server.ThreadingHTTPServer]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
+    server.asked = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def entry(path: Path, url: str | None = None, content: bytes = CONTENT, **changes: object) -> Entry:
+    sha256 = hashlib.sha256(content).hexdigest()
+    whole = Entry("toy", "vgg11_bn", LABELS, 32, (0.5,) * 3, (0.5,) * 3, path, url, sha256, "none")
+    return dataclasses.replace(whole, **changes)
+
+
+def at(server: http.server.ThreadingHTTPServer, path: str) -> str:
+    return f"http://127.0.0.1:{server.server_port}{path}"
+
+
+def test_a_pulled_file_is_whole_and_verified_and_pulled_once(
+    server: http.server.ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    toy = entry(tmp_path / "deep" / "toy.pth", at(server, "/file"))
+    assert pull(toy).read_bytes() == CONTENT
+    pull(toy)
+    assert len(server.asked) == 1
+    assert [path.name for path in toy.path.parent.iterdir()] == ["toy.pth"]
+
+
+def test_a_cut_download_resumes_where_it_stopped(
+    server: http.server.ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    toy = entry(tmp_path / "toy.pth", at(server, "/cut"))
+    with pytest.raises(WeightsError, match="Run the command again"):
+        pull(toy, progress=False)
+    assert not toy.path.exists()
+    pull(toy, progress=False)
+    assert toy.path.read_bytes() == CONTENT
+    assert server.asked == [None, f"bytes={len(CONTENT) // 2}-"]
+
+
+def test_a_server_without_ranges_starts_from_the_beginning(
+    server: http.server.ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    (tmp_path / "toy.pth.partial").write_bytes(b"something else")
+    assert (
+        pull(entry(tmp_path / "toy.pth", at(server, "/whole")), progress=False).read_bytes()
+        == CONTENT
+    )
+
+
+def test_a_partial_that_is_already_whole_is_put_in_place(
+    server: http.server.ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    (tmp_path / "toy.pth.partial").write_bytes(CONTENT)
+    assert (
+        pull(entry(tmp_path / "toy.pth", at(server, "/file")), progress=False).read_bytes()
+        == CONTENT
+    )
+
+
+def test_wrong_bytes_are_deleted_and_both_digests_named(
+    server: http.server.ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    toy = entry(tmp_path / "toy.pth", at(server, "/wrong"))
+    with pytest.raises(WeightsError, match="deleted") as raised:
+        pull(toy, progress=False)
+    assert raised.value.figures == {
+        "expected": toy.sha256,
+        "actual": hashlib.sha256(b"x" * 1000).hexdigest(),
+    }
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/file", "file:///etc/hostname"])
+def test_offline_or_not_http_is_one_sentence_that_says_what_to_do(url: str, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"put the file at .*toy\.pth yourself") as raised:
+        pull(entry(tmp_path / "toy.pth", url), progress=False)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_page_is_an_error_and_leaves_nothing(
+    server: http.server.ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    with pytest.raises(WeightsError, match="404"):
+        pull(entry(tmp_path / "toy.pth", at(server, "/missing")), progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_there_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="weakpoints weights pull toy"):
+        verify(entry(tmp_path / "toy.pth", "http://127.0.0.1:9/"))
+    with pytest.raises(WeightsError, match="no address"):
+        verify(entry(tmp_path / "toy.pth"))
+    with pytest.raises(WeightsError, match="no address"):
+        pull(entry(tmp_path / "toy.pth"))
+
+
+def saved(path: Path, state: dict[str, torch.Tensor], **changes: object) -> Entry:
+    save_file(state, path) if path.suffix == ".safetensors" else torch.save(state, path)
+    return entry(path, content=path.read_bytes(), **changes)
+
+
+@pytest.fixture(scope="module")
+def module() -> nn.Module:
+    return seeded(vgg11_bn(weights=None, num_classes=6)).float()
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_saved_network_comes_back_as_the_same_function(
+    suffix: str, module: nn.Module, tmp_path: Path
+) -> None:
+    x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    network = load_network(saved(tmp_path / f"toy{suffix}", module.state_dict()))
+    torch.testing.assert_close(network.logits(x), module(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_digest_prefix_as_torchvision_publishes_it_is_enough(tmp_path: Path) -> None:
+    toy = saved(tmp_path / "toy.safetensors", {"a": torch.ones(1)})
+    assert load_state(dataclasses.replace(toy, sha256=toy.sha256[:8]))["a"] == 1
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    toy = saved(tmp_path / "toy.safetensors", {"a": torch.ones(1)})
+    toy.path.write_bytes(toy.path.read_bytes()[:-1] + b"\1")
+    with pytest.raises(WeightsError, match=toy.sha256):
+        load_state(toy)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (exec, ("raise SystemExit('a pickle ran')",))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("bomb.pth", pickle.dumps(Bomb())), ("junk.pth", b"junk"), ("junk.safetensors", b"junk" * 9)],
+)
+def test_a_file_that_is_no_weights_is_refused_and_never_run(
+    name: str, content: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError, match="loaded safely"):
+        load_state(entry(tmp_path / name, content=content))
+
+
+def test_wrong_keys_and_shapes_are_one_sentence(module: nn.Module, tmp_path: Path) -> None:
+    state = dict(module.state_dict())
+    state["features.0.wait"] = state.pop("features.0.weight")
+    with pytest.raises(
+        WeightsError, match=r"1 missing \(features\.0\.weight\); 1 unknown \(features\.0\.wait\)"
+    ):
+        assign(module, state, entry(tmp_path))
+    state = module.state_dict() | {"classifier.6.bias": torch.ones(7)}
+    with pytest.raises(WeightsError, match=r"classifier\.6\.bias is \[7\].*wants \[6\]"):
+        assign(module, state, entry(tmp_path))
+
+
+def test_an_unknown_architecture_is_refused(tmp_path: Path) -> None:
+    toy = saved(tmp_path / "toy.safetensors", {"a": torch.ones(1)}, architecture="lenet")
+    with pytest.raises(WeightsError, match="'lenet'; known are vgg11"):
+        load_network(toy)
+
+
+def test_every_network_of_the_shipped_manifest_is_described_rightly() -> None:
+    entries = read_manifest(Settings().manifest)
+    assert {"bundled", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "resnet50"} <= set(entries)
+    for name, found in entries.items():
+        if name == "bundled":
+            assert (len(found.labels), found.side) == (100, 112)
+            verify(found)
+            assert found.path.stat().st_size < 16e6
+        else:
+            assert (len(found.labels), found.side) == (1000, 224)
+            assert found.url is not None
+            assert found.sha256[:8] in found.url
+
+
+def test_an_unknown_name_lists_what_there_is() -> None:
+    with pytest.raises(WeightsError, match="there are bundled"):
+        find(Settings().manifest, "alexnet")
+
+
+GOOD = {
+    "architecture": "vgg16",
+    "labels": "l.json",
+    "side": 32,
+    "mean": [0, 0, 0],
+    "std": [1, 1, 1],
+    "file": "f.pth",
+    "sha256": "a" * 64,
+    "licence": "x",
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"file": "../f.pth"},
+        {"sha256": "abc"},
+        {"mean": [0]},
+        {"labels": "none.json"},
+        {"side": "big"},
+        {"labels": 3},
+    ],
+)
+def test_a_manifest_that_is_not_right_says_which_entry(
+    change: dict[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / "l.json").write_text('["a", "b"]')
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"networks": {"good": GOOD}}))
+    assert find(manifest, "good").labels == ("a", "b")
+    manifest.write_text(json.dumps({"networks": {"bad": GOOD | change}}))
+    with pytest.raises(WeightsError, match="'bad'"):
+        read_manifest(manifest)
+
+
+def test_a_manifest_that_is_no_json_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(WeightsError, match="not a manifest"):
+        read_manifest(tmp_path / "manifest.json")

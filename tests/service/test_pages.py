@@ -1,0 +1,241 @@
+"""The page in a real browser, where there is one."""
+
+import base64
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from app.method.detector import Detector
+from tests.service import encoded, faulty, picture, serving
+
+BROWSER = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium")
+
+
+@pytest.fixture(scope="module")
+def client(detector: Detector) -> Iterator[httpx2.Client]:
+    with serving(lambda: detector) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=BROWSER, args=FLAGS) as browser,
+    ):
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def page(client: httpx2.Client, browser: Browser) -> Page:
+    page = browser.new_page(viewport={"width": 1100, "height": 800}, accept_downloads=True)
+    page.goto(str(client.base_url))
+    return page
+
+
+@pytest.fixture
+def photo(tmp_path: Path, photograph: np.ndarray) -> Path:
+    path = tmp_path / "it's a photo.png"
+    path.write_bytes(encoded(photograph))
+    return path
+
+
+def test_page_and_reference_name_no_other_host_and_all_they_name_is_here(
+    client: httpx2.Client,
+) -> None:
+    for where in ("/", "/docs"):
+        answer = client.get(where, params={})
+        assert answer.status_code == 200
+        links = re.findall(r'(?:src|href)="([^"]+)"', answer.text)
+        assert len(links) >= 2
+        for link in links:
+            assert not link.startswith(("http", "//"))
+            if not link.startswith("data:"):
+                assert client.get(f"/{link}").status_code == 200, link
+        assert "http" not in answer.text
+    assert "default-src 'self'" in client.get("/").headers["content-security-policy"]
+
+
+@needs_browser
+def test_a_photograph_becomes_keypoints_layers_and_files(page: Page, photo: Path) -> None:
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on(
+        "console", lambda message: errors.append(message.text) if message.type == "error" else None
+    )
+    page.set_input_files("#file", photo)
+    expect(page.locator("#status")).to_contain_text(re.compile(r"\d keypoints (in \d|at once)"))
+    rings = page.locator("#points g")
+    total = rings.count()
+    assert total > 1
+    rings.first.focus()
+    expect(page.locator("#about")).to_contain_text("confidence")
+    for name in ("fused", "coarse", "fine"):
+        before = page.get_attribute("#picture", "src")
+        page.check(f"input[value={name}]")
+        expect(page.locator("#picture")).not_to_have_attribute("src", before)
+        assert page.evaluate("picture.decode().then(() => picture.naturalWidth)") == 160
+    confidences = sorted(float(ring.get_attribute("data-confidence")) for ring in rings.all())
+    page.fill("#threshold", f"{confidences[0] + 0.01:.2f}")
+    expect(page.locator("#shown")).not_to_have_text(f"{total} of {total}")
+    for button, suffix in (("json", ".json"), ("coco", ".coco.json"), ("png", ".png")):
+        with page.expect_download() as download:
+            page.click(f"#{button}")
+        assert download.value.suggested_filename.endswith(suffix)
+        data = Path(download.value.path()).read_bytes()
+        if button == "coco":
+            found = json.loads(data)["annotations"][0]
+            assert 0 < found["num_keypoints"] < total
+            assert len(found["keypoints"]) == 3 * found["num_keypoints"]
+        assert button != "png" or data.startswith(b"\x89PNG")
+    assert errors == []
+
+
+@needs_browser
+def test_the_curl_command_is_copied_with_the_name_quoted(page: Page, photo: Path) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.set_input_files("#file", photo)
+    expect(page.locator("#result")).to_be_visible()
+    page.click("#curl")
+    expect(page.locator("#status")).to_have_text("Copied.")
+    text = page.evaluate("navigator.clipboard.readText()")
+    assert text.startswith("curl -F image=@'it'\\''s a photo.png' http://127.0.0.1:")
+    page.click("summary")
+    page.fill("#key", "secret")
+    page.click("#curl")
+    page.fill("#key", "")
+    text = page.evaluate("navigator.clipboard.readText()")
+    assert text.startswith('curl -H "Authorization: Bearer $WEAKPOINTS_KEY" -F image=')
+
+
+@needs_browser
+def test_what_the_service_refuses_is_said(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_bytes(b"no picture")
+    page.set_input_files("#file", tmp_path / "text.png")
+    expect(page.locator("#status.error")).to_contain_text("JPEG")
+    expect(page.locator("#result")).to_be_hidden()
+
+
+DROPPED = """([name, data, kind]) => {
+  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0)), transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], name, { type: "image/png" }));
+  const fields = { bubbles: true, cancelable: true };
+  document.body.dispatchEvent(kind === "drop" ? new DragEvent("drop", { ...fields, dataTransfer: transfer })
+                                              : new ClipboardEvent("paste", { ...fields, clipboardData: transfer }));
+}"""
+
+
+@needs_browser
+@pytest.mark.parametrize("way", ["drop", "paste", "camera"])
+def test_a_photograph_may_be_dropped_pasted_or_taken(page: Page, photo: Path, way: str) -> None:
+    page.reload()
+    if way == "camera":
+        assert page.get_attribute("#camera", "capture") == "environment"
+        page.set_input_files("#camera", photo)
+    else:
+        page.evaluate(DROPPED, ["p.png", base64.b64encode(photo.read_bytes()).decode(), way])
+    expect(page.locator("#result")).to_be_visible()
+    assert page.locator("#points g").count() > 1
+
+
+@needs_browser
+def test_the_keyboard_and_the_pointer_reach_everything(page: Page, photo: Path) -> None:
+    page.reload()
+    page.set_input_files("#file", photo)
+    expect(page.locator("#result")).to_be_visible()
+    rings = page.locator("#points g")
+    page.locator("#file").focus()
+    reached = set()
+    for _ in range(rings.count() + 12):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
+    assert {"camera", "g", "INPUT", "threshold", "curl", "json", "coco", "png"} <= reached
+    page.locator("#threshold").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#from")).to_have_text("0.01")
+    page.locator("input[value=photograph]").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("input[value=fused]")).to_be_checked()
+    rings.last.hover()
+    expect(page.locator("#about")).to_have_text(rings.last.get_attribute("aria-label"))
+    strongest, weakest = (rings.nth(i).locator(".ring") for i in (rings.count() - 1, 0))
+    assert float(strongest.get_attribute("r")) > float(weakest.get_attribute("r"))
+    assert strongest.get_attribute("stroke") != weakest.get_attribute("stroke")
+
+
+@needs_browser
+def test_dark_is_dark_and_both_can_be_read(page: Page) -> None:
+    grounds = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        ground = luminance(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        grounds.append(ground)
+        for selector in ("h1", "header p", "#status", "a"):
+            ink = luminance(
+                page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).color")
+            )
+            assert (max(ink, ground) + 0.05) / (min(ink, ground) + 0.05) >= 4.5, (scheme, selector)
+    assert grounds[0] > 0.9 > 0.1 > grounds[1]
+
+
+def luminance(colour: str) -> float:
+    """WCAG's relative luminance of `rgb(r, g, b)`."""
+    parts = np.array([float(part) for part in re.findall(r"[\d.]+", colour)[:3]]) / 255
+    return float(
+        np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        @ (0.2126, 0.7152, 0.0722)
+    )
+
+
+@needs_browser
+def test_the_progress_is_shown_and_nothing_is_asked_of_another_host(
+    detector: Detector, browser: Browser, tmp_path: Path
+) -> None:
+    slow, wide = faulty(detector), tmp_path / "slow.png"
+    wide.write_bytes(picture(70))
+    with serving(lambda: slow) as client, closing(browser.new_page()) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(str(client.base_url))
+        page.set_input_files("#file", wide)
+        expect(page.locator("#status")).to_contain_text("1 of 2")
+        expect(page.locator("#progress")).to_have_js_property("value", 0.5)
+        page.reload()
+        assert slow.stopped.wait(30), "a page that is left costs no device time"
+        assert len(asked) > 3
+        assert all(url.startswith((str(client.base_url), "data:", "blob:")) for url in asked)
+
+
+@needs_browser
+def test_nothing_is_wider_than_a_phone(page: Page, photo: Path) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.set_input_files("#file", photo)
+    expect(page.locator("#result")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.set_viewport_size({"width": 1100, "height": 800})
+
+
+@needs_browser
+def test_the_reference_lists_the_operations(page: Page, client: httpx2.Client) -> None:
+    page.goto(f"{client.base_url}/docs")
+    expect(page.locator(".opblock").first).to_be_visible()
+    assert page.locator(".opblock").count() >= 5
+    page.goto(str(client.base_url))
