@@ -18,7 +18,7 @@ from app.incremental.engine import Heed, Incremental, ignore
 from app.incremental.kernels import Scratch, Windowed
 from app.incremental.plan import Corners
 from app.incremental.windows import Spans
-from app.method.loading import load_detector
+from app.loading import load_detector
 from app.networks.network import MaxPool, Network, Row, Trace, converted
 from app.options import Options
 from app.performance.fidelity import fidelity

@@ -23,8 +23,8 @@ from torchvision.models import get_model
 from app import __version__
 from app.evaluation.accuracy import accuracy
 from app.incremental.engine import BUDGET, Incremental
+from app.loading import load_detector
 from app.method.detector import Detector
-from app.method.loading import load_detector
 from app.method.occlusion import positions
 from app.networks.architectures import network_of
 from app.options import PRESETS

@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from app.errors import BadImage, MalformedRequest, TooLarge, UnsupportedMedia
+from app.loading import loaded
 from app.method.image import decode
 from app.options import Limits
-from app.service.routes import loaded
 from app.settings import Settings
 from tests.service import encoded, serving
 

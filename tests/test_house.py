@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BASE = {"errors", "options"}
 METHOD = BASE | {"networks", "incremental", "method"}
-SERVICE = METHOD | {"schemas", "settings", "service"}
+SERVICE = METHOD | {"schemas", "settings", "loading", "service"}
 MAY_IMPORT = {  # a room, and the rooms that it may look into
     "errors": set(),
     "options": BASE,
@@ -28,6 +28,7 @@ MAY_IMPORT = {  # a room, and the rooms that it may look into
     "networks": BASE | {"networks"},
     "incremental": BASE | {"networks", "incremental"},
     "method": METHOD,
+    "loading": METHOD | {"settings"},
     "schemas": BASE | {"method"},
     "service": SERVICE,
     "main": SERVICE,

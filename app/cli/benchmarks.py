@@ -9,13 +9,13 @@ from app.batch.collection import drawn, open_collection
 from app.cli.terminal import bar, say, show
 from app.evaluation.photographs import sample
 from app.evaluation.report import flat
+from app.loading import loaded
 from app.networks.weights import find
 from app.performance.capacity import DEVICES, plan, text
 from app.performance.fidelity import fidelity
 from app.performance.load import service_load
 from app.performance.scale import scale
 from app.performance.speed import RIVALS, speed_of, table
-from app.service.routes import loaded
 from app.settings import Settings
 
 

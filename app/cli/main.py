@@ -23,6 +23,7 @@ from app.cluster.start import Share, connected, require_ray
 from app.errors import BadOption, WeakpointsError
 from app.evaluation.accuracy import accuracy
 from app.evaluation.report import flat
+from app.loading import loaded
 from app.method.detector import Detector
 from app.method.image import decode
 from app.method.render import heatmap_png
@@ -30,7 +31,6 @@ from app.networks.weights import Entry, pull, read_manifest, verify
 from app.options import Options
 from app.schemas import DetectQuery, detection
 from app.service.logs import json_handler
-from app.service.routes import loaded
 from app.service.server import serve
 from app.settings import Settings
 

@@ -25,10 +25,11 @@ from ray.serve.schema import LoggingConfig
 
 from app.cluster.start import Share, connected
 from app.errors import WeakpointsError
+from app.loading import loaded
 from app.method.detector import Detector
 from app.service.logs import json_handler
 from app.service.metrics import CONTENT_TYPE
-from app.service.routes import create_app, loaded
+from app.service.routes import create_app
 from app.service.state import Service
 from app.settings import Settings
 

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from app.errors import WeakpointsError
+from app.loading import loaded
 from app.method.detector import Detector, Prepared, Progress, Seen, silent
 from app.method.localization import Localization
 from app.networks.network import Trace
 from app.options import Options, choose
-from app.service.routes import loaded
 from app.service.server import Server
 from app.settings import Settings
 

@@ -21,12 +21,12 @@ from app.batch.collection import Collection, open_collection
 from app.batch.run import plain, run_batch
 from app.cluster.start import Share, connected
 from app.errors import WeakpointsError
+from app.loading import loaded
 from app.method.detector import Detector, Progress, silent
 from app.method.localization import Localization
 from app.options import Options, choose
 from app.performance.load import Sleeping
 from app.performance.queueing import latencies
-from app.service.routes import loaded
 from app.settings import Settings
 
 WORKERS = (1, 2, 4)

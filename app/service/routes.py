@@ -15,8 +15,8 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from app import __version__
 from app.errors import DeadlinePassed, Unavailable, WeakpointsError
+from app.loading import loaded
 from app.method.detector import Detector, Prepared, Progress, silent
-from app.method.loading import load_detector
 from app.method.localization import Localization
 from app.method.render import heatmap_png
 from app.options import Options
@@ -39,18 +39,6 @@ from app.service.state import Service
 from app.service.tracing import telemetry, trace_stages
 from app.service.upload import REQUEST_BODY, read_image
 from app.settings import Settings
-
-
-def loaded(settings: Settings) -> Detector:
-    """The detector that the settings name. Raises WeightsError."""
-    return load_detector(
-        settings.manifest,
-        settings.network,
-        settings.device,
-        settings.max_passes,
-        settings.memory or None,
-        settings.precision,
-    )
 
 
 def create_app(

@@ -8,9 +8,9 @@ from skimage import data
 
 from app.errors import BadOption, WeightsError
 from app.incremental.engine import Incremental
+from app.loading import load_detector
 from app.method.detector import Detector
 from app.method.image import frame_of
-from app.method.loading import load_detector
 from app.method.localization import Localization
 from app.method.peaks import find_peaks
 from app.networks.architectures import narrow_vgg16, network_of

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from app.errors import WeightsError
+from app.loading import load_detector
 from app.method import loading
-from app.method.loading import load_detector
 from app.networks.network import Network
 from app.networks.precision import arithmetic, settled, windows
 from app.options import Precision

@@ -13,6 +13,19 @@ from app.networks.architectures import load_network
 from app.networks.precision import arithmetic, settled, windows
 from app.networks.weights import Entry, find
 from app.options import Precision
+from app.settings import Settings
+
+
+def loaded(settings: Settings) -> Detector:
+    """The detector that the settings name. Raises WeightsError."""
+    return load_detector(
+        settings.manifest,
+        settings.network,
+        settings.device,
+        settings.max_passes,
+        settings.memory or None,
+        settings.precision,
+    )
 
 
 def load_detector(
