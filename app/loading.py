@@ -10,6 +10,7 @@ from app.method.detector import Detector
 from app.method.image import InputSpec
 from app.method.localization import Model
 from app.networks.architectures import load_network
+from app.networks.device import chosen_device
 from app.networks.precision import arithmetic, settled, windows
 from app.networks.weights import Entry, find
 from app.options import Precision
@@ -38,8 +39,7 @@ def load_detector(
 ) -> Detector:
     """The detector of a manifest's network. Raises WeightsError with one sentence if it can't be had as described there."""
     entry = find(manifest, name)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = chosen_device(device)
     precision = settled(precision, device)
     occluder = Incremental(load_network(entry, device), memory, windows(precision))
     with arithmetic(device, precision):

@@ -1,7 +1,6 @@
 """Every setting of the service, read once from the environment (`WEAKPOINTS_...`) and passed down."""
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,8 +21,10 @@ class Settings(BaseSettings):
         Path(__file__).parents[1] / "model_weights" / "manifest.json",
         description="the manifest of networks",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="where the network runs; `auto` takes a GPU if there is one"
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="where the network runs: `cpu`, `cuda`, `cuda:1`; `auto` takes a GPU if there is one",
     )
     precision: Precision = Field(
         "auto",

@@ -218,7 +218,7 @@ class Detector:
         """What warms the device up: on a GPU a default detection, whose shapes are tuned and recorded thereby, on a CPU the least there is."""
         options = (
             choose()
-            if self.model.device == "cuda"
+            if self.model.device.startswith("cuda")
             else choose(patch=self.model.side, stride=1, colours=1)
         )
         return self.prepare(np.zeros((64, 64, 3), np.uint8), options)

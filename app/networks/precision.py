@@ -16,7 +16,7 @@ def settled(precision: Precision, device: str) -> Precision:
     """`auto` is float16 on a GPU, whose rounding left the keypoints where they were (emulated, `half.json`), float32 on a CPU."""
     if precision != "auto":
         return precision
-    return "float16" if device == "cuda" else "float32"
+    return "float16" if device.startswith("cuda") else "float32"
 
 
 def windows(precision: Precision) -> torch.dtype:

@@ -102,7 +102,7 @@ class Service:
             detector.finish,
             settings.queue_size,
             settings.queue_pixels,
-            settings.batch or BATCH[detector.model.device],
+            settings.batch or BATCH[detector.model.device.partition(":")[0]],
             self.stop,
             self.metrics.batch.observe,
         )

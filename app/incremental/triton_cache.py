@@ -1,0 +1,50 @@
+"""Triton's cache in two layers, so that a container without a C compiler can launch kernels.
+
+Triton compiles one C file, its launcher, on the first launch. The image brings it ready made:
+
+    python -m app.incremental.triton_cache FOLDER    # in the build stage, where gcc is
+
+At run time `TRITON_CACHE_MANAGER=app.incremental.triton_cache:LayeredCache` looks into that
+folder (`TRITON_PREBUILT_DIR`, read-only, on a file system that may execute) where
+`TRITON_CACHE_DIR` (writable, may be noexec: compiled kernels are only read) has no such file.
+Triton's key holds the folder of libcuda: `TRITON_LIBCUDA_PATH` must be the same both times.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from triton.backends.nvidia import driver
+from triton.runtime.build import compile_so_from_file
+from triton.runtime.cache import FileCacheManager
+
+
+class LayeredCache(FileCacheManager):
+    """Reads from the writable layer, then from the prebuilt one; writes to the first."""
+
+    def get_file(self, filename: str) -> str | None:
+        """The path of a cached file; None where neither layer has it."""
+        found: str | None = super().get_file(filename)
+        prebuilt = Path(os.environ.get("TRITON_PREBUILT_DIR", ""), self.key, filename)
+        return found or (str(prebuilt) if prebuilt.is_file() else None)
+
+
+def build_launcher(folder: Path) -> Path:
+    """Compile Triton's launcher into `folder`, under the key that Triton will ask for.
+
+    Needs gcc, the Python headers and a `libcuda.so.1` (a stub will do) in TRITON_LIBCUDA_PATH.
+    """
+    os.environ["TRITON_CACHE_DIR"] = str(folder)
+    return Path(
+        compile_so_from_file(
+            src_path=os.path.join(driver.dirname, "driver.c"),
+            name="cuda_utils",
+            library_dirs=driver.library_dirs(),
+            include_dirs=driver.include_dirs,
+            libraries=driver.libraries,
+        )
+    )
+
+
+if __name__ == "__main__":
+    print(build_launcher(Path(sys.argv[1])))
