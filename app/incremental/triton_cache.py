@@ -19,7 +19,7 @@ from triton.runtime.build import compile_so_from_file
 from triton.runtime.cache import FileCacheManager
 
 
-class LayeredCache(FileCacheManager):
+class LayeredCache(FileCacheManager):  # type: ignore[misc]  # Triton ships no types
     """Reads from the writable layer, then from the prebuilt one; writes to the first."""
 
     def get_file(self, filename: str) -> str | None:

@@ -16,7 +16,7 @@ def chosen_device(asked: str) -> str:
     if asked == "cpu":
         return asked
     try:
-        torch.cuda.init()
+        torch.cuda.init()  # type: ignore[no-untyped-call]
         count = torch.cuda.device_count()
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         reason = str(error).split("\n")[0]
