@@ -19,7 +19,7 @@ from app.incremental.kernels import Scratch, Windowed
 from app.incremental.plan import Corners
 from app.incremental.windows import Spans
 from app.loading import load_detector
-from app.networks.network import MaxPool, Network, Row, Trace, converted
+from app.networks.network import Layer, MaxPool, Network, Trace, converted
 from app.options import Options
 from app.performance.fidelity import fidelity
 from app.settings import Settings
@@ -32,22 +32,22 @@ class Rounded:
     dtype: torch.dtype
 
     @property
-    def row(self) -> Row:
-        return self.kernel.row
+    def layer(self) -> Layer:
+        return self.kernel.layer
 
     def side(self, y: Spans, x: Spans) -> int:
         return self.kernel.side(y, x)
 
     def __call__(self, table: Tensor, index: Tensor, out: Tensor, scratch: Scratch) -> None:
         self.kernel(table, index, out, scratch)
-        if not isinstance(self.row, MaxPool):
+        if not isinstance(self.layer, MaxPool):
             out.copy_(out.to(self.dtype))
 
 
 class RoundedIncremental(Incremental):
     def __init__(self, network: Network, dtype: torch.dtype) -> None:
-        rounded = converted(converted(network.rows[:-1], dtype), torch.float32)
-        super().__init__(Network((*rounded, network.rows[-1])))
+        rounded = converted(converted(network.layers[:-1], dtype), torch.float32)
+        super().__init__(Network((*rounded, network.layers[-1])))
         self.network, self.kernels, self._rounding = (
             network,
             tuple(Rounded(each, dtype) for each in self.kernels),

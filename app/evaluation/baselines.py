@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from app.incremental.engine import Incremental
 from app.method.detector import Detector
 from app.method.keypoints import local_maxima
-from app.networks.network import Conv, Linear, Network, Residual, Row
+from app.networks.network import Conv, Layer, Linear, Network, Residual
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -116,35 +116,37 @@ def _features(finder: cv2.Feature2D, image: Image, radius: float) -> Points:
 
 
 def random_weights(network: Network, top: int | None = None) -> Network:
-    """The same rows, the last `top` layers that have weights (all if None) drawn anew: He et al. 2015, without biases."""
+    """The same layers, the last `top` layers that have weights (all if None) drawn anew: He et al. 2015, without biases."""
     rng = torch.Generator().manual_seed(0)
-    kept = itertools.repeat(True, 0 if top is None else layers(network.rows) - top)
+    kept = itertools.repeat(True, 0 if top is None else depth(network.layers) - top)
 
-    def redraw(row: Row) -> Row:
-        match row:
+    def redraw(layer: Layer) -> Layer:
+        match layer:
             case Conv() | Linear() if not next(kept, False):
                 weight = (
-                    torch.randn(row.weight.shape, generator=rng)
-                    * (2 / row.weight[0].numel()) ** 0.5
+                    torch.randn(layer.weight.shape, generator=rng)
+                    * (2 / layer.weight[0].numel()) ** 0.5
                 )
                 return replace(
-                    row, weight=weight.to(row.weight), bias=torch.zeros(len(weight)).to(row.weight)
+                    layer,
+                    weight=weight.to(layer.weight),
+                    bias=torch.zeros(len(weight)).to(layer.weight),
                 )
             case Residual():
-                return Residual(tuple(map(redraw, row.main)), tuple(map(redraw, row.shortcut)))
+                return Residual(tuple(map(redraw, layer.main)), tuple(map(redraw, layer.shortcut)))
             case _:
-                return row
+                return layer
 
-    return Network(tuple(map(redraw, network.rows)))
+    return Network(tuple(map(redraw, network.layers)))
 
 
-def layers(rows: tuple[Row, ...]) -> int:
+def depth(layers: tuple[Layer, ...]) -> int:
     """How many of them, and of those inside blocks, have weights."""
     return sum(
-        layers(row.main + row.shortcut)
-        if isinstance(row, Residual)
-        else isinstance(row, Conv | Linear)
-        for row in rows
+        depth(layer.main + layer.shortcut)
+        if isinstance(layer, Residual)
+        else isinstance(layer, Conv | Linear)
+        for layer in layers
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from app.evaluation.baselines import layers, random_points, reweighted
+from app.evaluation.baselines import depth, random_points, reweighted
 from app.evaluation.matching import one_to_one, summary
 from app.evaluation.photographs import detected, read, whole
 from app.evaluation.records import Row, Rows
@@ -31,16 +31,16 @@ def sanity(
     top_N: the last N layers with weights drawn anew, the class kept. random_class: another class, the network kept. 1 is no change.
     How high it can be: other_colours, which should change nothing. How low: random_points, as many and anywhere, instead of keypoints.
     """
-    depth = layers(detector.network.rows)
+    count = depth(detector.network.layers)
     changed = {
-        f"top_{n}": reweighted(detector, n) for n in sorted({1, depth // 4, depth // 2, depth})
+        f"top_{n}": reweighted(detector, n) for n in sorted({1, count // 4, count // 2, count})
     }
     measured = rows.of(
         {str(path): path for path in paths}, partial(_measure, detector, changed, options)
     )
     return {
         "photographs": len(paths),
-        "layers": depth,
+        "layers": count,
         **{name: summary([row[name] for row in measured]) for name in measured[0]},
     }
 

@@ -50,14 +50,14 @@ class Incremental:
         dtype: what windows are computed in, and the network's own if none; the last layer is left as it is, for a drop is a small
         difference of large logits. recorder: how chunks that come again are recorded; none: as CUDA graphs on a GPU, elsewhere not at all.
         """
-        rows = tuple(local(network.rows))
+        layers = tuple(local(network.layers))
         self.network, self.dtype, self._device = (
             network,
             dtype or network.like.dtype,
             network.like.device,
         )
-        self.kernels = tuple(kernel(row) for row in converted(rows, self.dtype))
-        head = network.rows[len(rows) :]
+        self.kernels = tuple(kernel(layer) for layer in converted(layers, self.dtype))
+        head = network.layers[len(layers) :]
         self._classifier = Network((*converted(head[:-1], self.dtype), *head[-1:]))
         self._budget = budget or BUDGET.get(self._device.type, BUDGET["cpu"])
         self._recorder = recorder or (cuda_graphs() if self._device.type == "cuda" else None)
@@ -211,7 +211,7 @@ def _clean(
     found, x = [Clean(_lines(trace.x).to(dtype))], trace.x.to(dtype)
     for each, activation in zip(kernels, trace.activations, strict=False):
         inner = (
-            list(outputs((layer.row for layer in each.main[:-1]), x))
+            list(outputs((part.layer for part in each.main[:-1]), x))
             if isinstance(each, Block)
             else []
         )

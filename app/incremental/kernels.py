@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from app.incremental import winograd
 from app.incremental.windows import Spans
-from app.networks.network import Conv, MaxPool, Row
+from app.networks.network import Conv, Layer, MaxPool
 
 TRITON = find_spec("triton") is not None  # PyTorch for CPUs may come without
 if TRITON:
@@ -82,7 +82,7 @@ def finish(y: Tensor, bias: Tensor | None, out: Tensor, *, relu: bool) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Winograd:
-    row: Conv
+    layer: Conv
     a: Tensor
     b: Tensor
     weight: Tensor
@@ -103,40 +103,44 @@ class Winograd:
             out=scratch.take("gathered", points, tiles, out.shape[2]),
         )
         torch.bmm(self.a.expand(tiles, -1, -1), y.transpose(0, 1), out=out)
-        finish(out, self.row.bias, out, relu=self.row.relu)
+        finish(out, self.layer.bias, out, relu=self.layer.relu)
 
 
 @dataclass(frozen=True, eq=False)
 class Direct:
-    row: Conv
+    layer: Conv
 
     def side(self, y: Spans, x: Spans) -> int:
         """Of the tiles that cost least: large ones compute outputs that nobody needs, small ones read inputs more than once."""
 
         def cost(side: int) -> int:
-            reach = (side - 1) * self.row.stride + self.row.kernel
+            reach = (side - 1) * self.layer.stride + self.layer.kernel
             return int(y.tiles(side) @ x.tiles(side)) * (
-                (side * self.row.kernel) ** 2 * len(self.row.weight) + GATHER * reach**2
+                (side * self.layer.kernel) ** 2 * len(self.layer.weight) + GATHER * reach**2
             )
 
         return min(range(1, min(LARGEST, int(max(y.sizes.max(), x.sizes.max()))) + 1), key=cost)
 
     def __call__(self, table: Tensor, index: Tensor, out: Tensor, scratch: Scratch) -> None:
         """index: (T, reach * reach) -> out: (T, side * side, K)"""
-        x, weight = gather(table, index, scratch), self.row.weight
+        x, weight = gather(table, index, scratch), self.layer.weight
         if x.shape[1] == out.shape[1]:  # each output is computed from one row
             y = out
             torch.mm(x.view(-1, x.shape[2]), weight.flatten(1).t(), out=out.view(-1, out.shape[2]))
         else:
             reach = round(x.shape[1] ** 0.5)
             maps = x.view(len(x), reach, reach, -1).permute(0, 3, 1, 2)
-            y = F.conv2d(maps, weight, None, self.row.stride).permute(0, 2, 3, 1).reshape(out.shape)
-        finish(y, self.row.bias, out, relu=self.row.relu)
+            y = (
+                F.conv2d(maps, weight, None, self.layer.stride)
+                .permute(0, 2, 3, 1)
+                .reshape(out.shape)
+            )
+        finish(y, self.layer.bias, out, relu=self.layer.relu)
 
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    row: MaxPool
+    layer: MaxPool
 
     def side(self, y: Spans, x: Spans) -> int:
         return 1
@@ -150,7 +154,7 @@ class Pool:
 class Identity:
     """A residual block's empty shortcut."""
 
-    row = MaxPool(kernel=1, stride=1, padding=0)
+    layer = MaxPool(kernel=1, stride=1, padding=0)
 
     def __call__(self, table: Tensor, index: Tensor, out: Tensor, scratch: Scratch) -> None:
         """index: (T, side * side) -> out: (T, side * side, C)"""
@@ -160,18 +164,20 @@ class Identity:
 Windowed = Winograd | Direct | Pool
 
 
-def convolution(row: Row) -> Winograd | Direct:
-    if not isinstance(row, Conv):
-        raise TypeError(f"a residual block with {type(row).__name__} is not known")
-    weight = row.weight
+def convolution(layer: Layer) -> Winograd | Direct:
+    if not isinstance(layer, Conv):
+        raise TypeError(f"a residual block with {type(layer).__name__} is not known")
+    weight = layer.weight
     minimal = (
-        row.kernel == winograd.KERNEL and row.stride == 1 and weight.shape[1] >= WINOGRAD_CHANNELS
+        layer.kernel == winograd.KERNEL
+        and layer.stride == 1
+        and weight.shape[1] >= WINOGRAD_CHANNELS
     )
     if not (
         minimal and weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64)
     ):
-        return Direct(row)
+        return Direct(layer)
     a, _, b = (
         torch.from_numpy(np.ascontiguousarray(each)).to(weight) for each in winograd.transforms()
     )
-    return Winograd(row, a, b, winograd.transformed(weight))
+    return Winograd(layer, a, b, winograd.transformed(weight))

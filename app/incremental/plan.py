@@ -10,7 +10,7 @@ from torch import Tensor
 
 from app.incremental.kernels import Direct, Identity, Pool, Windowed, Winograd, convolution
 from app.incremental.windows import Spans, Tiles
-from app.networks.network import Conv, MaxPool, Residual, Row
+from app.networks.network import Conv, Layer, MaxPool, Residual
 
 Corners = tuple[tuple[int, int], ...]
 
@@ -43,17 +43,17 @@ class Step:
     @cached_property
     def index(self) -> Tensor:
         """(T, reach * reach): the rows of the table before that each tile is computed from."""
-        row = self.kernel.row
-        reads = self.tiles.reads(self.before, row.kernel, row.stride, row.padding).reshape(
+        layer = self.kernel.layer
+        reads = self.tiles.reads(self.before, layer.kernel, layer.stride, layer.padding).reshape(
             self.tiles.count, -1
         )
         return torch.from_numpy(reads.astype(np.int32)).to(self.device)
 
     def room(self, clean: Clean) -> tuple[int, int, int]:
         """At most so many numbers are taken from the scratch: to gather and multiply, for two tables, and within a block."""
-        row = self.kernel.row
-        channels = max(row.weight.shape[:2]) if isinstance(row, Conv) else clean.rows.shape[1]
-        reach = (self.tiles.side - 1) * row.stride + row.kernel
+        layer = self.kernel.layer
+        channels = max(layer.weight.shape[:2]) if isinstance(layer, Conv) else clean.rows.shape[1]
+        reach = (self.tiles.side - 1) * layer.stride + layer.kernel
         return (
             2 * channels * self.tiles.count * reach**2,
             2 * channels * (1 + len(clean.rows) + self.tiles.count * self.tiles.side**2),
@@ -110,32 +110,32 @@ def plan_of(
     return Plan(tuple(_steps(kernels, boxes, device)), device)
 
 
-def local(rows: tuple[Row, ...]) -> Iterator[Row]:
-    """The rows before the classifier: what they put out depends on a few neighbours, and what lies off the map counts as zero."""
+def local(layers: tuple[Layer, ...]) -> Iterator[Layer]:
+    """The layers before the classifier: what they put out depends on a few neighbours, and what lies off the map counts as zero."""
     positive = (
         False  # a padded pool takes its maximum over -inf, which is zero where all else is positive
     )
-    for row in rows:
-        if not isinstance(row, Conv | MaxPool | Residual) or (
-            isinstance(row, MaxPool) and row.padding and not positive
+    for layer in layers:
+        if not isinstance(layer, Conv | MaxPool | Residual) or (
+            isinstance(layer, MaxPool) and layer.padding and not positive
         ):
             return
-        yield row
-        positive = row.relu or (positive and isinstance(row, MaxPool))
+        yield layer
+        positive = layer.relu or (positive and isinstance(layer, MaxPool))
 
 
-def kernel(row: Row) -> Windowed | Block:
-    match row:
+def kernel(layer: Layer) -> Windowed | Block:
+    match layer:
         case Conv():
-            return convolution(row)
+            return convolution(layer)
         case MaxPool():
-            return Pool(row)
+            return Pool(layer)
         case Residual():
             return Block(
-                tuple(map(convolution, row.main)),
-                convolution(*row.shortcut) if row.shortcut else Identity(),
+                tuple(map(convolution, layer.main)),
+                convolution(*layer.shortcut) if layer.shortcut else Identity(),
             )
-    raise TypeError(f"{type(row).__name__} depends on the whole map")
+    raise TypeError(f"{type(layer).__name__} depends on the whole map")
 
 
 def _steps(
@@ -148,8 +148,10 @@ def _steps(
 
 
 def _step(kernel: Windowed, before: Tiles, device: torch.device) -> Step:
-    row = kernel.row
-    y, x = (span.through(row.kernel, row.stride, row.padding) for span in (before.y, before.x))
+    layer = kernel.layer
+    y, x = (
+        span.through(layer.kernel, layer.stride, layer.padding) for span in (before.y, before.x)
+    )
     return Step(kernel, before, Tiles(y, x, kernel.side(y, x)), device)
 
 

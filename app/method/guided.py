@@ -15,11 +15,11 @@ from torch.nn import functional as F
 from app.networks.network import (
     AveragePool,
     Conv,
+    Layer,
     Linear,
     MaxPool,
     Network,
     Residual,
-    Row,
     Trace,
     outputs,
 )
@@ -41,7 +41,7 @@ def guided_maps(
         ]
         return (guided_maps(network, trace, targets, rule="guided") + other) / 2
     signal = walk_back(
-        network.rows,
+        network.layers,
         log_odds_gradient(trace.logits, targets),
         trace.x,
         trace.activations,
@@ -59,34 +59,41 @@ def log_odds_gradient(logits: Tensor, targets: Sequence[int]) -> Tensor:
 
 
 def walk_back(
-    rows: tuple[Row, ...],
+    layers: tuple[Layer, ...],
     signal: Tensor,
     x: Tensor,
     activations: tuple[Tensor, ...],
     *,
     guided: bool,
 ) -> Tensor:
-    """The signal at `x`, from the signal behind the last row; activations[i] is what row i put out."""
-    for row, before, after in zip(
-        reversed(rows), (*activations[-2::-1], x), reversed(activations), strict=True
+    """The signal at `x`, from the signal behind the last layer; activations[i] is what layer i put out."""
+    for layer, before, after in zip(
+        reversed(layers), (*activations[-2::-1], x), reversed(activations), strict=True
     ):
-        if row.relu:
+        if layer.relu:
             signal = signal * (after > 0)
             if guided:
                 signal = signal.clamp(min=0)
-        signal = _transpose(row, signal.reshape(after.shape), before, guided)
+        signal = _transpose(layer, signal.reshape(after.shape), before, guided)
     return signal
 
 
-def _transpose(row: Row, signal: Tensor, x: Tensor, guided: bool) -> Tensor:
-    """The signal before the row's linear part, whose input was x."""
-    match row:
+def _transpose(layer: Layer, signal: Tensor, x: Tensor, guided: bool) -> Tensor:
+    """The signal before the layer's linear part, whose input was x."""
+    match layer:
         case Conv():
             return F.conv_transpose2d(
-                signal, row.weight, None, row.stride, row.padding, _left_over(x, signal, row)
+                signal,
+                layer.weight,
+                None,
+                layer.stride,
+                layer.padding,
+                _left_over(x, signal, layer),
             )
         case MaxPool():
-            _, winners = F.max_pool2d(x, row.kernel, row.stride, row.padding, return_indices=True)
+            _, winners = F.max_pool2d(
+                x, layer.kernel, layer.stride, layer.padding, return_indices=True
+            )
             return (
                 torch.zeros_like(x)
                 .flatten(2)
@@ -95,23 +102,25 @@ def _transpose(row: Row, signal: Tensor, x: Tensor, guided: bool) -> Tensor:
             )
         case AveragePool():
             rows, columns = (
-                F.adaptive_avg_pool1d(torch.eye(n).to(x)[None], row.side)[0] for n in x.shape[2:]
+                F.adaptive_avg_pool1d(torch.eye(n).to(x)[None], layer.side)[0] for n in x.shape[2:]
             )
             return rows @ signal @ columns.T
         case Linear():
-            return signal @ row.weight
+            return signal @ layer.weight
         case Residual():
-            branches = ((branch, tuple(outputs(branch, x))) for branch in (row.main, row.shortcut))
+            branches = (
+                (branch, tuple(outputs(branch, x))) for branch in (layer.main, layer.shortcut)
+            )
             main, shortcut = (
                 walk_back(branch, signal, x, inner, guided=guided) for branch, inner in branches
             )
             return main + shortcut
 
 
-def _left_over(x: Tensor, signal: Tensor, row: Conv) -> tuple[int, int]:
+def _left_over(x: Tensor, signal: Tensor, layer: Conv) -> tuple[int, int]:
     """Rows and columns at the far border of x that a strided convolution did not reach."""
     down, across = (
-        big - ((small - 1) * row.stride - 2 * row.padding + row.kernel)
+        big - ((small - 1) * layer.stride - 2 * layer.padding + layer.kernel)
         for big, small in zip(x.shape[2:], signal.shape[2:], strict=True)
     )
     return down, across

@@ -10,7 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import get_model, resnet, vgg
 
 from app.errors import WeightsError
-from app.networks.network import AveragePool, Conv, Linear, MaxPool, Network, Residual, Row
+from app.networks.network import AveragePool, Conv, Layer, Linear, MaxPool, Network, Residual
 from app.networks.weights import Entry, assign, load_state
 
 ARCHITECTURES = (
@@ -39,12 +39,12 @@ def network_of(module: nn.Module) -> Network:
     module = module.eval().requires_grad_(False)
     match module:
         case vgg.VGG():
-            rows = _vgg_rows(module)
+            layers = _vgg_layers(module)
         case resnet.ResNet():
-            rows = _resnet_rows(module)
+            layers = _resnet_layers(module)
         case _:
             raise TypeError(f"no table is known for {type(module).__name__}")
-    return Network(tuple(rows))
+    return Network(tuple(layers))
 
 
 def narrow_vgg16(widths: Sequence[int], classes: int, *, batch_norm: bool) -> vgg.VGG:
@@ -86,7 +86,7 @@ def skeleton(entry: Entry) -> nn.Module:
     return cast("nn.Module", get_model(entry.architecture, weights=None, num_classes=classes))
 
 
-def _vgg_rows(module: vgg.VGG) -> Iterator[Row]:
+def _vgg_layers(module: vgg.VGG) -> Iterator[Layer]:
     layers = [*fold_batch_norm(module).features, module.avgpool, *module.classifier]
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
         relu = isinstance(following, nn.ReLU)
@@ -105,7 +105,7 @@ def _vgg_rows(module: vgg.VGG) -> Iterator[Row]:
                 raise TypeError(f"a VGG with {type(layer).__name__} has no table")
 
 
-def _resnet_rows(module: resnet.ResNet) -> Iterator[Row]:
+def _resnet_layers(module: resnet.ResNet) -> Iterator[Layer]:
     yield _conv(_fuse(module.conv1, module.bn1), relu=True)
     yield _max_pool(module.maxpool)
     for block in (*module.layer1, *module.layer2, *module.layer3, *module.layer4):
@@ -133,7 +133,7 @@ def _fuse(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
 
 def _conv(layer: nn.Conv2d, relu: bool) -> Conv:
     if layer.groups != 1 or layer.dilation != (1, 1):
-        raise TypeError(f"only undilated, ungrouped convolutions have a row, not {layer}")
+        raise TypeError(f"only undilated, ungrouped convolutions are known, not {layer}")
     return Conv(layer.weight, layer.bias, _square(layer.stride), _square(layer.padding), relu)
 
 
@@ -146,8 +146,8 @@ def _average_pool(layer: nn.AdaptiveAvgPool2d) -> AveragePool:
 
 
 def _square(value: object) -> int:
-    """torch writes a size as one number or two; a row has one for both axes."""
+    """torch writes a size as one number or two; a layer has one for both axes."""
     match value:
         case int() | (int(), int()) if isinstance(value, int) or value[0] == value[1]:
             return value if isinstance(value, int) else int(value[0])
-    raise TypeError(f"only sizes that are the same on both axes have a row, not {value}")
+    raise TypeError(f"only sizes that are the same on both axes are known, not {value}")

@@ -42,8 +42,8 @@ class MaxPool:
 class Residual:
     """relu(main(x) + shortcut(x)); an empty shortcut is the identity."""
 
-    main: tuple["Row", ...]
-    shortcut: tuple["Row", ...]
+    main: tuple["Layer", ...]
+    shortcut: tuple["Layer", ...]
     relu = True
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -74,12 +74,12 @@ class Linear:
         return y.relu() if self.relu else y
 
 
-Row = Conv | MaxPool | Residual | AveragePool | Linear
+Layer = Conv | MaxPool | Residual | AveragePool | Linear
 
 
 @dataclass(frozen=True)
 class Trace:
-    """One forward pass of N pictures. activations[i] is what row i put out, behind its ReLU; x is (N, 3, S, S). Read, never written."""
+    """One forward pass of N pictures. activations[i] is what layer i put out, behind its ReLU; x is (N, 3, S, S). Read, never written."""
 
     x: Tensor
     activations: tuple[Tensor, ...]
@@ -102,55 +102,55 @@ class Trace:
 
 @dataclass(frozen=True)
 class Network:
-    """A classifier as a table of rows, the same for a whole VGG and a ResNet."""
+    """A classifier as a table of layers, the same for a whole VGG and a ResNet."""
 
-    rows: tuple[Row, ...]
+    layers: tuple[Layer, ...]
 
     @torch.inference_mode()
     def trace(self, x: Tensor) -> Trace:
         """x: (N, 3, S, S), normalised; moved to where the weights are."""
         x = x.to(self.like, memory_format=torch.channels_last)
-        return Trace(x, tuple(outputs(self.rows, x)))
+        return Trace(x, tuple(outputs(self.layers, x)))
 
     @torch.inference_mode()
     def logits(self, x: Tensor) -> Tensor:
         """(N, 3, S, S) -> (N, C), keeping no activation."""
-        return _last(self.rows, x)
+        return _last(self.layers, x)
 
     @property
     def like(self) -> Tensor:
         """A weight, for its device and dtype."""
-        return next(row.weight for row in self.rows if isinstance(row, Conv))
+        return next(layer.weight for layer in self.layers if isinstance(layer, Conv))
 
 
-def converted(rows: Sequence[Row], dtype: torch.dtype) -> tuple[Row, ...]:
-    """The same rows with weights of that precision."""
-    return tuple(_converted(row, dtype) for row in rows)
+def converted(layers: Sequence[Layer], dtype: torch.dtype) -> tuple[Layer, ...]:
+    """The same layers with weights of that precision."""
+    return tuple(_converted(layer, dtype) for layer in layers)
 
 
-def _converted(row: Row, dtype: torch.dtype) -> Row:
-    match row:
+def _converted(layer: Layer, dtype: torch.dtype) -> Layer:
+    match layer:
         case Conv():
             return replace(
-                row,
-                weight=row.weight.to(dtype),
-                bias=None if row.bias is None else row.bias.to(dtype),
+                layer,
+                weight=layer.weight.to(dtype),
+                bias=None if layer.bias is None else layer.bias.to(dtype),
             )
         case Linear():
-            return replace(row, weight=row.weight.to(dtype), bias=row.bias.to(dtype))
+            return replace(layer, weight=layer.weight.to(dtype), bias=layer.bias.to(dtype))
         case Residual():
-            return Residual(converted(row.main, dtype), converted(row.shortcut, dtype))
-    return row
+            return Residual(converted(layer.main, dtype), converted(layer.shortcut, dtype))
+    return layer
 
 
-def outputs(rows: Iterable[Row], x: Tensor) -> Iterator[Tensor]:
-    """What each row puts out, in order."""
-    for row in rows:
-        x = row(x)
+def outputs(layers: Iterable[Layer], x: Tensor) -> Iterator[Tensor]:
+    """What each layer puts out, in order."""
+    for layer in layers:
+        x = layer(x)
         yield x
 
 
-def _last(rows: Iterable[Row], x: Tensor) -> Tensor:
-    for row in rows:
-        x = row(x)
+def _last(layers: Iterable[Layer], x: Tensor) -> Tensor:
+    for layer in layers:
+        x = layer(x)
     return x

@@ -224,7 +224,7 @@ def products(network: Network, where: Setting) -> dict[str, int]:
     for step in _convolutions(Incremental(network).plan(where.side, where.box, where.corners)):
         if isinstance(step.kernel, Pool | Identity):
             continue
-        y, x, weight = step.tiles.y, step.tiles.x, step.kernel.row.weight
+        y, x, weight = step.tiles.y, step.tiles.x, step.kernel.layer.weight
         full += len(where.corners) * y.length * x.length * weight.numel()
         windows += int(y.sizes @ x.sizes) * weight.numel()
         match step.kernel:
@@ -233,7 +233,7 @@ def products(network: Network, where: Setting) -> dict[str, int]:
             case Direct():
                 computed += step.tiles.count * step.tiles.side**2 * weight.numel()
     head = len(where.corners) * sum(
-        row.weight.numel() for row in network.rows if isinstance(row, Linear)
+        layer.weight.numel() for layer in network.layers if isinstance(layer, Linear)
     )
     return {"full": full + head, "windows": windows + head, "computed": computed + head}
 

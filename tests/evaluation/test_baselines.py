@@ -5,8 +5,8 @@ import pytest
 
 from app.evaluation.baselines import (
     CORNERS,
+    depth,
     grid_points,
-    layers,
     random_points,
     random_weights,
     suppress,
@@ -46,11 +46,11 @@ def test_suppression_keeps_the_stronger_of_two() -> None:
 
 def test_weights_are_drawn_anew_from_the_top_down_only() -> None:
     network = network_of(toy_resnet())
-    depth = layers(network.rows)
-    assert layers(random_weights(network, 2).rows) == depth
+    count = depth(network.layers)
+    assert depth(random_weights(network, 2).layers) == count
     same = random_weights(network, 1)
-    assert all(a is b or a == b for a, b in zip(network.rows[:1], same.rows[:1], strict=True))
-    assert not same.rows[-1].weight.equal(network.rows[-1].weight)  # type: ignore[union-attr]
+    assert all(a is b or a == b for a, b in zip(network.layers[:1], same.layers[:1], strict=True))
+    assert not same.layers[-1].weight.equal(network.layers[-1].weight)  # type: ignore[union-attr]
     whole = random_weights(network)
-    assert isinstance(whole.rows[0], Conv)
-    assert not whole.rows[0].weight.equal(network.rows[0].weight)  # type: ignore[union-attr]
+    assert isinstance(whole.layers[0], Conv)
+    assert not whole.layers[0].weight.equal(network.layers[0].weight)  # type: ignore[union-attr]

@@ -126,9 +126,9 @@ def test_half_precision_is_convolved_directly() -> None:
 def test_a_padded_pool_that_may_see_negative_numbers_is_left_to_the_plain_pass(x: Tensor) -> None:
     conv = network_of(
         seeded(vgg.VGG(vgg.make_layers([4, "M"], False), num_classes=2)).double()
-    ).rows[0]
-    rows = (type(conv)(conv.weight, conv.bias, 1, 1, relu=False), MaxPool(3, 2, 1))  # type: ignore[union-attr, call-arg]
-    network = Network(rows)
+    ).layers[0]
+    layers = (type(conv)(conv.weight, conv.bias, 1, 1, relu=False), MaxPool(3, 2, 1))  # type: ignore[union-attr, call-arg]
+    network = Network(layers)
     engine = Incremental(network)
     assert len(engine.kernels) == 1
     corners, colours = ((0, 0), (27, 27)), drawn(2, x)

@@ -173,8 +173,8 @@ def test_photographs_looked_at_together_are_answered_as_if_each_were_alone(
     detector: Detector, photograph: np.ndarray
 ) -> None:
     """In float64: a ReLU near zero may open or close by rounding alone, and the guided walk is not continuous there."""
-    rows = network_of(seeded(narrow_vgg16((4, 5, 6, 7, 8), 6, batch_norm=False)))
-    detector = dataclasses.replace(detector, occluder=Incremental(rows))
+    network = network_of(seeded(narrow_vgg16((4, 5, 6, 7, 8), 6, batch_norm=False)))
+    detector = dataclasses.replace(detector, occluder=Incremental(network))
     asked = [
         choose(fine=rule, target_class=target, **QUICK)
         for rule, target in (("mirrored", None), ("guided", 3), ("mirrored", "eel"))

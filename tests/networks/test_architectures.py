@@ -33,15 +33,15 @@ def test_folding_batch_norm_keeps_the_function(x: torch.Tensor) -> None:
 )
 def test_vgg_has_as_many_convolutions_as_its_name_says(name: str, convolutions: int) -> None:
     with torch.device("meta"):
-        rows = network_of(get_model(name, weights=None)).rows
-    assert sum(isinstance(row, Conv) for row in rows) == convolutions
-    assert sum(isinstance(row, MaxPool) for row in rows) == 5
+        layers = network_of(get_model(name, weights=None)).layers
+    assert sum(isinstance(layer, Conv) for layer in layers) == convolutions
+    assert sum(isinstance(layer, MaxPool) for layer in layers) == 5
 
 
-def test_resnet50_is_sixteen_residual_rows() -> None:
+def test_resnet50_is_sixteen_residual_blocks() -> None:
     with torch.device("meta"):
-        rows = network_of(get_model("resnet50", weights=None)).rows
-    assert sum(isinstance(row, Residual) for row in rows) == 16
+        layers = network_of(get_model("resnet50", weights=None)).layers
+    assert sum(isinstance(layer, Residual) for layer in layers) == 16
 
 
 def test_the_architectures_are_the_plain_vggs_and_resnets() -> None:
@@ -64,14 +64,14 @@ def test_a_network_without_a_table_is_refused() -> None:
         nn.Conv2d(3, 3, 3, padding=(1, 2)),
     ],
 )
-def test_a_convolution_that_no_row_describes_is_refused(conv: nn.Conv2d) -> None:
+def test_a_convolution_that_is_not_known_is_refused(conv: nn.Conv2d) -> None:
     model = toy_vgg()
     model.features[0] = conv
-    with pytest.raises(TypeError, match="have a row"):
+    with pytest.raises(TypeError, match="are known"):
         network_of(model)
 
 
-def test_a_layer_that_no_row_describes_is_refused() -> None:
+def test_a_layer_that_is_not_known_is_refused() -> None:
     model = toy_vgg()
     model.features[1] = nn.Sigmoid()
     with pytest.raises(TypeError, match="Sigmoid"):

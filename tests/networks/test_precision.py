@@ -68,7 +68,7 @@ def test_a_network_whose_numbers_half_precision_does_not_hold_stops_the_start(
     real = loading.load_network
 
     def huge(*args: Any) -> Network:
-        first, *others = real(*args).rows
+        first, *others = real(*args).layers
         return Network((replace(first, weight=first.weight * 1e6), *others))
 
     monkeypatch.setattr(loading, "load_network", huge)

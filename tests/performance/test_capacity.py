@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.cli import main as cli
-from app.evaluation import plan as module
+from app.performance import capacity as module
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from app.cli import main as cli
-from app.evaluation import load
+from app.performance import load
 
 
 def test_every_request_is_answered_and_set_against_the_engine(

@@ -16,8 +16,8 @@ from app.batch.run import Engine, plain
 from app.cli import main as cli
 from app.cluster.start import Share
 from app.errors import WeakpointsError
-from app.evaluation import scale as module
 from app.method.detector import Detector
+from app.performance import scale as module
 from app.settings import Settings
 from tests.service import encoded, serving
 from tests.toys import quick

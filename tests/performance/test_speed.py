@@ -9,10 +9,10 @@ from torchvision.models import vgg16
 
 from app.cli import main as cli
 from app.errors import BadOption
-from app.evaluation import speed
 from app.incremental.engine import Incremental
 from app.networks.architectures import narrow_vgg16, network_of
 from app.networks.weights import find
+from app.performance import speed
 from app.performance.speed import Setting, compare, products, setting
 from app.settings import Settings
 from tests.conftest import seeded, toy_resnet
