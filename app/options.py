@@ -25,12 +25,16 @@ Precision = Literal["auto", "float32", "tf32", "float16"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What is accepted: bytes of the file, pixels and sides of the picture. All are checked before anything is decoded."""
+    """What is accepted: bytes of the file, pixels and sides of the picture, a JPEG's scans times pixels.
+
+    All are checked before anything is decoded.
+    """
 
     max_bytes: int = 20 * 2**20
     max_pixels: int = 50_000_000
     max_side: int = 16_384
     min_side: int = 16
+    max_scanned: int = 1_000_000_000  # 20 scans of the largest picture; encoders make up to 12
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,15 @@ x goes right and y down, in pixels; (0, 0) is the centre of the top-left pixel. 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BadImage, BadOption, MalformedRequest, TooLarge
-from app.method.header import Header, read_header
+from app.method.header import Header, read_body, read_header
+from app.method.parts import cut_short
 from app.options import Box, Fit, Limits
 
 
@@ -92,24 +93,38 @@ class Frame:
 
 
 def decode(data: bytes, limits: Limits) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB with EXIF orientation applied; transparency is ignored, 16 bits become 8. Raises WeakpointsError."""
+    """(H, W, 3) RGB with EXIF orientation applied; transparency is ignored, 16 bits become 8.
+
+    Raises WeakpointsError, for a size beyond the limits before anything is decoded.
+    """
+    header = admit(data, limits)
+    body = read_body(data, header, limits.max_scanned)
+    image = _pixels(body.data)
+    if image is None or sorted(image.shape[:2]) != sorted((header.height, header.width)):
+        raise BadImage(f"the {header.media_type} of {len(data)} bytes can't be decoded")
+    for other in body.others:
+        again = _pixels(other)
+        if again is None or not np.array_equal(image, again):
+            raise cut_short(header.media_type, data)
+    return np.ascontiguousarray(image, np.uint8)
+
+
+def admit(data: bytes, limits: Limits) -> Header:
+    """The header of a file within the limits. Raises WeakpointsError, naming limit and what came."""
     if not data:
         raise MalformedRequest("the image is empty: 0 bytes came", actual=0)
     _refuse("bytes", len(data), limits.max_bytes)
     header = read_header(data)
     check_size(header, limits)
-    if not header.complete:
-        raise BadImage(
-            f"the {header.media_type} is cut short: its {len(data)} bytes end before the picture does",
-            actual=len(data),
-        )
+    return header
+
+
+def _pixels(data: bytes) -> NDArray[np.uint8] | None:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:
-        image = None
-    if image is None or sorted(image.shape[:2]) != sorted((header.height, header.width)):
-        raise BadImage(f"the {header.media_type} of {len(data)} bytes can't be decoded")
-    return np.ascontiguousarray(image, np.uint8)
+        return None
+    return cast(NDArray[np.uint8] | None, image)
 
 
 def check_size(header: Header, limits: Limits) -> None:
