@@ -13,7 +13,6 @@ from app.performance.queueing import devices_for, latencies
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 ARITHMETIC = (0.010, 0.016)
-DEVICES = ("h100", "h200", "cpu")
 FLEETS = (8, 64, 512)
 PHOTOGRAPH, KEPT = 150_000, 6_000
 SHARE, BUSIEST = 0.95, 0.8

@@ -28,7 +28,6 @@ BATCHES = {
     "cpu": (1, 4, 8, 16, 32),
     "cuda": (32, 128, 256),
 }  # the full pass's and Captum's: the best of them is compared with
-RIVALS = ("full", "captum")
 
 
 @dataclass(frozen=True)

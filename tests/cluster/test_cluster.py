@@ -362,7 +362,7 @@ def test_a_batch_is_the_same_by_both_engines(
     for i in range(6):
         (photos / f"{i}.png").write_bytes(picture(70 + i))
     (photos / "broken.png").write_bytes(picture(70)[:100])
-    monkeypatch.setattr(cli, "loaded", toy_of)
+    monkeypatch.setattr("app.loading.loaded", toy_of)
     made = {}
     for engine in ("plain", "ray"):
         out = tmp_path / engine
@@ -397,7 +397,7 @@ def test_a_batch_whose_device_is_lost_ends_in_one_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "photo.png").write_bytes(picture(70))
-    monkeypatch.setattr(cli, "loaded", lost_toy)
+    monkeypatch.setattr("app.loading.loaded", lost_toy)
     assert (
         cli.main(["batch", str(tmp_path), "--out", str(tmp_path / "out"), "--engine", "ray"]) == 1
     )

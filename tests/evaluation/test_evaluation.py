@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.cli import main as cli
-from app.cli.studies import STUDIES
+from app.cli.studies import ON_PHOTOGRAPHS
 from app.evaluation.deletion import curves, deleted, inserted
 from app.evaluation.montage import HEIGHT, montage
 from app.evaluation.patches import half_area
@@ -51,7 +51,7 @@ def test_nothing_is_more_like_a_localization_than_itself(
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch, detector: Detector) -> None:
-    monkeypatch.setattr(cli, "loaded", lambda *args: detector)
+    monkeypatch.setattr("app.loading.loaded", lambda *args: detector)
 
 
 @pytest.mark.usefixtures("toy")
@@ -142,15 +142,15 @@ def test_the_report_holds_every_study_and_the_montage_offline_and_measures_nothi
     ]
     assert cli.main(["evaluate", "report", *where, *QUICK]) == 0
     text = Path(capsys.readouterr().out.strip()).read_text()
-    for name in ("landmarks", *STUDIES, "montage"):
+    for name in ("landmarks", *ON_PHOTOGRAPHS, "montage"):
         assert f"<h2>{name}</h2>" in text
     assert text.count('src="data:image/png;base64,') == 2 == text.count("src=")
-    assert text.count("<svg") >= len(STUDIES)
+    assert text.count("<svg") >= len(ON_PHOTOGRAPHS)
     assert "http" not in text
     monkeypatch.setattr("app.evaluation.landmarks._measure", nothing_left)
     monkeypatch.setattr("app.evaluation.sanity._measure", nothing_left)
     assert cli.main(["evaluate", "report", *where, *QUICK, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out).keys() == {"landmarks", *STUDIES}
+    assert json.loads(capsys.readouterr().out).keys() == {"landmarks", *ON_PHOTOGRAPHS}
     with pytest.raises(pytest.fail.Exception):
         cli.main(["evaluate", "report", *where, *QUICK, "--seed", "5"])
 

@@ -36,4 +36,4 @@ def test_answers_for_another_photograph_are_noticed() -> None:
 
 def test_impossible_loads_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["benchmark", "service", "--requests", "0"]) == 2
-    assert "--requests is 0" in capsys.readouterr().err
+    assert 'Invalid value "0" for --requests' in capsys.readouterr().err

@@ -1,0 +1,143 @@
+"""`weakpoints benchmark`: is it fast?"""
+
+from functools import partial
+from typing import Annotated, Literal
+
+from cyclopts import Parameter, validators
+
+from app.cli.parameters import (
+    Above0,
+    Count,
+    Folder,
+    Json,
+    Network,
+    OptionFlags,
+    command_group,
+    read_settings,
+)
+from app.cli.terminal import bar, say, show
+
+benchmark = command_group("benchmark", "measure how fast it is")
+
+RIVALS = ("full", "captum")
+Precision = Literal["float32", "tf32", "float16"]
+Rounds = Annotated[Count, Parameter(help="each is timed so often, in turn")]
+AtLeast8 = Annotated[int, Parameter(validator=validators.Number(gte=8))]
+
+
+@benchmark.command
+def occlusion(
+    *,
+    device: Literal["cpu", "cuda"] = "cpu",
+    precision: Precision = "float32",
+    positions: Annotated[Count, Parameter(help="at most so many boxes")] = 729,
+    rounds: Rounds = 3,
+    against: Annotated[str, Parameter(help=f"any of {','.join(RIVALS)}, or nothing")] = ",".join(
+        RIVALS
+    ),
+    as_json: Json = False,
+    network: Network = Network(),
+) -> int:
+    """the occlusion of one picture, against what people use"""
+    from app.networks.weights import find
+    from app.performance.speed import speed_of, table
+
+    rivals = [name for name in against.split(",") if name]
+    if unknown := set(rivals) - set(RIVALS):
+        return say(f"--against {', '.join(sorted(unknown))}: known are {', '.join(RIVALS)}", 2)
+    settings = network.settings()
+    entry = find(settings.manifest, settings.network)
+    found = speed_of(entry, positions, rivals, rounds=rounds, device=device, precision=precision)
+    show(as_json, found, table(found))
+    return 0
+
+
+@benchmark.command
+def precision(
+    *,
+    images: Annotated[Folder, Parameter(help="folder of photographs")],
+    limit: Annotated[Count, Parameter(help="photographs drawn from it")] = 20,
+    queued: Annotated[
+        str, Parameter(help="how many wait when speed is measured, or nothing")
+    ] = "1,4,16",
+    precision: Precision = "float16",
+    as_json: Json = False,
+    network: Network = Network(),
+    given: OptionFlags = OptionFlags(),
+) -> int:
+    """what a precision changes against float32, and how many images a second it does"""
+    from app.evaluation.photographs import sample
+    from app.evaluation.report import flat
+    from app.loading import loaded
+    from app.performance.fidelity import fidelity
+
+    settings, options, paths = network.settings(), given.options(), sample(images, limit)
+    counts = [int(count) for count in queued.split(",") if count.isdecimal() and int(count)]
+    exact = loaded(settings.model_copy(update={"precision": "float32"}))
+    other = loaded(settings.model_copy(update={"precision": precision}))
+    found = fidelity(exact, other, paths, options, counts, partial(bar, "precision"))
+    show(as_json, found, flat(found))
+    return 0
+
+
+@benchmark.command
+def service(
+    *,
+    requests: Annotated[Count, Parameter(help="answers for each number of callers")] = 500,
+    device_ms: Annotated[Above0, Parameter(help="milliseconds that an image takes on it")] = 20.0,
+    as_json: Json = False,
+) -> int:
+    """what the service costs on top of a device that sleeps"""
+    from app.evaluation.report import flat
+    from app.performance.load import service_load
+
+    found = service_load(read_settings(), requests, device_ms)
+    show(as_json, found, flat(found))
+    return 0
+
+
+@benchmark.command
+def scale(
+    *,
+    images: Annotated[str, Parameter(help="photographs for the network, as for batch")],
+    device_ms: Annotated[Above0, Parameter(help="milliseconds of the device that sleeps")] = 100.0,
+    count: Annotated[AtLeast8, Parameter(help="images for each of its workers")] = 200,
+    limit: Annotated[AtLeast8, Parameter(help="photographs drawn from those")] = 32,
+    as_json: Json = False,
+) -> int:
+    """what more workers of a Ray cluster on this machine bring"""
+    from app.batch.collection import drawn, open_collection
+    from app.evaluation.report import flat
+    from app.performance.scale import scale
+
+    photographs = drawn(open_collection(images), limit)
+    found = scale(read_settings(), photographs, device_ms, count)
+    show(as_json, found, flat(found))
+    return 0
+
+
+@benchmark.command
+def plan(
+    *,
+    images: Annotated[Above0, Parameter(help="photographs of the collection")] = 1e6,
+    gpu: Annotated[
+        Literal["h100", "h200", "cpu"], Parameter(help="cpu: two cores, the bundled network")
+    ] = "h200",
+    rate: Annotated[Above0 | None, Parameter(help="requests a second")] = None,
+    latency: Annotated[
+        Above0 | None,
+        Parameter(
+            help="seconds in which 95 % are to be answered; ten times a photograph's if not given"
+        ),
+    ] = None,
+    seconds_per_image: Annotated[
+        Above0 | None, Parameter(help="as measured on your device")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """what a collection or a rate of requests needs, by the recorded figures"""
+    from app.performance.capacity import plan, text
+
+    found = plan(gpu, images, rate, latency, seconds_per_image)
+    show(as_json, found, text(found))
+    return 0

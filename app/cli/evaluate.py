@@ -1,0 +1,185 @@
+"""`weakpoints evaluate`: is it any good?"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from app.cli.parameters import Count, Folder, Json, Network, OptionFlags, command_group
+from app.cli.studies import ON_LANDMARKS, ON_PHOTOGRAPHS, STUDIES, measure, montages, page, records
+from app.cli.terminal import bar, say, show
+
+if TYPE_CHECKING:
+    from app.evaluation.photographs import Landmarked
+
+evaluate = command_group("evaluate", "measure how good it is")
+
+Limit = Annotated[Count, Parameter(help="photographs drawn from the folder")]
+Photographs = Annotated[Folder, Parameter(help="folder of photographs")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Marked:
+    """Photographs with landmarks."""
+
+    annotations: Annotated[Path, Parameter(help="COCO keypoints, or FG3DCar's ground_truth.mat")]
+    images: Annotated[Folder, Parameter(help="what its file names are relative to")]
+    boxes: Annotated[
+        Literal["annotation", "landmarks"], Parameter(help="landmarks: the paper's rule")
+    ] = "annotation"
+
+    def photographs(self) -> tuple["Landmarked", ...]:
+        """Raises BadOption."""
+        from app.evaluation.fg3dcar import read_fg3dcar
+        from app.evaluation.photographs import read_coco
+
+        read = read_fg3dcar if self.annotations.suffix == ".mat" else read_coco
+        return read(self.annotations, self.images, self.boxes)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Kept:
+    """What a study leaves beside its figures."""
+
+    resume: Annotated[
+        Path | None,
+        Parameter(
+            help="folder for each photograph's record; a study goes on from those that are there"
+        ),
+    ] = None
+    html: Annotated[
+        Path | None, Parameter(help="write the figures and pictures as a page, too")
+    ] = None
+
+
+@evaluate.command
+def accuracy(
+    *,
+    images: Annotated[Folder, Parameter(help="folder with one sub-folder for each class")],
+    as_json: Json = False,
+    network: Network = Network(),
+) -> int:
+    """top-1 and top-5 on a folder with one sub-folder a class"""
+    from app.evaluation.accuracy import accuracy
+    from app.loading import loaded
+
+    found = accuracy(loaded(network.settings()), images, partial(bar, "classify"))
+    for failure in found.failed:
+        say(failure)
+    text = (
+        f"top-1 {found.top1:.4f}, top-5 {found.top5:.4f} on {found.images} photographs; "
+        f"top-1 as a mean over classes {found.top1_per_class:.4f}"
+    )
+    show(as_json, asdict(found), text)
+    return 1 if found.failed else 0
+
+
+@evaluate.command(help=ON_LANDMARKS["landmarks"].question)
+def landmarks(
+    *,
+    marked: Marked,
+    kept: Kept = Kept(),
+    as_json: Json = False,
+    network: Network = Network(),
+    given: OptionFlags = OptionFlags(),
+) -> int:
+    return _study("landmarks", marked.photographs, kept, as_json, network, given)
+
+
+def _on_photographs(name: str) -> Callable[..., int]:
+    """The command of a study on a folder of photographs."""
+
+    def study(
+        *,
+        images: Photographs,
+        limit: Limit = 30,
+        kept: Kept = Kept(),
+        as_json: Json = False,
+        network: Network = Network(),
+        given: OptionFlags = OptionFlags(),
+    ) -> int:
+        from app.evaluation.photographs import sample
+
+        return _study(name, partial(sample, images, limit), kept, as_json, network, given)
+
+    return study
+
+
+for name, study in ON_PHOTOGRAPHS.items():
+    evaluate.command(_on_photographs(name), name=name, help=study.question)
+
+
+def _study(
+    name: str,
+    photographs: Callable[[], Sequence[Any]],
+    kept: Kept,
+    as_json: bool,
+    network: Network,
+    given: OptionFlags,
+) -> int:
+    from app.evaluation.report import flat
+    from app.loading import loaded
+
+    options, chosen = given.options(), photographs()
+    detector = loaded(network.settings())
+    found = measure(name, detector, chosen, options, kept.resume)
+    if kept.html:
+        pictures = montages(detector, chosen, options) if name in ON_LANDMARKS else ()
+        kept.html.write_text(page(detector.model.name, {name: found}, pictures))
+    show(as_json, found, flat(found))
+    return 0
+
+
+@evaluate.command(help=ON_LANDMARKS["networks"].question)
+def networks(
+    *,
+    marked: Marked,
+    kept: Kept = Kept(),
+    as_json: Json = False,
+    network: Network = Network(),
+    given: OptionFlags = OptionFlags(),
+) -> int:
+    from app.evaluation.report import flat
+    from app.loading import loaded
+    from app.networks.weights import read_manifest
+
+    settings, options = network.settings(), given.options()
+    here = [name for name, each in read_manifest(settings.manifest).items() if each.path.exists()]
+    detectors = (loaded(settings.model_copy(update={"network": name})) for name in here)
+    kept_at = partial(records, "networks", kept.resume, options)
+    found = STUDIES["networks"].measure(detectors, marked.photographs(), options, kept_at)
+    if kept.html:
+        kept.html.write_text(page("networks", {"networks": found}))
+    show(as_json, found, flat(found))
+    return 0
+
+
+@evaluate.command
+def report(
+    *,
+    marked: Marked,
+    out: Annotated[Path, Parameter(help="folder for the page, and for records as with --resume")],
+    limit: Limit = 30,
+    as_json: Json = False,
+    network: Network = Network(),
+    given: OptionFlags = OptionFlags(),
+) -> int:
+    """all studies and a montage as one HTML page that opens offline"""
+    from app.evaluation.photographs import sample
+    from app.loading import loaded
+
+    options, annotated = given.options(), marked.photographs()
+    drawn = sample(marked.images, limit)
+    detector = loaded(network.settings())
+    found = {"landmarks": measure("landmarks", detector, annotated, options, out)}
+    for name in ON_PHOTOGRAPHS:
+        found[name] = measure(name, detector, drawn, options, out)
+    path = out / "report.html"
+    path.write_text(page(detector.model.name, found, montages(detector, annotated, options)))
+    show(as_json, found, str(path))
+    return 0

@@ -1,0 +1,173 @@
+"""Parameters that several commands share.
+
+Only what help needs is imported here, so that help is shown at once; commands import the rest.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, make_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import DocInfo, Ge, Gt, Le
+from cyclopts import App, Group, Parameter, validators
+
+from app.cli.terminal import say
+from app.cluster.start import Share
+from app.errors import WeakpointsError
+from app.options import HINTS, NAMES, PRESETS, Options
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+Json = Annotated[bool, Parameter(name="--json", help="print JSON", show_default=False)]
+Folder = Annotated[Path, Parameter(validator=validators.Path(exists=True, file_okay=False))]
+Count = Annotated[int, Parameter(validator=validators.Number(gte=1))]
+Above0 = Annotated[float, Parameter(validator=validators.Number(gt=0))]
+
+
+def command_group(name: str, about: str) -> App:
+    """Commands under one name. Without a command, or with an unknown one, its exit code is 2."""
+    parameter = Parameter(negative=(), allow_repeating=True)  # no --no-json; the last one counts
+    group = App(name=name, help=about, default_parameter=parameter)
+
+    @group.default
+    def no_command(*words: Annotated[str, Parameter(show=False)]) -> int:
+        known = ", ".join(each for each in group if not each.startswith("-"))
+        wrong = f"no command {words[0]!r}" if words else "a command is missing"
+        return say(f"{wrong}; there are {known}", 2)
+
+    return group
+
+
+def read_settings(**given: Any) -> "Settings":
+    """Settings of the environment, with what was `given` (not None) put over them.
+
+    Raises WeakpointsError for a setting that is wrong.
+    """
+    from pydantic import ValidationError
+
+    from app.settings import Settings
+
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        raise WeakpointsError(str(error)) from error
+    return settings.model_copy(
+        update={name: value for name, value in given.items() if value is not None}
+    )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Network:
+    """Which network, of which manifest."""
+
+    network: Annotated[
+        str | None, Parameter(help="a network of the manifest [default: WEAKPOINTS_NETWORK]")
+    ] = None
+    manifest: Annotated[
+        Path | None, Parameter(help="the manifest of networks [default: WEAKPOINTS_MANIFEST]")
+    ] = None
+
+    def settings(self) -> "Settings":
+        """Raises WeakpointsError."""
+        return read_settings(network=self.network, manifest=self.manifest)
+
+
+@Parameter(name="*", group=Group("Where it runs", sort_key=1))
+@dataclass(frozen=True)
+class Where:
+    """One process here, or workers on a Ray cluster."""
+
+    engine: Annotated[
+        Literal["plain", "ray"],
+        Parameter(help="ray: on the cluster of RAY_ADDRESS, or one started here"),
+    ] = "plain"
+    workers: Annotated[Count, Parameter(help="Ray: so many, each with its own network")] = 1
+    cpus: Annotated[Above0, Parameter(help="Ray: cores for each")] = 1.0
+    gpus: Annotated[
+        float,
+        Parameter(
+            help="Ray: GPUs for each, 0.5 is half of one", validator=validators.Number(gte=0)
+        ),
+    ] = 0.0
+
+    @property
+    def share(self) -> Share:
+        return Share(self.workers, self.cpus, self.gpus)
+
+
+class _Given:
+    """What was given of the service's options."""
+
+    def options(self) -> Options:
+        """Raises ValueError with the flag, its value and what is wrong with it."""
+        from pydantic import ValidationError
+
+        from app.schemas import DetectQuery
+
+        try:
+            options: Options = DetectQuery(**asdict(self)).options()  # type: ignore[call-overload]
+            return options
+        except ValidationError as error:
+            first = error.errors()[0]
+            flag = str(first["loc"][0]).replace("_", "-")
+            raise ValueError(f"--{flag} {first['input']}: {first['msg']}") from error
+
+
+def _flag(name: str) -> tuple[str, Any, Any]:
+    """A field of `OptionFlags`: its type, range and meaning as in `Options`."""
+    hint, notes = get_args(HINTS[name])[0], HINTS[name].__metadata__
+    kinds = [each for each in _members(hint) if each is not type(None)]
+    simple = len(kinds) == 1 and (kinds[0] in (int, float) or get_origin(kinds[0]) is Literal)
+    bounds = {
+        key: getattr(note, limit)
+        for note in notes
+        for kind, limit, key in ((Ge, "ge", "gte"), (Gt, "gt", "gt"), (Le, "le", "lte"))
+        if isinstance(note, kind)
+    }
+    parameter = Parameter(
+        help=" ".join(_help(name, notes, bounds)),
+        validator=validators.Number(**bounds) if bounds else (),
+    )
+    kind = kinds[0] if simple else str
+    return name, Annotated[kind | None, parameter], field(default=None)
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _help(name: str, notes: tuple[Any, ...], bounds: dict[str, Any]) -> Iterator[str]:
+    """Meaning, range, and the value in each preset that has one of its own."""
+    yield next(note.documentation for note in notes if isinstance(note, DocInfo))
+    if bounds:
+        low = f"above {bounds['gt']}" if "gt" in bounds else str(bounds["gte"])
+        yield f"[{low} to {bounds['lte']}]"
+    values = {preset: getattr(options, name) for preset, options in PRESETS.items()}
+    usual = values.pop("default")
+    if usual is not None:
+        others = [f"{preset}: {value}" for preset, value in values.items() if value != usual]
+        yield f"[{', '.join([f'default: {usual}', *(others if name != 'preset' else ())])}]"
+
+
+def _possible(kind: type[_Given], given: _Given) -> None:
+    given.options()
+
+
+if TYPE_CHECKING:
+    OptionFlags = _Given
+else:
+    OptionFlags = Parameter(
+        name="*", validator=_possible, group=Group("Options, the same as the service's", sort_key=2)
+    )(
+        make_dataclass(
+            "OptionFlags",
+            map(_flag, NAMES),
+            bases=(_Given,),
+            frozen=True,
+            namespace={"__module__": __name__},
+        )
+    )
+"""Every option of the service as a flag; one that was not given is None."""

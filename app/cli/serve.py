@@ -1,0 +1,33 @@
+"""`weakpoints serve`."""
+
+import logging
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+from app.cli.parameters import Where, read_settings
+
+Port = Annotated[
+    int | None,
+    Parameter(
+        help="port to listen on; 0: any that is free [default: WEAKPOINTS_PORT]",
+        validator=validators.Number(gte=0, lte=65535),
+    ),
+]
+Host = Annotated[str | None, Parameter(help="address to listen on [default: WEAKPOINTS_HOST]")]
+
+
+def serve(*, host: Host = None, port: Port = None, where: Where = Where()) -> int:
+    """the REST service"""
+    from app.cluster.start import require_ray
+    from app.service import server
+    from app.service.logs import json_handler
+
+    logging.basicConfig(level=logging.INFO, handlers=[json_handler()])
+    settings = read_settings(host=host, port=port)
+    if where.engine == "plain":
+        return server.serve(settings)
+    require_ray()
+    from app.cluster.serving import serve_with_ray
+
+    return serve_with_ray(settings, where.share)

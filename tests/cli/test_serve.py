@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+
+from app.cli import main as cli
+from app.cluster import start
+from app.settings import Settings
+
+
+@pytest.mark.parametrize("command", [["serve"], ["batch", "PHOTOS", "--out", "OUT"]])
+def test_without_ray_its_engine_says_how_to_install_it(
+    command: list[str],
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(start, "find_spec", lambda name: None)
+    monkeypatch.setattr("logging.basicConfig", lambda **how: None)
+    paths = {"PHOTOS": str(folder), "OUT": str(tmp_path / "out")}
+    assert cli.main([paths.get(word, word) for word in command] + ["--engine", "ray"]) == 1
+    assert "pip install '.[ray]'" in capsys.readouterr().err
+
+
+def test_serve_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Settings] = []
+    monkeypatch.setattr("app.service.server.serve", lambda settings: asked.append(settings) or 0)
+    monkeypatch.setattr("logging.basicConfig", lambda **how: None)
+    assert cli.main(["serve", "--host", "0.0.0.0", "--port", "8123"]) == 0
+    assert [(each.host, each.port) for each in asked] == [("0.0.0.0", 8123)]
