@@ -3,7 +3,8 @@
 HTTP query parameters, command-line flags, OpenAPI and the README's table are all made from `Options`.
 """
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal, get_type_hints
 
 from annotated_types import Ge, Gt, Le, doc
@@ -99,20 +100,15 @@ class Options:
     ] = None
     top_classes: Annotated[int, Ge(1), Le(100), doc("how many classes to list")] = 5
 
-    @property
-    def box(self) -> int:
-        """`patch` of resolved options."""
-        return _given(self.patch)
 
-    @property
-    def step(self) -> int:
-        """`stride` of resolved options."""
-        return _given(self.stride)
+@dataclass(frozen=True, kw_only=True)
+class ResolvedOptions(Options):
+    """`Options` for one network, made by `resolve`: lengths are numbers, the class is an index."""
 
-    @property
-    def radius(self) -> int:
-        """`nms_radius` of resolved options."""
-        return _given(self.nms_radius)
+    target_class: int | None = field()
+    patch: int = field()
+    stride: int = field()
+    nms_radius: int = field()
 
 
 PRESETS: dict[Preset, Options] = {
@@ -129,7 +125,7 @@ PRESETS: dict[Preset, Options] = {
     ),
 }
 HINTS: dict[str, Any] = get_type_hints(Options, include_extras=True)
-NAMES = tuple(field.name for field in fields(Options))
+NAMES = tuple(each.name for each in fields(Options))
 
 
 def choose(preset: Preset = "default", **given: Any) -> Options:
@@ -139,32 +135,56 @@ def choose(preset: Preset = "default", **given: Any) -> Options:
     )
 
 
-def resolve(options: Options, side: int) -> Options:
-    """Every option a number, for a network with `side` x `side` input. Raises BadOption where box and input do not fit."""
-    options = replace(
-        options,
-        patch=options.patch or max(1, side // 14),
-        stride=options.stride or max(1, side // 28),
-        nms_radius=options.nms_radius or max(1, side // 28),
+def resolve(options: Options, side: int, labels: Sequence[str]) -> ResolvedOptions:
+    """The options for a network with `side` x `side` pixels of input and these labels.
+
+    What was not given is in proportion to the side: `patch` side/14, `stride` and `nms_radius`
+    side/28. A label becomes its index; `target_class` None stays: it means the predicted class.
+    Raises BadOption where patch, stride and side do not fit, or there is no such class.
+    """
+    given = {name: getattr(options, name) for name in NAMES}
+    resolved = ResolvedOptions(
+        **given
+        | {
+            "target_class": _class_index(options.target_class, labels),
+            "patch": options.patch or max(1, side // 14),
+            "stride": options.stride or max(1, side // 28),
+            "nms_radius": options.nms_radius or max(1, side // 28),
+        }
     )
-    if options.box > side:
+    if resolved.patch > side:
         raise BadOption(
-            f"patch is {options.box} but the network's input side is {side}",
+            f"patch is {resolved.patch} but the network's input side is {side}",
             option="patch",
             limit=side,
-            actual=options.box,
+            actual=resolved.patch,
         )
-    if options.step > options.box:
+    if resolved.stride > resolved.patch:
         raise BadOption(
-            f"stride is {options.step}, more than the patch of {options.box}: pixels between the boxes would never be covered",
+            f"stride is {resolved.stride}, more than the patch of {resolved.patch}: "
+            "pixels between the boxes would never be covered",
             option="stride",
-            limit=options.box,
-            actual=options.step,
+            limit=resolved.patch,
+            actual=resolved.stride,
         )
-    return options
+    return resolved
 
 
-def _given(value: int | None) -> int:
-    if value is None:
-        raise ValueError("these options were not resolved")
-    return value
+def _class_index(wanted: int | str | None, labels: Sequence[str]) -> int | None:
+    if wanted is None:
+        return None
+    if isinstance(wanted, str):
+        if wanted not in labels:
+            raise BadOption(
+                f"target_class is {wanted!r}, which is none of the {len(labels)} labels",
+                option="target_class",
+                actual=wanted,
+            )
+        return labels.index(wanted)
+    if not 0 <= wanted < len(labels):
+        raise BadOption(
+            f"target_class is {wanted}; classes go from 0 to {len(labels) - 1}",
+            option="target_class",
+            actual=wanted,
+        )
+    return wanted

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from app.evaluation.photographs import sample
-from app.incremental.engine import Heed, Incremental, ignore
+from app.incremental.engine import Incremental
 from app.incremental.kernels import Scratch, Windowed
 from app.incremental.plan import Corners
 from app.incremental.windows import Spans
@@ -22,6 +22,7 @@ from app.loading import load_detector
 from app.networks.network import Layer, MaxPool, Network, Trace, converted
 from app.options import Options
 from app.performance.fidelity import fidelity
+from app.progress import Progress, no_progress
 from app.settings import Settings
 from benchmarks.record import record
 
@@ -55,13 +56,18 @@ class RoundedIncremental(Incremental):
         )
 
     def logits(
-        self, trace: Trace, corners: Corners, box: int, colours: Tensor, heed: Heed = ignore
+        self,
+        trace: Trace,
+        corners: Corners,
+        box: int,
+        colours: Tensor,
+        progress: Progress = no_progress,
     ) -> Tensor:
         x, *activations = (
             each.to(self._rounding).float() for each in (trace.x, *trace.activations)
         )
         return super().logits(
-            Trace(x, tuple(activations)), corners, box, colours.to(self._rounding).float(), heed
+            Trace(x, tuple(activations)), corners, box, colours.to(self._rounding).float(), progress
         )
 
 

@@ -14,8 +14,9 @@ import pytest
 
 from app.client import AsyncClient, Client, Refused
 from app.errors import OutOfMemory
-from app.method.detector import Detector, Progress, Seen, silent
+from app.method.detector import Detector, Look, Paused
 from app.method.localization import Localization
+from app.progress import Progress, no_progress
 from tests.service import Held, encoded, request_head, serving
 
 QUICK = {"patch": 14, "stride": 14}
@@ -131,15 +132,15 @@ class OnceFull(Detector):
 
     asked: list[int] = field(default_factory=list)
 
-    def finish(self, seen: Seen, progress: Progress = silent) -> Localization:
-        width = seen.prepared.image.shape[1]
+    def finish(self, paused: Paused, look: Look, progress: Progress = no_progress) -> Localization:
+        width = paused.picture.image.shape[1]
         if width != 64:  # the warm-up's
             self.asked.append(width)
         if len(self.asked) == 1:
             raise OutOfMemory(
                 "the device has too little memory for this request now", retry_after=1
             )
-        return super().finish(seen, progress)
+        return super().finish(paused, look, progress)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

@@ -18,11 +18,12 @@ from app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-BASE = {"errors", "options"}
+BASE = {"errors", "options", "progress"}
 METHOD = BASE | {"networks", "incremental", "method"}
 SERVICE = METHOD | {"schemas", "settings", "loading", "service"}
 MAY_IMPORT = {  # a room, and the rooms that it may look into
     "errors": set(),
+    "progress": set(),
     "options": BASE,
     "settings": BASE,
     "networks": BASE | {"networks"},
@@ -42,7 +43,7 @@ MAY_IMPORT = {  # a room, and the rooms that it may look into
 WEB = {"fastapi", "starlette", "uvicorn", "pydantic", "pydantic_settings"}
 TORCH = {"torch", "torchvision"}
 MAY_NOT_IMPORT = {
-    **dict.fromkeys(("errors", "options"), WEB | TORCH),
+    **dict.fromkeys(("errors", "options", "progress"), WEB | TORCH),
     **dict.fromkeys(("networks", "incremental", "method"), WEB),
     **dict.fromkeys(("settings", "schemas", "service", "main", "batch", "client", "cli"), TORCH),
 }

@@ -1,12 +1,15 @@
+from dataclasses import fields, replace
+
 import pytest
 
 from app.errors import BadOption
-from app.options import PRESETS, choose, resolve
+from app.options import NAMES, PRESETS, ResolvedOptions, choose, resolve
+from tests.conftest import LABELS
 
 
 def test_the_paper_preset_is_the_paper_to_the_letter() -> None:
-    paper = resolve(choose("paper"), 224)
-    assert (paper.box, paper.step, paper.colours, paper.fill, paper.score, paper.fine) == (
+    paper = resolve(choose("paper"), 224, LABELS)
+    assert (paper.patch, paper.stride, paper.colours, paper.fill, paper.score, paper.fine) == (
         16,
         8,
         1,
@@ -29,9 +32,9 @@ def test_what_is_given_goes_over_the_preset_and_none_is_not_given() -> None:
 
 
 def test_the_box_scales_with_the_input_side() -> None:
-    small = resolve(choose(), 112)
-    assert (small.box, small.step, small.radius) == (8, 4, 4)
-    assert resolve(choose(patch=5), 112).box == 5
+    small = resolve(choose(), 112, LABELS)
+    assert (small.patch, small.stride, small.nms_radius) == (8, 4, 4)
+    assert resolve(choose(patch=5), 112, LABELS).patch == 5
 
 
 @pytest.mark.parametrize(
@@ -42,10 +45,21 @@ def test_a_box_that_does_not_fit_is_an_error_with_both_numbers(
     given: dict[str, int], option: str, limit: int
 ) -> None:
     with pytest.raises(BadOption) as raised:
-        resolve(choose(**given), 112)
+        resolve(choose(**given), 112, LABELS)
     assert raised.value.figures == {"option": option, "limit": limit, "actual": given[option]}
 
 
-def test_options_that_were_not_resolved_have_no_box() -> None:
-    with pytest.raises(ValueError, match="not resolved"):
-        _ = choose().box
+def test_resolved_options_keep_the_names_and_their_order_and_resolve_to_themselves() -> None:
+    resolved = resolve(choose("paper", target_class="bee", patch=9, seed=3), 112, LABELS)
+    assert [each.name for each in fields(resolved)] == list(NAMES)
+    assert resolved == replace(resolved, target_class=1, patch=9, stride=4, nms_radius=4)
+    assert resolve(resolved, 112, LABELS) == resolved
+    assert (resolved.preset, resolved.seed, resolved.keep) == ("paper", 3, 0.4)
+    with pytest.raises(TypeError, match="patch"):
+        ResolvedOptions(target_class=None, stride=4, nms_radius=4)
+
+
+@pytest.mark.parametrize("wanted", ["unicorn", -1, 6])
+def test_a_class_that_is_not_there_is_refused(wanted: int | str) -> None:
+    with pytest.raises(BadOption, match="target_class is"):
+        resolve(choose(target_class=wanted), 112, LABELS)

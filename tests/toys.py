@@ -9,12 +9,13 @@ import numpy as np
 
 from app.errors import DeviceLost
 from app.incremental.engine import Incremental
-from app.method.detector import Detector, Progress, Seen, silent
+from app.method.detector import Detector, Look, Paused
 from app.method.image import InputSpec
 from app.method.localization import Localization, Model
 from app.networks.architectures import narrow_vgg16, network_of
 from app.options import choose
 from app.performance.load import Sleeping
+from app.progress import Progress, no_progress
 from app.settings import Settings
 from tests.conftest import LABELS, seeded
 from tests.service import faulty
@@ -26,14 +27,14 @@ class Slowed(Detector):
 
     seconds: float = 0.0
 
-    def finish(self, seen: Seen, progress: Progress = silent) -> Localization:
+    def finish(self, paused: Paused, look: Look, progress: Progress = no_progress) -> Localization:
         time.sleep(self.seconds)
-        return super().finish(seen, progress)
+        return super().finish(paused, look, progress)
 
 
 @dataclass(frozen=True)
 class Lost(Detector):
-    def finish(self, seen: Seen, progress: Progress = silent) -> Localization:
+    def finish(self, paused: Paused, look: Look, progress: Progress = no_progress) -> Localization:
         raise DeviceLost("the device is gone", retry_after=5)
 
 
@@ -41,10 +42,10 @@ class Lost(Detector):
 class Quick(Sleeping):
     """Takes `seconds` for a photograph and says of it what is cheap to know: each has an answer of its own."""
 
-    prepare = Detector.prepare  # the real one, as a worker spends its time
+    start = Detector.start  # the real one, as a worker spends its time
 
-    def finish(self, seen: Seen, progress: Progress = silent) -> Localization:
-        image, found = seen.prepared.image, super().finish(seen, progress)
+    def finish(self, paused: Paused, look: Look, progress: Progress = no_progress) -> Localization:
+        image, found = paused.picture.image, super().finish(paused, look, progress)
         return replace(
             found,
             keypoints=tuple(

@@ -95,7 +95,7 @@ def detected(
 
 def suppression(found: Localization) -> float:
     """The keypoints' own radius in pixels of the photograph, for the corner detectors to be spread alike."""
-    return found.options.radius * float(np.mean(found.frame.scale))
+    return found.options.nms_radius * float(np.mean(found.frame.scale))
 
 
 def landmarks_box(landmarks: NDArray[np.float64]) -> Area:

@@ -15,6 +15,7 @@ from app.incremental.cuda_graphs import Recorder, cuda_graphs
 from app.incremental.kernels import Scratch, Windowed
 from app.incremental.plan import Block, Clean, Corners, Join, Plan, Step, kernel, local, plan_of
 from app.networks.network import Network, Trace, converted, outputs
+from app.progress import Progress, no_progress, part_of
 
 PLANS = 64  # chunks whose indices are kept for the next picture,
 REMEMBERED = (
@@ -27,12 +28,6 @@ BUDGET = {
 CHUNK = 1024  # pictures, if their memory is in the budget
 FEATURES = 0.25  # of the budget is for what waits for the classifier
 COPIES = 3  # of it: itself, and what the classifier makes of it when it reads it
-
-Heed = Callable[[int], None]
-
-
-def ignore(boxes: int) -> None:
-    """The Heed of who does not want to know."""
 
 
 class Incremental:
@@ -69,11 +64,16 @@ class Incremental:
 
     @torch.inference_mode()
     def logits(
-        self, trace: Trace, corners: Corners, box: int, colours: Tensor, heed: Heed = ignore
+        self,
+        trace: Trace,
+        corners: Corners,
+        box: int,
+        colours: Tensor,
+        progress: Progress = no_progress,
     ) -> Tensor:
         """(P, C) logits with a box at each of P corners (y, x) of the picture, filled with its colour of the (P, 3).
 
-        `heed` is told of every chunk how many boxes it had; what it raises stops the work.
+        `progress` is told after every chunk how many boxes are done; what it raises stops the work.
         Raises OutOfMemoryError where the budget does not hold a single box.
         """
         clean, last = (
@@ -93,7 +93,7 @@ class Incremental:
                 partial(plan, side, box),
                 corners[chosen],
                 colours[chosen].repeat_interleave(box * box, 0),
-                heed,
+                part_of(progress, first, len(corners)),
             )
             maps = scratch.take("maps", len(features), *last.shape[1:])
             maps.flatten(2).copy_(features.transpose(1, 2))
@@ -107,7 +107,7 @@ class Incremental:
         planned: Callable[[Corners], Plan],
         corners: Corners,
         boxes: Tensor,
-        heed: Heed,
+        progress: Progress,
     ) -> None:
         """features: (P, H * W, K), the maps that the classifier reads. Where memory does not suffice, half as many pictures at a time."""
         scratch, size, done, pixels = Scratch(features), CHUNK, 0, len(boxes) // len(corners)
@@ -128,8 +128,8 @@ class Incremental:
                     raise
                 size, scratch = size // 2, Scratch(features)
             else:
-                heed(chosen.stop - done)
                 done = chosen.stop
+                progress("occlusion", done, len(corners))
 
     def _chunk(
         self, plan: Plan, clean: tuple[Clean, ...], boxes: Tensor, out: Tensor, scratch: Scratch

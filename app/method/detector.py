@@ -1,11 +1,14 @@
-"""The method, one line a stage: from a photograph to its keypoints."""
+"""The method: from a photograph to its keypoints. `Detector.method` is the whole of it.
+
+It is the method of the seed paper (its section III): weakly supervised keypoint detection by
+occlusion and guided backpropagation, combined in a multiscale framework.
+"""
 
 import hashlib
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,187 +16,181 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.errors import BadOption, DeviceLost, OutOfMemory
-from app.incremental.engine import Heed, Incremental
+from app.incremental.engine import Incremental
 from app.method.fusion import fuse
 from app.method.guided import guided_maps
-from app.method.image import Frame, InputSpec, decode, prepare
+from app.method.image import InputSpec, decode, prepare
 from app.method.localization import ClassScore, Localization, Maps, Model
-from app.method.occlusion import occlusion_map, positions, random_colours
+from app.method.occlusion import box_count, occluded_logits, occlusion_map, random_colours
 from app.method.peaks import find_peaks, keypoints
+from app.method.stopwatch import Stopwatch
 from app.networks.network import Network, Trace
 from app.networks.precision import arithmetic
-from app.options import Fine, Limits, Options, choose, resolve
-
-Progress = Callable[[int, int], None]
-
-
-def silent(done: int, total: int) -> None:
-    """The Progress of who does not want to know."""
-
-
-class Stopwatch:
-    """Milliseconds a stage, by name."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.laps[name] = (now - self._last) * 1000
-        self._last = now
+from app.options import Limits, Options, ResolvedOptions, choose, resolve
+from app.progress import Progress, no_progress
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A photograph for the device: x (1, 3, S, S) normalised, fills (R, places, 3) normalised colours, options all settled."""
+class Picture:
+    """What the network has to look at: x (1, 3, S, S), the normalised input of one photograph."""
 
     image: NDArray[np.uint8]
-    options: Options
-    target: int | None
     x: Tensor
-    frame: Frame
-    fills: Tensor
-    laps: Mapping[str, float]
+    options: ResolvedOptions
+    clock: Stopwatch
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What the network made of it: the trace of this picture alone, the class to explain, the fine map (S, S)."""
+class Look(NamedTuple):
+    """What the network says about one picture.
 
-    prepared: Prepared
+    trace: its forward pass alone; target: the class to explain; fine: (S, S), see `guided_maps`.
+    """
+
     trace: Trace
     target: int
     fine: NDArray[np.float64]
-    laps: Mapping[str, float]
+
+
+Method = Generator[Picture, tuple[Look, Progress], Localization]
+
+
+@dataclass(frozen=True)
+class Paused:
+    """A photograph that waits for the device: its picture, and the method, stopped at `yield`."""
+
+    picture: Picture
+    method: Method
 
 
 @dataclass(frozen=True)
 class Detector:
-    """A network and its labels. Stateless: any number of threads may share it, and the same call gives the same answer."""
+    """A network and its labels. The same call gives the same answer.
+
+    On a CPU any number of threads may share it. On a GPU one thread at a time may call `locate`,
+    `look`, `finish` or `classify`: precision is a switch of the whole process there.
+    """
 
     occluder: Incremental
     model: Model
     input: InputSpec
     max_passes: int = 20_000
 
+    def method(self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch) -> Method:
+        """The method, one line a stage, for one (H, W, 3) RGB photograph from `decode`.
+
+        It stops once, at `yield`, where the photograph waits for the device: pictures that wait
+        there together share one forward and one backward pass (`look`).
+        """
+        options = self._resolved(asked)
+        x, frame = prepare(image, self.input, options.fit, options.roi)  # (1, 3, S, S), way back
+        fills = self._fills(image, options)  # (R, places, 3) normalised colours
+        clock.lap("prepare")
+        look, progress = yield Picture(image, torch.from_numpy(x), options, clock)
+        trace, target, fine = look  # every activation; the class; (S, S): which pixels
+        occluded = occluded_logits(self.occluder, trace, fills.to(trace.x), options, progress)
+        coarse = occlusion_map(trace, occluded, target, options)  # (S, S): which patches
+        clock.lap("occlusion")
+        score = fuse(
+            coarse.map, fine, frame.inside, weight=options.weight, combine=options.combine
+        )  # (S, S) log-likelihood <= 0
+        peaks = find_peaks(image, frame, score, options)  # (N, 2) pixels of the photograph
+        maps = Maps(score, coarse.map, fine)
+        points = keypoints(image, frame, maps, peaks)  # sub-pixel, with covariance
+        clock.lap("keypoints")
+        return Localization(
+            width=frame.width,
+            height=frame.height,
+            target=self._class_scores(trace, [target])[0],
+            top=self._class_scores(trace, trace.ranking[: options.top_classes]),
+            keypoints=points,
+            low_evidence=not coarse.evident,
+            options=replace(options, target_class=target),
+            maps=maps,
+            frame=frame,
+            timing_ms=clock.timing_ms,
+        )
+
+    def __call__(self, data: bytes, options: Options, limits: Limits) -> Localization:
+        """The keypoints of a JPEG, PNG or WebP file. Raises WeakpointsError."""
+        return self.locate(decode(data, limits), options)
+
+    def locate(
+        self, image: NDArray[np.uint8], options: Options, progress: Progress = no_progress
+    ) -> Localization:
+        """The keypoints of one (H, W, 3) RGB photograph.
+
+        `progress` is told how many boxes are done, and stops the work by raising. Raises BadOption
+        for options that do not fit the photograph, OutOfMemory where the device has too little
+        memory for a single box, DeviceLost where the device fails.
+        """
+        paused = self.start(image, options, Stopwatch())
+        (look,) = self.look([paused])
+        return self.finish(paused, look, progress)
+
+    def start(self, image: NDArray[np.uint8], options: Options, clock: Stopwatch) -> Paused:
+        """Runs the method up to the device, on any thread. Raises BadOption."""
+        method = self.method(image, options, clock)
+        return Paused(next(method), method)
+
+    def look(self, waiting: Sequence[Paused]) -> list[Look]:
+        """One forward and one backward pass for all that wait. Raises as `locate` does."""
+        pictures = [each.picture for each in waiting]
+        with self._device():
+            traces = self.network.trace(torch.cat([picture.x for picture in pictures]))
+            alone = [traces.of([i]) for i in range(len(pictures))]
+            targets = [
+                trace.predicted if wanted is None else wanted
+                for trace, wanted in zip(
+                    alone, [picture.options.target_class for picture in pictures], strict=True
+                )
+            ]
+            _lap_all(pictures, "trace")
+            fine = self._fine_maps(pictures, traces, targets)
+            _lap_all(pictures, "guided")
+        return [Look(*each) for each in zip(alone, targets, fine, strict=True)]
+
+    def finish(self, paused: Paused, look: Look, progress: Progress = no_progress) -> Localization:
+        """Runs the rest of the method, on the device. Raises as `locate` does."""
+        with self._device():
+            return self._rest(paused, look, progress)
+
+    def classify(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """(C,) class probabilities of an (H, W, 3) RGB photograph, squashed into the input."""
+        x, _ = prepare(image, self.input, "squash", None)
+        logits = self.network.trace(torch.from_numpy(x)).logits
+        return np.asarray(logits[0].double().softmax(0).cpu())
+
+    def rehearsal(self) -> Paused:
+        """An even picture, to warm the device up before the first request.
+
+        On a GPU with default options, whose shapes are tuned and recorded by it; on a CPU with a
+        single box.
+        """
+        side = self.model.side
+        least = choose(patch=side, stride=1, colours=1)
+        options = choose() if self.model.device.startswith("cuda") else least
+        return self.start(np.zeros((64, 64, 3), np.uint8), options, Stopwatch())
+
     @property
     def network(self) -> Network:
+        """The network, a table of layers."""
         return self.occluder.network
 
     def memory(self) -> int:
         """Bytes that the device has given out; 0 on a CPU."""
         return torch.cuda.memory_allocated() if self.model.device.startswith("cuda") else 0
 
-    def __call__(self, data: bytes, options: Options, limits: Limits) -> Localization:
-        """The bytes of a JPEG, PNG or WebP to its keypoints. Raises WeakpointsError."""
-        return self.locate(decode(data, limits), options)
-
-    def classify(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """(C,) class probabilities of an (H, W, 3) RGB photograph, squashed into the network's input."""
-        x, _ = prepare(image, self.input, "squash", None)
-        return np.asarray(
-            self.network.trace(torch.from_numpy(x)).logits[0].double().softmax(0).cpu()
-        )
-
-    def locate(
-        self, image: NDArray[np.uint8], options: Options, progress: Progress = silent
-    ) -> Localization:
-        """An (H, W, 3) RGB photograph to its keypoints. Raises BadOption for options that do not fit it.
-
-        `progress` is told how many boxes of the occlusion are done and of how many; what it raises stops the work.
-        Raises OutOfMemory where the device has too little for a single box, DeviceLost where it fails.
-        """
-        (seen,) = self.look([self.prepare(image, options)])
-        return self.finish(seen, progress)
-
-    def prepare(self, image: NDArray[np.uint8], options: Options) -> Prepared:
-        """What can be done without the device, and refused: raises BadOption."""
-        clock, options = Stopwatch(), self._resolve(options)
-        x, frame = prepare(
-            image, self.input, options.fit, options.roi
-        )  # (1, 3, S, S) normalised, and the way back
-        fills = self._fills(image, options)  # (R, places, 3) normalised colours
-        clock.lap("prepare")
-        return Prepared(
-            image,
-            options,
-            self._target(options.target_class),
-            torch.from_numpy(x),
-            frame,
-            fills,
-            clock.laps,
-        )
-
-    def look(self, prepared: Sequence[Prepared]) -> list[Seen]:
-        """One forward and one backward pass for all of them."""
-        with self._device():
-            clock = Stopwatch()
-            traces = self.network.trace(
-                torch.cat([each.x for each in prepared])
-            )  # every activation, computed once
-            each_trace = [traces.of([i]) for i in range(len(prepared))]
-            targets = [
-                trace.predicted if each.target is None else each.target
-                for trace, each in zip(each_trace, prepared, strict=True)
-            ]
-            clock.lap("trace")
-            fine = self._fine(
-                traces, targets, [each.options.fine for each in prepared]
-            )  # (N, S, S) which pixels
-            clock.lap("guided")
-        return [
-            Seen(*each, {**each[0].laps, **clock.laps})
-            for each in zip(prepared, each_trace, targets, fine, strict=True)
-        ]
-
-    def finish(self, seen: Seen, progress: Progress = silent) -> Localization:
-        """See `locate`."""
-        with self._device():
-            return self._finish(seen, progress)
-
-    def _finish(self, seen: Seen, progress: Progress) -> Localization:
-        image, options, frame = seen.prepared.image, seen.prepared.options, seen.prepared.frame
-        clock = Stopwatch()
-        coarse = occlusion_map(  # (S, S) which patches
-            self.occluder,
-            seen.trace,
-            seen.target,
-            seen.prepared.fills.to(seen.trace.x),
-            box=options.box,
-            step=options.step,
-            score=options.score,
-            heed=self._counted(options, progress),
-        )
-        clock.lap("occlusion")
-        score = fuse(
-            coarse.map, seen.fine, frame.inside, weight=options.weight, combine=options.combine
-        )  # (S, S) log-likelihood
-        peaks = find_peaks(
-            image, frame, score, options
-        )  # (N, 2) pixels of the photograph, and their log-likelihoods
-        maps, logits = Maps(score, coarse.map, seen.fine), seen.trace.logits
-        points = keypoints(image, frame, maps, peaks)  # sub-pixel
-        clock.lap("keypoints")
-        return Localization(
-            width=image.shape[1],
-            height=image.shape[0],
-            target=self._class_scores(logits, [seen.target])[0],
-            top=self._class_scores(
-                logits,
-                logits[0].argsort(descending=True, stable=True)[: options.top_classes].tolist(),
-            ),
-            keypoints=points,
-            low_evidence=not coarse.evident,
-            options=replace(options, target_class=seen.target),
-            maps=maps,
-            frame=frame,
-            timing_ms=MappingProxyType({**seen.laps, **clock.laps}),
-        )
+    def _rest(self, paused: Paused, look: Look, progress: Progress) -> Localization:
+        try:
+            paused.method.send((look, progress))
+        except StopIteration as end:  # how a generator returns
+            found: Localization = end.value
+            return found
+        raise RuntimeError("the method stopped a second time")
 
     @contextmanager
     def _device(self) -> Iterator[None]:
-        """Its arithmetic, and its failures in our own words."""
+        """The device's arithmetic; its failures become errors of ours."""
         try:
             with arithmetic(self.model.device, self.model.precision):
                 yield
@@ -204,82 +201,45 @@ class Detector:
         except torch.AcceleratorError as error:
             raise DeviceLost("the device failed; the service restarts", retry_after=30) from error
 
-    def _fine(self, traces: Trace, targets: list[int], rules: list[Fine]) -> NDArray[np.float64]:
-        """(N, S, S): pictures of one rule together."""
-        found = np.empty((len(rules), self.input.side, self.input.side))
+    def _fine_maps(
+        self, pictures: Sequence[Picture], traces: Trace, targets: list[int]
+    ) -> NDArray[np.float64]:
+        """(N, S, S): one backward pass for all pictures that asked for the same rule."""
+        rules = [picture.options.fine for picture in pictures]
+        maps = np.empty((len(pictures), self.input.side, self.input.side))
         for rule in set(rules):
-            chosen = [i for i, each in enumerate(rules) if each == rule]
-            found[chosen] = guided_maps(
+            chosen = [i for i in range(len(rules)) if rules[i] == rule]
+            maps[chosen] = guided_maps(
                 self.network, traces.of(chosen), [targets[i] for i in chosen], rule=rule
             )
-        return found
+        return maps
 
-    def rehearsal(self) -> Prepared:
-        """What warms the device up: on a GPU a default detection, whose shapes are tuned and recorded thereby, on a CPU the least there is."""
-        options = (
-            choose()
-            if self.model.device.startswith("cuda")
-            else choose(patch=self.model.side, stride=1, colours=1)
-        )
-        return self.prepare(np.zeros((64, 64, 3), np.uint8), options)
-
-    def _counted(self, options: Options, progress: Progress) -> Heed:
-        total, done = self._boxes(options), 0
-
-        def heed(boxes: int) -> None:
-            nonlocal done
-            done += boxes
-            progress(done, total)
-
-        return heed
-
-    def _boxes(self, options: Options) -> int:
-        return len(positions(self.input.side, options.box, options.step)) ** 2 * options.colours
-
-    def _resolve(self, options: Options) -> Options:
-        """Every option a number, and no more forward passes than allowed."""
-        options = resolve(options, self.input.side)
-        passes = self._boxes(options)
+    def _resolved(self, asked: Options) -> ResolvedOptions:
+        """Raises BadOption, also for more forward passes than are allowed."""
+        options = resolve(asked, self.input.side, self.model.labels)
+        passes = box_count(self.input.side, options) * options.colours
         if passes > self.max_passes:
             raise BadOption(
-                f"patch, stride and colours ask for {passes} forward passes; at most {self.max_passes} are allowed",
+                f"patch, stride and colours ask for {passes} forward passes; "
+                f"at most {self.max_passes} are allowed",
                 option="stride",
                 limit=self.max_passes,
                 actual=passes,
             )
         return options
 
-    def _fills(self, image: NDArray[np.uint8], options: Options) -> Tensor:
-        places = (
-            len(positions(self.input.side, options.box, options.step)) ** 2
-            if options.fill == "per_box"
-            else 1
-        )
+    def _fills(self, image: NDArray[np.uint8], options: ResolvedOptions) -> Tensor:
+        """(R, places, 3) normalised: random by the pixels and the seed alone."""
+        places = box_count(self.input.side, options) if options.fill == "per_box" else 1
         digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
         colours = random_colours(digest, options.seed, options.colours, places)
         return torch.from_numpy((colours - self.input.mean) / self.input.std)
 
-    def _target(self, wanted: int | str | None) -> int | None:
-        """The index of the class that was named; none: the one to be predicted."""
-        labels = self.model.labels
-        if wanted is None:
-            return None
-        if isinstance(wanted, str):
-            if wanted not in labels:
-                raise BadOption(
-                    f"target_class is {wanted!r}, which is none of the {len(labels)} labels",
-                    option="target_class",
-                    actual=wanted,
-                )
-            return labels.index(wanted)
-        if not 0 <= wanted < len(labels):
-            raise BadOption(
-                f"target_class is {wanted}; classes go from 0 to {len(labels) - 1}",
-                option="target_class",
-                actual=wanted,
-            )
-        return wanted
-
-    def _class_scores(self, logits: Tensor, classes: list[int]) -> tuple[ClassScore, ...]:
-        probabilities = logits[0].double().softmax(0)
+    def _class_scores(self, trace: Trace, classes: Sequence[int]) -> tuple[ClassScore, ...]:
+        probabilities = trace.logits[0].double().softmax(0)
         return tuple(ClassScore(c, self.model.labels[c], float(probabilities[c])) for c in classes)
+
+
+def _lap_all(pictures: Sequence[Picture], stage: str) -> None:
+    for picture in pictures:
+        picture.clock.lap(stage)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.method.image import Frame
-from app.options import Options, Precision
+from app.options import Precision, ResolvedOptions
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Localization:
     top: tuple[ClassScore, ...]
     keypoints: tuple[Keypoint, ...]
     low_evidence: bool
-    options: Options
+    options: ResolvedOptions
     maps: Maps
     frame: Frame
     timing_ms: Mapping[str, float]

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.incremental.engine import Heed, Incremental, ignore
+from app.incremental.engine import Incremental
 from app.networks.network import Trace
-from app.options import Score
+from app.options import ResolvedOptions, Score
+from app.progress import Progress, no_progress, part_of
 
 SIGNIFICANT = 3.0  # standard errors above which a drop is evidence
 ROUNDING = 1e-5  # drops below this are float32 rounding
@@ -32,10 +33,18 @@ class Occlusion:
     evident: bool
 
 
-def positions(side: int, box: int, step: int) -> list[int]:
-    """Where boxes begin along one axis: every `step`, and flush with the far edge, so that every pixel is covered."""
-    starts = list(range(0, side - box + 1, step))
-    return starts if starts[-1] == side - box else [*starts, side - box]
+def positions(side: int, patch: int, stride: int) -> list[int]:
+    """Where boxes begin along one axis, in pixels: every `stride`, and flush with the far edge.
+
+    So every pixel is covered where stride <= patch.
+    """
+    starts = list(range(0, side - patch + 1, stride))
+    return starts if starts[-1] == side - patch else [*starts, side - patch]
+
+
+def box_count(side: int, options: ResolvedOptions) -> int:
+    """How many boxes there are over a side x side picture, for each colour."""
+    return len(positions(side, options.patch, options.stride)) ** 2
 
 
 def random_colours(digest: bytes, seed: int, colours: int, places: int) -> NDArray[np.float64]:
@@ -48,51 +57,65 @@ def random_colours(digest: bytes, seed: int, colours: int, places: int) -> NDArr
     return np.stack([half, 1 - half], 1).reshape(-1, places, 3)[:colours]
 
 
-def occlusion_map(
+def occluded_logits(
     engine: Incremental,
     trace: Trace,
-    target: int,
     fills: Tensor,
-    *,
-    box: int,
-    step: int,
-    score: Score,
-    heed: Heed = ignore,
-) -> Occlusion:
-    """The coarse map of one picture: trace.x is (1, 3, S, S).
+    options: ResolvedOptions,
+    progress: Progress = no_progress,
+) -> Tensor:
+    """(R, P, C) logits of one picture with a box at each of P positions, in each of R colours.
 
-    heed: see `Incremental.logits`.
-    fills: (colours, places, 3) normalised colours, `places` being 1 (the same everywhere) or the number of positions.
+    trace: of the picture alone, trace.x is (1, 3, S, S). fills: (R, 1, 3) normalised colours, the
+    same at every position, or (R, P, 3). Positions go row by row. All classes are answered: maps
+    of several classes need one call of this, and one of `occlusion_map` each.
     """
-    side = trace.x.shape[-1]
-    starts = positions(side, box, step)
+    starts = positions(trace.x.shape[-1], options.patch, options.stride)
     corners = tuple((y, x) for y in starts for x in starts)
     if fills.shape[1] not in (1, len(corners)):
         raise ValueError(f"{fills.shape[1]} colours for {len(corners)} boxes")
-    clean = class_score(trace.logits, target, score)
-    logits = torch.stack(
-        [
-            engine.logits(trace, corners, box, colour.expand(len(corners), 3), heed)
-            for colour in fills
-        ]
-    )
+    total = len(fills) * len(corners)
+    logits = [
+        engine.logits(
+            trace,
+            corners,
+            options.patch,
+            fills[i].expand(len(corners), 3),
+            part_of(progress, i * len(corners), total),
+        )
+        for i in range(len(fills))
+    ]
+    return torch.stack(logits)
+
+
+def occlusion_map(
+    trace: Trace, occluded: Tensor, target: int, options: ResolvedOptions
+) -> Occlusion:
+    """The coarse map of the class `target`, from the logits without and with boxes.
+
+    trace: of the picture alone. occluded: (R, P, C), see `occluded_logits`.
+    """
+    side = trace.x.shape[-1]
+    starts = positions(side, options.patch, options.stride)
+    clean = class_score(trace.logits, target, options.score)
     drops = (
-        (clean - class_score(logits, target, score))
+        (clean - class_score(occluded, target, options.score))
         .clamp(min=0)
         .cpu()
         .numpy()
-        .reshape(len(fills), len(starts), len(starts))
+        .reshape(len(occluded), len(starts), len(starts))
     )
     mean = drops.mean(0)
-    error = (
-        drops.std(0, ddof=1) / np.sqrt(len(drops)) if len(drops) > 1 else np.full_like(mean, np.nan)
-    )
-    noise = np.sqrt((error**2).mean()) if len(drops) > 1 else 0.0
+    error = np.full_like(mean, np.nan)
+    noise = 0.0
+    if len(drops) > 1:
+        error = drops.std(0, ddof=1) / np.sqrt(len(drops))
+        noise = np.sqrt((error**2).mean())
     return Occlusion(
-        spread(mean, starts, box, side),
-        mean,
-        error,
-        bool(mean.max() > max(SIGNIFICANT * noise, ROUNDING)),
+        map=spread(mean, starts, options.patch, side),
+        drops=mean,
+        error=error,
+        evident=bool(mean.max() > max(SIGNIFICANT * noise, ROUNDING)),
     )
 
 
@@ -110,9 +133,11 @@ def class_score(logits: Tensor, target: int, score: Score) -> Tensor:
 
 
 def spread(
-    drops: NDArray[np.float64], starts: list[int], box: int, side: int
+    drops: NDArray[np.float64], starts: list[int], patch: int, side: int
 ) -> NDArray[np.float64]:
-    """(rows, columns) of positions -> (side, side): each pixel the mean over the boxes that cover it."""
+    """(rows, columns) of positions -> (S, S): each pixel is the mean over the boxes that cover it."""
     pixel = np.arange(side)
-    covers = np.array([(pixel >= start) & (pixel < start + box) for start in starts], float)
-    return np.asarray((covers.T @ drops @ covers) / (covers.T @ np.ones_like(drops) @ covers))
+    covers = np.array([(pixel >= start) & (pixel < start + patch) for start in starts], float)
+    total = covers.T @ drops @ covers
+    count = covers.T @ np.ones_like(drops) @ covers
+    return np.asarray(total / count)

@@ -9,7 +9,7 @@ from app.method.fusion import standardise
 from app.method.image import Frame
 from app.method.keypoints import corner_likelihood, local_maxima, ranked, refine, strongest
 from app.method.localization import Keypoint, Maps
-from app.options import Options
+from app.options import ResolvedOptions
 
 WINDOW = 2.5  # network pixels that the refinement looks to each side of a peak
 BLUR = 0.6  # network pixels: the scale at which it looks
@@ -26,7 +26,7 @@ class Peaks:
 
 
 def find_peaks(
-    image: NDArray[np.uint8], frame: Frame, score: NDArray[np.float64], options: Options
+    image: NDArray[np.uint8], frame: Frame, score: NDArray[np.float64], options: ResolvedOptions
 ) -> Peaks:
     """The strongest local maxima: of the score, or the photograph's corners, ranked by both, at DETAIL pixels a network pixel.
 
@@ -37,9 +37,9 @@ def find_peaks(
         detail = float(np.mean(frame.scale / grid.scale))
         by_corner = corner_likelihood(grid.stretched(image, frame.box), CORNER * detail)
         score = grid.stretched(score, frame.content) + (1 - options.weight) / 2 * by_corner
-        peaks = ranked(local_maxima(by_corner, max(1, round(options.radius * detail))), score)
+        peaks = ranked(local_maxima(by_corner, max(1, round(options.nms_radius * detail))), score)
     else:
-        grid, peaks = frame, local_maxima(score, options.radius)
+        grid, peaks = frame, local_maxima(score, options.nms_radius)
     peaks = strongest(peaks, keep=options.keep, limit=options.max_keypoints)
     return Peaks(grid.to_image(peaks), score[peaks[:, 1], peaks[:, 0]])
 

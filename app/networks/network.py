@@ -94,6 +94,12 @@ class Trace:
         """The class of a single picture."""
         return int(self.logits.argmax())
 
+    @property
+    def ranking(self) -> list[int]:
+        """The classes of a single picture, the most probable first; equal ones in their order."""
+        classes: list[int] = self.logits[0].argsort(descending=True, stable=True).tolist()
+        return classes
+
     def of(self, pictures: Sequence[int]) -> "Trace":
         """Some of the pictures; a single one is not copied."""
         chosen = slice(pictures[0], pictures[0] + 1) if len(pictures) == 1 else list(pictures)

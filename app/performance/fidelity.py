@@ -15,6 +15,7 @@ from app.evaluation.photographs import read
 from app.evaluation.records import Progress
 from app.method.detector import Detector
 from app.method.localization import Localization
+from app.method.stopwatch import Stopwatch
 from app.options import Options
 
 MAPS = ("fused", "coarse", "fine")
@@ -84,11 +85,12 @@ def throughput(
     detector: Detector, paths: Sequence[Path], options: Options, queued: int
 ) -> dict[str, float]:
     """As the service does it when so many wait: looked at together, finished in turn. The median of three, and their spread."""
-    prepared = [detector.prepare(read(paths[i % len(paths)]), options) for i in range(queued)]
+    images = [read(paths[i % len(paths)]) for i in range(queued)]
     rates = []
     for _ in range(4):
+        waiting = [detector.start(image, options, Stopwatch()) for image in images]
         start = time.perf_counter()
-        for seen in detector.look(prepared):
-            detector.finish(seen)
+        for paused, look in zip(waiting, detector.look(waiting), strict=True):
+            detector.finish(paused, look)
         rates.append(queued / (time.perf_counter() - start))
     return {"median": statistics.median(rates[1:]), "spread": max(rates[1:]) - min(rates[1:])}

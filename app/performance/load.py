@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from app.errors import WeakpointsError
 from app.loading import loaded
-from app.method.detector import Detector, Prepared, Progress, Seen, silent
+from app.method.detector import Detector, Look, Paused, Picture
 from app.method.localization import Localization
+from app.method.stopwatch import Stopwatch
 from app.networks.network import Trace
 from app.options import Options, choose
+from app.progress import Progress, no_progress
 from app.service.server import Server
 from app.settings import Settings
 
@@ -38,18 +40,19 @@ class Sleeping(Detector):
     seconds: float = 0.0
     answer: Localization | None = None
 
-    def prepare(self, image: NDArray[np.uint8], options: Options) -> Prepared:
+    def start(self, image: NDArray[np.uint8], options: Options, clock: Stopwatch) -> Paused:
         assert self.answer is not None
-        return Prepared(image, options, None, NOTHING, self.answer.frame, NOTHING, {"prepare": 0.0})
+        picture = Picture(image, NOTHING, self.answer.options, clock)
+        return Paused(picture, self.method(image, options, clock))  # which is never run
 
-    def look(self, prepared: Sequence[Prepared]) -> list[Seen]:
-        return [Seen(each, Trace(NOTHING, ()), 0, np.empty(0), each.laps) for each in prepared]
+    def look(self, waiting: Sequence[Paused]) -> list[Look]:
+        return [Look(Trace(NOTHING, ()), 0, np.empty(0)) for _ in waiting]
 
-    def finish(self, seen: Seen, progress: Progress = silent) -> Localization:
+    def finish(self, paused: Paused, look: Look, progress: Progress = no_progress) -> Localization:
         assert self.answer is not None
         time.sleep(self.seconds)
         return replace(
-            self.answer, width=seen.prepared.image.shape[1], height=seen.prepared.image.shape[0]
+            self.answer, width=paused.picture.image.shape[1], height=paused.picture.image.shape[0]
         )
 
 

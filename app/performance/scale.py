@@ -22,11 +22,12 @@ from app.batch.run import plain, run_batch
 from app.cluster.start import Share, connected
 from app.errors import WeakpointsError
 from app.loading import loaded
-from app.method.detector import Detector, Progress, silent
+from app.method.detector import Detector
 from app.method.localization import Localization
 from app.options import Options, choose
 from app.performance.load import Sleeping
 from app.performance.queueing import latencies
+from app.progress import Progress, no_progress
 from app.settings import Settings
 
 WORKERS = (1, 2, 4)
@@ -159,7 +160,7 @@ class Stamped(Detector):
     file: Path
 
     def locate(
-        self, image: NDArray[np.uint8], options: Options, progress: Progress = silent
+        self, image: NDArray[np.uint8], options: Options, progress: Progress = no_progress
     ) -> Localization:
         found = self.inner.locate(image, options, progress)
         with self.file.open("a") as file:

@@ -7,35 +7,34 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from app.errors import DeadlinePassed, WeakpointsError
+from app.progress import Progress
 
 log = logging.getLogger("weakpoints")
 QUIET = 15.0  # seconds after which a comment keeps proxies from closing the connection
-Tell = Callable[[int, int], None]
 MEDIA_TYPE = "text/event-stream"
 
 
 async def streamed(
-    work: Callable[[Tell], Coroutine[Any, Any, str]],
+    work: Callable[[Progress], Coroutine[Any, Any, str]],
     seconds: float,
     problem: Callable[[WeakpointsError], str],
     gone: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[str]:
-    """The events of `work`, whose `tell` may be called from any thread and whose result is the JSON of `result`.
+    """The events of `work`, whose `progress` may be called from any thread and whose result is the JSON of `result`.
 
     To be awaited once before an answer is begun: what refuses the work at once is raised, not streamed. Closing it early cancels the work, and calls `gone`.
     """
     loop, events = asyncio.get_running_loop(), asyncio.Queue[str | None]()
 
-    def tell(done: int, total: int) -> None:
-        text = event("progress", json.dumps({"stage": "occlusion", "done": done, "total": total}))
+    def progress(stage: str, done: int, total: int) -> None:
+        text = event("progress", json.dumps({"stage": stage, "done": done, "total": total}))
         loop.call_soon_threadsafe(events.put_nowait, text)
 
-    job = asyncio.create_task(work(tell))
+    job = asyncio.create_task(work(progress))
     job.add_done_callback(lambda _: events.put_nowait(None))
     await asyncio.sleep(0)  # the work is taken into the queue, or refused
     if job.done():
         job.result()
-    events.put_nowait(event("progress", json.dumps({"stage": "queue", "done": 0, "total": 1})))
     return _events(job, events, loop.time() + seconds, problem, gone)
 
 

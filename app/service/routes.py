@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,10 +15,12 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from app import __version__
 from app.errors import DeadlinePassed, Unavailable, WeakpointsError
 from app.loading import loaded
-from app.method.detector import Detector, Prepared, Progress, silent
+from app.method.detector import Detector, Paused
 from app.method.localization import Localization
 from app.method.render import heatmap_png
+from app.method.stopwatch import Stopwatch
 from app.options import Options
+from app.progress import Progress, no_progress
 from app.schemas import (
     Alive,
     Detection,
@@ -95,10 +96,9 @@ class Received:
     """A request's photograph, and the key of its answer; `seconds` are what its caller still waits."""
 
     asked: Key
-    prepared: Prepared
+    paused: Paused
     seconds: float
-    start: float
-    timing_ms: dict[str, float]
+    clock: Stopwatch
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Located:
 
 async def _receive(request: Request, options: Options) -> Received:
     """The caller's time runs from its headers on."""
-    service, start = _service(request), time.perf_counter()
+    service, clock = _service(request), Stopwatch()
     _ = service.detector  # what can't be answered is not received
     allowed = seconds_allowed(request, service.settings.request_timeout)
     service.room_for_upload(request)
@@ -131,33 +131,26 @@ async def _receive(request: Request, options: Options) -> Received:
             read_image(request, service.settings.max_bytes, service.settings.upload_timeout),
             allowed,
         )
-        received = time.perf_counter()
+        clock.lap("upload")
         asked = key(data, options)
         service.room_to_wait(asked)
-        prepared = await service.prepared(data, options)
+        paused = await service.prepared(data, options, clock)
     finally:
         service.uploads.release_on_behalf_of(request)
-    decoded = time.perf_counter()
     await still_there(request)
-    if (left := allowed - (decoded - start)) <= 0:
+    if (left := allowed - clock.total_ms / 1000) <= 0:
         raise DeadlinePassed()
-    timing = {
-        "upload": (received - start) * 1000,
-        "decode": (decoded - received) * 1000 - prepared.laps["prepare"],
-    }
-    return Received(asked, prepared, left, start, timing)
+    return Received(asked, paused, left, clock)
 
 
-async def _locate(service: Service, received: Received, tell: Progress = silent) -> Located:
-    done, known = await service.locate(received.asked, received.prepared, tell)
-    timing = received.timing_ms | (
-        {} if known else {"queue": done.waited_ms, **done.result.timing_ms}
-    )
-    service.metrics.staged(timing)
-    trace_stages(timing, received.start)
-    return Located(
-        done.result, known, timing | {"total": (time.perf_counter() - received.start) * 1000}
-    )
+async def _locate(
+    service: Service, received: Received, progress: Progress = no_progress
+) -> Located:
+    found, known = await service.located(received.asked, received.paused, progress)
+    clock = received.clock
+    service.metrics.staged(clock.timing_ms)
+    trace_stages(clock)
+    return Located(found, known, clock.timing_ms | {"total": clock.total_ms})
 
 
 @routes.post(
@@ -183,8 +176,8 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
         located = await while_there(request, _locate(service, received), received.seconds)
         return Response(answer(located), media_type="application/json", headers=located.headers)
 
-    async def work(tell: Progress) -> str:
-        return answer(await _locate(service, received, tell))
+    async def work(progress: Progress) -> str:
+        return answer(await _locate(service, received, progress))
 
     def problem(error: WeakpointsError) -> str:
         service.metrics.failed(error)
@@ -207,7 +200,7 @@ async def heatmap(request: Request, query: Annotated[HeatmapQuery, Query()]) -> 
     located = await while_there(request, _locate(service, received), received.seconds)
     draw = partial(
         heatmap_png,
-        received.prepared.image,
+        received.paused.picture.image,
         located.found,
         which=query.map,
         style=query.style,

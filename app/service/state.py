@@ -9,14 +9,16 @@ import anyio
 from anyio.to_thread import run_sync
 
 from app.errors import QueueFull, Unavailable
-from app.method.detector import Detector, Prepared, Progress, Seen, silent
+from app.method.detector import Detector, Look, Paused
 from app.method.image import decode
 from app.method.localization import Localization
+from app.method.stopwatch import Stopwatch
 from app.options import Options
+from app.progress import Progress, no_progress
 from app.service.api_keys import Keys
 from app.service.cache import Cache, Key
 from app.service.metrics import Metrics
-from app.service.worker import Done, Worker
+from app.service.worker import Worker
 from app.settings import Settings
 
 log = logging.getLogger("weakpoints")
@@ -38,7 +40,7 @@ class Service:
     started: bool = False
     draining: bool = False
     _detector: Detector | None = None
-    _worker: Worker[Prepared, Seen, Localization] | None = None
+    _worker: Worker[Paused, Look, Localization] | None = None
 
     def __post_init__(self) -> None:
         self.keys = Keys(self.settings.api_keys)
@@ -69,33 +71,40 @@ class Service:
         try:
             detector = await run_sync(load)
             self._detector, self._worker = detector, self._owner_of_the_device(detector)
-            await self._worker.run(detector.rehearsal())
+            await self._worker.run(detector.rehearsal(), Stopwatch())
             self.started = True
         except Exception as error:
             log.critical("the service can't start: %s", error)
             self.stop()
 
-    async def prepared(self, data: bytes, options: Options) -> Prepared:
-        """All that can be refused about a photograph is, before it waits for the device."""
+    async def prepared(self, data: bytes, options: Options, clock: Stopwatch) -> Paused:
+        """Decodes the file and prepares it for the device, on one of the decoding threads.
 
-        def work() -> Prepared:
-            return self.detector.prepare(decode(data, self.settings.limits), options)
+        All that can be refused about a photograph is refused here: raises WeakpointsError.
+        """
+
+        def work() -> Paused:
+            image = decode(data, self.settings.limits)
+            clock.lap("decode")
+            return self.detector.start(image, options, clock)
 
         return await run_sync(work, limiter=self.decoders)
 
-    async def locate(
-        self, asked: Key, prepared: Prepared, tell: Progress = silent
-    ) -> tuple[Done[Localization], bool]:
+    async def located(
+        self, asked: Key, paused: Paused, progress: Progress = no_progress
+    ) -> tuple[Localization, bool]:
         """What is on a photograph, and whether that was known before."""
-        worker = self._worker
+        worker, picture = self._worker, paused.picture
         assert worker is not None
         if known := self._cache.get(asked):
-            return Done(known, 0.0), True
-        done = await worker.run(prepared, prepared.image.shape[0] * prepared.image.shape[1], tell)
-        self._cache.put(asked, done.result)
-        return done, False
+            progress("queue", 0, 1)
+            return known, True
+        height, width, _ = picture.image.shape
+        found = await worker.run(paused, picture.clock, height * width, progress)
+        self._cache.put(asked, found)
+        return found, False
 
-    def _owner_of_the_device(self, detector: Detector) -> Worker[Prepared, Seen, Localization]:
+    def _owner_of_the_device(self, detector: Detector) -> Worker[Paused, Look, Localization]:
         settings = self.settings
         return Worker(
             detector.look,

@@ -1,10 +1,12 @@
 """OpenTelemetry: FastAPI traces requests where the extra `tracing` is installed and the usual OTEL_... variables name a collector; their stages are added here."""
 
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Container
 
 from fastapi.telemetry import TelemetryConfig
 from opentelemetry import trace
+
+from app.method.stopwatch import Stopwatch
 
 
 def telemetry(untraced: Container[str]) -> TelemetryConfig:
@@ -18,16 +20,13 @@ def telemetry(untraced: Container[str]) -> TelemetryConfig:
     }
 
 
-def trace_stages(timing_ms: Mapping[str, float], start: float) -> None:
-    """A span for each stage under the request's, one after the other from `start` (time.perf_counter) on."""
-    tracer, at = (
-        trace.get_tracer("weakpoints"),
-        time.time_ns() - round((time.perf_counter() - start) * 1e9),
-    )
-    for stage, milliseconds in timing_ms.items():
-        end = at + round(milliseconds * 1e6)
-        tracer.start_span(stage, start_time=at).end(end)
-        at = end
+def trace_stages(clock: Stopwatch) -> None:
+    """A span for each lap of the stopwatch, under the request's span."""
+    tracer = trace.get_tracer("weakpoints")
+    epoch = time.time_ns() - round(time.perf_counter() * 1e9)  # of perf_counter's zero
+    for lap in clock.laps:
+        begun = epoch + round(lap.start * 1e9)
+        tracer.start_span(lap.stage, start_time=begun).end(epoch + round(lap.end * 1e9))
 
 
 def trace_id() -> str:

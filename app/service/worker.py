@@ -12,20 +12,13 @@ from math import ceil
 from typing import Generic, TypeVar
 
 from app.errors import DeviceLost, QueueFull, Unavailable
-from app.method.detector import Progress, silent
+from app.method.stopwatch import Stopwatch
+from app.progress import Progress, no_progress
 
 Asked = TypeVar("Asked")
 Seen = TypeVar("Seen")
 Answer = TypeVar("Answer")
 STUCK = 120.0  # seconds without a sign of life in a job, after which the device counts as hung
-
-
-@dataclass(frozen=True)
-class Done(Generic[Answer]):
-    """A job's result and the milliseconds that it waited for the device."""
-
-    result: Answer
-    waited_ms: float
 
 
 class Dropped(Exception):
@@ -34,43 +27,47 @@ class Dropped(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Job(Generic[Asked, Answer]):
+    """One request in the queue; `dropped` is set when its caller is gone."""
+
     asked: Asked
     pixels: int
-    tell: Progress
-    future: Future[Done[Answer]] = field(default_factory=Future)
+    clock: Stopwatch
+    progress: Progress
+    future: Future[Answer] = field(default_factory=Future)
     dropped: threading.Event = field(default_factory=threading.Event)
-    since: float = field(default_factory=time.perf_counter)
 
 
 class Worker(Generic[Asked, Seen, Answer]):
-    """Starts on creation; `close` finishes what was accepted.
-
-    look: what waits, at most `batch` of it, is looked at together; finish: each is then answered by itself, told of its progress.
-    lost: called once, by the device's thread, when the device fails for good. batched: told how many were looked at together.
-    """
+    """Owns the device: one thread, which starts on creation; `close` finishes what was accepted."""
 
     def __init__(
         self,
         look: Callable[[Sequence[Asked]], Sequence[Seen]],
-        finish: Callable[[Seen, Progress], Answer],
+        finish: Callable[[Asked, Seen, Progress], Answer],
         queue_size: int,
         max_pixels: int = 2**62,
         batch: int = 1,
         lost: Callable[[], None] = lambda: None,
         batched: Callable[[int], object] = lambda count: None,
     ) -> None:
-        self._look, self._finish, self._batch, self._lost, self._batched = (
-            look,
-            finish,
-            batch,
-            lost,
-            batched,
-        )
+        """look: called with up to `batch` waiting requests; finish: then with each of them alone.
+
+        lost: called once, in the device's thread, when the device fails for good.
+        batched: called with the number of requests that are looked at together.
+        """
+        self._look = look
+        self._finish = finish
+        self._batch = batch
+        self._lost = lost
+        self._batched = batched
         self._jobs: queue.Queue[Job[Asked, Answer] | None] = queue.Queue(queue_size)
-        self._max_pixels, self._pixels, self._lock = max_pixels, 0, threading.Lock()
+        self._max_pixels = max_pixels
+        self._pixels = 0  # of the jobs that wait or run
+        self._lock = threading.Lock()
         self._mean_seconds = 1.0
-        self._beat: float | None = None  # of the job that runs
-        self._closed, self._broken = False, False
+        self._beat: float | None = None  # last sign of life of the job that runs
+        self._closed = False
+        self._broken = False
         self._thread = threading.Thread(target=self._serve, name="device", daemon=True)
         self._thread.start()
 
@@ -92,16 +89,24 @@ class Worker(Generic[Asked, Seen, Answer]):
         if self._jobs.full():
             raise self._crowded()
 
-    async def run(self, asked: Asked, pixels: int = 0, tell: Progress = silent) -> Done[Answer]:
-        """Raises what the work raises, QueueFull at once if too much waits, Unavailable once closed.
+    async def run(
+        self,
+        asked: Asked,
+        clock: Stopwatch,
+        pixels: int = 0,
+        progress: Progress = no_progress,
+    ) -> Answer:
+        """The answer to one request; `clock` laps `queue`, and `progress` is told when it waits.
 
-        When the caller is cancelled, work that waits never runs, and work that runs stops at its next sign of life.
+        Raises what the work raises, QueueFull at once if too much waits, Unavailable once closed.
+        When the caller is cancelled, work that waits never runs, and work that runs stops at its
+        next call of `progress`.
         """
         if self._closed or self._broken:
             raise Unavailable(
                 "the device is lost" if self._broken else "the service is stopping", retry_after=5
             )
-        job: Job[Asked, Answer] = Job(asked, pixels, tell)
+        job: Job[Asked, Answer] = Job(asked, pixels, clock, progress)
         self._admit(job)
         try:
             return await asyncio.wrap_future(job.future)
@@ -120,13 +125,13 @@ class Worker(Generic[Asked, Seen, Answer]):
             held = self._pixels + job.pixels
             if self._pixels and held > self._max_pixels:
                 raise self._full(
-                    f"the pictures that wait would have {held} pixels, and {self._max_pixels} is the limit",
+                    f"the pictures that wait would have {held} pixels, "
+                    f"and {self._max_pixels} is the limit",
                     self._max_pixels,
                 )
-            try:
-                self._jobs.put_nowait(job)
-            except queue.Full:
-                raise self._crowded() from None
+            self.room()
+            job.progress("queue", 0, 1)  # before the device's thread can tell of its own
+            self._jobs.put(job)
             self._pixels = held
 
     def _crowded(self) -> QueueFull:
@@ -167,22 +172,26 @@ class Worker(Generic[Asked, Seen, Answer]):
         return taken, False
 
     def _answer(self, jobs: list[Job[Asked, Answer]]) -> None:
-        self._batched(len(jobs))
         start = self._beat = time.perf_counter()
+        self._batched(len(jobs))
+        _end_of_waiting(jobs)
         seen = self._together(jobs)
-        shared = time.perf_counter() - start
         for i, job in enumerate(jobs):
-            waited = time.perf_counter() - job.since - shared
             with self._answering(job):
                 if self._broken:
                     raise Unavailable("the device is lost", retry_after=5)
+                if i > 0:
+                    _end_of_waiting([job])  # for those before it
                 mine = seen[i] if seen else self._look([job.asked])[0]
-                job.future.set_result(Done(self._finish(mine, self._heeded(job)), waited * 1000))
+                job.future.set_result(self._finish(job.asked, mine, self._watched(job)))
         self._beat = None
         self._mean_seconds += 0.2 * ((time.perf_counter() - start) / len(jobs) - self._mean_seconds)
 
     def _together(self, jobs: list[Job[Asked, Answer]]) -> Sequence[Seen] | None:
-        """Nothing where it is only one, or looking at them together fails: each is then looked at by itself, and none hurts another."""
+        """None for a single job, or where looking at all together fails.
+
+        Each is then looked at alone, so that none of them can hurt another.
+        """
         if len(jobs) == 1 or self._broken:
             return None
         try:
@@ -202,13 +211,18 @@ class Worker(Generic[Asked, Seen, Answer]):
         except BaseException as error:
             job.future.set_exception(error)
 
-    def _heeded(self, job: Job[Asked, Answer]) -> Progress:
-        """The device lives, and the job goes on only while its caller waits."""
+    def _watched(self, job: Job[Asked, Answer]) -> Progress:
+        """The job's progress: a sign of life of the device, and the end once the caller is gone."""
 
-        def progress(done: int, total: int) -> None:
+        def progress(stage: str, done: int, total: int) -> None:
             self._beat = time.perf_counter()
             if job.dropped.is_set():
                 raise Dropped
-            job.tell(done, total)
+            job.progress(stage, done, total)
 
         return progress
+
+
+def _end_of_waiting(jobs: Sequence[Job[Asked, Answer]]) -> None:
+    for job in jobs:
+        job.clock.lap("queue")

@@ -12,9 +12,10 @@ import pytest
 from app.batch.collection import open_collection
 from app.batch.run import Engine, Summary, located, plain, run_batch
 from app.errors import BadOption, DeviceLost, OutOfMemory, WeakpointsError
-from app.method.detector import Detector, Progress
+from app.method.detector import Detector
 from app.method.localization import Localization
 from app.options import Limits, Options, choose
+from app.progress import Progress, no_progress
 from tests.conftest import LABELS
 from tests.service import encoded
 from tests.toys import quick
@@ -270,7 +271,7 @@ def test_rows_that_an_engine_loses_are_missed(
 def test_a_lost_device_ends_the_run_and_too_little_memory_is_a_row(detector: Detector) -> None:
     class Failing(Detector):
         def locate(
-            self, image: np.ndarray, options: Options, progress: Progress = lambda done, total: None
+            self, image: np.ndarray, options: Options, progress: Progress = no_progress
         ) -> Localization:
             raise (DeviceLost if image.shape[1] == 70 else OutOfMemory)("of no use")
 

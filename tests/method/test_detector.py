@@ -6,17 +6,18 @@ import pytest
 import torch
 from skimage import data
 
-from app.errors import BadOption, WeightsError
+from app.errors import WeightsError
 from app.incremental.engine import Incremental
 from app.loading import load_detector
 from app.method.detector import Detector
 from app.method.image import frame_of
 from app.method.localization import Localization
 from app.method.peaks import find_peaks
+from app.method.stopwatch import Stopwatch
 from app.networks.architectures import narrow_vgg16, network_of
 from app.options import Limits, choose, resolve
 from app.settings import Settings
-from tests.conftest import seeded
+from tests.conftest import LABELS, seeded
 from tests.service import encoded
 
 QUICK = {"patch": 8, "stride": 8}
@@ -96,14 +97,6 @@ def test_the_class_is_found_unless_the_caller_names_one(
         )
 
 
-@pytest.mark.parametrize("wanted", ["unicorn", -1, 6])
-def test_a_class_that_is_not_there_is_refused(
-    detector: Detector, photograph: np.ndarray, wanted: int | str
-) -> None:
-    with pytest.raises(BadOption):
-        detector.locate(photograph, choose(target_class=wanted, **QUICK))
-
-
 def test_the_paper_preset_asks_for_729_positions_by_itself(
     detector: Detector, photograph: np.ndarray
 ) -> None:
@@ -157,12 +150,14 @@ def test_progress_counts_every_box_and_what_it_raises_stops_the_work(
 ) -> None:
     told: list[tuple[int, int]] = []
     small = dataclasses.replace(detector, occluder=Incremental(detector.network, 2**22))
-    small.locate(photograph, choose(stride=2), lambda done, total: told.append((done, total)))
+    small.locate(
+        photograph, choose(stride=2), lambda stage, done, total: told.append((done, total))
+    )
     assert len(told) > 4, "several chunks"
     assert told[-1][0] == told[-1][1] == 27**2 * 2
     assert [done for done, _ in told] == sorted({done for done, _ in told})
 
-    def stop(done: int, total: int) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
         raise KeyError(done)
 
     with pytest.raises(KeyError):
@@ -180,11 +175,13 @@ def test_photographs_looked_at_together_are_answered_as_if_each_were_alone(
         for rule, target in (("mirrored", None), ("guided", 3), ("mirrored", "eel"))
     ]
     images = [photograph, photograph[::-1].copy(), photograph[:, ::-1].copy()]
-    seen = detector.look(
-        [detector.prepare(image, options) for image, options in zip(images, asked, strict=True)]
-    )
-    for one, image, options in zip(seen, images, asked, strict=True):
-        found, alone = detector.finish(one), detector.locate(image, options)
+    waiting = [
+        detector.start(image, options, Stopwatch())
+        for image, options in zip(images, asked, strict=True)
+    ]
+    looks = detector.look(waiting)
+    for paused, look, image, options in zip(waiting, looks, images, asked, strict=True):
+        found, alone = detector.finish(paused, look), detector.locate(image, options)
         assert (found.target.class_id, found.options) == (alone.target.class_id, alone.options)
         for mine, expected in zip(
             dataclasses.astuple(found.maps), dataclasses.astuple(alone.maps), strict=True
@@ -200,7 +197,7 @@ def test_photographs_looked_at_together_are_answered_as_if_each_were_alone(
 def test_maps_change_the_order_of_corners_but_not_where_they_are(
     photograph: np.ndarray, rng: np.random.Generator
 ) -> None:
-    frame, options = frame_of(160, 120, 56, "squash", None), resolve(choose(keep=1.0), 56)
+    frame, options = frame_of(160, 120, 56, "squash", None), resolve(choose(keep=1.0), 56, LABELS)
     one, two = (find_peaks(photograph, frame, -rng.random((56, 56)), options) for _ in range(2))
     assert sorted(one.points.tolist()) == sorted(two.points.tolist())
     assert one.points.tolist() != two.points.tolist()

@@ -6,10 +6,22 @@ from hypothesis import strategies as st
 from torch import nn
 
 from app.incremental.engine import Incremental
-from app.method.occlusion import class_score, occlusion_map, positions, random_colours, spread
+from app.method.occlusion import (
+    class_score,
+    occluded_logits,
+    occlusion_map,
+    positions,
+    random_colours,
+    spread,
+)
 from app.networks.architectures import network_of
 from app.networks.network import Network
+from app.options import ResolvedOptions, choose, resolve
 from tests import oracle
+
+
+def chosen(patch: int, stride: int, score: str) -> ResolvedOptions:
+    return resolve(choose(patch=patch, stride=stride, score=score), 32, ())
 
 
 @pytest.mark.parametrize("score", ["log_odds", "probability", "logit"])
@@ -21,9 +33,10 @@ def test_every_position_equals_masking_the_picture_and_running_the_whole_network
     fills = torch.randn(
         2, places, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3)
     )
-    found = occlusion_map(
-        Incremental(network), network.trace(x), 1, fills, box=box, step=step, score=score
-    )
+    options = chosen(box, step, score)
+    trace = network.trace(x)
+    occluded = occluded_logits(Incremental(network), trace, fills, options)
+    found = occlusion_map(trace, occluded, 1, options)
     expected = oracle.occlusion_drops(
         module, x, 1, starts, box, fills.expand(2, len(starts) ** 2, 3), score
     )
@@ -86,28 +99,20 @@ def test_colours_come_in_complementary_pairs() -> None:
 
 def test_a_picture_that_no_box_changes_gives_no_evidence(network: Network) -> None:
     grey = torch.full((1, 3, 32, 32), 0.3, dtype=torch.float64)
+    fills, options = torch.full((2, 1, 3), 0.3, dtype=torch.float64), chosen(8, 4, "log_odds")
+    trace = network.trace(grey)
     found = occlusion_map(
-        Incremental(network),
-        network.trace(grey),
-        0,
-        torch.full((2, 1, 3), 0.3, dtype=torch.float64),
-        box=8,
-        step=4,
-        score="log_odds",
+        trace, occluded_logits(Incremental(network), trace, fills, options), 0, options
     )
     assert not found.evident
     assert found.drops.max() < 1e-10
 
 
 def test_one_colour_has_no_standard_error(network: Network, x: torch.Tensor) -> None:
+    fills, options = torch.ones(1, 1, 3, dtype=torch.float64), chosen(8, 4, "log_odds")
+    trace = network.trace(x)
     found = occlusion_map(
-        Incremental(network),
-        network.trace(x),
-        0,
-        torch.ones(1, 1, 3, dtype=torch.float64),
-        box=8,
-        step=4,
-        score="log_odds",
+        trace, occluded_logits(Incremental(network), trace, fills, options), 0, options
     )
     assert np.isnan(found.error).all()
     assert found.evident
@@ -115,12 +120,9 @@ def test_one_colour_has_no_standard_error(network: Network, x: torch.Tensor) -> 
 
 def test_as_many_colours_as_boxes_or_one(network: Network, x: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="2 colours for 49 boxes"):
-        occlusion_map(
+        occluded_logits(
             Incremental(network),
             network.trace(x),
-            0,
             torch.ones(1, 2, 3, dtype=torch.float64),
-            box=8,
-            step=4,
-            score="logit",
+            chosen(8, 4, "logit"),
         )

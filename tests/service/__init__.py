@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from app.method.detector import Detector, Prepared, Progress, Seen, silent
+from app.method.detector import Detector, Look, Paused
 from app.method.localization import Localization
+from app.progress import Progress, no_progress
 from app.service.server import Server
 from app.settings import Settings
 
@@ -40,17 +41,17 @@ class Held(Detector):
     gate: threading.Event = field(default_factory=threading.Event)
     seen: list[int] = field(default_factory=list)
 
-    def look(self, prepared: Sequence[Prepared]) -> list[Seen]:
-        if any(each.image.shape[1] == 66 for each in prepared):
+    def look(self, waiting: Sequence[Paused]) -> list[Look]:
+        if any(each.picture.image.shape[1] == 66 for each in waiting):
             raise RuntimeError("secret at /etc/passwd")
-        return super().look(prepared)
+        return super().look(waiting)
 
-    def finish(self, seen: Seen, progress: Progress = silent) -> Localization:
-        width = seen.prepared.image.shape[1]
+    def finish(self, paused: Paused, look: Look, progress: Progress = no_progress) -> Localization:
+        width = paused.picture.image.shape[1]
         self.seen.append(width)
         if width != 64:  # the warm-up's
             self.gate.wait(30)
-        return super().finish(seen, progress)
+        return super().finish(paused, look, progress)
 
 
 @dataclass(frozen=True)
@@ -60,21 +61,21 @@ class Faulty(Detector):
     chunks: list[int] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
 
-    def _finish(self, seen: Seen, progress: Progress) -> Localization:
-        match seen.prepared.image.shape[1]:
+    def _rest(self, paused: Paused, look: Look, progress: Progress) -> Localization:
+        match paused.picture.image.shape[1]:
             case 70:
                 try:
                     while True:
                         time.sleep(0.01)
                         self.chunks.append(1)
-                        progress(1, 2)
+                        progress("occlusion", 1, 2)
                 finally:
                     self.stopped.set()
             case 71:
                 raise torch.OutOfMemoryError("secret")
             case 72:
                 raise torch.AcceleratorError("secret")
-        return super()._finish(seen, progress)
+        return super()._rest(paused, look, progress)
 
 
 def faulty(detector: Detector) -> Faulty:

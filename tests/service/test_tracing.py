@@ -63,7 +63,7 @@ def test_a_request_and_its_stages_are_traced_and_its_log_line_says_so(tmp_path: 
         request = next(span for span in spans if span.parent_span_id.hex() == PARENT)
         assert (request.name, request.trace_id.hex()) == ("POST /detect", TRACE)
         stages = [span for span in spans if span.parent_span_id == request.span_id]
-        assert [span.name for span in stages][:4] == ["upload", "decode", "queue", "prepare"]
+        assert [span.name for span in stages][:4] == ["upload", "decode", "prepare", "queue"]
         assert {"trace", "occlusion", "guided", "keypoints"} <= {span.name for span in stages}
         assert len(spans) == len(stages) + 2
         for before, after in pairwise(stages):

@@ -1,16 +1,18 @@
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 import pytest
 
 from app.errors import DeviceLost, QueueFull, Unavailable
-from app.method.detector import Progress
-from app.service.worker import Done, Worker
+from app.method.stopwatch import Stopwatch
+from app.progress import Progress
+from app.service.worker import Worker
 
-Heed = Callable[[], None]
-Work = Callable[[Heed], object]
+Alive = Callable[[], None]
+Work = Callable[[Alive], object]
+T = TypeVar("T")
 
 
 async def soon(true: Callable[[], object]) -> None:
@@ -26,7 +28,7 @@ class Gate:
     def __init__(self) -> None:
         self.began, self.open = threading.Event(), threading.Event()
 
-    def __call__(self, heed: Heed) -> bool:
+    def __call__(self, alive: Alive) -> bool:
         self.began.set()
         return self.open.wait(30)
 
@@ -34,21 +36,24 @@ class Gate:
 def worker_of(queue_size: int, **settings: Any) -> Worker[Work, Work, object]:
     """Its jobs are functions, which are given their sign of life."""
 
-    def finish(work: Work, progress: Progress) -> object:
-        return work(lambda: progress(0, 1))
+    def finish(work: Work, seen: Work, progress: Progress) -> object:
+        return work(lambda: progress("occlusion", 0, 1))
 
     return Worker(list, finish, queue_size, **settings)
+
+
+def run(worker: Worker[Any, Any, T], asked: object, pixels: int = 0) -> Coroutine[Any, Any, T]:
+    return worker.run(asked, Stopwatch(), pixels)
 
 
 def test_jobs_run_one_after_the_other_in_one_thread() -> None:
     async def scenario() -> list[str]:
         worker = worker_of(8)
         done = await asyncio.gather(
-            *(worker.run(lambda heed: threading.current_thread().name) for _ in range(5))
+            *(run(worker, lambda alive: threading.current_thread().name) for _ in range(5))
         )
         worker.close()
-        assert all(each.waited_ms >= 0 for each in done)
-        return [each.result for each in done]
+        return list(done)
 
     assert asyncio.run(scenario()) == ["device"] * 5
 
@@ -57,11 +62,10 @@ def test_a_failing_job_fails_its_own_caller_only() -> None:
     async def scenario() -> None:
         worker = worker_of(8)
         bad, good = await asyncio.gather(
-            worker.run(lambda heed: 1 / 0), worker.run(lambda heed: 7), return_exceptions=True
+            run(worker, lambda alive: 1 / 0), run(worker, lambda alive: 7), return_exceptions=True
         )
         assert isinstance(bad, ZeroDivisionError)
-        assert not isinstance(good, BaseException)
-        assert good.result == 7
+        assert good == 7
         assert worker.alive
         worker.close()
 
@@ -71,12 +75,12 @@ def test_a_failing_job_fails_its_own_caller_only() -> None:
 def test_a_full_queue_refuses_at_once_and_a_cancelled_wait_never_runs() -> None:
     async def scenario() -> None:
         worker, gate, ran = worker_of(1), Gate(), []
-        running = asyncio.create_task(worker.run(gate))
+        running = asyncio.create_task(run(worker, gate))
         await soon(gate.began.is_set)
-        waiting = asyncio.create_task(worker.run(lambda heed: ran.append("waiting")))
+        waiting = asyncio.create_task(run(worker, lambda alive: ran.append("waiting")))
         await soon(lambda: worker.waiting)
         with pytest.raises(QueueFull, match="1 requests are waiting") as raised:
-            await worker.run(lambda heed: ran.append("refused"))
+            await run(worker, lambda alive: ran.append("refused"))
         assert raised.value.figures["retry_after"] >= 1
         waiting.cancel()
         await asyncio.wait([waiting])
@@ -91,16 +95,16 @@ def test_a_full_queue_refuses_at_once_and_a_cancelled_wait_never_runs() -> None:
 def test_closing_answers_what_was_accepted_and_refuses_what_comes_later() -> None:
     async def scenario() -> None:
         worker, gate = worker_of(4), Gate()
-        accepted = [asyncio.create_task(worker.run(gate)) for _ in range(3)]
+        accepted = [asyncio.create_task(run(worker, gate)) for _ in range(3)]
         await soon(lambda: gate.began.is_set() and worker.waiting == 2)
         closing = asyncio.create_task(asyncio.to_thread(worker.close))
         await soon(lambda: worker.waiting == 3)  # the sign that no more comes
         gate.open.set()
-        assert [done.result for done in await asyncio.gather(*accepted)] == [True] * 3
+        assert await asyncio.gather(*accepted) == [True] * 3
         await closing
         assert not worker.alive
         with pytest.raises(Unavailable):
-            await worker.run(lambda heed: None)
+            await run(worker, lambda alive: None)
 
     asyncio.run(scenario())
 
@@ -109,19 +113,19 @@ def test_work_whose_caller_is_gone_stops_at_its_next_sign_of_life() -> None:
     async def scenario() -> None:
         worker, began, stopped = worker_of(4), threading.Event(), threading.Event()
 
-        def endless(heed: Callable[[], None]) -> None:
+        def endless(alive: Alive) -> None:
             began.set()
             try:
                 while True:
-                    heed()
+                    alive()
             finally:
                 stopped.set()
 
-        running = asyncio.create_task(worker.run(endless))
+        running = asyncio.create_task(run(worker, endless))
         await asyncio.to_thread(began.wait)
         running.cancel()
         assert await asyncio.to_thread(stopped.wait, 5)
-        assert (await worker.run(lambda heed: 7)).result == 7
+        assert (await run(worker, lambda alive: 7)) == 7
         worker.close()
 
     asyncio.run(scenario())
@@ -130,19 +134,17 @@ def test_work_whose_caller_is_gone_stops_at_its_next_sign_of_life() -> None:
 def test_waiting_pictures_are_bounded_by_their_pixels_but_one_is_always_taken() -> None:
     async def scenario() -> None:
         worker, gate = worker_of(9, max_pixels=100), Gate()
-        first = asyncio.create_task(worker.run(gate, 500))
+        first = asyncio.create_task(run(worker, gate, 500))
         await soon(gate.began.is_set)
         with pytest.raises(QueueFull, match="501 pixels, and 100 is the limit"):
-            await worker.run(lambda heed: None, 1)
+            await run(worker, lambda alive: None, 1)
         gate.open.set()
         await first
         answers: list[object] = [None]
         async with asyncio.timeout(30):
-            while not isinstance(
-                answers[0], Done
-            ):  # the pixels are given back just after the answer
+            while answers != [3]:  # the pixels are given back just after the answer
                 answers = await asyncio.gather(
-                    worker.run(lambda heed: 3, 100), return_exceptions=True
+                    run(worker, lambda alive: 3, 100), return_exceptions=True
                 )
         worker.close()
 
@@ -154,12 +156,13 @@ def test_a_lost_device_is_told_to_all_who_wait_and_stays_lost() -> None:
         gate, told = threading.Event(), []
         worker = worker_of(9, lost=lambda: told.append(1))
 
-        def lose(heed: Callable[[], None]) -> None:
+        def lose(alive: Alive) -> None:
             gate.wait(30)
             raise DeviceLost("gone", retry_after=1)
 
         tasks = [
-            asyncio.create_task(worker.run(each)) for each in (lose, lambda heed: 1, lambda heed: 2)
+            asyncio.create_task(run(worker, each))
+            for each in (lose, lambda alive: 1, lambda alive: 2)
         ]
         await soon(lambda: worker.waiting == 2)
         gate.set()
@@ -168,7 +171,7 @@ def test_a_lost_device_is_told_to_all_who_wait_and_stays_lost() -> None:
         assert told == [1]
         assert not worker.alive
         with pytest.raises(Unavailable, match="lost"):
-            await worker.run(lambda heed: None)
+            await run(worker, lambda alive: None)
         worker.close()
 
     asyncio.run(scenario())
@@ -178,7 +181,7 @@ def test_a_job_without_a_sign_of_life_is_not_alive(monkeypatch: pytest.MonkeyPat
     async def scenario() -> None:
         monkeypatch.setattr("app.service.worker.STUCK", 0.05)
         worker, gate = worker_of(1), Gate()
-        running = asyncio.create_task(worker.run(gate))
+        running = asyncio.create_task(run(worker, gate))
         await soon(lambda: not worker.alive)
         gate.open.set()
         await running
@@ -190,12 +193,12 @@ def test_a_job_without_a_sign_of_life_is_not_alive(monkeypatch: pytest.MonkeyPat
 
 async def first_then_rest(
     worker: Worker[int, int, int], looks: list[list[int]], asked: Sequence[int]
-) -> list[asyncio.Task[Done[int]]]:
+) -> list[asyncio.Task[int]]:
     """The device is busy with the first when the rest comes."""
-    tasks = [asyncio.create_task(worker.run(asked[0]))]
+    tasks = [asyncio.create_task(run(worker, asked[0]))]
     while not looks:
         await asyncio.sleep(0.01)
-    tasks += [asyncio.create_task(worker.run(each)) for each in asked[1:]]
+    tasks += [asyncio.create_task(run(worker, each)) for each in asked[1:]]
     while worker.waiting < len(asked) - 1:
         await asyncio.sleep(0.01)
     return tasks
@@ -211,16 +214,15 @@ def test_what_waits_is_looked_at_together_and_answered_in_turn() -> None:
             return [10 * each for each in asked]
 
         worker: Worker[int, int, int] = Worker(
-            look, lambda seen, progress: seen + 1, 9, batch=3, batched=batches.append
+            look, lambda asked, seen, progress: seen + 1, 9, batch=3, batched=batches.append
         )
         tasks = await first_then_rest(worker, looks, range(6))
         gate.set()
         done = await asyncio.gather(*tasks)
         worker.close()
-        assert [each.result for each in done] == [1, 11, 21, 31, 41, 51]
+        assert done == [1, 11, 21, 31, 41, 51]
         assert looks == [[0], [1, 2, 3], [4, 5]]
         assert batches == [1, 3, 2]
-        assert all(each.waited_ms >= 0 for each in done)
 
     asyncio.run(scenario())
 
@@ -234,13 +236,13 @@ def test_a_bad_one_among_those_looked_at_together_hurts_itself_alone() -> None:
             gate.wait(30)
             return [1 // each for each in asked]
 
-        worker: Worker[int, int, int] = Worker(look, lambda seen, progress: seen, 9, batch=4)
+        worker: Worker[int, int, int] = Worker(look, lambda asked, seen, progress: seen, 9, batch=4)
         tasks = await first_then_rest(worker, looks, (1, 1, 0, 1))
         gate.set()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         worker.close()
         assert looks[1] == [1, 0, 1]
-        assert [type(each) for each in answers] == [Done, Done, ZeroDivisionError, Done]
+        assert [type(each) for each in answers] == [int, int, ZeroDivisionError, int]
 
     asyncio.run(scenario())
 
@@ -254,7 +256,7 @@ def test_one_who_left_is_not_looked_at_and_those_beside_are_answered() -> None:
             gate.wait(30)
             return asked
 
-        worker: Worker[int, int, int] = Worker(look, lambda seen, progress: seen, 9, batch=4)
+        worker: Worker[int, int, int] = Worker(look, lambda asked, seen, progress: seen, 9, batch=4)
         tasks = await first_then_rest(worker, looks, range(4))
         tasks[2].cancel()
         await asyncio.wait([tasks[2]])
@@ -263,5 +265,23 @@ def test_one_who_left_is_not_looked_at_and_those_beside_are_answered() -> None:
         worker.close()
         assert looks == [[0], [1, 3]]
         assert isinstance(answers[2], asyncio.CancelledError)
+
+    asyncio.run(scenario())
+
+
+def test_the_clock_counts_each_wait_as_queue_and_progress_is_told_of_it_first() -> None:
+    async def scenario() -> None:
+        told: list[str] = []
+
+        def finish(asked: int, seen: int, progress: Progress) -> int:
+            progress("occlusion", 1, 1)
+            return asked
+
+        worker: Worker[int, int, int] = Worker(list, finish, 9)
+        clock = Stopwatch()
+        await worker.run(1, clock, 0, lambda stage, done, total: told.append(stage))
+        worker.close()
+        assert told == ["queue", "occlusion"]
+        assert [lap.stage for lap in clock.laps] == ["queue"]
 
     asyncio.run(scenario())
