@@ -77,8 +77,12 @@ class DeviceLost(Unavailable):
 class DeadlinePassed(WeakpointsError):
     status, slug, title = 504, "deadline-passed", "Deadline passed"
 
-    def __init__(self) -> None:
-        super().__init__("the time that was allowed is over; nothing more is done for this request")
+    def __init__(
+        self,
+        detail: str = "the time that was allowed is over; nothing more is done for this request",
+        **figures: object,
+    ) -> None:
+        super().__init__(detail, **figures)
 
 
 class WeightsError(WeakpointsError):

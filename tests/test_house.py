@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BASE = {"errors", "options", "progress"}
 METHOD = BASE | {"networks", "incremental", "method"}
-SERVICE = METHOD | {"schemas", "settings", "loading", "service"}
+SERVICE = METHOD | {"decoding", "schemas", "settings", "loading", "service"}
 MAY_IMPORT = {  # a room, and the rooms that it may look into
     "errors": set(),
     "progress": set(),
@@ -29,13 +29,14 @@ MAY_IMPORT = {  # a room, and the rooms that it may look into
     "networks": BASE | {"networks"},
     "incremental": BASE | {"networks", "incremental"},
     "method": METHOD,
+    "decoding": BASE | {"method", "decoding"},
     "loading": METHOD | {"settings"},
     "schemas": BASE | {"method"},
     "service": SERVICE,
     "main": SERVICE,
-    "batch": METHOD | {"schemas", "batch"},
+    "batch": METHOD | {"decoding", "schemas", "batch"},
     "cluster": SERVICE | {"batch", "cluster"},
-    "evaluation": METHOD | {"schemas", "batch", "evaluation"},
+    "evaluation": METHOD | {"decoding", "schemas", "batch", "evaluation"},
     "performance": SERVICE | {"batch", "cluster", "evaluation", "performance"},
     "client": {"schemas"},
     "cli": SERVICE | {"batch", "cluster", "evaluation", "performance", "cli"},
@@ -45,6 +46,7 @@ TORCH = {"torch", "torchvision"}
 MAY_NOT_IMPORT = {
     **dict.fromkeys(("errors", "options", "progress"), WEB | TORCH),
     **dict.fromkeys(("networks", "incremental", "method"), WEB),
+    "decoding": WEB | TORCH,
     **dict.fromkeys(("settings", "schemas", "service", "main", "batch", "client", "cli"), TORCH),
 }
 

@@ -1,0 +1,102 @@
+"""The process that decodes: one picture after the other, without torch, in bounded memory and time.
+
+A request is a line of JSON and a file in memory that holds the picture. The answer is `began`, then a
+line of JSON, and the pixels are in that file. The process ends with its parent, or by SIGALRM at a deadline that
+its parent did not see to.
+"""
+
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+
+from app.errors import BadImage, WeakpointsError
+from app.method.image import decode
+from app.options import Limits
+
+READY, BEGAN = b"ready\n", b"began\n"
+LINE = 65_536  # bytes of a message, at most
+GRACE = 2.0  # seconds for which the parent comes first
+
+
+@dataclass(frozen=True)
+class Task:
+    """length: bytes of the picture, which the file begins with; seconds: that it may take."""
+
+    length: int
+    seconds: float
+    limits: Limits
+
+    def line(self) -> bytes:
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+
+def task_of(line: bytes) -> Task:
+    fields = json.loads(line)
+    return Task(**fields | {"limits": Limits(**fields["limits"])})
+
+
+def main() -> None:
+    """Arguments: the descriptor of the socket to the parent, and the bytes of memory to take at most."""
+    for ignored in (signal.SIGINT, signal.SIGTERM):  # whether to stop, the parent decides
+        signal.signal(ignored, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    bound_memory(int(sys.argv[2]))
+    with socket.socket(fileno=int(sys.argv[1])) as parent:
+        parent.sendall(READY)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # codecs write what they think of a picture
+        serve(parent)
+
+
+def bound_memory(more: int) -> None:
+    """`more` bytes than there are now, and no core dumps."""
+    with open("/proc/self/statm") as sizes:
+        now = int(sizes.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + more, now + more))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def serve(parent: socket.socket) -> None:
+    """Until the parent closes its end."""
+    while True:
+        line, files, _, _ = socket.recv_fds(parent, LINE, 1)
+        if not line:
+            return
+        task = task_of(line)
+        signal.setitimer(signal.ITIMER_REAL, task.seconds + GRACE)
+        parent.sendall(BEGAN)
+        answer = decoded(task, files[0])
+        os.close(files[0])
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        parent.sendall(json.dumps(answer).encode() + b"\n")
+
+
+def decoded(task: Task, file: int) -> dict[str, Any]:
+    """The height and width of the pixels that were written over the picture, or the error."""
+    try:
+        image = decode(os.pread(file, task.length, 0), task.limits)
+        write(file, image.data.cast("B"))
+    except MemoryError:
+        return {"error": "MemoryError"}
+    except WeakpointsError as error:
+        return {"error": type(error).__name__, "detail": error.detail, "figures": error.figures}
+    except Exception as error:  # a codec's binding may raise anything
+        return {"error": BadImage.__name__, "detail": f"{type(error).__name__}", "figures": {}}
+    return {"shape": image.shape[:2]}
+
+
+def write(file: int, pixels: memoryview) -> None:
+    """A write may take only a part, at most 2 GiB."""
+    at = 0
+    while at < len(pixels):
+        at += os.pwrite(file, pixels[at:], at)
+
+
+if __name__ == "__main__":
+    main()

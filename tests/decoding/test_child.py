@@ -1,0 +1,73 @@
+"""The child's side of the conversation, in a thread here."""
+
+import json
+import os
+import resource
+import socket
+import threading
+
+import numpy as np
+import pytest
+
+from app.decoding import child
+from app.decoding.child import BEGAN, Task, bound_memory, decoded, serve, task_of
+from app.options import Limits
+from tests.service import encoded
+
+NOISE = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+PICTURE = encoded(NOISE)
+
+
+def in_memory(data: bytes) -> int:
+    file = os.memfd_create("picture")
+    os.write(file, data)
+    return file
+
+
+def test_a_task_survives_the_way() -> None:
+    task = Task(17, 2.5, Limits(max_pixels=99))
+    assert task_of(task.line()) == task
+
+
+def test_pixels_are_written_over_the_picture_and_errors_are_told() -> None:
+    ours, theirs = socket.socketpair()
+    thread = threading.Thread(target=serve, args=(theirs,))
+    thread.start()
+    with ours, theirs:
+        for data, expected in ((PICTURE, [60, 80]), (PICTURE[:300], "BadImage")):
+            file = in_memory(data)
+            task = Task(len(data), 60, Limits())
+            socket.send_fds(ours, [task.line()], [file])
+            with ours.makefile("rb") as lines:
+                assert lines.readline() == BEGAN
+                answer = json.loads(lines.readline())
+            assert expected in answer.values()
+            pixels = np.frombuffer(os.pread(file, NOISE.size, 0), np.uint8)
+            assert ("shape" in answer) == np.array_equal(pixels, NOISE.ravel())
+            os.close(file)
+        ours.shutdown(socket.SHUT_RDWR)
+        thread.join(30)
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"), [(MemoryError(), "MemoryError"), (ValueError("odd"), "BadImage")]
+)
+def test_whatever_a_codec_raises_is_an_answer(
+    raised: Exception, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(data: bytes, limits: Limits) -> None:
+        raise raised
+
+    monkeypatch.setattr(child, "decode", broken)
+    file = in_memory(PICTURE)
+    assert decoded(Task(len(PICTURE), 60, Limits()), file)["error"] == told
+    os.close(file)
+
+
+def test_memory_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, both: asked.update({kind: both}))
+    bound_memory(2**30)
+    most, hard = asked[resource.RLIMIT_AS]
+    assert most == hard > 2**30
+    assert asked[resource.RLIMIT_CORE] == (0, 0)
