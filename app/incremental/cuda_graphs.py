@@ -3,6 +3,7 @@
 A chunk is some eighty small launches, which a host issues no faster than a GPU finishes them.
 """
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -11,7 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+log = logging.getLogger("weakpoints")
 KEPT = 16  # recordings; the one longest unused goes first
+FAILURES = 8  # captures that may fail before nothing is recorded any more
 
 Inputs = tuple[Tensor, ...]
 Run = Callable[[Inputs, Tensor], None]  # reads the inputs, writes the output
@@ -34,29 +37,62 @@ class Recording:
 
 
 class Recorder:
-    """The first time a key is asked for, its work is done as it is, which also tunes and compiles it; the second time it is recorded."""
+    """Work that is asked for again is recorded.
+
+    The first time a key is asked for, its work is done as it is, which also tunes and compiles it;
+    the second time it is recorded. What can't be recorded is done as it is from then on.
+    """
 
     def __init__(self, capture: Capture) -> None:
         self._capture, self._lock = capture, threading.Lock()
         self._kept: OrderedDict[object, Recording | None] = OrderedDict()
+        self._never: set[object] = set()  # keys whose capture failed: it would fail again
 
     def __call__(self, key: object, run: Run, inputs: Inputs, out: Tensor) -> None:
-        """The same key means the same work on tensors of the same shapes. One thread at a time."""
-        with self._lock:
-            if key not in self._kept:
-                run(inputs, out)
-                self._kept[key] = None
-            else:
-                recording = self._kept[key] or self._record(run, inputs, out)
-                recording(inputs, out)
-                self._kept[key] = recording
-            self._kept.move_to_end(key)
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+        """The same key means the same work on tensors of the same shapes. One thread at a time.
 
-    def _record(self, run: Run, inputs: Inputs, out: Tensor) -> Recording:
-        mine, found = tuple(each.clone() for each in inputs), torch.empty_like(out)
-        return Recording(mine, found, self._capture(lambda: run(mine, found)))
+        Raises what the work raises. On out of memory the recordings are given up first, and the
+        work is tried once more.
+        """
+        with self._lock:
+            try:
+                self._answer(key, run, inputs, out)
+            except torch.OutOfMemoryError:
+                if not any(self._kept.values()):
+                    raise
+                self._kept.clear()
+                run(inputs, out)
+
+    def _answer(self, key: object, run: Run, inputs: Inputs, out: Tensor) -> None:
+        if key in self._never or len(self._never) >= FAILURES:
+            run(inputs, out)
+        elif key not in self._kept:
+            run(inputs, out)
+            self._keep(key, None)
+        elif recording := self._kept[key] or self._recorded(key, run, inputs, out):
+            recording(inputs, out)
+            self._keep(key, recording)
+        else:
+            run(inputs, out)
+
+    def _keep(self, key: object, recording: Recording | None) -> None:
+        self._kept[key] = recording
+        self._kept.move_to_end(key)
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+    def _recorded(self, key: object, run: Run, inputs: Inputs, out: Tensor) -> Recording | None:
+        """None where the capture fails, whatever it raises."""
+        try:
+            mine, found = tuple(each.clone() for each in inputs), torch.empty_like(out)
+            return Recording(mine, found, self._capture(lambda: run(mine, found)))
+        except Exception as error:
+            log.warning("work is not recorded as a CUDA graph, and done as it is: %s", error)
+            self._never.add(key)
+            del self._kept[key]
+            if isinstance(error, torch.OutOfMemoryError):
+                self._kept.clear()
+            return None
 
 
 def cuda_graphs() -> Recorder:

@@ -48,6 +48,71 @@ def test_what_was_longest_unused_is_forgotten(monkeypatch: pytest.MonkeyPatch) -
     assert tape.recorded == 4, "a, b, c, and b again, which c had driven out"
 
 
+class Broken:
+    """A capture that fails each time."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error, self.tried = error, 0
+
+    def __call__(self, run: Callable[[], None]) -> Callable[[], None]:
+        self.tried += 1
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("operation not permitted"), torch.OutOfMemoryError("no room")]
+)
+def test_a_capture_that_fails_is_said_and_never_tried_again(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    capture, out = Broken(error), torch.empty(1)
+    record = Recorder(capture)
+    for i in range(9):
+        record("double", double, (torch.full((1,), float(i)),), out)
+        assert out.item() == 2 * i
+    assert capture.tried == 1
+    (logged,) = caplog.records
+    assert str(error) in logged.getMessage()
+
+
+def test_where_no_capture_works_none_is_tried_any_more(caplog: pytest.LogCaptureFixture) -> None:
+    capture, out = Broken(RuntimeError("no graphs here")), torch.empty(1)
+    record = Recorder(capture)
+    for key in range(3 * recorder.FAILURES):
+        for _ in range(2):
+            record(key, double, (torch.ones(1),), out)
+    assert capture.tried == len(caplog.records) == recorder.FAILURES
+
+
+def test_on_out_of_memory_recordings_go_first_and_the_work_is_tried_once_more() -> None:
+    tape, out = Tape(), torch.empty(1)
+    record = Recorder(tape)
+    for _ in range(2):
+        record("kept", double, (torch.ones(1),), out)
+    tries = 0
+
+    def large(inputs: tuple[Tensor, ...], out: Tensor) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise torch.OutOfMemoryError("no room beside the recordings")
+        double(inputs, out)
+
+    record("large", large, (torch.full((1,), 3.0),), out)
+    assert out.item() == 6
+    assert tries == 2
+    record("kept", double, (torch.ones(1),), out)
+    assert tape.recorded == 1, "the recording was given up, and its key starts anew"
+
+
+def test_out_of_memory_without_recordings_is_raised() -> None:
+    def too_large(inputs: tuple[Tensor, ...], out: Tensor) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        Recorder(Tape())("large", too_large, (torch.ones(1),), torch.empty(1))
+
+
 def test_a_recorded_occlusion_answers_for_each_picture_what_an_unrecorded_one_does(
     module: nn.Module, x: Tensor
 ) -> None:
