@@ -26,6 +26,7 @@ def loaded(settings: Settings) -> Detector:
         settings.max_passes,
         settings.memory or None,
         settings.precision,
+        settings.downloads,
     )
 
 
@@ -36,9 +37,10 @@ def load_detector(
     max_passes: int = 20_000,
     memory: int | None = None,
     precision: Precision = "auto",
+    downloads: Path | None = None,
 ) -> Detector:
     """The detector of a manifest's network. Raises WeightsError with one sentence if it can't be had as described there."""
-    entry = find(manifest, name)
+    entry = find(manifest, name, downloads)
     device = chosen_device(device)
     precision = settled(precision, device)
     occluder = Incremental(load_network(entry, device), memory, windows(precision))

@@ -1,13 +1,23 @@
 """Every setting of the service, read once from the environment (`WEAKPOINTS_...`) and passed down."""
 
 from pathlib import Path
+from typing import Any
 
+from platformdirs import user_data_path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.options import Limits, Precision
 
 DEFAULTS = Limits()
+PACKAGED = Path(__file__).parent / "model_weights"  # as a wheel lays it
+MODEL_WEIGHTS = PACKAGED if PACKAGED.is_dir() else Path(__file__).parents[1] / "model_weights"
+
+
+def _downloads(settings: dict[str, Any]) -> Path:
+    """Beside the manifest; a package's folder may not be written to, the user's always."""
+    folder: Path = settings["manifest"].parent
+    return user_data_path("weakpoints") if folder == PACKAGED else folder / "downloaded"
 
 
 class Settings(BaseSettings):
@@ -18,8 +28,12 @@ class Settings(BaseSettings):
         description="name of a network in the manifest; `vgg16` is the production setting",
     )
     manifest: Path = Field(
-        Path(__file__).parents[1] / "model_weights" / "manifest.json",
+        MODEL_WEIGHTS / "manifest.json",
         description="the manifest of networks",
+    )
+    downloads: Path = Field(
+        default_factory=_downloads,
+        description="folder for weights that are pulled; the user's data folder if not a checkout",
     )
     device: str = Field(
         "auto",

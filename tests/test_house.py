@@ -102,9 +102,11 @@ def test_ray_stays_in_its_room_and_its_proxies_and_readers_stay_light() -> None:
 
 def test_the_readme_has_every_setting_with_its_default_and_meaning() -> None:
     for name, field in Settings.model_fields.items():
-        default = {"manifest": "`model_weights/manifest.json`", "api_keys": ""}.get(
-            name, f"`{field.default}`"
-        )
+        default = {
+            "manifest": "`model_weights/manifest.json`",
+            "downloads": "`model_weights/downloaded`",
+            "api_keys": "",
+        }.get(name, f"`{field.default}`")
         assert f"| `WEAKPOINTS_{name.upper()}` | {default} | {field.description} |" in README
 
 

@@ -46,7 +46,7 @@ def occlusion(
     if unknown := set(rivals) - set(RIVALS):
         return say(f"--against {', '.join(sorted(unknown))}: known are {', '.join(RIVALS)}", 2)
     settings = network.settings()
-    entry = find(settings.manifest, settings.network)
+    entry = find(settings.manifest, settings.network, settings.downloads)
     found = speed_of(entry, positions, rivals, rounds=rounds, device=device, precision=precision)
     show(as_json, found, table(found))
     return 0

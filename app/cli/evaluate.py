@@ -149,7 +149,8 @@ def networks(
     from app.networks.weights import read_manifest
 
     settings, options = network.settings(), given.options()
-    here = [name for name, each in read_manifest(settings.manifest).items() if each.path.exists()]
+    entries = read_manifest(settings.manifest, settings.downloads)
+    here = [name for name, each in entries.items() if each.path.exists()]
     detectors = (loaded(settings.model_copy(update={"network": name})) for name in here)
     kept_at = partial(records, "networks", kept.resume, options)
     found = STUDIES["networks"].measure(detectors, marked.photographs(), options, kept_at)

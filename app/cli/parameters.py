@@ -50,12 +50,9 @@ def read_settings(**given: Any) -> "Settings":
     from app.settings import Settings
 
     try:
-        settings = Settings()
+        return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         raise WeakpointsError(str(error)) from error
-    return settings.model_copy(
-        update={name: value for name, value in given.items() if value is not None}
-    )
 
 
 @Parameter(name="*")

@@ -28,7 +28,8 @@ def weights(
     from app.errors import WeakpointsError
     from app.networks.weights import pull, read_manifest, verify
 
-    entries = read_manifest(read_settings(manifest=manifest).manifest)
+    settings = read_settings(manifest=manifest)
+    entries = read_manifest(settings.manifest, settings.downloads)
     unknown = [name for name in names if name not in entries]
     if unknown or (action == "pull" and not names):
         known = ", ".join(entries)

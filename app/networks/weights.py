@@ -21,6 +21,7 @@ from app.errors import WeightsError
 
 BLOCK = 2**20
 TIMEOUT = 30  # seconds without a byte
+DOWNLOADED = "downloaded"  # what a manifest calls the folder of pulled weights
 TORCHVISION = (
     "torchvision:"  # labels and addresses that torchvision already knows are named, not copied
 )
@@ -43,17 +44,21 @@ class Entry:
     widths: tuple[int, ...] | None = None
 
 
-def read_manifest(manifest: Path) -> dict[str, Entry]:
-    """Every network by name. Raises WeightsError naming what is wrong and where."""
+def read_manifest(manifest: Path, downloads: Path | None = None) -> dict[str, Entry]:
+    """Every network by name. Files are relative to the manifest; `downloaded/` is `downloads`,
+    where that is given. Raises WeightsError naming what is wrong and where.
+    """
     try:
         networks = json.loads(manifest.read_text())["networks"]
     except (OSError, ValueError, KeyError) as error:
         raise WeightsError(f"{manifest} is not a manifest of networks: {error}") from error
-    return {name: _entry(name, fields, manifest.parent) for name, fields in networks.items()}
+    folder, downloads = manifest.parent, downloads or manifest.parent / DOWNLOADED
+    return {name: _entry(name, fields, folder, downloads) for name, fields in networks.items()}
 
 
-def find(manifest: Path, name: str) -> Entry:
-    entries = read_manifest(manifest)
+def find(manifest: Path, name: str, downloads: Path | None = None) -> Entry:
+    """One network, as `read_manifest` has it."""
+    entries = read_manifest(manifest, downloads)
     if name not in entries:
         raise WeightsError(f"no network {name!r} in {manifest}; there are {', '.join(entries)}")
     return entries[name]
@@ -185,7 +190,7 @@ def _fetch(url: str, partial: Path, name: str, progress: bool) -> None:
         raise OSError(f"the connection ended after {partial.stat().st_size} of {total} bytes")
 
 
-def _entry(name: str, fields: dict[str, Any], folder: Path) -> Entry:
+def _entry(name: str, fields: dict[str, Any], folder: Path, downloads: Path) -> Entry:
     try:
         labels, url, widths = fields["labels"], fields.get("url"), fields.get("widths")
         if labels.startswith(TORCHVISION):
@@ -200,7 +205,8 @@ def _entry(name: str, fields: dict[str, Any], folder: Path) -> Entry:
         mean, std = (tuple(float(v) for v in fields[key]) for key in ("mean", "std"))
         if len(mean) != 3 or len(std) != 3:
             raise ValueError("mean and std have three values each")
-        path = _inside(folder, fields["file"])
+        first, _, rest = fields["file"].partition("/")
+        path = _inside(*((downloads, rest) if first == DOWNLOADED else (folder, fields["file"])))
         return Entry(
             name,
             fields["architecture"],
@@ -221,5 +227,5 @@ def _entry(name: str, fields: dict[str, Any], folder: Path) -> Entry:
 def _inside(folder: Path, file: str) -> Path:
     path = folder / file
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"{file} leads out of the manifest's folder")
+        raise ValueError(f"{file} leads out of {folder}")
     return path

@@ -253,6 +253,7 @@ GOOD = {
     "change",
     [
         {"file": "../f.pth"},
+        {"file": "downloaded/../../f.pth"},
         {"sha256": "abc"},
         {"mean": [0]},
         {"labels": "none.json"},
@@ -270,6 +271,14 @@ def test_a_manifest_that_is_not_right_says_which_entry(
     manifest.write_text(json.dumps({"networks": {"bad": GOOD | change}}))
     with pytest.raises(WeightsError, match="'bad'"):
         read_manifest(manifest)
+
+
+def test_pulled_weights_lie_in_the_folder_for_them(tmp_path: Path) -> None:
+    (tmp_path / "l.json").write_text('["a", "b"]')
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"networks": {"far": GOOD | {"file": "downloaded/f.pth"}}}))
+    assert find(manifest, "far").path == tmp_path / "downloaded" / "f.pth"
+    assert find(manifest, "far", tmp_path / "else").path == tmp_path / "else" / "f.pth"
 
 
 def test_a_manifest_that_is_no_json_is_one_sentence(tmp_path: Path) -> None:
