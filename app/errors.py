@@ -13,6 +13,7 @@ WeakpointsError
 │   ├── OutOfMemory      503  the device has too little memory for this request now
 │   └── DeviceLost       503  the device failed: nothing works until a restart
 ├── DeadlinePassed       504  the caller's time was over before the answer
+├── NotFinite            500  the precision can't hold the network's numbers
 └── WeightsError         500  stops the start: missing, wrong digest, key or shape
 """
 
@@ -87,3 +88,9 @@ class DeadlinePassed(WeakpointsError):
 
 class WeightsError(WeakpointsError):
     slug, title = "weights-error", "Weights error"
+
+
+class NotFinite(WeakpointsError):
+    """A logit is infinite or NaN: the photograph exceeds the range of the precision."""
+
+    slug, title = "not-finite", "Not finite"

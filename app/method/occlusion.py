@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from app.errors import NotFinite
 from app.incremental.engine import Incremental
 from app.networks.network import Trace
 from app.options import ResolvedOptions, Score
@@ -68,7 +69,7 @@ def occluded_logits(
 
     trace: of the picture alone, trace.x is (1, 3, S, S). fills: (R, 1, 3) normalised colours, the
     same at every position, or (R, P, 3). Positions go row by row. All classes are answered: maps
-    of several classes need one call of this, and one of `occlusion_map` each.
+    of several classes need one call of this, and one of `occlusion_map` each. Raises NotFinite.
     """
     starts = positions(trace.x.shape[-1], options.patch, options.stride)
     corners = tuple((y, x) for y in starts for x in starts)
@@ -85,7 +86,13 @@ def occluded_logits(
         )
         for i in range(len(fills))
     ]
-    return torch.stack(logits)
+    occluded = torch.stack(logits)
+    if not (occluded.isfinite().all() and trace.logits.isfinite().all()):
+        raise NotFinite(
+            f"logits of this photograph exceed the range of {engine.dtype}; "
+            "WEAKPOINTS_PRECISION=float32 holds more"
+        )
+    return occluded
 
 
 def occlusion_map(

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from app.errors import NotFinite
 from app.incremental.engine import Incremental
 from app.method.occlusion import (
     class_score,
@@ -126,3 +127,12 @@ def test_as_many_colours_as_boxes_or_one(network: Network, x: torch.Tensor) -> N
             torch.ones(1, 2, 3, dtype=torch.float64),
             chosen(8, 4, "logit"),
         )
+
+
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+def test_logits_beyond_the_precision_are_an_error_with_the_way_out(
+    network: Network, x: torch.Tensor, value: float
+) -> None:
+    fills = torch.full((1, 1, 3), value, dtype=torch.float64)
+    with pytest.raises(NotFinite, match="WEAKPOINTS_PRECISION=float32"):
+        occluded_logits(Incremental(network), network.trace(x), fills, chosen(8, 4, "log_odds"))
