@@ -24,4 +24,8 @@ check: .venv/installed ## the gates: lint, format, types
 demo: .venv/installed ## start the service, send it a photograph, look at the answer in demo/
 	$(BIN)/python tests/demo.py
 
-.PHONY: help serve test check demo
+docs: .venv/installed ## the documentation as a site in docs/_build/html, and what it says checked
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
+	$(BIN)/python -m docs.check
+
+.PHONY: help serve test check demo docs

@@ -72,9 +72,3 @@ def test_the_dashboard_asks_for_metrics_that_there_are_and_for_all_of_them() -> 
         if label
     }
     assert labels <= {"le", "stage", "status", "reason", "route"}
-
-
-def test_the_readme_names_every_metric() -> None:
-    readme = (ROOT / "README.md").read_text()
-    for name in set(OURS.values()) - {"process_resident_memory_bytes"}:
-        assert f"`{name}" in readme

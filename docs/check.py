@@ -1,0 +1,126 @@
+"""Is the documentation true? `make docs` runs this after the site is built.
+
+README: its figures are those of benchmarks/results, its files are there, and its commands run as they stand, against
+a service that `make serve` started on a free port. Pages: the commands that they show are there, with their flags.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from docs.figures import ROOT, headline, help_of, read
+from docs.figures import commands as named_commands
+from docs.pictures import photograph
+from docs.running import serving
+
+README = ROOT / "README.md"
+PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+FIGURES = re.compile(r"(?<=<!-- figures:)(.*?-->\n).*?(?=<!-- end of figures -->)", re.DOTALL)
+FOLDERS = "app|benchmarks|client|docs|model_weights|monitoring|tests"
+FILE = re.compile(rf"(?:`|\]\()((?:\.\./)?(?:{FOLDERS})/[\w./-]*)(?:`|\))")
+TARGET = re.compile(r"(?:^ {4}|`)make ([a-z]+)", re.MULTILINE)
+COMMAND = re.compile(r"^ {4}(?:[A-Z_]+=\S+ )*(weakpoints .*?)(?: +#.*)?$", re.MULTILINE)
+BLOCK = re.compile(r"^ {4}(\S.*)$", re.MULTILINE)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def main() -> int:
+    if sys.argv[1:] == ["--write"]:
+        README.write_text(
+            FIGURES.sub(lambda found: found[1] + headline() + "\n", README.read_text())
+        )
+        return 0
+    wrong = [*figures(), *claims(), *files(), *targets(), *commands(), *readme_runs()]
+    for each in wrong:
+        print(each, file=sys.stderr)
+    print(f"documentation: {len(wrong)} wrong")
+    return 1 if wrong else 0
+
+
+def figures() -> Iterator[str]:
+    if headline() not in README.read_text():
+        yield "README.md: its figures are not those of benchmarks/results: python -m docs.check --write"
+
+
+def claims() -> Iterator[str]:
+    """What the pages say in words of the measured figures."""
+    for name, each in read("service").items():
+        if name.endswith("_callers"):
+            whole = (read("service")["requests"], 0, {})
+            if (each["answered"], each["mixed_up"], each["lost"]) != whole:
+                yield f"performance.md: not every request was answered: {name}"
+    if read("repeatability")["sift"]["behind_ours"]["interval"][0] <= 0:
+        yield "evaluation.md: not more repeatable than SIFT"
+    if read("half")["float16"]["spearman"]["fused"]["least"] < 0.9999:
+        yield "networks.md: float16 changes the fused map"
+
+
+def files() -> Iterator[str]:
+    """What is named as a file of this repository has to be there."""
+    for page in PAGES:
+        for name in FILE.findall(page.read_text()):
+            if not (ROOT / name.removeprefix("../")).exists():
+                yield f"{page.name}: there is no {name}"
+
+
+def targets() -> Iterator[str]:
+    known = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        for name in set(TARGET.findall(page.read_text())) - known:
+            yield f"{page.name}: there is no make {name}"
+
+
+def commands() -> Iterator[str]:
+    """Every command that is shown exists, and its help tells of each flag that it is shown with."""
+    every = named_commands()
+    for page in PAGES:
+        for line in COMMAND.findall(page.read_text()):
+            words = shlex.split(line)[1:]
+            known = [command for command in every if command == (*words[: len(command)],)]
+            if not known:
+                yield f"{page.name}: there is no {line}"
+                continue
+            told = help_of(*max(known, key=len))
+            for flag in (word for word in words if word.startswith("--")):
+                if flag not in told:
+                    yield f"{page.name}: {line}: there is no {flag}"
+
+
+def readme_runs() -> Iterator[str]:
+    """README's curl and Python, as they stand but for the port, beside a photo.jpg."""
+    text = README.read_text()
+    lines = [line for line in BLOCK.findall(text) if line.startswith(("curl", "weakpoints"))]
+    snippets = PYTHON.findall(text)
+    if not lines or not snippets:
+        yield "README.md: it shows no curl or no Python"
+    if "    make serve" not in text:
+        yield "README.md: it does not say make serve"
+    with tempfile.TemporaryDirectory() as folder, serving("make", "serve") as address:
+        (Path(folder) / "photo.jpg").write_bytes(photograph())
+        for line in lines:
+            yield from run(["bash", "-c", line], line, folder, address)
+        for snippet in snippets:
+            yield from run([sys.executable, "-c", snippet], snippet, folder, address)
+
+
+def run(command: list[str], shown: str, folder: str, address: str) -> Iterator[str]:
+    here = [word.replace("http://localhost:8000", address) for word in command]
+    here = [word.replace("localhost:8000", address) for word in here]
+    done = subprocess.run(
+        here,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )
+    if done.returncode or not done.stdout.strip():
+        yield f"README.md: {shown}\nended with {done.returncode}:\n{done.stdout}{done.stderr}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,133 @@
+"""The tables of docs/evaluation.md, made of benchmarks/results."""
+
+from collections.abc import Iterator
+
+from docs.figures import Figures, read, span, table
+
+
+def landmarks() -> str:
+    """F1 and corrected recall at 0.05 / 0.1 / 0.2, within the boxes and without."""
+    marks = read("landmarks")
+    rest = marks["held_out"]["whole"]
+    return table(
+        (
+            "",
+            "F1, boxes",
+            "corrected recall, boxes",
+            "F1, whole",
+            "corrected recall, whole",
+            "F1, whole, held out",
+        ),
+        (
+            (
+                name,
+                *(
+                    by_alpha(each[figure])
+                    for each in (marks[name], whole)
+                    for figure in ("f1", "corrected_recall")
+                ),
+                by_alpha(rest[name]["f1"]),
+            )
+            for name, whole in marks["whole"].items()
+        ),
+    )
+
+
+def most_found() -> str:
+    """How often each kind of landmark is found."""
+    return table(
+        ("", "landmark", "found", "random", "seen"),
+        (
+            (
+                each["group"],
+                each["landmark"],
+                f"{each['found']:.2f} ({span(each['interval'])})",
+                f"{each['random']:.2f}",
+                each["seen"],
+            )
+            for each in read("landmarks")["most_found"]
+        ),
+    )
+
+
+def calibration(study: str, name: str) -> str:
+    """Confidence in bins, beside the share that was right."""
+    bins = read(study)["calibration"]
+    confidence, right = ([f"{each[key]:.2f}" for each in bins] for key in ("confidence", "right"))
+    return table(("confidence", *confidence), [(name, *right)])
+
+
+def deletion() -> str:
+    return table(
+        ("", "deletion", "insertion"),
+        (
+            (
+                name,
+                f"{each['deletion']:.2f} ({span(each['interval']['deletion'])})",
+                f"{each['insertion']:.3f} ({span(each['interval']['insertion'], 3)})",
+            )
+            for name, each in methods("deletion", "deletion")
+        ),
+    )
+
+
+def repeatability() -> str:
+    warps = sorted(read("repeatability")["ours"]["by_warp"])
+    return table(
+        ("", "repeatability", "error", *warps),
+        (
+            (
+                name,
+                f"{each['repeatability']:.2f} ({span(each['interval']['repeatability'])})",
+                f"{each['error_px']:.2f}",
+                *(f"{each['by_warp'][warp]:.2f}" for warp in warps),
+            )
+            for name, each in methods("repeatability", "by_warp")
+        ),
+    )
+
+
+def more_repeatable(than: str) -> str:
+    """By how much ours is more repeatable, with the interval of the paired difference."""
+    behind = read("repeatability")[than]["behind_ours"]
+    return f"{behind['mean']:.2f} ({span(behind['interval'])})"
+
+
+def sanity() -> str:
+    return table(
+        ("", "coarse", "fine", "fused", "keypoints"),
+        (
+            (
+                name,
+                *(f"{each[m]:.2f}" if m in each else "" for m in ("coarse", "fine", "fused")),
+                f"{each['keypoints']:.2f} ({span(each['interval']['keypoints'])})",
+            )
+            for name, each in methods("sanity", "keypoints")
+        ),
+    )
+
+
+def patches() -> str:
+    return table(
+        ("", "half area", "range", "deviation", "stable"),
+        (
+            (
+                name,
+                f"{each['half_area']:.3f} ({span(each['interval']['half_area'], 3)})",
+                f"{each['range']:.2f}",
+                f"{each['deviation']:.3f}",
+                f"{each['stable']:.2f} ({span(each['interval']['stable'])})",
+            )
+            for name, each in methods("patches", "half_area")
+        ),
+    )
+
+
+def methods(study: str, key: str) -> Iterator[tuple[str, Figures]]:
+    return (
+        (name, each) for name, each in read(study).items() if isinstance(each, dict) and key in each
+    )
+
+
+def by_alpha(figures: dict[str, float]) -> str:
+    return " / ".join(f"{value:.2f}" for value in figures.values())

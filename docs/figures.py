@@ -1,0 +1,329 @@
+"""The tables of the documentation, made of the code and of benchmarks/results when the site is built.
+
+A page calls one of `TABLES` by its name: `{{ settings() }}`. `results.accuracy.top1` is a figure of
+benchmarks/results/accuracy.json, so `{{ "%.2f" | format(results.accuracy.top1) }}` works in a sentence.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args
+
+from annotated_types import DocInfo, Ge, Gt, Le
+from prometheus_client.metrics import MetricWrapperBase
+
+from app.cli.main import weakpoints
+from app.options import HINTS, NAMES, PRESETS
+from app.performance.capacity import plan, text
+from app.service.metrics import Metrics
+from app.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+CALLERS = (1, 4, 16, 64)
+WORKERS = (1, 2, 4)
+Figures = dict[str, Any]
+
+
+class Results:
+    """Each file of benchmarks/results as an attribute; a missing one stops the build."""
+
+    def __getattr__(self, name: str) -> Figures:
+        return read(name)
+
+
+@cache
+def read(name: str) -> Figures:
+    found: Figures = json.loads((RESULTS / f"{name}.json").read_text())
+    return found
+
+
+results = Results()
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table; a bar inside a cell is escaped."""
+    head = [*header]
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
+
+
+def settings() -> str:
+    """Every variable of `Settings`, with its default and its meaning."""
+
+    def default(value: object) -> str:
+        if isinstance(value, Path):
+            value = value.relative_to(ROOT) if value.is_relative_to(ROOT) else value.name
+        return "" if value is None else f"`{value}`"
+
+    known: dict[str, object] = {}
+    for name, field in Settings.model_fields.items():
+        known[name] = field.get_default(call_default_factory=True, validated_data=known)
+    return table(
+        ("variable", "default", "meaning"),
+        (
+            (f"`WEAKPOINTS_{name.upper()}`", default(known[name]), field.description)
+            for name, field in Settings.model_fields.items()
+        ),
+    )
+
+
+def metrics() -> str:
+    """Every metric of `Metrics`; those of the process, `process_...`, come with Prometheus's client."""
+    ours = [each for each in vars(Metrics()).values() if isinstance(each, MetricWrapperBase)]
+    return table(
+        ("metric", "kind", "labels", "meaning"),
+        (
+            (
+                f"`{family.name}{'_total' if family.type == 'counter' else ''}`",
+                family.type,
+                ", ".join(f"`{label}`" for label in each._labelnames),
+                family.documentation,
+            )
+            for each in ours
+            for family in each.collect()
+        ),
+    )
+
+
+def options() -> str:
+    """Every option of a request: values, default, the paper's value, meaning."""
+    preset, paper = PRESETS["default"], PRESETS["paper"]
+
+    def row(name: str) -> tuple[str, str, str, str, str]:
+        kind, *notes = get_args(HINTS[name])
+        meaning = next(note.documentation for note in notes if isinstance(note, DocInfo))
+        ours, theirs = getattr(preset, name), getattr(paper, name)
+        return (
+            f"`{name}`",
+            values(kind, notes),
+            code(ours),
+            "" if theirs == ours else code(theirs),
+            meaning,
+        )
+
+    return table(("option", "values", "default", "`preset=paper`", "meaning"), map(row, NAMES))
+
+
+def code(value: object) -> str:
+    return "" if value is None else f"`{value}`"
+
+
+def values(kind: object, notes: list[object]) -> str:
+    """What an option may be: its words, or its range."""
+    choices = [str(word) for word in get_args(kind) if isinstance(word, str)]
+    if choices:
+        return ", ".join(f"`{word}`" for word in choices)
+    low = next((f"{note.ge}" for note in notes if isinstance(note, Ge)), None)
+    above = next((f"more than {note.gt}" for note in notes if isinstance(note, Gt)), None)
+    high = next((f"{note.le}" for note in notes if isinstance(note, Le)), None)
+    if high is None:
+        return ""
+    return f"{low or above} to {high}"
+
+
+def speed() -> str:
+    """Occlusion against full passes and Captum."""
+
+    def rival(figures: Figures, name: str) -> str:
+        return f"{figures[name]['seconds_per_image']:.1f} ({figures[name]['ratio']:.1f}x)"
+
+    return table(
+        (
+            "network",
+            "boxes",
+            "ours",
+            "full passes, tuned",
+            "Captum, best batch",
+            "Captum, default",
+            "theory",
+        ),
+        (
+            (
+                name,
+                each["ours"]["positions"],
+                f"{each['ours']['seconds_per_image']:.2f}",
+                *(rival(each, other) for other in ("full", "captum_best", "captum_default")),
+                f"{each['theoretical_saving']:.2f}x",
+            )
+            for name, each in read("occlusion").items()
+            if isinstance(each, dict) and "ours" in each
+        ),
+    )
+
+
+def cost() -> str:
+    """Seconds and memory against stride, patch, network and number of images."""
+    return table(
+        ("VGG-16 unless named", "boxes", "seconds", "MiB"),
+        (
+            (
+                each["label"],
+                each["positions"],
+                f"{each['seconds']:.2f}",
+                f"{each['peak_memory_bytes'] / 2**20:.0f}",
+            )
+            for curve in ("stride", "patch", "depth", "images")
+            for each in read("cost")[curve]
+        ),
+    )
+
+
+def load() -> str:
+    """The service under load, by the number of callers."""
+    rows = []
+    for callers in CALLERS:
+        each = read("service")[f"{callers}_callers"]
+        latency = each["latency_ms"]
+        rows.append(
+            (
+                callers,
+                f"{each['images_per_second']:.1f} ({each['of_the_engine']:.0%})",
+                f"{latency['p50']:.0f} / {latency['p99']:.0f}",
+                f"{each['livez_ms']['p99']:.0f}",
+                each["refused"],
+            )
+        )
+    return table(
+        (
+            "callers",
+            "images a second (of the engine alone)",
+            "answer ms, p50 / p99",
+            "`/livez` ms, p99",
+            "answered 429",
+        ),
+        rows,
+    )
+
+
+def scale() -> str:
+    """One, two and four workers on Ray; the network itself was measured with one and two."""
+    found = read("scale")
+    rows = []
+    for workers in WORKERS:
+        service = found[f"sleeping_service_{workers}"]
+        batch = found[f"sleeping_collection_{workers}"]
+        calm = service["at_load"]
+        network = [found.get(f"network_{what}_{workers}") for what in ("service", "collection")]
+        rows.append(
+            (
+                workers,
+                f"{service['images_per_second']:.1f} ({service['efficiency']:.0%})",
+                f"{calm['mean_s']:.3f} / {calm['p95_s']:.3f}",
+                f"{calm['expected_mean_s']:.3f} / {calm['expected_p95_s']:.3f}",
+                f"{batch['images_per_second']:.1f} ({batch['efficiency']:.0%})",
+                f"{batch['start_s']:.0f} / {batch['total_s']:.0f}",
+                *(
+                    f"{each['images_per_second']:.2f} ({each['efficiency']:.0%})" if each else ""
+                    for each in network
+                ),
+            )
+        )
+    return table(
+        (
+            "workers",
+            "service, device sleeps",
+            "seconds at 70 %",
+            "expected",
+            "collection, device sleeps",
+            "first / last record",
+            "service, network",
+            "collection, network",
+        ),
+        rows,
+    )
+
+
+def capacity() -> str:
+    """What `weakpoints benchmark plan --images 1e9 --gpu h200 --rate 1000 --latency 0.1` prints."""
+    return "```text\n" + text(plan("h200", 1e9, 1000, 0.1, None)) + "\n```"
+
+
+@cache
+def help_of(*command: str) -> str:
+    """What `weakpoints COMMAND --help` prints."""
+    shown = subprocess.run(
+        [sys.executable, "-m", "app.cli", *command, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"},
+    )
+    return f"```text\n{shown.stdout.strip()}\n```"
+
+
+def commands() -> list[tuple[str, ...]]:
+    """The words of each command, and of each of its own."""
+    named = [(name, weakpoints[name]) for name in weakpoints if not name.startswith("-")]
+    return [
+        words
+        for name, command in named
+        for words in ((name,), *((name, inner) for inner in command if not inner.startswith("-")))
+    ]
+
+
+def span(interval: list[float], digits: int = 2) -> str:
+    return f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
+
+
+def headline() -> str:
+    """README's table: the figures that matter, each beside its baseline. `python -m docs.check --write` puts it there."""
+    accuracy, marks, again = read("accuracy"), read("landmarks")["whole"], read("repeatability")
+    gone, speeds, vgg = read("deletion"), read("detection"), read("occlusion")["vgg16"]
+    passes = 2 * speeds["full_passes_729"]["median_s"]  # the default takes two colours
+    busy = read("service")["16_callers"]
+
+    def f1(name: str) -> str:
+        return f"{marks[name]['f1']['0.1']:.2f}"
+
+    def found_again(name: str) -> str:
+        return f"{again[name]['repeatability']:.2f}"
+
+    return table(
+        ("bundled network unless named, two CPU cores", "ours", "baseline"),
+        (
+            (
+                f"right class on {accuracy['images']} held-out photographs",
+                f"{accuracy['top1']:.1%}",
+                f"{accuracy['baseline_largest_class']:.1%}, always the largest class",
+            ),
+            (
+                "F1 to landmarks placed by eye, at 0.1, nobody is told the box",
+                f1("ours"),
+                f"Shi-Tomasi {f1('shi_tomasi')}, SIFT {f1('sift')}, random points {f1('random')}",
+            ),
+            (
+                "keypoints found again after a change",
+                found_again("ours"),
+                f"Shi-Tomasi {found_again('shi_tomasi')}, SIFT {found_again('sift')}",
+            ),
+            (
+                "probability left when the points are blurred (less is better)",
+                f"{gone['ours']['deletion']:.2f}",
+                f"SIFT {gone['sift']['deletion']:.2f}, random points {gone['random']['deletion']:.2f}",
+            ),
+            (
+                "seconds a detection",
+                f"{speeds['default']['median_s']:.1f}",
+                f"{passes:.1f}, the forward passes that it stands for",
+            ),
+            (
+                "seconds for VGG-16's 729 boxes",
+                f"{vgg['ours']['seconds_per_image']:.1f}",
+                f"Captum's best {vgg['captum_best']['seconds_per_image']:.1f}, "
+                f"full passes, tuned, {vgg['full']['seconds_per_image']:.1f}",
+            ),
+            (
+                "images a second, 16 callers",
+                f"{busy['images_per_second']:.1f}",
+                f"{read('service')['engine']['images_per_second']:.1f}, the device alone",
+            ),
+        ),
+    )
