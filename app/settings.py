@@ -69,8 +69,29 @@ class Settings(BaseSettings):
         le=10_000,
         description="pictures that may be received at the same time; one more is answered 429",
     )
+    connections: int = Field(
+        512,
+        ge=1,
+        le=100_000,
+        description="connections open at the same time, fewer where `ulimit -n` says so; one more closes the longest idle",
+    )
+    keep_alive: float = Field(
+        75, gt=0, description="seconds that an idle connection is kept; a proxy's should be less"
+    )
+    header_timeout: float = Field(
+        10, gt=0, description="seconds that a request's head may take to come; then it is closed"
+    )
     upload_timeout: float = Field(
         30, gt=0, description="seconds that a body may take to come; then 408"
+    )
+    upload_grace: float = Field(
+        5, gt=0, description="seconds after which a body must come at `upload_rate` at least"
+    )
+    upload_rate: float = Field(
+        1024, gt=0, description="bytes a second that a body must come at on average; less is 408"
+    )
+    write_timeout: float = Field(
+        30, gt=0, description="seconds without a byte read after which an answer is given up"
     )
     request_timeout: float = Field(
         120,
@@ -90,9 +111,13 @@ class Settings(BaseSettings):
     stop_timeout: int = Field(
         30, ge=1, description="seconds after SIGTERM in which what was accepted is answered"
     )
+    origins: tuple[str, ...] = Field(
+        (),
+        description='origins of other sites\' pages that may ask from a browser, as JSON: `["https://example.com"]`',
+    )
     api_keys: Path | None = Field(
         None,
-        description="file with one accepted key a line, read again when it changes; none: no key is needed",
+        description="file with one accepted key a line, `#` begins a comment; changes hold at once; none: no key is needed",
     )
     decoders: int = Field(2, ge=1, le=64, description="pictures that are decoded at the same time")
     max_bytes: int = Field(

@@ -1,19 +1,31 @@
 """API keys: a file with one a line; what changes in it holds from the next request on."""
 
+import codecs
 import hashlib
 import hmac
+import logging
 from pathlib import Path
 
-from app.errors import Unauthorized
+from app.errors import Unauthorized, WeakpointsError
+
+log = logging.getLogger("weakpoints")
 
 
 class Keys:
-    """Of a file, or of none: then everybody is let in. A file that can't be read lets nobody in."""
+    """Of a file, or of none: then everybody is let in. A file that can't be read any more lets nobody in."""
 
     def __init__(self, path: Path | None) -> None:
+        """Raises WeakpointsError where the file can't be read."""
         self._path = path
-        self._seen: tuple[int, int] | None = None
+        self._content: bytes | None = None
         self._digests: tuple[bytes, ...] = ()
+        if path is not None:
+            try:
+                self._read(path)
+            except (OSError, ValueError) as error:
+                raise WeakpointsError(f"the file of keys {path} can't be read: {error}") from error
+            if not self._digests:
+                log.warning("the file of keys has no key: nobody is let in")
 
     def check(self, authorization: str, key: str) -> None:
         """The two headers as they came, "" if they did not. Raises Unauthorized."""
@@ -31,18 +43,22 @@ class Keys:
 
     def _known(self, path: Path) -> tuple[bytes, ...]:
         try:
-            stat = path.stat()
-            if (stat.st_mtime_ns, stat.st_size) != self._seen:
-                lines = path.read_text().splitlines()
-                self._digests = tuple(
-                    _digest(line.strip())
-                    for line in lines
-                    if line.strip() and not line.startswith("#")
-                )
-                self._seen = (stat.st_mtime_ns, stat.st_size)
+            self._read(path)
         except (OSError, ValueError):
-            self._seen, self._digests = None, ()
+            self._content, self._digests = None, ()
         return self._digests
+
+    def _read(self, path: Path) -> None:
+        """Compares what is in the file: its time and size may be the same after a change."""
+        content = path.read_bytes()
+        if content != self._content:
+            utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            text = content.decode("utf-16" if utf16 else "utf-8-sig")  # with Windows' mark, or none
+            lines = (line.strip() for line in text.splitlines())
+            self._digests = tuple(
+                _digest(line) for line in lines if line and not line.startswith("#")
+            )
+            self._content = content
 
 
 def _digest(key: str) -> bytes:

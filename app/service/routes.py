@@ -34,6 +34,7 @@ from app.service.cache import Key, key
 from app.service.deadlines import in_time, seconds_allowed, still_there, while_there
 from app.service.events import MEDIA_TYPE, streamed
 from app.service.metrics import CONTENT_TYPE
+from app.service.middleware import add_rules
 from app.service.pages import add_pages
 from app.service.problems import QUIET, RESPONSES, add_problems, problem_body
 from app.service.state import Service
@@ -56,7 +57,8 @@ def create_app(
         try:
             yield
         finally:
-            await starting
+            starting.cancel()
+            await asyncio.wait({starting})
             await service.close()
 
     app = FastAPI(
@@ -69,6 +71,7 @@ def create_app(
         telemetry=telemetry(QUIET),
     )
     app.state.service = service
+    add_rules(app, settings.origins)
     add_problems(app, service.metrics)
     app.include_router(probes)
     app.include_router(routes)

@@ -1,92 +1,120 @@
-"""uvicorn, run as a container wants it: SIGTERM drains and exits 0, slow headers are cut off, a lost device exits 1."""
+"""uvicorn, run as a container wants it: a signal drains and exits 0, a lost device exits 1, a port in use exits 2."""
 
-import asyncio
+import errno
+import logging
+import os
 import signal
-from collections.abc import Callable
-from types import FrameType
-from typing import Any
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from starlette.types import ASGIApp
 
+from app.errors import WeakpointsError
 from app.method.detector import Detector
+from app.service.connections import Connections
+from app.service.protocol import Protocol
 from app.service.routes import create_app
-from app.service.state import Service
+from app.service.signals import exit_in, on_stop
+from app.service.state import LAST, Service
 from app.settings import Settings
 
-HEADERS = 10.0  # seconds in which a request's headers must have come
+log = logging.getLogger("weakpoints")
+BACKLOG = 2048  # connections that the system holds until they are accepted
 
 
-class Protocol(H11Protocol):
-    """uvicorn has no deadline for headers: a connection whose request has not begun HEADERS seconds after its first byte is closed."""
-
-    _timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._wait()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._wait()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._stop()
-
-    def _wait(self) -> None:
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._stop()
-        elif self._timer is None:
-            self._timer = self.loop.call_later(HEADERS, self.transport.close)
-
-    def _stop(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
+def config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    protocol = partial(
+        Protocol, settings=settings, open_connections=Connections(settings.connections)
+    )
+    return uvicorn.Config(
+        app,
+        settings.host,
+        settings.port,
+        http=cast(Any, protocol),
+        ws="none",
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        timeout_keep_alive=cast(int, settings.keep_alive),  # any number of seconds will do
+        timeout_graceful_shutdown=settings.stop_timeout,
+    )
 
 
 class Server(uvicorn.Server):
-    """Not ready from the first SIGTERM on; `drain_delay` later nothing is accepted; what was accepted is answered."""
+    """Not ready once told to stop; `drain_delay` later nothing is accepted; what was accepted is answered."""
 
     def __init__(self, settings: Settings, load: Callable[[], Detector] | None = None) -> None:
         app = create_app(settings, load, self._fail)
         self.service: Service = app.state.service
         self.failed = False
-        super().__init__(
-            uvicorn.Config(
-                app,
-                settings.host,
-                settings.port,
-                http=Protocol,
-                access_log=False,
-                server_header=False,
-                log_config=None,
-                timeout_graceful_shutdown=settings.stop_timeout,
-            )
-        )
+        self._end: float | None = None  # on time.monotonic's clock
+        super().__init__(config(app, settings))
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if sig != signal.SIGTERM or self.service.draining:
-            return super().handle_exit(sig, frame)
+    def stop(self, number: int) -> None:
+        """What a signal does. It may come at any time, before the event loop runs too, so it only says so.
+
+        A second one ends the delay, a second Ctrl-C does not wait for what was accepted.
+        """
+        again, settings = self.service.draining, self.service.settings
         self.service.draining = True
-        asyncio.get_running_loop().call_later(self.service.settings.drain_delay, self._end)
+        self._end = time.monotonic() + (settings.drain_delay if self.started and not again else 0)
+        if again:
+            self.force_exit = number == signal.SIGINT
+        else:
+            grace = settings.drain_delay + settings.stop_timeout + LAST + 1
+            exit_in(grace, 0, f"the service did not end in {grace:g} s; what is left is given up")
 
-    def _end(self) -> None:
-        self.should_exit = True
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn calls this ten times a second."""
+        if self._end is not None and time.monotonic() >= self._end:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn's own are not wanted: they are given back before the process has ended."""
+        yield
 
     def _fail(self) -> None:
         self.failed = self.should_exit = True
 
 
-def serve(settings: Settings) -> int:
-    """Until a signal comes. 0 if it was one, 1 if the network can't be loaded or the device was lost."""
-    server = Server(settings)
-    before = signal.signal(
-        signal.SIGTERM, lambda number, frame: None
-    )  # uvicorn raises it once more when all is done
+def listening(host: str, port: int) -> list[socket.socket]:
+    """One socket for each address that the host's name has. Raises WeakpointsError with the reason."""
+    found: list[socket.socket] = []
     try:
-        server.run()
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    return 1 if server.failed or not server.started else 0
+        for family, _, _, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            try:
+                found.append(socket.create_server(address, family=family, backlog=BACKLOG))
+            except OSError as error:  # `localhost` may have an address of IPv6 where there is none
+                if error.errno != errno.EADDRNOTAVAIL or not found:
+                    raise
+    except OSError as error:
+        for each in found:
+            each.close()
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise WeakpointsError(f"can't listen on {host}, port {port}: {reason}") from error
+    return found
+
+
+def serve(settings: Settings, load: Callable[[], Detector] | None = None) -> int:
+    """Until a signal comes. 0 if it was one; 1 if the network can't be loaded or the device was lost; 2 if it can't begin."""
+    try:
+        server = Server(settings, load)
+        sockets = listening(settings.host, settings.port)
+    except WeakpointsError as error:
+        log.critical("the service can't start: %s", error)
+        return 2
+    on_stop(server.stop)
+    log.info("listening", extra={"host": settings.host, "port": sockets[0].getsockname()[1]})
+    server.run(sockets)
+    code = 1 if server.failed or not server.started else 0
+    exit_in(LAST, code, f"a thread went on for {LAST:g} s after the end; it is given up")
+    return code

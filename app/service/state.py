@@ -69,7 +69,7 @@ class Service:
     async def start(self, load: Callable[[], Detector]) -> None:
         """Loads and warms up; what fails is logged, and stops the service."""
         try:
-            detector = await run_sync(load)
+            detector = await run_sync(load, abandon_on_cancel=True)
             self._detector, self._worker = detector, self._owner_of_the_device(detector)
             await self._worker.run(detector.rehearsal(), Stopwatch())
             self.started = True

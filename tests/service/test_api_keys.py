@@ -1,9 +1,10 @@
 import hmac
+import os
 from pathlib import Path
 
 import pytest
 
-from app.errors import Unauthorized
+from app.errors import Unauthorized, WeakpointsError
 from app.method.detector import Detector
 from app.service.api_keys import Keys
 from tests.service import post, serving
@@ -45,3 +46,45 @@ def test_every_key_is_compared_in_constant_time_whichever_is_given(
     except Unauthorized:
         assert key not in {"alpha", "beta", "gamma"}
     assert compared == [(32, 32)] * 3
+
+
+def test_keys_of_a_file_from_windows_are_read(tmp_path: Path) -> None:
+    for encoding in ("utf-8-sig", "utf-16"):
+        (tmp_path / "keys").write_text("first\n  # a comment\n second \n", encoding, newline="\r\n")
+        keys = Keys(tmp_path / "keys")
+        keys.check("", "first")
+        keys.check("Bearer second", "")
+        for no_key in ("# a comment", "  # a comment", "\ufefffirst", ""):
+            with pytest.raises(Unauthorized):
+                keys.check("", no_key)
+
+
+def test_a_key_that_is_changed_within_the_clock_s_tick_holds(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text("before\n")
+    keys, times = Keys(path), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    keys.check("", "before")
+    path.write_text("behind\n")
+    os.utime(path, ns=times)
+    keys.check("", "behind")
+    with pytest.raises(Unauthorized):
+        keys.check("", "before")
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\xff"])
+def test_a_file_that_can_not_be_read_at_the_start_is_said(
+    content: bytes | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "keys"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WeakpointsError, match="keys can't be read"):
+        Keys(path)
+
+
+def test_a_file_without_keys_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "keys").write_text("# none yet\n")
+    keys = Keys(tmp_path / "keys")
+    assert "nobody is let in" in caplog.text
+    (tmp_path / "keys").write_text("now\n")
+    keys.check("", "now")

@@ -1,0 +1,43 @@
+"""The end of the process, by a signal or by force. Nothing heavy is imported here: a signal may come before that."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+log = logging.getLogger("weakpoints")
+STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def on_stop(then: Callable[[int], None]) -> None:
+    """Calls `then` with the number of each signal; those that the caller ignores (`nohup`) stay ignored.
+
+    The first process of a container (PID 1) gets no default action: without this, SIGTERM does nothing.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        then(number)
+
+    for number in STOP:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handle)
+
+
+def leave_on_stop() -> None:
+    """While the service is being made there is nothing to end: the process leaves at once with 0."""
+    on_stop(lambda number: os._exit(0))
+
+
+def exit_in(seconds: float, code: int, detail: str) -> None:
+    """Ends the process then, unless it has ended: threads that hang can't hold it."""
+
+    def end() -> None:
+        log.error(detail)
+        logging.shutdown()
+        os._exit(code)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
