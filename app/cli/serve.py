@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from app.cli.parameters import Where, read_settings
+from app.errors import WeakpointsError
 
 Port = Annotated[
     int | None,
@@ -20,11 +21,18 @@ Host = Annotated[str | None, Parameter(help="address to listen on [default: WEAK
 def serve(*, host: Host = None, port: Port = None, where: Where = Where()) -> int:
     """the REST service"""
     from app.cluster.start import require_ray
-    from app.service import server
-    from app.service.logs import json_handler
+    from app.service import logs, signals
 
-    logging.basicConfig(level=logging.INFO, handlers=[json_handler()])
-    settings = read_settings(host=host, port=port)
+    logs.log_as_json()
+    if where.engine == "plain":
+        signals.leave_on_stop()
+    from app.service import server
+
+    try:
+        settings = read_settings(host=host, port=port)
+    except WeakpointsError as error:
+        logging.getLogger("weakpoints").critical("the service can't start: %s", error)
+        return 2
     if where.engine == "plain":
         return server.serve(settings)
     require_ray()

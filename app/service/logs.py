@@ -25,3 +25,9 @@ def json_handler() -> logging.Handler:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     return handler
+
+
+def log_as_json() -> None:
+    """For a process of its own: all that it writes on stderr is JSON, Python's warnings too."""
+    logging.basicConfig(level=logging.INFO, handlers=[json_handler()])
+    logging.captureWarnings(True)

@@ -16,7 +16,7 @@ def test_without_ray_its_engine_says_how_to_install_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(start, "find_spec", lambda name: None)
-    monkeypatch.setattr("logging.basicConfig", lambda **how: None)
+    monkeypatch.setattr("app.service.logs.log_as_json", lambda: None)
     paths = {"PHOTOS": str(folder), "OUT": str(tmp_path / "out")}
     assert cli.main([paths.get(word, word) for word in command] + ["--engine", "ray"]) == 1
     assert "pip install '.[ray]'" in capsys.readouterr().err
@@ -24,7 +24,20 @@ def test_without_ray_its_engine_says_how_to_install_it(
 
 def test_serve_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Settings] = []
+    early: list[str] = []
     monkeypatch.setattr("app.service.server.serve", lambda settings: asked.append(settings) or 0)
-    monkeypatch.setattr("logging.basicConfig", lambda **how: None)
+    monkeypatch.setattr("app.service.logs.log_as_json", lambda: early.append("logs"))
+    monkeypatch.setattr("app.service.signals.leave_on_stop", lambda: early.append("signals"))
     assert cli.main(["serve", "--host", "0.0.0.0", "--port", "8123"]) == 0
     assert [(each.host, each.port) for each in asked] == [("0.0.0.0", 8123)]
+    assert early == ["logs", "signals"]
+
+
+def test_a_wrong_setting_of_the_service_is_logged_and_exits_2(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("WEAKPOINTS_CONNECTIONS", "many")
+    monkeypatch.setattr("app.service.logs.log_as_json", lambda: None)
+    monkeypatch.setattr("app.service.signals.leave_on_stop", lambda: None)
+    assert cli.main(["serve"]) == 2
+    assert "connections" in caplog.text

@@ -223,7 +223,7 @@ def test_no_other_site_s_page_may_read_an_answer_and_no_browser_may_guess(
     asked = client.options(
         "/detect", headers={**elsewhere, "access-control-request-method": "POST"}
     )
-    assert (answer.status_code, asked.status_code) == (200, 405)
+    assert (answer.status_code, asked.status_code) == (403, 405)
     for each in (answer, asked, client.get("/"), client.get("/nowhere")):
         assert not any(name.startswith("access-control") for name in each.headers)
         assert each.headers["x-content-type-options"] == "nosniff"

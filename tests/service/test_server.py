@@ -140,8 +140,10 @@ def test_what_can_not_be_loaded_is_said_and_exits_1(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert "nothing" in done.stderr
-    assert "Traceback" not in done.stderr
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    (said,) = (line["message"] for line in lines if line["level"] == "critical")
+    assert "nothing" in said
+    assert not any("exception" in line for line in lines)
 
 
 def test_a_device_that_hangs_does_not_keep_the_service_from_ending(
