@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import BadOption, WeakpointsError
+from app.evaluation.photographs import folders_by_class
 from app.method.detector import Detector
 from app.method.image import decode
 from app.options import Limits
@@ -28,26 +29,23 @@ class Accuracy:
 
 
 def accuracy(detector: Detector, folder: Path, progress: Progress) -> Accuracy:
-    """Over a folder with one sub-folder a class, each named as the network's label. Raises BadOption for a name it does not know."""
-    labels = detector.model.labels
-    folders = sorted(path for path in folder.iterdir() if path.is_dir())
-    unknown = [path.name for path in folders if path.name not in labels]
-    if unknown or not folders:
-        raise BadOption(
-            f"the sub-folders of {folder} must be named as the network's labels; {', '.join(unknown[:5]) or 'there is none'}"
-        )
-    ranks: dict[str, list[int]] = {path.name: [] for path in folders}
+    """Over a folder with one sub-folder a class, named by the network's label or index.
+
+    Raises BadOption for a name that the network does not know.
+    """
+    classes = folders_by_class(folder, detector.model.labels)
+    target_of = {file: target for target, files in classes.items() for file in files}
+    ranks: dict[int, list[int]] = {target: [] for target in classes}
     failed = []
-    for file in progress([file for path in folders for file in sorted(path.iterdir())]):
+    for file in progress(list(target_of)):
+        target = target_of[file]
         try:
             probabilities = detector.classify(decode(file.read_bytes(), Limits()))
         except (WeakpointsError, OSError) as error:
             failed.append(f"{file}: {error}")
             continue
-        ranks[file.parent.name].append(
-            int((probabilities > probabilities[labels.index(file.parent.name)]).sum())
-        )
-    every = np.concatenate([np.array(each, int) for each in ranks.values()])
+        ranks[target].append(int((probabilities > probabilities[target]).sum()))
+    every = np.array([rank for each in ranks.values() for rank in each])
     if not every.size:
         raise BadOption(f"no photograph in {folder} could be read")
     per_class = float(np.mean([np.mean(np.array(each) == 0) for each in ranks.values() if each]))

@@ -1,7 +1,9 @@
-"""Points of many photographs against their landmarks: the figures of one method, the paper's Table I, and what confidence means."""
+"""Points of many photographs against their landmarks: the figures of each method, the differences between them, the paper's
+Table I, and what confidence means."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from scipy.spatial.distance import cdist
 
 from app.evaluation.baselines import Area, Points, random_points
 from app.evaluation.matching import (
+    Match,
     Ranked,
     average_precision,
     corrected,
@@ -20,6 +23,7 @@ from app.evaluation.matching import (
 )
 from app.evaluation.photographs import Landmarked
 
+Array = NDArray[np.float64]
 ALPHAS = (0.05, 0.1, 0.2)
 DRAWS = 100
 TABLE_ALPHA = 0.1
@@ -50,12 +54,15 @@ class Placed:
             )
         )
 
-    def figures(self, alpha: float) -> list[float]:
-        """recall, precision, matched recall and F1, means over the draws, and the recall of as many random points."""
+    def match(self, alpha: float) -> Match:
+        """Means over the draws."""
         radius = alpha * self.photograph.size
         each = [match(points.xy, self.photograph.landmarks, radius) for points in self.draws]
-        means = np.mean([(m.recall, m.precision, m.matched_recall, m.f1) for m in each], 0).tolist()
-        return [*means, float(chance(self.photograph, self.area, self.count, alpha).mean())]
+        return Match(*np.mean([astuple(one) for one in each], 0).tolist())
+
+    def chance(self, alpha: float) -> float:
+        """The recall of as many random points."""
+        return float(chance(self.photograph, self.area, self.count, alpha).mean())
 
     def ranked(self, alpha: float) -> list[Ranked]:
         return [
@@ -74,6 +81,27 @@ def figures(placed: list[Placed]) -> dict[str, Any]:
         "interval": {
             name: {key: found[name][1] for key, found in by_alpha.items()} for name in names
         },
+    }
+
+
+def f1_scores(methods: Mapping[str, Sequence[Placed]]) -> dict[str, dict[str, Array]]:
+    """(N,) of each method and alpha, by photograph."""
+    return {
+        name: {str(alpha): np.array([one.match(alpha).f1 for one in placed]) for alpha in ALPHAS}
+        for name, placed in methods.items()
+    }
+
+
+def less(f1: Mapping[str, Mapping[str, Array]], first: str) -> dict[str, Any]:
+    """F1 of one method less that of each other one: mean, and interval over photographs drawn in pairs."""
+    return {
+        second: {
+            alpha: {"mean": float(less.mean()), "interval": interval(less[:, None])}
+            for alpha in f1[first]
+            for less in [f1[first][alpha] - f1[second][alpha]]
+        }
+        for second in f1
+        if second != first
     }
 
 
@@ -149,25 +177,24 @@ def near_a_landmark(placed: list[Placed]) -> list[tuple[float, bool]]:
 
 def _figures(placed: list[Placed], alpha: float) -> dict[str, tuple[float, tuple[float, float]]]:
     """Each figure and its interval."""
-    each = np.array([one.figures(alpha) for one in placed])
-    ranks = [one.ranked(alpha) for one in placed]
-    draws = zip(*ranks, strict=True)
-    found = {
-        name: (float(each[:, i].mean()), interval(each[:, i : i + 1]))
-        for name, i in _COLUMNS.items()
-    }
-    found["corrected_recall"] = (
-        corrected(each[:, 0].mean(), each[:, 4].mean()),
-        interval(each[:, [0, 4]], lambda means: corrected(means[0], means[1])),
+    matches = [one.match(alpha) for one in placed]
+    found = {}
+    for name in (field.name for field in fields(Match)):
+        values = np.array([getattr(one, name) for one in matches])
+        found[name] = (float(values.mean()), interval(values[:, None]))
+    recall_and_chance = np.array(
+        [(m.recall, p.chance(alpha)) for m, p in zip(matches, placed, strict=True)]
     )
+    found["corrected_recall"] = (
+        corrected(*recall_and_chance.mean(0).tolist()),
+        interval(recall_and_chance, lambda means: corrected(means[0], means[1])),
+    )
+    ranks = [one.ranked(alpha) for one in placed]
     found["average_precision"] = (
-        float(np.mean([average_precision(draw) for draw in draws])),
+        float(np.mean([average_precision(draw) for draw in zip(*ranks, strict=True)])),
         resampled(len(ranks), lambda drawn: average_precision([ranks[i][0] for i in drawn])),
     )
     return found
-
-
-_COLUMNS = {"recall": 0, "precision": 1, "matched_recall": 2, "f1": 3}
 
 
 def _span(hits: NDArray[np.float64]) -> tuple[float, float]:

@@ -95,15 +95,25 @@ def corrected(share: float, chance: float) -> float:
 def interval(
     rows: Array, statistic: Callable[[Array], float] = lambda means: float(means[0])
 ) -> Interval:
-    """95 % bootstrap interval over photographs, of a function of the columns' means; rows: (photographs, figures)."""
-    return resampled(len(rows), lambda drawn: statistic(rows[drawn].mean(0)))
+    """95 % bootstrap interval over photographs, of a function of the columns' means.
+
+    rows: (photographs, figures).
+    """
+    return _middle([statistic(means) for means in rows[_drawn(len(rows))].mean(1)])
 
 
 def resampled(photographs: int, statistic: Callable[[NDArray[np.int64]], float]) -> Interval:
     """95 % bootstrap interval of a function of the photographs' indices."""
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(0, photographs, (RESAMPLES, photographs))
-    low, high = np.percentile([statistic(each) for each in drawn], [2.5, 97.5])
+    return _middle([statistic(each) for each in _drawn(photographs)])
+
+
+def _drawn(photographs: int) -> NDArray[np.int64]:
+    """(RESAMPLES, photographs) indices, the same each time: figures of one run are drawn in pairs."""
+    return np.random.default_rng(0).integers(0, photographs, (RESAMPLES, photographs))
+
+
+def _middle(statistics: Sequence[float]) -> Interval:
+    low, high = np.percentile(statistics, [2.5, 97.5])
     return float(low), float(high)
 
 

@@ -1,7 +1,8 @@
 """Photographs to measure on: with landmarks (COCO keypoints), or just a folder of them."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,13 +27,17 @@ MARGIN = 0.1  # of the landmarks' extent on each side, for boxes by the paper's 
 
 @dataclass(frozen=True)
 class Landmarked:
-    """landmarks: (M, 2) x, y of the visible ones, in our pixels; names: theirs; group: the category; box: x, y, w, h."""
+    """landmarks: (M, 2) x, y of the visible ones, in our pixels; names: theirs; group: the category; box: x, y, w, h.
+
+    source: the folder and stem of the annotation file.
+    """
 
     path: Path
     group: str
     box: Area
     landmarks: NDArray[np.float64]
     names: tuple[str, ...]
+    source: str = ""
 
     @property
     def size(self) -> float:
@@ -56,7 +61,8 @@ def read_coco(
         raise BadOption(
             f"{annotations} can't be read as COCO keypoints: {type(error).__name__} {error}"
         ) from error
-    rows = [row for row in rows if len(row.landmarks)]
+    source = f"{annotations.parent.name}/{annotations.stem}"
+    rows = [replace(row, source=source) for row in rows if len(row.landmarks)]
     if not rows:
         raise BadOption(f"{annotations} has no visible landmark")
     return tuple(rows)
@@ -69,6 +75,27 @@ def sample(folder: Path, count: int) -> tuple[Path, ...]:
         raise BadOption(f"{folder} has no photograph")
     drawn = np.random.default_rng(0).permutation(len(files))[:count]
     return tuple(files[i] for i in sorted(drawn))
+
+
+def folders_by_class(folder: Path, labels: Sequence[str]) -> dict[int, tuple[Path, ...]]:
+    """The photographs of each class: one sub-folder a class, named as the network's label or by its index.
+
+    Raises BadOption for a name that the network does not know.
+    """
+    index = {label: i for i, label in enumerate(labels)}
+    index |= {name: int(name) for name in _names(folder) if _is_index(name, len(labels))}
+    unknown = [name for name in _names(folder) if name not in index]
+    if unknown or not _names(folder):
+        raise BadOption(
+            f"the sub-folders of {folder} must be named as the network's labels, or by their "
+            f"index; {', '.join(unknown[:5]) or 'there is none'}"
+        )
+    found: dict[int, tuple[Path, ...]] = {}
+    for name in _names(folder):
+        files = sorted(p for p in (folder / name).iterdir() if p.suffix.lower() in SUFFIXES)
+        if files:
+            found[index[name]] = tuple(files)
+    return found
 
 
 def read(path: Path) -> NDArray[np.uint8]:
@@ -103,6 +130,14 @@ def landmarks_box(landmarks: NDArray[np.float64]) -> Area:
     low, extent = landmarks.min(0), np.ptp(landmarks, axis=0)
     x, y, w, h = np.concatenate([low + 0.5 - MARGIN * extent, (1 + 2 * MARGIN) * extent]).tolist()
     return (x, y, w, h)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir())
+
+
+def _is_index(name: str, classes: int) -> bool:
+    return name.isdecimal() and int(name) < classes
 
 
 def _landmarked(
