@@ -15,7 +15,7 @@ Preset = Literal["default", "paper"]
 Fit = Literal["squash", "letterbox"]
 Fill = Literal["shared", "per_box"]
 Score = Literal["log_odds", "probability", "logit"]
-Fine = Literal["mirrored", "guided", "gradient"]
+Fine = Literal["contrast", "mirrored", "guided", "gradient"]
 Combine = Literal["corners", "log_sigmoid"]
 Box = tuple[int, int, int, int]
 Which = Literal["fused", "coarse", "fine"]
@@ -76,9 +76,10 @@ class Options:
     fine: Annotated[
         Fine,
         doc(
-            "backward rule of the fine map; `mirrored` is `guided`, averaged with that of the mirrored picture"
+            "backward rule of the fine map; `mirrored` is `guided`, averaged with that of the mirrored "
+            "picture; `contrast` is `mirrored` where no other likely class claims the place"
         ),
-    ] = "mirrored"
+    ] = "contrast"
     combine: Annotated[
         Combine,
         doc(

@@ -100,6 +100,21 @@ def input_gradient(module: nn.Module, x: Tensor, target: int) -> NDArray[np.floa
     return gradient[0].numpy()
 
 
+def grad_cam(module: nn.Module, x: Tensor, target: int) -> NDArray[np.float64]:
+    """(h, w): Selvaraju et al. 2017, equations 1 and 2, on the map before the global average or the classifier."""
+    if hasattr(module, "features"):
+        body, head = [module.features], module.classifier
+    else:
+        names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+        body, head = [getattr(module, name) for name in names], module.fc
+    features = nn.Sequential(*body)(x).detach().clone().requires_grad_(True)
+    score = head(module.avgpool(features).flatten(1))[0, target]
+    (gradient,) = torch.autograd.grad(score, features)
+    weights = gradient[0].mean((1, 2))
+    cam = (weights[:, None, None] * features[0]).sum(0).clamp(min=0)
+    return cam.detach().numpy()
+
+
 def local_maxima(score: NDArray[np.float64], radius: int) -> list[tuple[int, int]]:
     """(x, y): nothing in the square around comes before it in the order of (score falling, y, x)."""
     height, width = score.shape

@@ -14,6 +14,7 @@ from app.cli.terminal import bar, say, show
 
 if TYPE_CHECKING:
     from app.evaluation.photographs import Landmarked
+    from app.method.detector import Detector
 
 evaluate = command_group("evaluate", "measure how good it is")
 
@@ -26,19 +27,40 @@ Photographs = Annotated[Folder, Parameter(help="folder of photographs")]
 class Marked:
     """Photographs with landmarks."""
 
-    annotations: Annotated[Path, Parameter(help="COCO keypoints, or FG3DCar's ground_truth.mat")]
-    images: Annotated[Folder, Parameter(help="what its file names are relative to")]
+    annotations: Annotated[
+        tuple[Path, ...],
+        Parameter(
+            negative=(), help="COCO keypoints, or FG3DCar's ground_truth.mat; repeat it for several"
+        ),
+    ]
+    images: Annotated[
+        tuple[Folder, ...],
+        Parameter(
+            negative=(), help="what its file names are relative to; one for each annotation file"
+        ),
+    ]
     boxes: Annotated[
         Literal["annotation", "landmarks"], Parameter(help="landmarks: the paper's rule")
     ] = "annotation"
 
     def photographs(self) -> tuple["Landmarked", ...]:
-        """Raises BadOption."""
+        """Those of every file. Raises BadOption."""
+        from app.errors import BadOption
         from app.evaluation.fg3dcar import read_fg3dcar
         from app.evaluation.photographs import read_coco
 
-        read = read_fg3dcar if self.annotations.suffix == ".mat" else read_coco
-        return read(self.annotations, self.images, self.boxes)
+        if len(self.annotations) != len(self.images):
+            raise BadOption(
+                f"there are {len(self.annotations)} annotation files and {len(self.images)} "
+                "folders of images; each file needs one"
+            )
+        return tuple(
+            photograph
+            for file, folder in zip(self.annotations, self.images, strict=True)
+            for photograph in (read_fg3dcar if file.suffix == ".mat" else read_coco)(
+                file, folder, self.boxes
+            )
+        )
 
 
 @Parameter(name="*")
@@ -114,6 +136,27 @@ for name, study in ON_PHOTOGRAPHS.items():
     evaluate.command(_on_photographs(name), name=name, help=study.question)
 
 
+@evaluate.command(help=STUDIES["pairs"].question)
+def pairs(
+    *,
+    images: Annotated[
+        Folder, Parameter(help="one sub-folder for each class, named by label or index")
+    ],
+    limit: Annotated[Count, Parameter(help="pairs drawn from the folder")] = 48,
+    kept: Kept = Kept(),
+    as_json: Json = False,
+    network: Network = Network(),
+    given: OptionFlags = OptionFlags(),
+) -> int:
+    from app.evaluation.pairs import choose_cases
+    from app.evaluation.photographs import folders_by_class
+    from app.loading import loaded
+
+    detector = loaded(network.settings())
+    cases = choose_cases(folders_by_class(images, detector.model.labels), limit)
+    return _measured("pairs", detector, cases, kept, as_json, given)
+
+
 def _study(
     name: str,
     photographs: Callable[[], Sequence[Any]],
@@ -122,11 +165,23 @@ def _study(
     network: Network,
     given: OptionFlags,
 ) -> int:
-    from app.evaluation.report import flat
     from app.loading import loaded
 
-    options, chosen = given.options(), photographs()
-    detector = loaded(network.settings())
+    chosen = photographs()
+    return _measured(name, loaded(network.settings()), chosen, kept, as_json, given)
+
+
+def _measured(
+    name: str,
+    detector: "Detector",
+    chosen: Sequence[Any],
+    kept: Kept,
+    as_json: bool,
+    given: OptionFlags,
+) -> int:
+    from app.evaluation.report import flat
+
+    options = given.options()
     found = measure(name, detector, chosen, options, kept.resume)
     if kept.html:
         pictures = montages(detector, chosen, options) if name in ON_LANDMARKS else ()
@@ -175,7 +230,7 @@ def report(
     from app.loading import loaded
 
     options, annotated = given.options(), marked.photographs()
-    drawn = sample(marked.images, limit)
+    drawn = sample(marked.images[0], limit)
     detector = loaded(network.settings())
     found = {"landmarks": measure("landmarks", detector, annotated, options, out)}
     for name in ON_PHOTOGRAPHS:

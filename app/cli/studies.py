@@ -59,7 +59,13 @@ ON_PHOTOGRAPHS = {
         "app.evaluation.patches:patches",
     ),
 }
-STUDIES = ON_LANDMARKS | ON_PHOTOGRAPHS
+ON_CLASSES = {
+    "pairs": Study(
+        "of two photographs in one picture, are the keypoints on the one that was asked for?",
+        "app.evaluation.pairs:pairs",
+    ),
+}
+STUDIES = ON_LANDMARKS | ON_PHOTOGRAPHS | ON_CLASSES
 
 
 def records(study: str, folder: Path | None, options: "Options", detector: "Detector") -> "Rows":

@@ -18,7 +18,8 @@ CHARTS = (
     "stable",
 )
 WIDTH = 480  # pixels of the longest bar
-LONG = {"behind_ours", "by_class", "interval"}  # too much for a terminal
+LONG = {"behind_ours", "by_class", "by_layout", "interval"}  # too much for a terminal
+PAIRED = {"differences", "by_set", "by_class"}  # of many methods: read them in the JSON
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 78rem; margin: 2rem auto; padding: 0 1rem; color-scheme: light dark }
 table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto } img { width: 100% }
@@ -46,8 +47,13 @@ def tables(
     rows: dict[str, Mapping[str, Any]] = {}
     deeper: list[tuple[str, Mapping[str, Any]]] = []
     for name, value in figures.items():
+        if name in PAIRED:
+            continue
         if isinstance(value, list):
-            rows |= {f"{name} {i + 1}": row for i, row in enumerate(value)}
+            rows |= {
+                f"{name} {i + 1}": row if isinstance(row, Mapping) else {"": row}
+                for i, row in enumerate(value)
+            }
         elif not isinstance(value, Mapping):
             rows[name] = {"": value}
         elif any(

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.method.guided import walk_back
+from app.method.guided import guided_maps, walk_back
 from app.networks.network import AveragePool, Linear, Network, Trace
+from app.options import Fine
 
 RIVALS = 20  # the likeliest other classes: with 1,000 classes, five miss the second object
 FAR = 4  # power of the distance: a rival that shares the object must not count
@@ -22,13 +23,22 @@ SHARPNESS = 2  # power of the share
 FLOOR = 0.05  # of the highest evidence: below it there is none
 
 
+def fine_maps(
+    network: Network, trace: Trace, targets: Sequence[int], *, rule: Fine
+) -> NDArray[np.float64]:
+    """(N, S, S), >= 0, of the trace's N pictures: `guided_maps`; `contrast` is `mirrored` times the class's contrast."""
+    if rule != "contrast":
+        return guided_maps(network, trace, targets, rule=rule)
+    contrasts = [class_contrast(network, trace.of([i]), c) for i, c in enumerate(targets)]
+    return guided_maps(network, trace, targets, rule="mirrored") * np.stack(contrasts)
+
+
 def class_contrast(network: Network, trace: Trace, target: int) -> NDArray[np.float64]:
     """(S, S) in (0, 1]: the share that the target has in the evidence of a single picture, to the power SHARPNESS.
 
     With one object it is near 1 all over it. Where a likely class claims another place it is near 0 there.
     """
-    others = trace.logits[0].argsort(descending=True, stable=True).tolist()
-    rivals = [c for c in others if c != target][:RIVALS]
+    rivals = [c for c in trace.ranking if c != target][:RIVALS]
     evidence = class_evidence(network, trace, [target, *rivals]).double().cpu().numpy()
     side = trace.x.shape[-1]
     return np.asarray(

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from app.errors import BadOption, DeviceLost, OutOfMemory
 from app.incremental.engine import Incremental
+from app.method.contrast import fine_maps
 from app.method.fusion import fuse
-from app.method.guided import guided_maps
 from app.method.image import InputSpec, decode, prepare
 from app.method.localization import ClassScore, Localization, Maps, Model
 from app.method.occlusion import box_count, occluded_logits, occlusion_map, random_colours
@@ -43,7 +43,7 @@ class Picture:
 class Look(NamedTuple):
     """What the network says about one picture.
 
-    trace: its forward pass alone; target: the class to explain; fine: (S, S), see `guided_maps`.
+    trace: its forward pass alone; target: the class to explain; fine: (S, S), see `fine_maps`.
     """
 
     trace: Trace
@@ -209,7 +209,7 @@ class Detector:
         maps = np.empty((len(pictures), self.input.side, self.input.side))
         for rule in set(rules):
             chosen = [i for i in range(len(rules)) if rules[i] == rule]
-            maps[chosen] = guided_maps(
+            maps[chosen] = fine_maps(
                 self.network, traces.of(chosen), [targets[i] for i in chosen], rule=rule
             )
         return maps

@@ -17,6 +17,7 @@ from app.evaluation.report import page
 from app.evaluation.sanity import alike
 from app.method.detector import Detector
 from app.options import choose
+from tests.service import encoded
 
 QUICK = ["--patch", "14", "--stride", "14"]
 
@@ -179,6 +180,56 @@ def test_an_interrupted_study_goes_on_where_it_stopped(
     assert json.loads(capsys.readouterr().out) == whole
     assert asked == ["b.png"]
     assert file.read_text() == kept
+
+
+@pytest.mark.usefixtures("toy")
+def test_several_annotation_files_are_one_study_with_figures_by_set_and_class(
+    annotated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coco = json.loads((annotated / "coco.json").read_text())
+    coco["categories"][0]["name"] = "dog"
+    coco["annotations"] = coco["annotations"][:1]
+    coco["annotations"][0]["bbox"] = [40, 20, 90, 90]
+    (annotated / "dogs.json").write_text(json.dumps(coco))
+    where = [["--annotations", str(annotated / name)] for name in ("coco.json", "dogs.json")]
+    words = [*where[0], *where[1], "--images", str(annotated)]
+    assert cli.main(["evaluate", "landmarks", *words, *QUICK]) != 0
+    assert "2 annotation files and 1 folders" in capsys.readouterr().err
+    assert (
+        cli.main(["evaluate", "landmarks", *words, "--images", str(annotated), *QUICK, "--json"])
+        == 0
+    )
+    found = json.loads(capsys.readouterr().out)
+    assert found["photographs"] == 3
+    sets, classes = (
+        {name: part["photographs"] for name, part in found[by].items()}
+        for by in ("by_set", "by_class")
+    )
+    assert sets == {f"{annotated.name}/coco": 2, f"{annotated.name}/dogs": 1}
+    assert classes == {"cat": 2, "dog": 1}
+    cats = found["by_class"]["cat"]["whole"]
+    difference = cats["ours_less"]["sift"]["0.1"]["mean"]
+    assert difference == pytest.approx(cats["f1"]["ours"]["0.1"] - cats["f1"]["sift"]["0.1"])
+    first, second = (found["differences"]["boxed"][a][b]["0.1"] for a, b in CROSSED)
+    assert first["mean"] == pytest.approx(-second["mean"])
+    assert first["interval"][0] <= first["mean"] <= first["interval"][1]
+
+
+CROSSED = (("ours", "corners"), ("corners", "ours"))
+
+
+@pytest.mark.usefixtures("toy")
+def test_pairs_print_the_share_of_the_keypoints(
+    tmp_path: Path, photograph: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("ant", "0001"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(encoded(photograph))
+    command = ["evaluate", "pairs", "--images", str(tmp_path), "--limit", "2", *QUICK]
+    assert cli.main([*command, "--json"]) == 0
+    assert 0 <= json.loads(capsys.readouterr().out)["keypoint_share"] <= 1
+    assert cli.main(command) == 0
+    assert "keypoint_share" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("toy")
