@@ -65,7 +65,7 @@ def share(target: NDArray[np.float64], rivals: NDArray[np.float64]) -> NDArray[n
     A rival counts by (1 - s)^FAR with s the cosine of its evidence and the target's: a class that shares the object (a motorbike
     and a wheelchair) does not compete with it, one that lies elsewhere does.
     """
-    ours, theirs = target.ravel(), rivals.reshape(len(rivals), -1)
+    ours, theirs = target.ravel(), rivals.reshape(len(rivals), target.size)
     lengths = np.linalg.norm(ours) * np.linalg.norm(theirs, axis=1)
     cosine = np.clip(theirs @ ours / np.maximum(lengths, 1e-12), 0, 1)
     against = ((1 - cosine) ** FAR)[:, None] * theirs
