@@ -75,7 +75,7 @@ def choose_cases(classes: Mapping[int, Sequence[Path]], count: int) -> list[Case
     cases = []
     for i in range(count):
         two = [targets[j] for j in rng.choice(len(targets), 2, replace=False)]
-        first, second = (classes[each][rng.integers(len(classes[each]))] for each in two)
+        first, second = (classes[each][int(rng.integers(len(classes[each])))] for each in two)
         asked, corner = int(rng.integers(2)), int(rng.integers(4))
         layout = LAYOUTS[i % len(LAYOUTS)]
         cases.append(Case(i, (first, second), asked, two[asked], layout, corner))
@@ -118,7 +118,8 @@ def figures(rows: Sequence[Mapping[str, float]], layouts: Sequence[str]) -> dict
 
 def _measure(detector: Detector, options: Options, case: Case) -> Row:
     """By method: the share of keypoints, and of each map's mass, on the photograph that is asked for."""
-    picture, owner = compose(*map(read, case.paths), case.layout, case.corner)
+    first, second = (read(path) for path in case.paths)
+    picture, owner = compose(first, second, case.layout, case.corner)
     mine = owner == case.asked
     ours = detector.locate(picture, replace(options, target_class=case.target))
     paper = detector.locate(picture, choose("paper", target_class=case.target))
