@@ -65,6 +65,7 @@ def create_app(
         title="weakpoints",
         version=__version__,
         summary="Keypoints without keypoint annotations",
+        servers=[{"url": "."}],  # relative to this document, so that a proxy's prefix stays
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from app.method.detector import Detector
 from tests.service import encoded, faulty, picture, serving
@@ -234,8 +234,34 @@ def test_nothing_is_wider_than_a_phone(page: Page, photo: Path) -> None:
 
 
 @needs_browser
-def test_the_reference_lists_the_operations(page: Page, client: httpx2.Client) -> None:
-    page.goto(f"{client.base_url}/docs")
+def test_the_reference_asks_behind_a_prefix_and_within_its_policy(
+    browser: Browser, client: httpx2.Client
+) -> None:
+    """As behind a proxy that serves the service at `/prefix/`."""
+    asked: list[str] = []
+    problems: list[str] = []
+
+    def proxy(route: Route) -> None:
+        path = route.request.url.partition("/prefix")[2]
+        asked.append(path)
+        answer = client.get(path, params={})
+        headers = {
+            name: value for name, value in answer.headers.items() if name != "content-encoding"
+        }
+        route.fulfill(status=answer.status_code, headers=headers, body=answer.content)
+
+    page = browser.new_page()
+    page.on("console", lambda message: message.type == "error" and problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.route("**/*", proxy)
+    page.goto(f"{client.base_url}/prefix/docs")
     expect(page.locator(".opblock").first).to_be_visible()
     assert page.locator(".opblock").count() >= 5
-    page.goto(str(client.base_url))
+    model = page.locator("#operations-default-model")
+    model.click()
+    model.get_by_role("button", name="Try it out").click()
+    model.get_by_role("button", name="Execute").click()
+    expect(model.locator(".live-responses-table")).to_contain_text("vgg16")
+    assert asked[-1] == "/model"
+    assert not problems
+    page.close()
