@@ -91,12 +91,16 @@ class Child:
     def alive(self) -> bool:
         return self.end.alive and self.process.poll() is None
 
-    def ask(self, task: Task, file: int, until: float) -> dict[str, Any]:
-        """The answer; raises TimeoutError, EOFError where the child ended, Unavailable if at once."""
-        self.began = False
+    def wait(self, until: float) -> None:
+        """Until it has started. Raises TimeoutError, or Unavailable where it ended instead."""
         if not self._ready and self._line(until) != READY:
             raise Unavailable("the process that decodes can't start", retry_after=5)
         self._ready = True
+
+    def ask(self, task: Task, file: int, until: float) -> dict[str, Any]:
+        """The answer; raises TimeoutError, EOFError where the child ended, Unavailable if at once."""
+        self.began = False
+        self.wait(until)
         socket.send_fds(self._socket, [task.line()], [file])
         self.began = self._line(until) == BEGAN
         line = self._line(until)
@@ -143,10 +147,18 @@ class Decoders:
         self.close()
 
     def start(self) -> None:
-        """One child, so that the first picture need not wait for it."""
+        """One child, so that the first picture need not wait for it. To be called before `wait`."""
         with self._free:
-            if not self._idle and not self._busy:
-                self._idle.append(Child(self._memory))
+            self._idle.append(Child(self._memory))
+
+    def wait(self) -> None:
+        """Until that child has started. Raises Unavailable where it can't."""
+        until = time.monotonic() + SECONDS
+        child = self._take(until)
+        try:
+            child.wait(until)
+        finally:
+            self._give_back(child)
 
     def close(self) -> None:
         """Ends every child; what is being decoded is given up."""

@@ -54,16 +54,6 @@ async def while_there(request: Request, work: Coroutine[Any, Any, T], seconds: f
         await asyncio.gather(job, gone, return_exceptions=True)
 
 
-async def still_there(request: Request) -> None:
-    """Raises ClientDisconnect if the caller has hung up by now; to be called once the request's body has been read."""
-    gone = asyncio.ensure_future(_gone(request))
-    await asyncio.sleep(0)
-    if gone.done():
-        raise ClientDisconnect
-    gone.cancel()
-    await asyncio.gather(gone, return_exceptions=True)
-
-
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

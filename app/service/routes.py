@@ -31,7 +31,7 @@ from app.schemas import (
     model_card,
 )
 from app.service.cache import Key, key
-from app.service.deadlines import in_time, seconds_allowed, still_there, while_there
+from app.service.deadlines import in_time, seconds_allowed, while_there
 from app.service.events import MEDIA_TYPE, streamed
 from app.service.metrics import CONTENT_TYPE
 from app.service.middleware import add_rules
@@ -138,10 +138,11 @@ async def _receive(request: Request, options: Options) -> Received:
         clock.lap("upload")
         asked = key(data, options)
         service.room_to_wait(asked)
-        paused = await service.prepared(data, options, clock)
+        left = allowed - clock.total_ms / 1000
+        prepared = service.prepared(data, options, clock, left)
+        paused = await while_there(request, prepared, left)
     finally:
         service.uploads.release_on_behalf_of(request)
-    await still_there(request)
     if (left := allowed - clock.total_ms / 1000) <= 0:
         raise DeadlinePassed()
     return Received(asked, paused, left, clock)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import anyio
 from anyio.to_thread import run_sync
 
+from app.decoding.pool import Call, Decoders
 from app.errors import QueueFull, Unavailable
 from app.method.detector import Detector, Look, Paused
-from app.method.image import decode
 from app.method.localization import Localization
 from app.method.stopwatch import Stopwatch
 from app.options import Options
@@ -46,6 +46,7 @@ class Service:
         self.keys = Keys(self.settings.api_keys)
         self._cache = Cache(self.settings.cache_bytes)
         self.decoders = anyio.CapacityLimiter(self.settings.decoders)
+        self.decoding = Decoders(self.settings.decoders, self.settings.limits)
         self.uploads = anyio.CapacityLimiter(self.settings.uploads)
         self.metrics.waiting.set_function(lambda: self._worker.waiting if self._worker else 0)
         self.metrics.ready.set_function(lambda: self.ready)
@@ -69,7 +70,9 @@ class Service:
     async def start(self, load: Callable[[], Detector]) -> None:
         """Loads and warms up; what fails is logged, and stops the service."""
         try:
+            self.decoding.start()
             detector = await run_sync(load, abandon_on_cancel=True)
+            await run_sync(self.decoding.wait, abandon_on_cancel=True)
             self._detector, self._worker = detector, self._owner_of_the_device(detector)
             await self._worker.run(detector.rehearsal(), Stopwatch())
             self.started = True
@@ -77,18 +80,24 @@ class Service:
             log.critical("the service can't start: %s", error)
             self.stop()
 
-    async def prepared(self, data: bytes, options: Options, clock: Stopwatch) -> Paused:
-        """Decodes the file and prepares it for the device, on one of the decoding threads.
+    async def prepared(
+        self, data: bytes, options: Options, clock: Stopwatch, seconds: float
+    ) -> Paused:
+        """Decodes the file, in a child that ends with this call, and prepares it for the device.
 
         All that can be refused about a photograph is refused here: raises WeakpointsError.
         """
+        call = Call()
 
         def work() -> Paused:
-            image = decode(data, self.settings.limits)
+            image = self.decoding.decode(data, seconds, call)
             clock.lap("decode")
             return self.detector.start(image, options, clock)
 
-        return await run_sync(work, limiter=self.decoders)
+        try:
+            return await run_sync(work, limiter=self.decoders, abandon_on_cancel=True)
+        finally:
+            call.give_up()
 
     async def located(
         self, asked: Key, paused: Paused, progress: Progress = no_progress
@@ -136,6 +145,7 @@ class Service:
     async def close(self) -> None:
         """Waits for what the device does now, which nobody waits for any more, but not for a device that hangs."""
         self.draining = True
+        self.decoding.close()
         if self._worker:
             closing = threading.Thread(
                 target=self._worker.close, daemon=True

@@ -24,19 +24,16 @@ from app.errors import (
 )
 from app.method.image import decode
 from app.options import Limits
-from tests.service import encoded, until
+from tests.service import encoded, slow_picture, until
 
 LIMITS = Limits(max_scanned=10**15)
 NOISE = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
 EASY = encoded(NOISE, "JPEG")
-END = b"\xff\xd9"
 
 
 @pytest.fixture(scope="module")
 def slow() -> bytes:
-    """A progressive JPEG of a megapixel, its last scan 20,000 times: half a minute of work."""
-    data = encoded(Image.new("L", (1280, 800), 90), "JPEG", progressive=True)
-    return data[:-2] + data[data.rindex(b"\xff\xc4") : -2] * 20_000 + END
+    return slow_picture()
 
 
 @pytest.fixture(scope="module")
@@ -234,5 +231,18 @@ def test_a_child_does_not_outlive_a_parent_that_is_killed(
 
 def test_a_child_that_can_not_start_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with Decoders(1, LIMITS) as pool, pytest.raises(Unavailable, match="can't start"):
+    with Decoders(1, LIMITS) as pool:
+        with pytest.raises(Unavailable, match="can't start"):
+            pool.decode(EASY)
+        pool.start()
+        with pytest.raises(Unavailable, match="can't start"):
+            pool.wait()
+
+
+def test_a_pool_can_be_ready_before_the_first_picture() -> None:
+    with Decoders(1, LIMITS) as pool:
+        pool.start()
+        pool.wait()
+        before = children(pool)
         pool.decode(EASY)
+        assert children(pool) == before

@@ -1,16 +1,52 @@
 """Callers that hang up, at each stage, or set a deadline."""
 
-import threading
+import os
+import signal
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 
-import numpy as np
+import httpx2
 import pytest
 
+from app.decoding.pool import Decoders
 from app.method.detector import Detector
-from app.method.image import decode
 from app.options import Limits
-from tests.service import Held, dropped, faulty, picture, post, request_head, serving, until
+from app.settings import Settings
+from tests.service import (
+    Held,
+    dropped,
+    faulty,
+    picture,
+    post,
+    request_head,
+    serving,
+    slow_picture,
+    until,
+)
+
+ServiceOf = Callable[..., AbstractContextManager[tuple[httpx2.Client, Decoders]]]
+
+
+@pytest.fixture
+def service_of(monkeypatch: pytest.MonkeyPatch) -> ServiceOf:
+    """A service and its pool of decoders."""
+    pools: list[Decoders] = []
+
+    class Noted(Decoders):
+        def __init__(self, most: int, limits: Limits) -> None:
+            super().__init__(most, limits)
+            pools.append(self)
+
+    monkeypatch.setattr("app.service.state.Decoders", Noted)
+
+    @contextmanager
+    def service(detector: Detector, **settings: object) -> Iterator[tuple[httpx2.Client, Decoders]]:
+        with serving(lambda: detector, **settings) as client:
+            yield client, pools[-1]
+
+    return service
 
 
 def test_a_caller_that_hangs_up_in_the_middle_of_an_occlusion_stops_it(detector: Detector) -> None:
@@ -56,45 +92,55 @@ def test_a_deadline_is_kept_waiting_or_running(detector: Detector) -> None:
         assert post(client, 90).status_code == 200
 
 
-def test_a_caller_that_hangs_up_while_its_picture_is_decoded_is_never_looked_at(
-    detector: Detector, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def many_scans(monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Half a minute to decode, and within the limits."""
+    limits = Limits(max_scanned=10**15)
+    monkeypatch.setattr(Settings, "limits", property(lambda settings: limits))
+    return slow_picture()
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+def test_a_caller_that_hangs_up_while_its_picture_is_decoded_ends_the_decoding(
+    detector: Detector, many_scans: bytes, accept: str, service_of: ServiceOf
 ) -> None:
-    decoding, gate = threading.Event(), threading.Event()
-
-    def slow(data: bytes, limits: Limits) -> np.ndarray:
-        decoding.set()
-        gate.wait(10)
-        return decode(data, limits)
-
     held = Held(detector.occluder, detector.model, detector.input)
     held.gate.set()
-    monkeypatch.setattr("app.service.state.decode", slow)
-    with serving(lambda: held) as client:
-        for given_up, accept in enumerate(("application/json", "text/event-stream"), 1):
-            decoding.clear()
-            gate.clear()
-            data = picture(91)
-            connection, head = request_head(client, len(data), accept)
-            connection.sendall(head + data)
-            assert decoding.wait(30)
-            connection.close()
-            time.sleep(0.5)  # it is seen at once, and told once the picture is decoded
-            gate.set()
-            until(lambda: dropped(client) == {"disconnect": given_up})  # noqa: B023
-            assert post(client, 92).status_code == 200
-        assert 91 not in held.seen
+    with service_of(held, decoders=1) as (client, pool):
+        connection, head = request_head(client, len(many_scans), accept)
+        connection.sendall(head + many_scans)
+        until(lambda: any(child.began for child in pool._busy))
+        (child,) = pool._busy
+        connection.close()
+        until(lambda: dropped(client) == {"disconnect": 1})
+        assert not child.alive
+        assert post(client, 92).status_code == 200
+        assert held.seen == [64, 92]
 
 
 def test_a_deadline_that_passes_while_decoding_costs_no_device_time(
-    detector: Detector, monkeypatch: pytest.MonkeyPatch
+    detector: Detector, many_scans: bytes
 ) -> None:
-    def slow(data: bytes, limits: Limits) -> np.ndarray:
-        time.sleep(0.3)
-        return decode(data, limits)
-
     held = Held(detector.occluder, detector.model, detector.input)
-    monkeypatch.setattr("app.service.state.decode", slow)
-    with serving(lambda: held) as client:
-        assert post(client, 91, **{"x-request-timeout": "0.2"}).status_code == 504
-        assert held.seen == [64]
+    held.gate.set()
+    with serving(lambda: held, decoders=1) as client:
+        headers = {"content-type": "image/jpeg", "x-request-timeout": "0.5"}
+        answer = client.post("/detect", content=many_scans, headers=headers)
+        assert (answer.status_code, answer.json()["title"]) == (504, "Deadline passed")
         assert dropped(client) == {"deadline": 1}
+        assert post(client, 92).status_code == 200
+        assert held.seen == [64, 92]
+
+
+def test_a_picture_that_breaks_its_decoder_down_is_refused_and_the_next_is_not(
+    detector: Detector, many_scans: bytes, service_of: ServiceOf
+) -> None:
+    with service_of(detector, decoders=1) as (client, pool), ThreadPoolExecutor() as threads:
+        headers = {"content-type": "image/jpeg"}
+        broken = threads.submit(client.post, "/detect", content=many_scans, headers=headers)
+        until(lambda: any(child.began for child in pool._busy))
+        for child in pool._busy:
+            os.kill(child.process.pid, signal.SIGSEGV)
+        assert broken.result().status_code == 422
+        assert "broke down" in broken.result().json()["detail"]
+        assert post(client, 92).status_code == 200

@@ -6,6 +6,7 @@ import httpx2
 import numpy as np
 import pytest
 
+from app.decoding.pool import Decoders
 from app.method.detector import Detector
 from tests.method.test_image import png_header
 from tests.service import Held, encoded, serving, until
@@ -303,7 +304,7 @@ def test_a_full_queue_refuses_before_it_decodes_but_answers_what_it_knows(
         until(lambda: len(slow.seen) >= 3)
         waits = pool.submit(post, client, photo, seed=2)
         until(lambda: "weakpoints_queue_depth 1.0" in client.get("/metrics").text)
-        monkeypatch.setattr("app.service.state.decode", lambda *args: 1 / 0)
+        monkeypatch.setattr(Decoders, "decode", lambda *args: 1 / 0)
         refusal = post(client, photo, seed=3)
         monkeypatch.undo()
         known = post(client, photo)
