@@ -56,6 +56,12 @@ def claims() -> Iterator[str]:
                 yield f"performance.md: not every request was answered: {name}"
     if read("repeatability")["sift"]["behind_ours"]["interval"][0] <= 0:
         yield "evaluation.md: not more repeatable than SIFT"
+    fuzz = read("fuzz")
+    ways = {"answered", "bad-image", "too-large", "unsupported-media-type"}
+    if fuzz["decoded"]["inputs"] < 20_000 or set(fuzz["sent"]["outcomes"]) != ways:
+        yield "CONTRIBUTING.md: the recorded run of tests/fuzz.py is short, or it had failures"
+    if max(fuzz[part]["growth_bytes"] for part in ("decoded", "sent")) > 50e6:
+        yield "CONTRIBUTING.md: memory grew in the recorded run of tests/fuzz.py"
     if read("half")["float16"]["spearman"]["fused"]["least"] < 0.9999:
         yield "networks.md: float16 changes the fused map"
 

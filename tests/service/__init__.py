@@ -132,6 +132,15 @@ def serving(
     load: Callable[[], Detector], wait: bool = True, **settings: object
 ) -> Iterator[httpx2.Client]:
     """The service as `weakpoints serve` runs it, but in a thread; `wait` until it is ready."""
+    with running(load, wait, **settings) as (_, client):
+        yield client
+
+
+@contextmanager
+def running(
+    load: Callable[[], Detector], wait: bool = True, **settings: object
+) -> Iterator[tuple[Server, httpx2.Client]]:
+    """`serving`, and the server itself, whose state tells when something has come."""
     server = Server(Settings(host="127.0.0.1", port=0, **settings), load)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -144,7 +153,7 @@ def serving(
         ) as client:
             if wait:
                 until(lambda: client.get("/readyz").status_code == 200)
-            yield client
+            yield server, client
     finally:
         server.should_exit = True
         thread.join()

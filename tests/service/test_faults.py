@@ -1,7 +1,6 @@
 """What goes wrong in production, each through a real socket."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
@@ -9,7 +8,7 @@ import pytest
 
 from app.method.detector import Detector
 from app.service import server
-from tests.service import Held, faulty, post, request_head, serving, until
+from tests.service import Held, faulty, post, request_head, running, serving, until
 
 
 def test_too_little_memory_is_503_and_the_service_goes_on(detector: Detector) -> None:
@@ -38,7 +37,7 @@ def test_a_lost_device_ends_the_service(detector: Detector) -> None:
         "urn:weakpoints:problem:device-lost",
     )
     assert "secret" not in answer.text
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
     assert run.failed
     assert not run.service.alive
@@ -53,10 +52,10 @@ def test_a_slow_upload_is_ended(detector: Detector) -> None:
 
 
 def test_uploads_at_the_same_time_are_bounded(detector: Detector) -> None:
-    with serving(lambda: detector, uploads=1) as client:
+    with running(lambda: detector, uploads=1) as (server, client):
         connection, head = request_head(client, 1000)
         connection.sendall(head)
-        time.sleep(1)  # it has to have come first
+        until(lambda: server.service.uploads.borrowed_tokens == 1)
         answer = post(client, 90)
         assert (answer.status_code, answer.json()["limit"]) == (429, 1)
         connection.close()
@@ -67,7 +66,7 @@ def test_while_the_network_loads_the_service_is_alive_and_says_so(detector: Dete
     gate = threading.Event()
 
     def load() -> Detector:
-        gate.wait(10)
+        gate.wait(60)
         return detector
 
     with serving(load, wait=False) as client:

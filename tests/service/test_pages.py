@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -16,7 +17,9 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from app.method.detector import Detector
 from tests.service import encoded, faulty, picture, serving
 
-BROWSER = shutil.which("chromium")
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -26,7 +29,10 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium")
+needs_browser = pytest.mark.skipif(
+    BROWSER is None and "CI" not in os.environ,
+    reason="no Chromium here: apt-get install chromium (or brew install chromium) brings it",
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +43,7 @@ def client(detector: Detector) -> Iterator[httpx2.Client]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    assert BROWSER, "CI has to have Chromium: .ci/run installs it"
     with (
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=BROWSER, args=FLAGS) as browser,

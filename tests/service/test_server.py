@@ -159,13 +159,12 @@ def test_a_device_that_hangs_does_not_keep_the_service_from_ending(
         connection, head = request_head(client, len(data))
         connection.sendall(head + data)
         until(lambda: 90 in held.seen)
-        start = time.monotonic()
-    assert time.monotonic() - start < 10
+    assert set(threading.enumerate()) > before, "the device hangs, and nobody waited for it"
     assert "did not stop" in caplog.text
     assert " 503 " in (answer := connection.recv(4096).decode())
     assert "the service stopped before this was done" in answer
     until(
-        lambda: all(thread.daemon for thread in set(threading.enumerate()) - before), 5
+        lambda: all(thread.daemon for thread in set(threading.enumerate()) - before)
     )  # what is left behind keeps no process from ending
     held.gate.set()
     connection.close()

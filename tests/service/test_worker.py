@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -118,6 +119,7 @@ def test_work_whose_caller_is_gone_stops_at_its_next_sign_of_life() -> None:
             try:
                 while True:
                     alive()
+                    time.sleep(0.001)
             finally:
                 stopped.set()
 
