@@ -39,7 +39,7 @@ from app.service.pages import add_pages
 from app.service.problems import QUIET, RESPONSES, add_problems, problem_body
 from app.service.state import Service
 from app.service.tracing import telemetry, trace_stages
-from app.service.upload import REQUEST_BODY, read_image
+from app.service.upload import REQUEST_BODY, Pace, read_image
 from app.settings import Settings
 
 
@@ -132,7 +132,7 @@ async def _receive(request: Request, options: Options) -> Received:
     service.room_for_upload(request)
     try:
         data = await in_time(
-            read_image(request, service.settings.max_bytes, service.settings.upload_timeout),
+            read_image(request, service.settings.max_bytes, Pace.of(service.settings)),
             allowed,
         )
         clock.lap("upload")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import UploadFile
@@ -9,6 +10,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from app.errors import MalformedRequest, TooLarge, UnsupportedMedia, UploadTooSlow
+from app.settings import Settings
 
 FIELD = "image"
 ENVELOPE = 16 * 2**10  # bytes that multipart's boundaries and headers may add
@@ -32,16 +34,25 @@ REQUEST_BODY: dict[str, Any] = {
 }
 
 
-async def read_image(request: Request, max_bytes: int, seconds: float) -> bytes:
-    """Raises MalformedRequest, TooLarge as soon as the limit is passed, UnsupportedMedia, or UploadTooSlow after so many seconds."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await _read(request, max_bytes)
-    except TimeoutError:
-        raise UploadTooSlow(f"the body was not here after {seconds:g} s", limit=seconds) from None
+@dataclass(frozen=True)
+class Pace:
+    """How fast a body must come: `rate` bytes a second once `grace` seconds are over, and all of it in `total`."""
+
+    grace: float
+    rate: float
+    total: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Pace":
+        return cls(settings.upload_grace, settings.upload_rate, settings.upload_timeout)
+
+    def seconds(self, received: int) -> float:
+        """From the first to the next byte at most."""
+        return min(self.total, self.grace + received / self.rate)
 
 
-async def _read(request: Request, max_bytes: int) -> bytes:
+async def read_image(request: Request, max_bytes: int, pace: Pace) -> bytes:
+    """Raises MalformedRequest, TooLarge as soon as the limit is passed, UnsupportedMedia or UploadTooSlow."""
     encoding = request.headers.get("content-encoding", "identity")
     if encoding != "identity":
         raise UnsupportedMedia(
@@ -49,21 +60,31 @@ async def _read(request: Request, max_bytes: int) -> bytes:
         )
     content_type = request.headers.get("content-type", "").lower()
     if content_type.startswith("multipart/form-data"):
-        return await _part(request, await _body(request, max_bytes, ENVELOPE))
+        return await _part(request, await _body(request, max_bytes, ENVELOPE, pace))
     if content_type.startswith("image/"):
-        return await _body(request, max_bytes, 0)
+        return await _body(request, max_bytes, 0, pace)
     raise UnsupportedMedia(
         f"Content-Type is {content_type or 'missing'!r}; send multipart/form-data with a part named {FIELD!r}, or image/*"
     )
 
 
-async def _body(request: Request, max_bytes: int, envelope: int) -> bytes:
+async def _body(request: Request, max_bytes: int, envelope: int, pace: Pace) -> bytes:
     declared = request.headers.get("content-length", "0")
     _refuse(int(declared) if declared.isdecimal() else 0, max_bytes, envelope)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        _refuse(len(body), max_bytes, envelope)
+    body, start = bytearray(), asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout_at(start + pace.seconds(0)) as timer:
+            async for chunk in request.stream():
+                body += chunk
+                _refuse(len(body), max_bytes, envelope)
+                timer.reschedule(start + pace.seconds(len(body)))
+    except TimeoutError:
+        seconds = asyncio.get_running_loop().time() - start
+        raise UploadTooSlow(
+            f"{len(body)} bytes came in {seconds:.1f} s; after {pace.grace:g} s at least {pace.rate:g} "
+            f"a second are expected, and all within {pace.total:g} s",
+            limit=pace.total,
+        ) from None
     return bytes(body)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from app.method.detector import Detector
 from app.service import server
+from app.service.upload import Pace
 from tests.service import Held, faulty, post, request_head, running, serving, until
 
 
@@ -43,12 +44,18 @@ def test_a_lost_device_ends_the_service(detector: Detector) -> None:
     assert not run.service.alive
 
 
-def test_a_slow_upload_is_ended(detector: Detector) -> None:
-    with serving(lambda: detector, upload_timeout=0.3) as client:
+@pytest.mark.parametrize("bound", [{"upload_timeout": 0.3}, {"upload_grace": 0.3}])
+def test_a_slow_upload_is_ended(detector: Detector, bound: dict[str, float]) -> None:
+    with serving(lambda: detector, **bound) as client:
         connection, head = request_head(client, 1000)
         connection.sendall(head + b"\x89PNG")
         assert b" 408 " in connection.recv(4096)
         connection.close()
+
+
+def test_what_has_come_of_a_body_gives_it_time() -> None:
+    pace = Pace(grace=5, rate=1000, total=30)
+    assert [pace.seconds(received) for received in (0, 1000, 20_000, 2**20)] == [5, 6, 25, 30]
 
 
 def test_uploads_at_the_same_time_are_bounded(detector: Detector) -> None:
