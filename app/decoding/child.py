@@ -44,7 +44,7 @@ def task_of(line: bytes) -> Task:
 
 def main() -> None:
     """Arguments: the descriptor of the socket to the parent, and the bytes of memory to take at most."""
-    for ignored in (signal.SIGINT, signal.SIGTERM):  # whether to stop, the parent decides
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the parent decides
         signal.signal(ignored, signal.SIG_IGN)
     cv2.setNumThreads(1)
     bound_memory(int(sys.argv[2]))
