@@ -1,17 +1,16 @@
 """`make demo`: start the service, send it a real photograph (scikit-image's astronaut), show the answer, stop."""
 
 import io
-import json
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
-import httpx2
 from PIL import Image
 from skimage import data
+
+from weakpoints_client import Client
 
 OUT = Path("demo")
 PORT = 8765
@@ -21,40 +20,36 @@ def main() -> int:
     OUT.mkdir(exist_ok=True)
     photo = io.BytesIO()
     Image.fromarray(data.astronaut()[:300, 60:420]).save(photo, "JPEG", quality=92)
-    (OUT / "photo.jpg").write_bytes(photo.getvalue())
+    image = photo.getvalue()
+    (OUT / "photo.jpg").write_bytes(image)
     service = subprocess.Popen(
         [Path(sys.executable).with_name("weakpoints"), "serve", "--port", str(PORT)]
     )
     try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=120) as client:
-            wait(client)
-            found = (
-                client.post("/detect", files={"image": photo.getvalue()}).raise_for_status().json()
-            )
-            for name, options in {
-                "overlay": {"keypoints": True},
-                "heatmap": {"style": "colormap"},
-            }.items():
-                answer = client.post(
-                    "/heatmap", files={"image": photo.getvalue()}, params=options
-                ).raise_for_status()
-                (OUT / f"{name}.png").write_bytes(answer.content)
+        with Client(f"http://127.0.0.1:{PORT}") as weakpoints:
+            wait(weakpoints)
+            found = weakpoints.detect(image, seconds=120)
+            overlay = weakpoints.heatmap(image, seconds=120, keypoints=True)
+            heatmap = weakpoints.heatmap(image, seconds=120, style="colormap")
     finally:
         service.send_signal(signal.SIGTERM)
         service.wait(30)
-    (OUT / "answer.json").write_text(json.dumps(found, indent=1))
-    print(json.dumps({**found, "keypoints": found["keypoints"][:3]}, indent=1))
+    (OUT / "overlay.png").write_bytes(overlay)
+    (OUT / "heatmap.png").write_bytes(heatmap)
+    (OUT / "answer.json").write_text(found.model_dump_json(indent=1))
+    first = found.model_copy(update={"keypoints": found.keypoints[:3]})
+    print(first.model_dump_json(indent=1))
     print(
-        f"{len(found['keypoints'])} keypoints, the first three shown; the rest and the pictures are in {OUT}/"
+        f"{len(found.keypoints)} keypoints, the first three shown; "
+        f"the rest and the pictures are in {OUT}/"
     )
     return 0
 
 
-def wait(client: httpx2.Client) -> None:
+def wait(weakpoints: Client) -> None:
     for _ in range(300):
-        with suppress(httpx2.TransportError):  # nobody listens yet
-            if client.get("/readyz").is_success:
-                return
+        if weakpoints.ready():
+            return
         time.sleep(0.2)
     raise SystemExit("the service did not start within a minute")
 

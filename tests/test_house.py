@@ -31,7 +31,6 @@ MAY_IMPORT = {  # a room, and the rooms that it may look into
     "cluster": SERVICE | {"batch", "cluster"},
     "evaluation": METHOD | {"decoding", "schemas", "batch", "evaluation"},
     "performance": SERVICE | {"batch", "cluster", "evaluation", "performance"},
-    "client": {"schemas"},
     "cli": SERVICE | {"batch", "cluster", "evaluation", "performance", "cli"},
 }
 WEB = {"fastapi", "starlette", "uvicorn", "pydantic", "pydantic_settings"}
@@ -40,7 +39,7 @@ MAY_NOT_IMPORT = {
     **dict.fromkeys(("errors", "options", "progress"), WEB | TORCH),
     **dict.fromkeys(("networks", "incremental", "method"), WEB),
     "decoding": WEB | TORCH,
-    **dict.fromkeys(("settings", "schemas", "service", "main", "batch", "client", "cli"), TORCH),
+    **dict.fromkeys(("settings", "schemas", "service", "main", "batch", "cli"), TORCH),
 }
 
 

@@ -1,6 +1,7 @@
 """`weakpoints benchmark`: is it fast?"""
 
 from functools import partial
+from importlib.util import find_spec
 from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
@@ -16,6 +17,7 @@ from app.cli.parameters import (
     read_settings,
 )
 from app.cli.terminal import bar, say, show
+from app.errors import WeakpointsError
 
 benchmark = command_group("benchmark", "measure how fast it is")
 
@@ -80,6 +82,15 @@ def precision(
     return 0
 
 
+def require_client() -> None:
+    """Raises WeakpointsError where the distribution in client/ is not installed."""
+    if find_spec("weakpoints_client") is None:
+        raise WeakpointsError(
+            "this benchmark calls the service by weakpoints-client, which is not installed: "
+            "pip install ./client in a checkout"
+        )
+
+
 @benchmark.command
 def service(
     *,
@@ -88,6 +99,7 @@ def service(
     as_json: Json = False,
 ) -> int:
     """what the service costs on top of a device that sleeps"""
+    require_client()
     from app.evaluation.report import flat
     from app.performance.load import service_load
 
@@ -106,6 +118,7 @@ def scale(
     as_json: Json = False,
 ) -> int:
     """what more workers of a Ray cluster on this machine bring"""
+    require_client()
     from app.batch.collection import drawn, open_collection
     from app.evaluation.report import flat
     from app.performance.scale import scale

@@ -25,6 +25,7 @@ from app.options import Options, choose
 from app.progress import Progress, no_progress
 from app.service.server import Server
 from app.settings import Settings
+from weakpoints_client import AsyncClient, Refused
 
 CALLERS = (1, 4, 16, 64)
 START = 120.0  # seconds that the service may take to start
@@ -125,12 +126,9 @@ def _back_to_back(count: int, seconds: float) -> dict[str, float]:
 
 
 async def _run(port: int, pid: int, callers: int, requests: int) -> Run:
-    run, left = Run(), iter(range(requests))
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-    async with httpx2.AsyncClient(
-        base_url=f"http://127.0.0.1:{port}", timeout=60, limits=limits
-    ) as client:
-        probing = asyncio.create_task(_probe(client, run, pid))
+    run, left, url = Run(), iter(range(requests)), f"http://127.0.0.1:{port}"
+    async with AsyncClient(url) as client, httpx2.AsyncClient(base_url=url, timeout=60) as prober:
+        probing = asyncio.create_task(_probe(prober, run, pid))
         start = time.perf_counter()
         await asyncio.gather(*(_call(client, run, left) for _ in range(callers)))
         run.seconds = time.perf_counter() - start
@@ -139,7 +137,7 @@ async def _run(port: int, pid: int, callers: int, requests: int) -> Run:
     return run
 
 
-async def _call(client: httpx2.AsyncClient, run: Run, left: Any) -> None:
+async def _call(client: AsyncClient, run: Run, left: Any) -> None:
     """One caller: each of its photographs has a size of its own, by which its answer is known."""
     for number in left:
         width, height = 64 + number % 97, 64 + number % 89
@@ -147,22 +145,20 @@ async def _call(client: httpx2.AsyncClient, run: Run, left: Any) -> None:
         while True:
             start = time.perf_counter()
             try:
-                answer = await client.post(
-                    "/detect", content=data, headers={"content-type": "image/png"}
-                )
+                found = await client.detect(data, tries=1)
             except httpx2.HTTPError as error:
                 run.lost[type(error).__name__] += 1
                 break
-            if answer.status_code == 429:
+            except Refused as refused:
+                if refused.status != 429:
+                    run.lost[str(refused.status)] += 1
+                    break
                 run.refused += 1
                 await asyncio.sleep(PAUSE)
                 continue
-            if answer.status_code != 200:
-                run.lost[str(answer.status_code)] += 1
-                break
             run.latencies.append(time.perf_counter() - start)
             run.answered += 1
-            run.mixed_up += answer.json()["image"] != {"width": width, "height": height}
+            run.mixed_up += (found.image.width, found.image.height) != (width, height)
             break
 
 

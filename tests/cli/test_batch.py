@@ -16,7 +16,8 @@ def test_batch_writes_its_files_and_says_what_failed(
     said = capsys.readouterr()
     summary = json.loads(said.out)
     assert (summary["done"], summary["skipped"], summary["failed"]) == (3, 0, 1)
-    assert "broken.jpg: the image/jpeg is cut short" in said.err
+    assert "broken.jpg: " in said.err
+    assert "cut short" in said.err
     assert {path.name for path in out.iterdir()} == {
         "keypoints.coco.json",
         "keypoints.parquet",

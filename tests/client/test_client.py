@@ -1,4 +1,5 @@
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -12,13 +13,16 @@ import httpx2
 import numpy as np
 import pytest
 
-from app.client import AsyncClient, Client, Refused
 from app.errors import OutOfMemory
 from app.method.detector import Detector, Look, Paused
 from app.method.localization import Localization
+from app.options import choose
 from app.progress import Progress, no_progress
-from tests.service import Held, encoded, request_head, serving
+from app.schemas import detection
+from tests.service import Held, encoded, serving
+from weakpoints_client import AsyncClient, Client, Refused
 
+ROOT = Path(__file__).parents[2]
 QUICK = {"patch": 14, "stride": 14}
 
 
@@ -106,24 +110,32 @@ def test_what_fails_on_the_way_is_raised(
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_it_comes_again_after_429_no_sooner_than_it_was_told(
-    detector: Detector, photo: bytes, asynchronous: bool
+    detector: Detector, photo: bytes, photograph: np.ndarray, asynchronous: bool
 ) -> None:
-    with serving(lambda: detector, uploads=1) as service:
-        connection, head = request_head(service, 1000)
-        connection.sendall(head)
-        while (
-            service.post(
-                "/detect", content=photo, headers={"content-type": "image/png"}
-            ).status_code
-            != 429
-        ):
-            connection.close()  # it was this one that was refused, or it has not arrived yet
-            connection, head = request_head(service, 1000)
-            connection.sendall(head)
-        threading.Timer(0.2, connection.close).start()
-        start = time.monotonic()
-        assert detect(str(service.base_url), asynchronous, photo, seconds=30, **QUICK).keypoints
-        assert time.monotonic() - start >= 1
+    found = detector.locate(photograph, choose(patch=14, stride=14))
+    answer = detection(found, detector.model, "id", {}).model_dump_json()
+    answers, times = [(200, answer), (429, '{"retry_after": 1}')], []
+
+    class Full(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            times.append(time.monotonic())
+            self.rfile.read(int(self.headers["content-length"]))
+            status, body = answers.pop()
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Full) as server:
+        thread = threading.Thread(target=lambda: [server.handle_request() for _ in range(2)])
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert detect(url, asynchronous, photo, seconds=60).id == "id"
+        thread.join()
+    assert times[1] - times[0] >= 1
 
 
 @dataclass(frozen=True)
@@ -177,6 +189,54 @@ def test_what_a_proxy_says_instead_is_a_refusal_too(asynchronous: bool) -> None:
     assert raised.value.status == 502
 
 
-def test_it_needs_neither_torch_nor_opencv() -> None:
-    asked = "import sys, app.client; sys.exit(bool({'torch', 'cv2', 'numpy', 'fastapi'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_one_try_is_one_try(asynchronous: bool, detector: Detector, photo: bytes) -> None:
+    gate = threading.Event()
+    with serving(lambda: gate.wait(60) and detector, wait=False) as service:
+        with pytest.raises(Refused) as raised:
+            detect(str(service.base_url), asynchronous, photo, tries=1, **QUICK)
+        assert raised.value.status == 503
+        gate.set()
+
+
+def test_heat_maps_the_model_and_readiness_are_asked_by_both(
+    detector: Detector, photo: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "keys").write_text("alpha\n")
+    options = {"style": "gray16", "size": "network", **QUICK}
+
+    async def by_async(url: str) -> tuple[bool, bytes, str]:
+        async with AsyncClient(url, "alpha") as client:
+            png = await client.heatmap(photo, **options)
+            return await client.ready(), png, (await client.model()).name
+
+    with serving(lambda: detector, api_keys=tmp_path / "keys") as service:
+        url = str(service.base_url)
+        with Client(url, "alpha") as client:
+            asked = client.ready(), client.heatmap(photo, **options), client.model().name
+            with pytest.raises(Refused, match="style"):
+                client.heatmap(photo, style="loud")
+        assert asked == asyncio.run(by_async(url))
+        assert asked[0]
+        assert asked[1].startswith(b"\x89PNG")
+        assert asked[2] == "toy"
+        with Client(url, "beta") as client, pytest.raises(Refused) as raised:
+            client.model()
+        assert raised.value.status == 401
+    assert not Client(url).ready()
+
+    async def gone() -> bool:
+        async with AsyncClient(url) as client:
+            return await client.ready()
+
+    assert not asyncio.run(gone())
+
+
+def test_it_needs_nothing_of_the_service() -> None:
+    asked = (
+        "import sys, weakpoints_client; "
+        "print({'torch', 'cv2', 'numpy', 'fastapi', 'app'} & set(sys.modules))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "client" / "src")}
+    answer = subprocess.check_output([sys.executable, "-c", asked], env=environment, text=True)
+    assert answer.strip() == "set()"

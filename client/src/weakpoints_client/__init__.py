@@ -1,0 +1,32 @@
+"""A typed client for the weakpoints service: `Client` blocks, `AsyncClient` is for asyncio."""
+
+from weakpoints_client.calls import Progress, Refused
+from weakpoints_client.client import AsyncClient, Client
+from weakpoints_client.models import (
+    Detection,
+    DetectOptions,
+    HeatmapOptions,
+    ImageSize,
+    Keypoint,
+    ModelCard,
+    ModelInfo,
+    Prediction,
+    ScoredClass,
+)
+
+__version__ = "0.5.0"
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "DetectOptions",
+    "Detection",
+    "HeatmapOptions",
+    "ImageSize",
+    "Keypoint",
+    "ModelCard",
+    "ModelInfo",
+    "Prediction",
+    "Progress",
+    "Refused",
+    "ScoredClass",
+]

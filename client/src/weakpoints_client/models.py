@@ -1,0 +1,103 @@
+"""What is sent and what comes back. A newer service may add fields: they are ignored."""
+
+from typing import Any, Literal, TypedDict
+
+from pydantic import BaseModel
+
+
+class DetectOptions(TypedDict, total=False):
+    """How a photograph is read; the service's `/docs` says what each option means."""
+
+    preset: Literal["default", "paper"]
+    target_class: str | int
+    fit: Literal["squash", "letterbox"]
+    roi: str
+    patch: int
+    stride: int
+    colours: int
+    fill: Literal["shared", "per_box"]
+    seed: int
+    score: Literal["log_odds", "probability", "logit"]
+    fine: Literal["contrast", "mirrored", "guided", "gradient"]
+    combine: Literal["corners", "log_sigmoid"]
+    weight: float
+    keep: float
+    max_keypoints: int
+    nms_radius: int
+    top_classes: int
+
+
+class HeatmapOptions(DetectOptions, total=False):
+    """Which map, and how it is drawn."""
+
+    map: Literal["fused", "coarse", "fine"]
+    style: Literal["overlay", "colormap", "gray16"]
+    keypoints: bool
+    size: Literal["image", "network"]
+
+
+class ImageSize(BaseModel):
+    """Pixels, after EXIF orientation."""
+
+    width: int
+    height: int
+
+
+class ScoredClass(BaseModel):
+    """A class of the network and its probability."""
+
+    class_id: int
+    label: str
+    probability: float
+
+
+class Prediction(ScoredClass):
+    """The network's own answer; `options["target_class"]` is the class that was explained."""
+
+    top: list[ScoredClass]
+
+
+class Keypoint(BaseModel):
+    """x right, y down, (0, 0) the centre of the top-left pixel.
+
+    covariance: of x and y, in pixels squared; None where the point was not refined.
+    """
+
+    x: float
+    y: float
+    confidence: float
+    log_likelihood: float
+    coarse: float
+    fine: float
+    refined: bool
+    covariance: tuple[tuple[float, float], tuple[float, float]] | None
+
+
+class ModelInfo(BaseModel):
+    """The network that answered."""
+
+    name: str
+    architecture: str
+    sha256: str
+    precision: str
+    device: str
+
+
+class ModelCard(ModelInfo):
+    """The network that answers, its input side in pixels and its labels."""
+
+    input_side: int
+    labels: list[str]
+
+
+class Detection(BaseModel):
+    """The answer to one photograph, keypoints strongest first."""
+
+    id: str
+    image: ImageSize
+    prediction: Prediction
+    keypoints: list[Keypoint]
+    low_evidence: bool
+    model: ModelInfo
+    options: dict[str, Any]
+    timing_ms: dict[str, float]
