@@ -3,11 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-.venv/installed: pyproject.toml
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--editable ./client --editable '.[dev]'
+
+.venv/installed: pyproject.toml client/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(INSTALL) --constraint constraints.txt
 	touch $@
 
 serve: .venv/installed ## install if need be, then serve on http://localhost:8000
@@ -28,4 +31,12 @@ docs: .venv/installed ## the documentation as a site in docs/_build/html, and wh
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
 	$(BIN)/python -m docs.check
 
-.PHONY: help serve test check demo docs
+# torch pins the last three kinds itself. What was tested is pinned: run `make test` before a commit.
+constraints: ## the newest version of every dependency, into .venv and constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) --upgrade --upgrade-strategy eager
+	$(BIN)/python -m pip freeze --exclude-editable \
+		| grep -v -E '@|^(cuda-|nvidia-|triton=)' > constraints.txt
+	touch .venv/installed
+
+.PHONY: help serve test check demo docs constraints
