@@ -21,6 +21,7 @@ Box = tuple[int, int, int, int]
 Which = Literal["fused", "coarse", "fine"]
 Style = Literal["overlay", "colormap", "gray16"]
 Size = Literal["image", "network"]
+MOST_TARGETS = 10  # classes of one request: each needs a backward pass
 Precision = Literal["auto", "float32", "tf32", "float16"]
 
 
@@ -47,7 +48,11 @@ class Options:
         doc("where the options that are not given come from; `paper` is the paper to the letter"),
     ] = "default"
     target_class: Annotated[
-        int | str | None, doc("class index or label to explain, instead of the predicted one")
+        int | str | None,
+        doc(
+            "class index or label to explain, instead of the predicted one; several with commas "
+            "between them share one occlusion"
+        ),
     ] = None
     fit: Annotated[
         Fit, doc("how the picture becomes a square: squeezed, or with its aspect kept")
@@ -104,12 +109,25 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedOptions(Options):
-    """`Options` for one network, made by `resolve`: lengths are numbers, the class is an index."""
+    """`Options` for one network, made by `resolve`: lengths are numbers, classes are indices.
 
-    target_class: int | None = field()
+    target_class: one index, or several; None is the predicted class.
+    """
+
+    target_class: int | tuple[int, ...] | None = field()  # type: ignore[assignment]
     patch: int = field()
     stride: int = field()
     nms_radius: int = field()
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """The classes to explain; none: the predicted one."""
+        match self.target_class:
+            case None:
+                return ()
+            case int():
+                return (self.target_class,)
+        return self.target_class
 
 
 PRESETS: dict[Preset, Options] = {
@@ -147,7 +165,7 @@ def resolve(options: Options, side: int, labels: Sequence[str]) -> ResolvedOptio
     resolved = ResolvedOptions(
         **given
         | {
-            "target_class": _class_index(options.target_class, labels),
+            "target_class": _classes(options.target_class, labels),
             "patch": options.patch or max(1, side // 14),
             "stride": options.stride or max(1, side // 28),
             "nms_radius": options.nms_radius or max(1, side // 28),
@@ -171,9 +189,30 @@ def resolve(options: Options, side: int, labels: Sequence[str]) -> ResolvedOptio
     return resolved
 
 
-def _class_index(wanted: int | str | None, labels: Sequence[str]) -> int | None:
-    if wanted is None:
-        return None
+def _classes(
+    wanted: int | str | tuple[int, ...] | None, labels: Sequence[str]
+) -> int | tuple[int, ...] | None:
+    """One index, or several for labels or indices with commas between them, each once.
+
+    A label may have a comma itself: the whole text is looked for first.
+    """
+    if isinstance(wanted, tuple):
+        return tuple(_class_index(each, labels) for each in wanted)
+    if not isinstance(wanted, str) or wanted in labels or "," not in wanted:
+        return None if wanted is None else _class_index(wanted, labels)
+    parts = [part.strip() for part in wanted.split(",")]
+    if len(parts) > MOST_TARGETS:
+        raise BadOption(
+            f"target_class names {len(parts)} classes; at most {MOST_TARGETS} are explained at once",
+            option="target_class",
+            limit=MOST_TARGETS,
+            actual=len(parts),
+        )
+    indices = [_class_index(int(part) if part.isdecimal() else part, labels) for part in parts]
+    return tuple(dict.fromkeys(indices))
+
+
+def _class_index(wanted: int | str, labels: Sequence[str]) -> int:
     if isinstance(wanted, str):
         if wanted not in labels:
             raise BadOption(

@@ -73,13 +73,16 @@ class ScoredClass(BaseModel):
 
 
 class Prediction(ScoredClass):
-    """The network's own answer; `options.target_class` is the class that was explained."""
+    """The network's own answer; `options.target_class` is what was explained: a class, or a list."""
 
     top: list[ScoredClass]
 
 
 class WireKeypoint(BaseModel):
-    """x right, y down, (0, 0) the centre of the top-left pixel; covariance in pixels squared, null where not refined."""
+    """x right, y down, (0, 0) the centre of the top-left pixel; target: the class that it explains.
+
+    covariance in pixels squared, null where not refined.
+    """
 
     x: Pixels
     y: Pixels
@@ -88,6 +91,7 @@ class WireKeypoint(BaseModel):
     coarse: Figure
     fine: Figure
     refined: bool
+    target: int
     covariance: tuple[tuple[Figure, Figure], tuple[Figure, Figure]] | None
 
 

@@ -63,3 +63,18 @@ def test_resolved_options_keep_the_names_and_their_order_and_resolve_to_themselv
 def test_a_class_that_is_not_there_is_refused(wanted: int | str) -> None:
     with pytest.raises(BadOption, match="target_class is"):
         resolve(choose(target_class=wanted), 112, LABELS)
+
+
+def test_classes_with_commas_between_them_are_several_and_a_label_with_a_comma_is_one() -> None:
+    labels = ("ant", "bee, honey", "cat")
+    found = [
+        resolve(choose(target_class=wanted), 112, labels).target_class
+        for wanted in ("bee, honey", "cat,0", "ant, ant", "ant", 2)
+    ]
+    assert found == [1, (2, 0), (0,), 0, 2]
+    several = resolve(choose(target_class="cat,0"), 112, labels)
+    assert resolve(several, 112, labels) == several
+    assert several.targets == (2, 0)
+    for wrong in ("ant,dog", "ant,3", ",".join(["ant"] * 11)):
+        with pytest.raises(BadOption, match="target_class"):
+            resolve(choose(target_class=wrong), 112, labels)

@@ -19,18 +19,27 @@ from app.options import Fine
 
 RIVALS = 20  # the likeliest other classes: with 1,000 classes, five miss the second object
 FAR = 4  # power of the distance: a rival that shares the object must not count
-SHARPNESS = 2  # power of the share
+SHARPNESS = 3  # power of the share
 FLOOR = 0.05  # of the highest evidence: below it there is none
 
 
 def fine_maps(
-    network: Network, trace: Trace, targets: Sequence[int], *, rule: Fine
+    network: Network,
+    trace: Trace,
+    targets: Sequence[int],
+    *,
+    rule: Fine,
+    pictures: Sequence[int],
 ) -> NDArray[np.float64]:
-    """(N, S, S), >= 0, of the trace's N pictures: `guided_maps`; `contrast` is `mirrored` times the class's contrast."""
+    """(N, S, S), >= 0, of N targets: `guided_maps`; `contrast` is `mirrored` times the contrast."""
     if rule != "contrast":
-        return guided_maps(network, trace, targets, rule=rule)
-    contrasts = [class_contrast(network, trace.of([i]), c) for i, c in enumerate(targets)]
-    return guided_maps(network, trace, targets, rule="mirrored") * np.stack(contrasts)
+        return guided_maps(network, trace, targets, rule=rule, pictures=pictures)
+    contrasts = [
+        class_contrast(network, trace.of([i]), target)
+        for i, target in zip(pictures, targets, strict=True)
+    ]
+    mirrored = guided_maps(network, trace, targets, rule="mirrored", pictures=pictures)
+    return mirrored * np.stack(contrasts)
 
 
 def class_contrast(network: Network, trace: Trace, target: int) -> NDArray[np.float64]:

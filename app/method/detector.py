@@ -20,7 +20,7 @@ from app.incremental.engine import Incremental
 from app.method.contrast import fine_maps
 from app.method.fusion import fuse
 from app.method.image import InputSpec, decode, prepare
-from app.method.localization import ClassScore, Localization, Maps, Model
+from app.method.localization import ClassScore, Keypoint, Localization, Maps, Model
 from app.method.occlusion import box_count, occluded_logits, occlusion_map, random_colours
 from app.method.peaks import find_peaks, keypoints
 from app.method.stopwatch import Stopwatch
@@ -43,12 +43,22 @@ class Picture:
 class Look(NamedTuple):
     """What the network says about one picture.
 
-    trace: its forward pass alone; target: the class to explain; fine: (S, S), see `fine_maps`.
+    trace: its forward pass alone; targets: the T classes to explain; fine: (T, S, S), see
+    `fine_maps`.
     """
 
     trace: Trace
-    target: int
+    targets: tuple[int, ...]
     fine: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One class of a picture: its maps, its keypoints, and whether any box gave evidence."""
+
+    maps: Maps
+    keypoints: tuple[Keypoint, ...]
+    evident: bool
 
 
 Method = Generator[Picture, tuple[Look, Progress], Localization]
@@ -86,26 +96,35 @@ class Detector:
         fills = self._fills(image, options)  # (R, places, 3) normalised colours
         clock.lap("prepare")
         look, progress = yield Picture(image, torch.from_numpy(x), options, clock)
-        trace, target, fine = look  # every activation; the class; (S, S): which pixels
+        trace, targets, fine = look  # every activation; the classes; (T, S, S): which pixels
         occluded = occluded_logits(self.occluder, trace, fills.to(trace.x), options, progress)
-        coarse = occlusion_map(trace, occluded, target, options)  # (S, S): which patches
         clock.lap("occlusion")
-        score = fuse(
-            coarse.map, fine, frame.inside, weight=options.weight, combine=options.combine
-        )  # (S, S) log-likelihood <= 0
-        peaks = find_peaks(image, frame, score, options)  # (N, 2) pixels of the photograph
-        maps = Maps(score, coarse.map, fine)
-        points = keypoints(image, frame, maps, peaks)  # sub-pixel, with covariance
+        explained = []
+        for target, which_pixels in zip(targets, fine, strict=True):
+            coarse = occlusion_map(trace, occluded, target, options)  # (S, S): which patches
+            score = fuse(
+                coarse.map,
+                which_pixels,
+                frame.inside,
+                weight=options.weight,
+                combine=options.combine,
+            )  # (S, S) log-likelihood <= 0
+            peaks = find_peaks(image, frame, score, options)  # (N, 2) pixels of the photograph
+            maps = Maps(score, coarse.map, which_pixels)
+            points = keypoints(image, frame, maps, peaks, target)  # sub-pixel, with covariance
+            explained.append(Explained(maps, points, coarse.evident))
         clock.lap("keypoints")
         return Localization(
             width=frame.width,
             height=frame.height,
-            target=self._class_scores(trace, [target])[0],
+            target=self._class_scores(trace, targets[:1])[0],
             top=self._class_scores(trace, trace.ranking[: options.top_classes]),
-            keypoints=points,
-            low_evidence=not coarse.evident,
-            options=replace(options, target_class=target),
-            maps=maps,
+            keypoints=tuple(point for each in explained for point in each.keypoints),
+            low_evidence=not all(each.evident for each in explained),
+            options=replace(
+                options, target_class=targets[0] if len(targets) == 1 else tuple(targets)
+            ),
+            maps=explained[0].maps,
             frame=frame,
             timing_ms=clock.timing_ms,
         )
@@ -139,10 +158,8 @@ class Detector:
             traces = self.network.trace(torch.cat([picture.x for picture in pictures]))
             alone = [traces.of([i]) for i in range(len(pictures))]
             targets = [
-                trace.predicted if wanted is None else wanted
-                for trace, wanted in zip(
-                    alone, [picture.options.target_class for picture in pictures], strict=True
-                )
+                picture.options.targets or (trace.predicted,)
+                for trace, picture in zip(alone, pictures, strict=True)
             ]
             _lap_all(pictures, "trace")
             fine = self._fine_maps(pictures, traces, targets)
@@ -202,17 +219,17 @@ class Detector:
             raise DeviceLost("the device failed; the service restarts", retry_after=30) from error
 
     def _fine_maps(
-        self, pictures: Sequence[Picture], traces: Trace, targets: list[int]
-    ) -> NDArray[np.float64]:
-        """(N, S, S): one backward pass for all pictures that asked for the same rule."""
-        rules = [picture.options.fine for picture in pictures]
-        maps = np.empty((len(pictures), self.input.side, self.input.side))
+        self, pictures: Sequence[Picture], traces: Trace, targets: Sequence[tuple[int, ...]]
+    ) -> list[NDArray[np.float64]]:
+        """(T, S, S) of each picture: one backward pass for all that asked for the same rule."""
+        asked = [(i, target) for i, classes in enumerate(targets) for target in classes]
+        rules = [pictures[i].options.fine for i, _ in asked]
+        maps = np.empty((len(asked), self.input.side, self.input.side))
         for rule in set(rules):
-            chosen = [i for i in range(len(rules)) if rules[i] == rule]
-            maps[chosen] = fine_maps(
-                self.network, traces.of(chosen), [targets[i] for i in chosen], rule=rule
-            )
-        return maps
+            chosen = [n for n in range(len(asked)) if rules[n] == rule]
+            of, classes = zip(*(asked[n] for n in chosen), strict=True)
+            maps[chosen] = fine_maps(self.network, traces, classes, rule=rule, pictures=of)
+        return np.split(maps, np.cumsum([len(each) for each in targets])[:-1])
 
     def _resolved(self, asked: Options) -> ResolvedOptions:
         """Raises BadOption, also for more forward passes than are allowed."""

@@ -28,18 +28,27 @@ from app.options import Fine
 
 @torch.inference_mode()
 def guided_maps(
-    network: Network, trace: Trace, targets: Sequence[int], *, rule: Fine
+    network: Network,
+    trace: Trace,
+    targets: Sequence[int],
+    *,
+    rule: Fine,
+    pictures: Sequence[int] | None = None,
 ) -> NDArray[np.float64]:
-    """(N, S, S), >= 0, of the trace's N pictures: the L2 norm over RGB of the signal at the input; `guided` also drops what is negative there.
+    """(N, S, S), >= 0, of N targets: the L2 norm over RGB of the signal at the input; `guided` also drops what is negative there.
 
     `mirrored` is the mean of `guided` and of what it says about the mirrored picture, mirrored back: half the noise, no left and right.
+    pictures: which of the trace's pictures each target is about; its own one if not given.
     `gradient` passes every ReLU as the derivative does, and is there to compare with.
     """
     if rule == "mirrored":
-        other = guided_maps(network, network.trace(trace.x.flip(-1)), targets, rule="guided")[
-            :, :, ::-1
-        ]
-        return (guided_maps(network, trace, targets, rule="guided") + other) / 2
+        ours, other = (
+            guided_maps(network, each, targets, rule="guided", pictures=pictures)
+            for each in (trace, network.trace(trace.x.flip(-1)))
+        )
+        return (ours + other[:, :, ::-1]) / 2
+    if pictures is not None and list(pictures) != list(range(len(trace.x))):
+        trace = trace.of(pictures)
     signal = walk_back(
         network.layers,
         log_odds_gradient(trace.logits, targets),

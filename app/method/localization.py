@@ -34,7 +34,7 @@ class ClassScore:
 class Keypoint:
     """x right, y down, in pixels of the photograph, (0, 0) the centre of its top-left pixel; covariance in pixels squared.
 
-    coarse and fine are the maps there, in standard deviations; log_likelihood is their fusion (with the corner's if that is asked for), confidence its exponential.
+    target: index of the class that it explains. coarse and fine are the maps there, in standard deviations; log_likelihood is their fusion (with the corner's if that is asked for), confidence its exponential.
     """
 
     x: float
@@ -44,6 +44,7 @@ class Keypoint:
     coarse: float
     fine: float
     refined: bool
+    target: int
     covariance: tuple[tuple[float, float], tuple[float, float]] | None
 
 
@@ -58,7 +59,11 @@ class Maps:
 
 @dataclass(frozen=True)
 class Localization:
-    """The answer for one photograph of width x height pixels; keypoints and top classes come strongest first."""
+    """The answer for one photograph of width x height pixels.
+
+    Top classes come strongest first, keypoints class by class and strongest first. target and maps
+    are of the first class that was asked for; low_evidence: of any of them.
+    """
 
     width: int
     height: int

@@ -45,7 +45,7 @@ def find_peaks(
 
 
 def keypoints(
-    image: NDArray[np.uint8], frame: Frame, maps: Maps, peaks: Peaks
+    image: NDArray[np.uint8], frame: Frame, maps: Maps, peaks: Peaks, target: int
 ) -> tuple[Keypoint, ...]:
     """The peaks refined to sub-pixel, with what the maps say at each, in the peaks' order."""
     scale = float(np.mean(frame.scale))
@@ -70,6 +70,7 @@ def keypoints(
             coarse=float(u),
             fine=float(v),
             refined=bool(refined),
+            target=target,
             covariance=((float(c[0, 0]), float(c[0, 1])), (float(c[1, 0]), float(c[1, 1])))
             if refined
             else None,

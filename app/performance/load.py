@@ -47,7 +47,7 @@ class Sleeping(Detector):
         return Paused(picture, self.method(image, options, clock))  # which is never run
 
     def look(self, waiting: Sequence[Paused]) -> list[Look]:
-        return [Look(Trace(NOTHING, ()), 0, np.empty(0)) for _ in waiting]
+        return [Look(Trace(NOTHING, ()), (0,), np.empty(0)) for _ in waiting]
 
     def finish(self, paused: Paused, look: Look, progress: Progress = no_progress) -> Localization:
         assert self.answer is not None

@@ -47,7 +47,7 @@ def test_the_contrast_has_the_input_s_size_and_multiplies_the_mirrored_map(
         assert each.shape == (32, 32)
         assert 0 < each.min() <= each.max() <= 1
     np.testing.assert_allclose(
-        fine_maps(network, trace, targets, rule="contrast"),
+        fine_maps(network, trace, targets, rule="contrast", pictures=[0, 1]),
         guided_maps(network, trace, targets, rule="mirrored") * np.stack(contrasts),
     )
 
@@ -57,5 +57,6 @@ def test_other_rules_are_left_alone(rule: str, module: nn.Module, x: torch.Tenso
     network = network_of(module)
     trace = network.trace(x)
     np.testing.assert_array_equal(
-        fine_maps(network, trace, [1], rule=rule), guided_maps(network, trace, [1], rule=rule)
+        fine_maps(network, trace, [1], rule=rule, pictures=[0]),
+        guided_maps(network, trace, [1], rule=rule),
     )

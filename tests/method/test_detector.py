@@ -205,3 +205,25 @@ def test_maps_change_the_order_of_corners_but_not_where_they_are(
         assert (np.diff(peaks.log_likelihood) <= 0).all()
     corners = np.array([[50, 30], [109, 30], [129, 99]])
     assert (np.abs(one.points[:, None] - corners).max(2).min(0) < 3).all()
+
+
+def test_several_classes_share_one_occlusion_and_each_is_as_if_it_were_alone(
+    detector: Detector, photograph: np.ndarray
+) -> None:
+    told = []
+    together = detector.locate(
+        photograph,
+        choose(target_class="cat, 4,cat", **QUICK),
+        lambda *progress: told.append(progress),
+    )
+    assert together.options.target_class == (2, 4)
+    alone = [detector.locate(photograph, choose(target_class=i, **QUICK)) for i in (2, 4)]
+    for found in alone:
+        mine = [p for p in together.keypoints if p.target == found.target.class_id]
+        assert [(p.x, p.y) for p in mine] == [(p.x, p.y) for p in found.keypoints]
+        assert [p.confidence for p in mine] == pytest.approx(
+            [p.confidence for p in found.keypoints]
+        )
+    assert together.target == alone[0].target
+    assert len(together.keypoints) == sum(len(found.keypoints) for found in alone)
+    assert told[-1] == ("occlusion", 2 * 49, 2 * 49), "colours times boxes, once"
