@@ -2,7 +2,7 @@
 
 Triton compiles one C file, its launcher, on the first launch. The image brings it ready made:
 
-    python -m app.incremental.triton_cache FOLDER    # in the build stage, where gcc is
+    python triton_cache.py FOLDER    # in the build stage, where gcc is
 
 At run time `TRITON_CACHE_MANAGER=app.incremental.triton_cache:LayeredCache` looks into that
 folder (`TRITON_PREBUILT_DIR`, read-only, on a file system that may execute) where
@@ -11,6 +11,8 @@ Triton's key holds the folder of libcuda: `TRITON_LIBCUDA_PATH` must be the same
 """
 
 import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -29,10 +31,21 @@ class LayeredCache(FileCacheManager):  # type: ignore[misc]  # Triton ships no t
         return found or (str(prebuilt) if prebuilt.is_file() else None)
 
 
+def build_stub(folder: Path) -> None:
+    """Compile a `libcuda.so.1` that does nothing, to link against where no driver is."""
+    source = Path(driver.dirname, "driver.c").read_text()
+    names = sorted(set(re.findall(r"\bcu[A-Z][A-Za-z0-9]*\b", source)))
+    functions = "".join(f"int {name}(void) {{ return 0; }}\n" for name in names)
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["gcc", "-w", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-x", "c", "-"]
+    library = str(folder / "libcuda.so.1")
+    subprocess.run([*command, "-o", library], input=functions, text=True, check=True)
+
+
 def build_launcher(folder: Path) -> Path:
     """Compile Triton's launcher into `folder`, under the key that Triton will ask for.
 
-    Needs gcc, the Python headers and a `libcuda.so.1` (a stub will do) in TRITON_LIBCUDA_PATH.
+    Needs gcc, the Python headers and a `libcuda.so.1` in TRITON_LIBCUDA_PATH.
     """
     os.environ["TRITON_CACHE_DIR"] = str(folder)
     return Path(
@@ -47,4 +60,5 @@ def build_launcher(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
+    build_stub(Path(os.environ["TRITON_LIBCUDA_PATH"]))
     print(build_launcher(Path(sys.argv[1])))
