@@ -4,22 +4,36 @@ WORKDIR /srv
 RUN python -m venv /venv
 COPY pyproject.toml constraints.txt ./
 # The dependencies alone first: they are gigabytes and change seldom, the code is kilobytes and changes daily.
+# The libraries that are removed are never loaded by inference: profilers, several GPUs at once, alternatives.
 RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
     print(*project['dependencies'], *project['optional-dependencies']['tracing'], sep='\n')" > requirements.txt \
- && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt --requirement requirements.txt
+ && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt --requirement requirements.txt \
+ && cd /venv/lib/python3*/site-packages \
+ && rm -rf nvidia/*/include nvidia/*/lib/libcusolverMg.* nvidia/*/lib/libnvperf_* nvidia/*/lib/*.alt.* nvidia/*/lib/libnvblas.* \
+    nvidia/*/lib/libcufftw.* nvidia/*/lib/libpcsamplingutil.* nvidia/*/lib/*.a \
+ && find . -type d -name tests -prune -exec rm -rf {} +
+
+# Triton compiles its launcher at the first launch. The image has no compiler, so it is compiled here.
+FROM build AS launcher
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev python3-dev
+ENV TRITON_LIBCUDA_PATH=/opt/triton/stub
+COPY app/incremental/triton_cache.py ./
+RUN /venv/bin/python triton_cache.py /opt/triton/prebuilt
 
 FROM python:3.12-slim-trixie AS wheel
 WORKDIR /srv
 COPY constraints.txt ./
-RUN pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt hatchling
+RUN python -m venv /tools \
+ && /tools/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt hatchling
 COPY pyproject.toml README.md ./
 COPY app app
 COPY model_weights model_weights
 COPY benchmarks/results benchmarks/results
-RUN python -m hatchling build --target wheel --directory /dist
+RUN /tools/bin/python -m hatchling build --target wheel --directory /dist
 
 FROM python:3.12-slim-trixie
 COPY --from=build /venv /venv
+COPY --from=launcher /opt/triton /opt/triton
 COPY --from=wheel /dist /dist
 RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps /dist/*.whl
 WORKDIR /srv
@@ -27,7 +41,9 @@ RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin weakpoints \
  && install --directory --owner=10001 model_weights/downloaded
 USER 10001
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-  WEAKPOINTS_HOST=0.0.0.0 WEAKPOINTS_DOWNLOADS=/srv/model_weights/downloaded
+  WEAKPOINTS_HOST=0.0.0.0 WEAKPOINTS_DOWNLOADS=/srv/model_weights/downloaded \
+  TRITON_CACHE_MANAGER=app.incremental.triton_cache:LayeredCache TRITON_CACHE_DIR=/tmp/triton \
+  TRITON_PREBUILT_DIR=/opt/triton/prebuilt TRITON_LIBCUDA_PATH=/opt/triton/stub
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
   CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('WEAKPOINTS_PORT', 8000)}/livez\", timeout=4)"]
