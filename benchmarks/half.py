@@ -1,8 +1,10 @@
-"""What half precision would change, on a machine without a GPU: `python -m benchmarks.half --images DIR`.
+"""What half precision would change, on a machine without a GPU: `python -m benchmarks.half --images
+DIR`.
 
-A GPU's float16 product multiplies rounded numbers and adds in float32. So do the engine's float32 kernels when their weights, their inputs and
-what they put out are rounded to the digits of float16 (or bfloat16), which is much faster than a CPU's own half precision. Range is not
-looked at: the numbers stay float32.
+A GPU's float16 product multiplies rounded numbers and adds in float32. So do the engine's float32
+kernels when their weights, their inputs and what they put out are rounded to the digits of float16
+(or bfloat16), which is much faster than a CPU's own half precision. Range is not looked at: the
+numbers stay float32.
 """
 
 import argparse

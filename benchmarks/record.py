@@ -1,4 +1,6 @@
-"""Measure what README quotes: `python benchmarks/record.py --images DIR` (one sub-folder a class) -> benchmarks/results/*.json."""
+"""Measure what README quotes: `python benchmarks/record.py --images DIR` (one sub-folder a class)
+-> benchmarks/results/*.json.
+"""
 
 import argparse
 import json
@@ -112,7 +114,9 @@ def main() -> None:
 
 
 def detection(detector: Detector, repeats: int) -> dict[str, object]:
-    """Seconds of one whole detection in each preset, and of the 729 full passes that one colour would cost, in turn, after a warm-up."""
+    """Seconds of one whole detection in each preset, and of the 729 full passes that one colour
+    would cost, in turn, after a warm-up.
+    """
     image = data.astronaut()[:300, 60:420].copy()
     batch = torch.randn(81, 3, detector.model.side, detector.model.side).to(
         memory_format=torch.channels_last
@@ -138,9 +142,12 @@ def detection(detector: Detector, repeats: int) -> dict[str, object]:
 
 
 def study(name: str, images: Path, annotations: Path, rows: Path) -> dict[str, object]:
-    """What `weakpoints evaluate` prints, default options. Rows are kept, so that an interrupted recording goes on.
+    """What `weakpoints evaluate` prints, default options.
 
-    Defaults were chosen on other photographs, but for landmarks on the half of these that is not in "held_out".
+    Rows are kept, so that an interrupted recording goes on.
+
+    Defaults were chosen on other photographs, but for landmarks on the half of these that is not in
+    "held_out".
     """
 
     def figures(*arguments: object) -> dict[str, object]:
@@ -182,7 +189,9 @@ def occlusion() -> dict[str, object]:
 
 
 def gpu(images: Path) -> dict[str, object]:
-    """VGG-16's occlusion in each precision against the same precision's rivals, and what half precision changes on the bundled network."""
+    """VGG-16's occlusion in each precision against the same precision's rivals, and what half
+    precision changes on the bundled network.
+    """
     command = [sys.executable, "-m", "app.cli", "benchmark"]
     occlude = [
         *command,
@@ -208,7 +217,8 @@ def gpu(images: Path) -> dict[str, object]:
 
 
 def cost() -> dict[str, object]:
-    """Seconds, products and memory of ours against work, at random weights: each a warm-up and the median of two.
+    """Seconds, products and memory of ours against work, at random weights: each a warm-up and the
+    median of two.
 
     Each in a process of its own, so that none has the memory that the one before was given.
     """

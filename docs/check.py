@@ -1,7 +1,8 @@
 """Is the documentation true? `make docs` runs this after the site is built.
 
-README: its figures are those of benchmarks/results, its files are there, and its commands run as they stand, against
-a service that `make serve` started on a free port. Pages: the commands that they show are there, with their flags.
+README: its figures are those of benchmarks/results, its files are there, and its commands run as
+they stand, against a service that `make serve` started on a free port. Pages: the commands that
+they show are there, with their flags.
 """
 
 import os
@@ -44,7 +45,7 @@ def main() -> int:
 
 def figures() -> Iterator[str]:
     if headline() not in README.read_text():
-        yield "README.md: its figures are not those of benchmarks/results: python -m docs.check --write"
+        yield "README.md: figures are not those of benchmarks/results: python -m docs.check --write"
 
 
 def claims() -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""How Sphinx builds the site: `make docs`. Pages are Markdown (MyST); tables are made of the code."""
+"""How Sphinx builds the site: `make docs`.
+
+Pages are Markdown (MyST); tables are made of the code.
+"""
 
 import sys
 from pathlib import Path

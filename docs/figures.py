@@ -1,7 +1,9 @@
-"""The tables of the documentation, made of the code and of benchmarks/results when the site is built.
+"""The tables of the documentation, made of the code and of benchmarks/results when the site is
+built.
 
 A page calls one of `TABLES` by its name: `{{ settings() }}`. `results.accuracy.top1` is a figure of
-benchmarks/results/accuracy.json, so `{{ "%.2f" | format(results.accuracy.top1) }}` works in a sentence.
+benchmarks/results/accuracy.json, so `{{ "%.2f" | format(results.accuracy.top1) }}` works in a
+sentence.
 """
 
 import json
@@ -75,7 +77,9 @@ def settings() -> str:
 
 
 def metrics() -> str:
-    """Every metric of `Metrics`; those of the process, `process_...`, come with Prometheus's client."""
+    """Every metric of `Metrics`; those of the process, `process_...`, come with Prometheus's
+    client.
+    """
     ours = [each for each in vars(Metrics()).values() if isinstance(each, MetricWrapperBase)]
     return table(
         ("metric", "kind", "labels", "meaning"),
@@ -274,7 +278,10 @@ def span(interval: list[float], digits: int = 2) -> str:
 
 
 def headline() -> str:
-    """README's table: the figures that matter, each beside its baseline. `python -m docs.check --write` puts it there."""
+    """README's table: the figures that matter, each beside its baseline.
+
+    `python -m docs.check --write` puts it there.
+    """
     accuracy, marks, again = read("accuracy"), read("landmarks")["whole"], read("repeatability")
     gone, speeds, vgg = read("deletion"), read("detection"), read("occlusion")["vgg16"]
     passes = 2 * speeds["full_passes_729"]["median_s"]  # the default takes two colours
@@ -307,7 +314,8 @@ def headline() -> str:
             (
                 "probability left when the points are blurred (less is better)",
                 f"{gone['ours']['deletion']:.2f}",
-                f"SIFT {gone['sift']['deletion']:.2f}, random points {gone['random']['deletion']:.2f}",
+                f"SIFT {gone['sift']['deletion']:.2f}, "
+                f"random points {gone['random']['deletion']:.2f}",
             ),
             (
                 "seconds a detection",

@@ -1,4 +1,5 @@
-"""Make the pictures of the documentation: `python -m docs.pictures` -> docs/overlay.png, docs/stages.png.
+"""Make the pictures of the documentation: `python -m docs.pictures` -> docs/overlay.png,
+docs/stages.png.
 
 The photograph is scikit-image's astronaut (NASA's portrait of Eileen Collins, public domain).
 """

@@ -17,7 +17,9 @@ START = 120  # seconds within which the service has to be ready
 
 @contextmanager
 def serving(*command: str) -> Iterator[str]:
-    """The address of the service that the command starts, once it is ready. It is stopped at the end.
+    """The address of the service that the command starts, once it is ready.
+
+    It is stopped at the end.
 
     The command is run in a process group of its own: `make` does not pass signals on.
     """

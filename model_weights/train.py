@@ -1,9 +1,11 @@
-"""Train the bundled network: VGG-16's topology, narrow, from class labels alone, on a folder with one sub-folder a class.
+"""Train the bundled network: VGG-16's topology, narrow, from class labels alone, on a folder with
+one sub-folder a class.
 
     python model_weights/train.py --train DIR/train --val DIR/val --out model_weights
 
-Interrupt it whenever you like: the same command goes on after the last whole epoch. It writes `bundled.safetensors`
-(batch-norm folded), `bundled.labels.json` and `bundled.report.json` (top-1, per class) into `--out`. Needs `pip install -e .`.
+Interrupt it whenever you like: the same command goes on after the last whole epoch. It writes
+`bundled.safetensors` (batch-norm folded), `bundled.labels.json` and `bundled.report.json` (top-1,
+per class) into `--out`. Needs `pip install -e .`.
 """
 
 import argparse
@@ -51,7 +53,9 @@ class Photographs:
 
 
 def load(folder: Path, side: int) -> Photographs:
-    """Read a folder of class folders, each photograph squashed to `side` x `side` as the service does."""
+    """Read a folder of class folders, each photograph squashed to `side` x `side` as the service
+    does.
+    """
     classes = tuple(sorted(d.name for d in folder.iterdir() if d.is_dir()))
     files = [
         (path, label)
@@ -76,7 +80,9 @@ def uniform(low: float, high: float, n: int, rng: torch.Generator) -> Tensor:
 
 
 def warp(images: Tensor, side: int, rng: torch.Generator) -> Tensor:
-    """Random crop (area 0.35 to 1.1, aspect 3/4 to 4/3), turn (12 degrees) and mirror image, in one resampling."""
+    """Random crop (area 0.35 to 1.1, aspect 3/4 to 4/3), turn (12 degrees) and mirror image, in one
+    resampling.
+    """
     n = len(images)
     size = uniform(0.35, 1.1, n, rng).sqrt()
     aspect = uniform(-math.log(4 / 3), math.log(4 / 3), n, rng).div(2).exp()
@@ -109,7 +115,9 @@ def recolour(images: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def occlude(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Paste up to three boxes of random colour into half of the pictures, so that the occluder is no stranger."""
+    """Paste up to three boxes of random colour into half of the pictures, so that the occluder is
+    no stranger.
+    """
     n, side = len(images), images.shape[-1]
     pixel = torch.arange(side)
     for _ in range(3):
@@ -189,7 +197,9 @@ def train(
     seed: int,
     checkpoint: Path,
 ) -> VGG:
-    """SGD (Nesterov), one cycle, an exponential average of the weights; bfloat16 products on the CPU. Returns the average."""
+    """SGD (Nesterov), one cycle, an exponential average of the weights; bfloat16 products on the
+    CPU. Returns the average.
+    """
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True)
     optimizer = torch.optim.SGD(parameter_groups(model), lr=PEAK_RATE, momentum=0.9, nesterov=True)
     steps = len(data.labels) // batch
@@ -280,7 +290,8 @@ def main() -> None:
     }
     (args.out / "bundled.report.json").write_text(json.dumps(report, indent=1) + "\n")
     print(
-        f"top-1 {top1:.4f} on {len(val.labels)} photographs at {args.side} px; mean over classes {report['mean_over_classes']:.4f}"
+        f"top-1 {top1:.4f} on {len(val.labels)} photographs at {args.side} px; "
+        f"mean over classes {report['mean_over_classes']:.4f}"
     )
 
 

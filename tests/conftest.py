@@ -19,7 +19,9 @@ from tests.service import encoded
 
 
 def seeded(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Random weights and random batch-norm statistics, in float64, scaled so that signals neither die nor explode."""
+    """Random weights and random batch-norm statistics, in float64, scaled so that signals neither
+    die nor explode.
+    """
     rng = torch.Generator().manual_seed(seed)
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -39,7 +41,9 @@ def seeded(module: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def toy_vgg(batch_norm: bool = False, seed: int = 0) -> vgg.VGG:
-    """Three blocks, two classifier ReLUs and an adaptive pool that really pools: everything a VGG has, small."""
+    """Three blocks, two classifier ReLUs and an adaptive pool that really pools: everything a VGG
+    has, small.
+    """
     model = vgg.VGG(vgg.make_layers([4, 5, "M", 6, "M", 7, "M"], batch_norm), num_classes=6)
     model.avgpool = nn.AdaptiveAvgPool2d(3)
     model.classifier = nn.Sequential(

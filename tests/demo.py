@@ -1,4 +1,6 @@
-"""`make demo`: start the service, send it a real photograph (scikit-image's astronaut), show the answer, stop."""
+"""`make demo`: start the service, send it a real photograph (scikit-image's astronaut), show the
+answer, stop.
+"""
 
 import io
 import signal

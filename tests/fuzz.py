@@ -1,4 +1,5 @@
-"""Mutated JPEG, PNG and WebP, decoded as the service does and, a sample of them, sent to it: `python -m tests.fuzz --inputs 20000 --sent 500`.
+"""Mutated JPEG, PNG and WebP, decoded as the service does and, a sample of them, sent to it:
+`python -m tests.fuzz --inputs 20000 --sent 500`.
 
 Each input is an image, or refused as one; anything else ends the run. Prints JSON.
 """

@@ -1,4 +1,7 @@
-"""The method written again, slowly and in the words of its definitions. Every fast path is compared with this."""
+"""The method written again, slowly and in the words of its definitions.
+
+Every fast path is compared with this.
+"""
 
 import math
 
@@ -18,7 +21,10 @@ def occlusion_drops(
     colours: Tensor,
     score: str,
 ) -> NDArray[np.float64]:
-    """(R, P) drops: mask the picture, run the whole network, one box at a time. colours: (R, P, 3)."""
+    """(R, P) drops: mask the picture, run the whole network, one box at a time.
+
+    colours: (R, P, 3).
+    """
     clean = score_of(module(x)[0], target, score)
     drops = []
     for palette in colours:
@@ -101,7 +107,9 @@ def input_gradient(module: nn.Module, x: Tensor, target: int) -> NDArray[np.floa
 
 
 def grad_cam(module: nn.Module, x: Tensor, target: int) -> NDArray[np.float64]:
-    """(h, w): Selvaraju et al. 2017, equations 1 and 2, on the map before the global average or the classifier."""
+    """(h, w): Selvaraju et al. 2017, equations 1 and 2, on the map before the global average or the
+    classifier.
+    """
     if hasattr(module, "features"):
         body, head = [module.features], module.classifier
     else:
@@ -116,7 +124,7 @@ def grad_cam(module: nn.Module, x: Tensor, target: int) -> NDArray[np.float64]:
 
 
 def local_maxima(score: NDArray[np.float64], radius: int) -> list[tuple[int, int]]:
-    """(x, y): nothing in the square around comes before it in the order of (score falling, y, x)."""
+    """(x, y): nothing in the square around comes before it in order of (score falling, y, x)."""
     height, width = score.shape
     found = []
     for y in range(height):
@@ -142,7 +150,9 @@ def opencv_corner(
 
 
 def most_pairs(near: np.ndarray) -> int:
-    """The most pairs that can be made of a (N, M) table of who may go with whom, by trying everything."""
+    """The most pairs that can be made of a (N, M) table of who may go with whom, by trying
+    everything.
+    """
     if not len(near):
         return 0
     with_first = [1 + most_pairs(np.delete(near[1:], j, 1)) for j in np.flatnonzero(near[0])]

@@ -1,4 +1,5 @@
-"""For `st run`, with SCHEMATHESIS_HOOKS=tests/schemathesis_hooks.py: bodies that are photographs, most of them, so that answers are checked, too.
+"""For `st run`, with SCHEMATHESIS_HOOKS=tests/schemathesis_hooks.py: bodies that are photographs,
+most of them, so that answers are checked, too.
 
 Nothing but what schemathesis brings, which lives in an environment of its own.
 """

@@ -40,7 +40,9 @@ class Lost(Detector):
 
 @dataclass(frozen=True)
 class Quick(Sleeping):
-    """Takes `seconds` for a photograph and says of it what is cheap to know: each has an answer of its own."""
+    """Takes `seconds` for a photograph and says of it what is cheap to know: each has an answer of
+    its own.
+    """
 
     start = Detector.start  # the real one, as a worker spends its time
 

@@ -187,8 +187,9 @@ def test_a_process_that_is_killed_loses_nothing_that_it_did(
     collection, out = open_collection(str(folder)), tmp_path / "out"
     script = f"""
 from tests.batch.test_run import *
-device, folder = quick(0.3), Path({str(folder)!r})
-run(plain(device, open_collection(str(folder)).reader, OPTIONS, Limits()), device, folder, Path({str(out)!r}))
+device, folder, out = quick(0.3), Path({str(folder)!r}), Path({str(out)!r})
+reader = open_collection(str(folder)).reader
+run(plain(device, reader, OPTIONS, Limits()), device, folder, out)
 """
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", script], cwd=Path(__file__).parents[2]

@@ -115,7 +115,8 @@ def client(replicas: None) -> Iterator[httpx2.Client]:
 def under_load(
     client: httpx2.Client, callers: int, change: Callable[[Counter[int]], object], least: int
 ) -> tuple[Counter[int], list[httpx2.Response]]:
-    """Statuses and refusals of callers that ask one photograph after the other until `change` is over.
+    """Statuses and refusals of callers that ask one photograph after the other until `change` is
+    over.
 
     Each photograph has its own width. `change` sees the statuses so far.
     """
@@ -306,7 +307,9 @@ def test_a_replica_whose_device_is_lost_is_replaced_and_a_caller_that_hangs_up_s
 
 @contextmanager
 def command(log: Path, address: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`weakpoints serve --engine ray` with room for one who is looked at and one who waits; ended if it runs still."""
+    """`weakpoints serve --engine ray` with room for one who is looked at and one who waits; ended
+    if it runs still.
+    """
     environment = (
         os.environ
         | COVERAGE

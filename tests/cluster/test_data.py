@@ -1,4 +1,6 @@
-"""What Ray Data's tasks and actors do, in this process; tests/test_cluster.py has them on a cluster."""
+"""What Ray Data's tasks and actors do, in this process; tests/test_cluster.py has them on a
+cluster.
+"""
 
 import json
 from functools import partial

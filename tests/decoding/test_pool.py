@@ -212,7 +212,8 @@ def test_a_child_does_not_outlive_a_parent_that_is_killed(
     (tmp_path / "slow.jpg").write_bytes(slow)
     code = (
         "import sys, time, threading; from app.decoding.pool import Decoders;"
-        "from app.options import Limits; pool = Decoders(1, Limits(max_scanned=10**15)); pool.start();"
+        "from app.options import Limits;"
+        "pool = Decoders(1, Limits(max_scanned=10**15)); pool.start();"
         "print(pool._idle[0].process.pid, flush=True);"
         "data = open(sys.argv[1], 'rb').read();"
         + ("pool.decode(data, 1)" if how == "decoding" else "time.sleep(99)")

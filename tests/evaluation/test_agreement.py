@@ -22,7 +22,9 @@ def landmarked(
     return Landmarked(Path("a.png"), "cat", (0, 0, 100, 50), marks, names)
 
 
-NOTES = {  # how often K random points find a landmark: K -> at alpha 0.2 and w/h 1, 1.5, 2, then at 0.1 and 0.05 and w/h 2
+# How often K random points find a landmark: K -> at alpha 0.2 and w/h 1, 1.5, 2, then at 0.1 and
+# 0.05 and w/h 2.
+NOTES = {
     1: (0.107, 0.145, 0.191, 0.053, 0.015),
     5: (0.414, 0.545, 0.631, 0.248, 0.067),
     10: (0.671, 0.788, 0.855, 0.432, 0.137),

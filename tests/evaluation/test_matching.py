@@ -20,9 +20,7 @@ from tests.oracle import most_pairs
 MARKS = np.array([[10.0, 10], [50, 10], [90, 40]])
 
 
-def test_perfect_points_score_one_and_points_off_by_a_known_distance_score_from_that_radius_on() -> (
-    None
-):
+def test_perfect_points_score_one_and_points_off_by_a_distance_score_from_that_radius_on() -> None:
     assert match(MARKS, MARKS, 0.0).f1 == 1
     assert match(np.add(MARKS, (3, 4)), MARKS, 4.99).recall == 0
     hit = match(np.add(MARKS, (3, 4)), MARKS, 5.0)

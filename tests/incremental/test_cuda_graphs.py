@@ -11,7 +11,9 @@ from app.networks.architectures import network_of
 
 
 class Tape:
-    """Stands for CUDA's graphs: what is recorded reads and writes the memory that it was given when it was recorded."""
+    """Stands for CUDA's graphs: what is recorded reads and writes the memory that it was given when
+    it was recorded.
+    """
 
     def __init__(self) -> None:
         self.recorded = self.played = 0

@@ -18,7 +18,7 @@ WIDTHS = st.sampled_from([2, 5, 32, 33])
 
 
 def masked(x: Tensor, corners: tuple[tuple[int, int], ...], box: int, colours: Tensor) -> Tensor:
-    """(P, 3, S, S): the pictures themselves, which the brute force runs through the whole network."""
+    """(P, 3, S, S): the pictures themselves, which the oracle runs through the whole network."""
     pictures = x.repeat(len(corners), 1, 1, 1)
     for picture, (top, left), colour in zip(pictures, corners, colours, strict=True):
         picture[:, top : top + box, left : left + box] = colour[:, None, None]

@@ -1,4 +1,6 @@
-"""The Triton kernels against their twins in PyTorch: interpreted on a CPU, compiled where there is a GPU."""
+"""The Triton kernels against their twins in PyTorch: interpreted on a CPU, compiled where there is
+a GPU.
+"""
 
 import importlib.util
 from pathlib import Path
@@ -19,7 +21,9 @@ pytest.importorskip("triton")
 
 @pytest.fixture(scope="module")
 def interpreted() -> ModuleType:
-    """`app.incremental.triton_kernels` once more, as Triton's interpreter runs it: program by program, without a compiler."""
+    """`app.incremental.triton_kernels` once more, as Triton's interpreter runs it: program by
+    program, without a compiler.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")
         spec = importlib.util.spec_from_file_location(

@@ -128,7 +128,8 @@ def test_the_gpu_finds_the_same_keypoints_as_the_cpu() -> None:
 def test_a_memory_that_holds_no_box_stops_the_start() -> None:
     with pytest.raises(
         WeightsError,
-        match=r"network 'bundled' does not fit into its memory: \d+ bytes are needed and \d+ allowed",
+        match=r"network 'bundled' does not fit into its memory: "
+        r"\d+ bytes are needed and \d+ allowed",
     ):
         load_detector(Settings().manifest, "bundled", "cpu", memory=1_000_000)
 
@@ -167,7 +168,9 @@ def test_progress_counts_every_box_and_what_it_raises_stops_the_work(
 def test_photographs_looked_at_together_are_answered_as_if_each_were_alone(
     detector: Detector, photograph: np.ndarray
 ) -> None:
-    """In float64: a ReLU near zero may open or close by rounding alone, and the guided walk is not continuous there."""
+    """In float64: a ReLU near zero may open or close by rounding alone, and the guided walk is not
+    continuous there.
+    """
     network = network_of(seeded(narrow_vgg16((4, 5, 6, 7, 8), 6, batch_norm=False)))
     detector = dataclasses.replace(detector, occluder=Incremental(network))
     asked = [

@@ -44,7 +44,9 @@ def test_the_soft_threshold_keeps_the_strongest_share_and_at_most_the_limit() ->
 
 
 def chessboard_corner(x: float, y: float, angle: float = 0.0, size: int = 41) -> np.ndarray:
-    """(size, size, 3): four alternating quadrants that meet at (x, y), each pixel the mean over its area, lightly blurred."""
+    """(size, size, 3): four alternating quadrants that meet at (x, y), each pixel the mean over its
+    area, lightly blurred.
+    """
     fine = 16
     grid = (np.arange(size * fine) + 0.5) / fine - 0.5
     dx, dy = np.meshgrid(grid - x, grid - y)

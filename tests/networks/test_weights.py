@@ -23,7 +23,9 @@ CONTENT = bytes(range(256)) * 4096
 
 
 class Files(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT with ranges; `/cut` ends early, `/whole` ignores ranges, `/wrong` sends other bytes."""
+    """Serves CONTENT with ranges; `/cut` ends early, `/whole` ignores ranges, `/wrong` sends other
+    bytes.
+    """
 
     asked: list[str | None]
 

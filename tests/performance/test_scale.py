@@ -1,4 +1,6 @@
-"""The arithmetic of more workers, on stand-ins for the cluster; tests/test_cluster.py has the cluster."""
+"""The arithmetic of more workers, on stand-ins for the cluster; tests/test_cluster.py has the
+cluster.
+"""
 
 import json
 from collections.abc import Callable, Iterator, Sequence

@@ -71,7 +71,9 @@ def test_every_contestant_computes_the_same_logits_and_map(small: nn.Module) -> 
 
 
 def test_products_are_counted_as_written_out_by_hand() -> None:
-    """56 px, one 8 px box in the corner: windows of 9 and 10, then 5, 6 and 7 of a 28 px map, and so on; clipped at the border."""
+    """56 px, one 8 px box in the corner: windows of 9 and 10, then 5, 6 and 7 of a 28 px map, and
+    so on; clipped at the border.
+    """
     network = network_of(narrow_vgg16((2, 2, 2, 2, 2), 3, batch_norm=False))
     sizes = [
         (9, 56),

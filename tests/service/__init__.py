@@ -56,7 +56,9 @@ class Held(Detector):
 
 @dataclass(frozen=True)
 class Faulty(Detector):
-    """Does by the photograph's width: 70 waits chunk after chunk, 71 lacks memory, 72 loses the device."""
+    """Does by the photograph's width: 70 waits chunk after chunk, 71 lacks memory, 72 loses the
+    device.
+    """
 
     chunks: list[int] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -110,8 +112,14 @@ def request_head(
     client: httpx2.Client, length: int, accept: str = "*/*"
 ) -> tuple[socket.socket, bytes]:
     connection = socket.create_connection((client.base_url.host, client.base_url.port))
-    head = f"POST /detect HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\ncontent-type: image/png\r\ncontent-length: {length}\r\n\r\n"
-    return connection, head.encode()
+    lines = (
+        "POST /detect HTTP/1.1",
+        "host: x",
+        f"accept: {accept}",
+        "content-type: image/png",
+        f"content-length: {length}",
+    )
+    return connection, "".join(f"{line}\r\n" for line in (*lines, "")).encode()
 
 
 STREAM = {"accept": "text/event-stream"}
@@ -163,7 +171,9 @@ def running(
 def process(
     log: Path, **environment: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], httpx2.Client]]:
-    """`weakpoints serve` with the bundled network, ready, its log in a file; ended with SIGTERM if it runs then."""
+    """`weakpoints serve` with the bundled network, ready, its log in a file; ended with SIGTERM if
+    it runs then.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environment = os.environ | {"WEAKPOINTS_PORT": str(port)} | environment

@@ -145,8 +145,10 @@ DROPPED = """([name, data, kind]) => {
   const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0)), transfer = new DataTransfer();
   transfer.items.add(new File([bytes], name, { type: "image/png" }));
   const fields = { bubbles: true, cancelable: true };
-  document.body.dispatchEvent(kind === "drop" ? new DragEvent("drop", { ...fields, dataTransfer: transfer })
-                                              : new ClipboardEvent("paste", { ...fields, clipboardData: transfer }));
+  const event = kind === "drop"
+    ? new DragEvent("drop", { ...fields, dataTransfer: transfer })
+    : new ClipboardEvent("paste", { ...fields, clipboardData: transfer });
+  document.body.dispatchEvent(event);
 }"""
 
 

@@ -21,7 +21,7 @@ PROBLEM = b"content-type: application/problem+json\r\n"
 
 
 class Toy:
-    """Answers by path: /body its length, /early before the body, /big 64 MiB, /wait when told to."""
+    """Answers by path: /body its length, /early before the body, /big 64 MiB, /wait when told."""
 
     def __init__(self) -> None:
         self.gate, self.hung_up, self.ended = asyncio.Event(), threading.Event(), threading.Event()

@@ -112,8 +112,8 @@ def test_a_port_in_use_or_no_address_of_ours_is_one_sentence_and_exit_2(
         assert server.serve(Settings(port=port)) == 2
     (record,) = caplog.records
     assert (
-        record.getMessage()
-        == f"the service can't start: can't listen on 127.0.0.1, port {port}: Address already in use"
+        record.getMessage() == f"the service can't start: can't listen on 127.0.0.1, port {port}: "
+        "Address already in use"
     )
     caplog.clear()
     assert server.serve(Settings(host="192.0.2.1", port=0)) == 2
