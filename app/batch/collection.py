@@ -1,20 +1,23 @@
 """Where the photographs of a batch are: a folder, a list of files, a COCO file, here or anywhere that fsspec reaches."""
 
+import codecs
 import json
-from dataclasses import dataclass, replace
-from posixpath import dirname, join, splitext
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from posixpath import dirname, isabs, join, normpath, splitext
 from typing import Any
 
-import numpy as np
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
-from numpy.typing import NDArray
+from fsspec.implementations.local import LocalFileSystem
 
 from app.errors import BadOption
-from app.method.image import decode
-from app.options import Limits
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".webp"}
+ODD_NAME = "its name is not UTF-8: rename it"
+ELSEWHERE = "it lies outside of the COCO file's folder, which must be allowed"
 
 
 @dataclass(frozen=True)
@@ -25,50 +28,55 @@ class Reader:
     root: str
 
     def read(self, name: str, most: int) -> bytes:
-        """The file's bytes, but never more than one above `most`. Raises OSError."""
+        """The file's bytes, but never more than one above `most`.
+
+        Raises OSError, and whatever a file system that fsspec reaches does.
+        """
         filesystem, path = (
             url_to_fs(name) if "://" in name else (self.filesystem, join(self.root, name))
         )
+        if isinstance(filesystem, LocalFileSystem) and not os.path.isfile(path):
+            os.stat(path)  # says why there is none
+            raise OSError(f"it is no file: {filesystem.info(path)['type']}")  # a pipe has no end
         data: bytes = filesystem.cat_file(path, end=most + 1)
         return data
-
-    def image(self, name: str, limits: Limits) -> NDArray[np.uint8]:
-        """(H, W, 3) RGB. Raises WeakpointsError or OSError."""
-        return decode(self.read(name, limits.max_bytes), limits)
 
 
 @dataclass(frozen=True)
 class Collection:
-    """names: sorted, each once. They are all that is held in memory of it."""
+    """names: sorted, each once; they are all that is held in memory of it.
+
+    refused: those of them that are not read, and why. left_out: files of a folder that have another
+    suffix than photographs, and folders that can't be read, by suffix or reason.
+    """
 
     reader: Reader
     names: tuple[str, ...]
+    refused: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
-def open_collection(source: str) -> Collection:
-    """Of a folder (and those below it), of a `.txt` with one name a line, or of a COCO `.json`; names are relative to it.
+def open_collection(source: str, outside: bool = False) -> Collection:
+    """Of a folder (and those below it), of a `.txt` with one name a line, or of a COCO `.json`.
 
-    Raises BadOption where there is no such thing.
+    Names are relative to it. A COCO file's may lead out of its folder, or to a URL, only if `outside`.
+    Raises BadOption where there is no such thing, or no photograph in it.
     """
     try:
-        filesystem, path = url_to_fs(source)
-        if filesystem.isdir(path):
-            found = [
-                name for name in filesystem.find(path) if splitext(name)[1].lower() in SUFFIXES
-            ]
-            names = [name.removeprefix(path.rstrip("/") + "/") for name in found]
-        else:
-            names, path = (
-                _listed(filesystem.cat_file(path).decode(), splitext(path)[1]),
-                dirname(path),
-            )
-        for name in names:
-            name.encode()  # or no JSON could say it
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        filesystem, path = _place(source)
+        found = (
+            _folder(filesystem, path)
+            if filesystem.isdir(path)
+            else _list(filesystem, path, outside)
+        )
+    except Exception as error:  # a file system of fsspec's may raise anything
         raise BadOption(
-            f"{source} is not a folder, a list of files or a COCO file: {type(error).__name__} {error}"
+            f"{source} is not a folder, a list of files or a COCO file: "
+            f"{type(error).__name__} {reason(error)}"
         ) from error
-    return Collection(Reader(filesystem, path), tuple(sorted(set(names))))
+    if not found.names:
+        raise BadOption(f"there is no photograph in {source}{told(found.left_out)}")
+    return found
 
 
 def drawn(collection: Collection, count: int) -> Collection:
@@ -80,13 +88,79 @@ def drawn(collection: Collection, count: int) -> Collection:
 
 def reason(error: Exception) -> str:
     """Without the paths of this machine, which an OSError would tell."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+    said = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return printable(said or type(error).__name__)
 
 
-def _listed(text: str, suffix: str) -> list[str]:
-    if suffix == ".json":
-        images: list[dict[str, Any]] = json.loads(text)["images"]
-        return [image["file_name"] for image in images]
+def told(left_out: Mapping[str, int]) -> str:
+    """What was left out, for people; "" if nothing was."""
+    if not left_out:
+        return ""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
+    return f"; left out: {kinds} (photographs end in {', '.join(sorted(SUFFIXES))})"
+
+
+def printable(name: str) -> str:
+    r"""The name as JSON can say it: bytes that are not UTF-8 as \x.., as Python and ls show them."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _place(source: str) -> tuple[AbstractFileSystem, str]:
+    """A path here may have anything in it, `::` too; only what has `://` and isn't here is a URL."""
+    if "://" in source and not os.path.exists(source):
+        filesystem, path = url_to_fs(source)
+        return filesystem, path
+    return LocalFileSystem(), os.path.abspath(os.path.expanduser(source))
+
+
+def _folder(filesystem: AbstractFileSystem, path: str) -> Collection:
+    unread: list[OSError] = []
+    heed = {"on_error": unread.append} if isinstance(filesystem, LocalFileSystem) else {}
+    files = [name.removeprefix(path.rstrip("/") + "/") for name in filesystem.find(path, **heed)]
+    names = [name for name in files if splitext(name)[1].lower() in SUFFIXES]
+    left_out = Counter(
+        printable(splitext(name)[1].lower()) or "without suffix"
+        for name in files
+        if splitext(name)[1].lower() not in SUFFIXES
+    )
+    if unread:
+        left_out["folders that can't be read"] = len(unread)
+    return _collection(filesystem, path, names, {}, left_out)
+
+
+def _list(filesystem: AbstractFileSystem, path: str, outside: bool) -> Collection:
+    suffix, refused = splitext(path)[1].lower(), dict[str, str]()
+    if suffix not in (".txt", ".json"):
+        raise ValueError(f"a list ends in .txt or .json, not in {suffix!r}")
+    text = _text(filesystem.cat_file(path))
     if suffix == ".txt":
-        return [line.strip() for line in text.splitlines() if line.strip()]
-    raise ValueError(f"a list ends in .txt or .json, not in {suffix!r}")
+        names = [line.strip() for line in text.splitlines() if line.strip()]
+    else:
+        images: list[dict[str, Any]] = json.loads(text)["images"]
+        names = [str(image["file_name"]) for image in images]
+        refused = {name: ELSEWHERE for name in names if not outside and _leads_out(name)}
+    return _collection(filesystem, dirname(path), names, refused, {})
+
+
+def _collection(
+    filesystem: AbstractFileSystem,
+    root: str,
+    names: list[str],
+    refused: dict[str, str],
+    left_out: Mapping[str, int],
+) -> Collection:
+    odd = {name for name in names if not name.isascii() and printable(name) != name}
+    names = [printable(name) if name in odd else name for name in names]
+    refused = refused | {printable(name): ODD_NAME for name in odd}
+    return Collection(Reader(filesystem, root), tuple(sorted(set(names))), refused, left_out)
+
+
+def _text(data: bytes) -> str:
+    """UTF-8, or UTF-16 as Windows writes it, whose byte-order mark says so."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    return data.decode("utf-8-sig", "surrogateescape")
+
+
+def _leads_out(name: str) -> bool:
+    return "://" in name or isabs(name) or normpath(name).split("/")[0] == ".."

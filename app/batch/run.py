@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import __version__
-from app.batch.collection import Collection, Reader, reason
+from app.batch.collection import Collection, Reader, printable, reason
 from app.batch.records import Row, found_row, open_log
 from app.batch.tables import write_coco, write_parquet
+from app.decoding.pool import Decoders
 from app.errors import DeviceLost, WeakpointsError
 from app.method.detector import Detector
 from app.method.localization import Model
@@ -27,13 +28,17 @@ TOLD = 20  # failures that a summary tells; the files have them all
 
 @dataclass(frozen=True)
 class Summary:
-    """How many photographs were done now, had been done before, and failed; some of the failures (file: reason)."""
+    """How many photographs were done now, had been done before, and failed; some of the failures (file: reason).
+
+    left_out: files of the folder that were not taken for photographs.
+    """
 
     done: int
     skipped: int
     failed: int
     seconds: float
     failures: tuple[str, ...]
+    left_out: int = 0
 
 
 def run_batch(
@@ -48,19 +53,54 @@ def run_batch(
 ) -> Summary:
     """Each row goes to `out/rows.jsonl` as it is done; at the end they become `keypoints.coco.json` and `keypoints.parquet`.
 
-    What failed is tried again when a run is resumed.
+    What failed is tried again when a run is resumed. Raises WeakpointsError in one sentence where `out`
+    can't be written; what was done until then is kept.
     """
+    start = time.perf_counter()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        done, failures, failed = _rows(
+            engine, model, options, collection, out, resume=resume, progress=progress
+        )
+    except OSError as error:  # an engine's own are records
+        raise WeakpointsError(
+            f"{printable(str(out))} can't be written: {reason(error)}; when it can, go on with --resume"
+        ) from error
+    return Summary(
+        done - failed,
+        len(collection.names) - done,
+        failed,
+        round(time.perf_counter() - start, 3),
+        failures,
+        sum(collection.left_out.values()),
+    )
+
+
+def _rows(
+    engine: Engine,
+    model: Model,
+    options: Options,
+    collection: Collection,
+    out: Path,
+    *,
+    resume: bool,
+    progress: Progress,
+) -> tuple[int, tuple[str, ...], int]:
+    """How many photographs were looked at now, some of the failures, and how many there were."""
     stamp = {
         "version": __version__,
         "network": model.sha256,
         "precision": model.precision,
         "options": json.loads(json.dumps(asdict(options))),
     }
-    start, names = time.perf_counter(), collection.names
-    out.mkdir(parents=True, exist_ok=True)
+    names, refused = collection.names, collection.refused
     with open_log(out / "rows.jsonl", stamp, resume) as log:
         todo = [name for name in names if name not in log]
-        for line in progress(engine(todo), len(todo)):
+        for name in todo:
+            if name in refused:
+                log.add(Row(file_name=name, error=refused[name]).line)
+        wanted = [name for name in todo if name not in refused]
+        for line in progress(engine(wanted), len(wanted)):
             log.add(line)
         if lost := [name for name in todo if name not in log and name not in log.failed]:
             raise WeakpointsError(
@@ -76,23 +116,21 @@ def run_batch(
         write_parquet(out / "keypoints.parquet", rows, stamp)
         failed = [name for name in todo if name in log.failed]
         failures = tuple(f"{row.file_name}: {row.error}" for row in log.rows(failed[:TOLD]))
-    seconds = time.perf_counter() - start
-    return Summary(
-        len(todo) - len(failed), len(names) - len(todo), len(failed), round(seconds, 3), failures
-    )
+    return len(todo), failures, len(failed)
 
 
 def plain(detector: Detector, reader: Reader, options: Options, limits: Limits) -> Engine:
-    """One after the other, here."""
+    """One after the other, here; files are decoded in a child."""
 
     def lines(names: Sequence[str]) -> Iterator[str]:
-        for name in names:
-            try:
-                image = reader.image(name, limits)
-            except (WeakpointsError, OSError) as error:
-                yield Row(file_name=name, error=reason(error)).line
-                continue
-            yield located(detector, name, image, options)
+        with Decoders(1, limits) as decoders:
+            for name in names:
+                try:
+                    image = decoders.decode(reader.read(name, limits.max_bytes))
+                except Exception as error:  # of a file system or a file: whatever it is, its record
+                    yield Row(file_name=name, error=reason(error)).line
+                    continue
+                yield located(detector, name, image, options)
 
     return lines
 
@@ -103,5 +141,5 @@ def located(detector: Detector, name: str, image: NDArray[np.uint8], options: Op
         return found_row(name, detector.locate(image, options)).line
     except DeviceLost:
         raise
-    except WeakpointsError as error:
+    except Exception as error:
         return Row(file_name=name, error=reason(error)).line

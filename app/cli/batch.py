@@ -31,13 +31,20 @@ def batch(
             show_default=False,
         ),
     ] = False,
+    outside: Annotated[
+        bool,
+        Parameter(
+            help="let a COCO file name photographs outside of its folder, and URLs",
+            show_default=False,
+        ),
+    ] = False,
     as_json: Json = False,
     network: Network = Network(),
     where: Where = Where(),
     given: OptionFlags = OptionFlags(),
 ) -> int:
     """a collection of photographs into COCO keypoints and Parquet"""
-    from app.batch.collection import open_collection
+    from app.batch.collection import open_collection, told
     from app.batch.run import plain, run_batch
     from app.cluster.start import connected
     from app.errors import BadOption
@@ -45,7 +52,7 @@ def batch(
 
     settings, options = network.settings(), given.options()
     try:
-        collection = open_collection(source)
+        collection = open_collection(source, outside)
     except BadOption as error:
         return say(str(error), 2)
     detector = loaded(settings)
@@ -65,4 +72,6 @@ def batch(
         say(failure)
     done = f"{summary.done} done, {summary.skipped} done before, {summary.failed} failed"
     show(as_json, asdict(summary), f"{out}: {done}")
+    if summary.left_out:
+        say(f"{summary.left_out} files were not taken for photographs{told(collection.left_out)}")
     return 1 if summary.failed else 0

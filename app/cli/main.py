@@ -40,7 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
             exit_on_error=False,
             print_error=False,
         )
-        sys.stdout.flush()
+        if sys.stdout is not None:  # a daemon may have none
+            sys.stdout.flush()
         return status or 0
     except CycloptsError as error:
         return say(str(error), 2)
@@ -49,9 +50,17 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read it has had enough, as `head` does
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # or Python would try once more when it ends
+        _give_stdout_up()
         return 141  # what a shell says of a process that SIGPIPE ended
+    except OSError as error:
+        _give_stdout_up()
+        return say(f"{error.filename or 'the output'}: {error.strerror or error}")
+
+
+def _give_stdout_up() -> None:
+    """Or Python would try to write what is left once more when it ends."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

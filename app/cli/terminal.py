@@ -9,7 +9,9 @@ T = TypeVar("T")
 
 
 def bar(what: str, items: Iterable[T], total: int | None = None) -> Iterable[T]:
-    """`items`, with a progress bar."""
+    """`items`, with a progress bar if there is a stderr: a daemon may have none."""
+    if sys.stderr is None:
+        return items
     from tqdm import tqdm
 
     return tqdm(items, desc=what, total=total, file=sys.stderr)
@@ -22,5 +24,6 @@ def show(as_json: bool, value: Any, text: str) -> None:
 
 def say(message: str, status: int = 1) -> int:
     """Write a diagnostic; returns `status`, the exit code that goes with it."""
-    print(f"weakpoints: {message}", file=sys.stderr)
+    if sys.stderr is not None:  # None would be stdout
+        print(f"weakpoints: {message}", file=sys.stderr)
     return status

@@ -1,16 +1,23 @@
 """What reads a collection's photographs for Ray Data. Nothing here imports torch: it runs in many processes."""
 
+from functools import cache
 from typing import Any
 
 from app.batch.collection import Reader, reason
-from app.errors import WeakpointsError
+from app.decoding.pool import Decoders
 from app.options import Limits
+
+
+@cache
+def decoders(limits: Limits) -> Decoders:
+    """This process's own child, which ends with it."""
+    return Decoders(1, limits)
 
 
 def pixels(item: dict[str, Any], reader: Reader, limits: Limits) -> dict[str, Any]:
     """A file name to what it was decoded to, (height, width, 3) bytes, or to the error that there was."""
     try:
-        image = reader.image(item["file_name"], limits)
-    except (WeakpointsError, OSError) as error:
+        image = decoders(limits).decode(reader.read(item["file_name"], limits.max_bytes))
+    except Exception as error:  # of a file system or a file: whatever it is, its record
         return item | {"error": reason(error), "height": 0, "pixels": b""}
     return item | {"error": "", "height": image.shape[0], "pixels": image.tobytes()}

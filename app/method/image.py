@@ -100,6 +100,8 @@ def decode(data: bytes, limits: Limits) -> NDArray[np.uint8]:
     header = admit(data, limits)
     body = read_body(data, header, limits.max_scanned)
     image = _pixels(body.data)
+    if image is None and not body.ended:
+        raise cut_short(header.media_type, data)
     if image is None or sorted(image.shape[:2]) != sorted((header.height, header.width)):
         raise BadImage(f"the {header.media_type} of {len(data)} bytes can't be decoded")
     for other in body.others:

@@ -130,4 +130,4 @@ def _without_end(data: bytes) -> Body:
     data = data.rstrip(b"\xff")
     end = bytes([0xFF, EOI])
     others = (data + noise.join((b"", *RESTARTS, *RESTARTS, end)) for noise in NOISE)
-    return Body(data + end, tuple(others))
+    return Body(data + end, False, tuple(others))

@@ -11,11 +11,13 @@ MOST_PARTS = 65_536  # segments or chunks of a file: walking so many takes less 
 class Body:
     """What the decoder gets of a file: the parts that were looked at, and no byte more.
 
+    ended: whether the file has its end mark, or was given one here.
     others: the same with other bytes behind the last, where the end mark is missing. A picture whose
     pixels are all there decodes alike from each of them.
     """
 
     data: bytes
+    ended: bool = True
     others: tuple[bytes, ...] = ()
 
 

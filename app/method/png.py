@@ -36,6 +36,7 @@ def png_body(data: bytes) -> Body:
     parts, seen, pixels = [SIGNATURE], set[bytes](), 0
     for chunk in _chunks(data):
         if chunk.kind not in WANTED:
+            seen |= {chunk.kind} & {b"IEND"}
             continue
         if chunk.kind in ONCE & seen:
             name = chunk.kind.decode()
@@ -45,17 +46,19 @@ def png_body(data: bytes) -> Body:
         parts.append(_whole(data, chunk))
     if not pixels:
         raise cut_short("PNG", data)
-    return Body(b"".join((*parts, END)))
+    return Body(b"".join((*parts, END)), ended=b"IEND" in seen)
 
 
 def _chunks(data: bytes) -> Iterator[Chunk]:
-    """Every chunk before the end mark, the last of a cut file too."""
+    """Every chunk to the end mark, the last of a cut file too."""
     at = len(SIGNATURE)
     for _ in range(MOST_PARTS):
         kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4])
-        if len(kind) < 4 or kind == b"IEND":
+        if len(kind) < 4:
             return
         yield Chunk(kind, at, end)
+        if kind == b"IEND":
+            return
         at = end
     raise too_many_parts("PNG", "chunks")
 

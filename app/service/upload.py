@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.datastructures import UploadFile
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -13,7 +14,8 @@ from app.errors import MalformedRequest, TooLarge, UnsupportedMedia, UploadTooSl
 from app.settings import Settings
 
 FIELD = "image"
-ENVELOPE = 16 * 2**10  # bytes that multipart's boundaries and headers may add
+ENVELOPE = 16 * 2**10  # bytes that multipart's boundaries, headers and other parts may add
+PARTS = 64  # files, and as many other fields, that a form may have
 REQUEST_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -70,7 +72,8 @@ async def read_image(request: Request, max_bytes: int, pace: Pace) -> bytes:
 
 async def _body(request: Request, max_bytes: int, envelope: int, pace: Pace) -> bytes:
     declared = request.headers.get("content-length", "0")
-    _refuse(int(declared) if declared.isdecimal() else 0, max_bytes, envelope)
+    if declared.isdecimal():
+        _refuse(int(declared[:20]), max_bytes, envelope)  # Python makes no number of 5,000 digits
     body, start = bytearray(), asyncio.get_running_loop().time()
     try:
         async with asyncio.timeout_at(start + pace.seconds(0)) as timer:
@@ -94,21 +97,57 @@ async def _part(request: Request, body: bytes) -> bytes:
 
     if not body:
         raise MalformedRequest(f"the request is empty; send a part named {FIELD!r}", actual=0)
+    _check_end(request, body)
+    parser = MultiPartParser(
+        request.headers, stream(), max_files=PARTS, max_fields=PARTS, max_part_size=len(body)
+    )
     try:
-        form = await MultiPartParser(request.headers, stream(), max_files=8, max_fields=8).parse()
+        form = await parser.parse()
     except (MultiPartException, KeyError) as error:
-        raise MalformedRequest("the multipart body is not well formed") from error
+        raise _malformed(error) from error
     try:
         images = [part for part in form.getlist(FIELD) if isinstance(part, UploadFile)]
         if len(images) != 1:
-            names = ", ".join(repr(name[:40]) for name, _ in form.multi_items()) or "none"
-            raise MalformedRequest(
-                f"one file in a part named {FIELD!r} is expected; parts that came: {names}",
-                expected=FIELD,
-            )
+            raise _wrong_parts(form)
         return await images[0].read()
     finally:
         await form.close()
+
+
+def _check_end(request: Request, body: bytes) -> None:
+    """Raises MalformedRequest where the last boundary is missing (RFC 2046, 5.1.1)."""
+    _, options = parse_options_header(request.headers["content-type"])
+    boundary = options.get(b"boundary", b"")
+    if b"--" + boundary + b"--" not in body:
+        raise MalformedRequest(
+            f"the multipart body is cut short: it ends after {len(body)} bytes without its last "
+            f"boundary, {boundary[:70].decode('latin-1')!r}",
+            actual=len(body),
+        )
+
+
+def _malformed(error: Exception) -> MalformedRequest:
+    if "Too many" in str(error):
+        return MalformedRequest(
+            f"the multipart body has too many parts; at most {PARTS} files and {PARTS} fields are read",
+            limit=PARTS,
+        )
+    return MalformedRequest("the multipart body is not well formed")
+
+
+def _wrong_parts(form: FormData) -> MalformedRequest:
+    """Why there isn't one image: its part is no file, or it is not there, or there are two."""
+    parts = form.multi_items()
+    if any(name == FIELD and isinstance(part, str) for name, part in parts):
+        return MalformedRequest(
+            f"the part named {FIELD!r} has no filename, so that it is text; send it as a file, with "
+            f'Content-Disposition: form-data; name="{FIELD}"; filename="photograph.jpg"',
+            expected=FIELD,
+        )
+    names = ", ".join(repr(name[:40]) for name, _ in parts) or "none"
+    return MalformedRequest(
+        f"one file in a part named {FIELD!r} is expected; parts that came: {names}", expected=FIELD
+    )
 
 
 def _refuse(actual: int, limit: int, envelope: int) -> None:

@@ -1,10 +1,11 @@
 import json
+import os
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from app.batch.collection import open_collection
+from app.batch.collection import open_collection, told
 from app.errors import BadOption
 
 
@@ -64,3 +65,77 @@ def test_what_is_no_collection_is_said(folder: Path, source: str) -> None:
     (folder / "empty.json").write_text("{}")
     with pytest.raises(BadOption, match="is not a folder, a list of files or a COCO file"):
         open_collection(source if "://" in source else str(folder / source))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(folder: Path) -> None:
+    coco = json.dumps({"images": [{"file_name": "a.JPG"}, {"file_name": "b.png"}]})
+    for encoding in ("utf-8-sig", "utf-16"):
+        (folder / "list.txt").write_bytes("a.JPG\r\nb.png\r\n".encode(encoding))
+        (folder / "coco.json").write_bytes(coco.encode(encoding))
+        for name in ("list.txt", "coco.json"):
+            assert open_collection(str(folder / name)).names == ("a.JPG", "b.png")
+
+
+@pytest.mark.parametrize(
+    "name", ["shoot::1", "q[1]", "10:30", "a*b", "simplecache::x", "~", "#?%20"]
+)
+def test_a_path_may_have_anything_in_its_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "a::[1].jpg").write_bytes(b"here")
+    (tmp_path / name / "list.TXT").write_text("a::[1].jpg\n")
+    for source in (tmp_path / name, tmp_path / name / "list.TXT"):
+        found = open_collection(str(source))
+        assert found.names == ("a::[1].jpg",)
+        assert found.reader.read("a::[1].jpg", 100) == b"here"
+
+
+def test_what_is_left_out_of_a_folder_is_counted_by_its_kind(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jfif", "c.jpe", "d.JPEG", "e", "f.gif", "g.GIF", "h.txt"):
+        (tmp_path / name).touch()
+    found = open_collection(str(tmp_path))
+    assert found.names == ("a.jpg", "b.jfif", "c.jpe", "d.JPEG")
+    assert found.left_out == {"without suffix": 1, ".gif": 2, ".txt": 1}
+    assert told(found.left_out).startswith("; left out: 2 .gif, 1 .txt, 1 without suffix")
+    assert told({}) == ""
+
+
+def test_a_place_without_photographs_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "a.gif").touch()
+    (tmp_path / "list.txt").write_text("\n\n")
+    with pytest.raises(
+        BadOption, match=r"there is no photograph in .*; left out: 1 \.gif, 1 \.txt"
+    ):
+        open_collection(str(tmp_path))
+    with pytest.raises(BadOption, match="there is no photograph in"):
+        open_collection(str(tmp_path / "list.txt"))
+
+
+def test_a_name_that_is_not_utf8_is_kept_with_its_error(tmp_path: Path) -> None:
+    for name in (b"caf\xe9.jpg", b"ok.jpg", "写真.jpg".encode()):
+        (tmp_path / os.fsdecode(name)).touch()
+    found = open_collection(str(tmp_path))
+    assert found.names == (r"caf\xe9.jpg", "ok.jpg", "写真.jpg")
+    assert set(found.refused) == {r"caf\xe9.jpg"}
+    (tmp_path / "list.txt").write_bytes(b"caf\xe9.jpg\nok.jpg\n")
+    assert open_collection(str(tmp_path / "list.txt")).names == (r"caf\xe9.jpg", "ok.jpg")
+
+
+OUTSIDE = ["../a.jpg", "/etc/a.jpg", "memory://x/a.jpg", "file:///etc/a.jpg", "b/../../a.jpg"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_coco_file_names_what_lies_outside_only_if_it_may(tmp_path: Path, name: str) -> None:
+    coco = tmp_path / "coco.json"
+    coco.write_text(json.dumps({"images": [{"file_name": name}, {"file_name": "b/../c.jpg"}]}))
+    assert set(open_collection(str(coco)).refused) == {name}
+    assert not open_collection(str(coco), outside=True).refused
+
+
+def test_a_pipe_is_not_waited_for_and_a_folder_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "deep.jpg").mkdir()
+    (tmp_path / "away.jpg").symlink_to(tmp_path / "nowhere")
+    reader = open_collection(str(tmp_path)).reader
+    for name in ("pipe.jpg", "deep.jpg", "away.jpg", "gone.jpg"):
+        with pytest.raises(OSError, match=r"it is no file|No such file"):
+            reader.read(name, 100)

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import time
@@ -283,3 +284,37 @@ def test_a_lost_device_ends_the_run_and_too_little_memory_is_a_row(detector: Det
     }
     with pytest.raises(DeviceLost):
         located(failing, "a.png", np.zeros((60, 70, 3), np.uint8), OPTIONS)
+
+
+def test_whatever_a_name_is_it_has_a_record(
+    detector: Detector, folder: Path, tmp_path: Path
+) -> None:
+    names = ["a.png", "gone.png", "a\0.png", "s3://bucket/a.png", "nothing://a", "http://[::1", "~"]
+    os.mkfifo(folder / "pipe.png")
+    (folder / "list.txt").write_text("\n".join([*names, "pipe.png"]))
+    (folder / os.fsdecode(b"caf\xe9.png")).touch()
+    for source, failed in ((folder / "list.txt", 7), (folder, 4)):
+        engine = here(detector, source)
+        out = tmp_path / source.name / "out"
+        summary = run(engine, detector, source, out)
+        coco = json.loads((out / FILES[0]).read_text())
+        assert (len(coco["errors"]), summary.failed) == (failed, failed)
+        assert all(each["error"] for each in coco["errors"])
+        assert coco["images"][0]["file_name"] == "a.png"
+    assert summary.left_out == 1
+    assert {each["file_name"] for each in coco["errors"]} >= {"pipe.png", r"caf\xe9.png"}
+
+
+def test_an_output_that_fails_is_one_sentence_and_the_run_goes_on_where_it_was(
+    detector: Detector, folder: Path, tmp_path: Path
+) -> None:
+    engine, out = here(detector, folder), tmp_path / "out"
+    (tmp_path / "file").touch()
+    with pytest.raises(WeakpointsError, match=r"can't be written: (File exists|Not a directory)"):
+        run(engine, detector, folder, tmp_path / "file")
+    out.mkdir()
+    (out / (FILES[0] + ".partial")).mkdir()
+    with pytest.raises(WeakpointsError, match=r"can't be written: Is a directory; .* --resume"):
+        run(engine, detector, folder, out)
+    (out / (FILES[0] + ".partial")).rmdir()
+    assert run(engine, detector, folder, out, resume=True).skipped == 5

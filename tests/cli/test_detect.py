@@ -1,31 +1,24 @@
-import json
+"""Where overlays go."""
+
 from pathlib import Path
 
-import pytest
-
-from app.cli import main as cli
-
-QUICK = ["--patch", "14", "--stride", "14"]
+from app.cli.detect import overlay_paths
 
 
-def test_detect_prints_keypoints_and_writes_overlays(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert (
-        cli.main(["detect", str(folder / "a.jpg"), "--overlay", str(tmp_path / "out"), *QUICK]) == 0
-    )
-    assert "keypoints" in capsys.readouterr().out
-    assert (tmp_path / "out" / "a.png").read_bytes().startswith(b"\x89PNG")
+def test_overlays_have_a_name_each(tmp_path: Path) -> None:
+    photographs = ["a.jpg", "a.png", "s/a.jpg", "s/A.JPG", "b.jpg", "a.jpg"]
+    found = list(overlay_paths([Path(each) for each in photographs], tmp_path))
+    assert [path.name for path in found] == [
+        "a.png",
+        "a.png.png",
+        "a.jpg.png",
+        "A.JPG.2.png",
+        "b.png",
+        "a.jpg.3.png",
+    ]
+    assert len({path.name.casefold() for path in found}) == len(photographs)
 
 
-def test_detect_prints_json_lines_and_reports_what_failed(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    paths = [str(folder / name) for name in ("a.jpg", "broken.jpg", "absent.jpg", "b.png")]
-    assert cli.main(["detect", *paths, "--json", "--seed", "3", *QUICK]) == 1
-    said = capsys.readouterr()
-    answers = [json.loads(line) for line in said.out.splitlines()]
-    assert [answer["file"] for answer in answers] == [paths[0], paths[3]]
-    assert answers[0]["options"]["seed"] == 3
-    assert "cut short" in said.err
-    assert "absent.jpg" in said.err
+def test_no_photograph_is_written_over(tmp_path: Path) -> None:
+    photographs = [tmp_path / "a.png", tmp_path / "a.png.png"]
+    assert not set(overlay_paths(photographs, tmp_path)) & set(photographs)

@@ -72,9 +72,6 @@ def test_blocks_keep_every_worker_busy_to_the_end_and_are_small() -> None:
 
 
 def test_nothing_to_do_asks_nothing_of_ray(tmp_path: Path) -> None:
-    assert (
-        list(
-            data.on_ray(toy, Share(), open_collection(str(tmp_path)).reader, OPTIONS, Limits())([])
-        )
-        == []
-    )
+    (tmp_path / "a.png").touch()
+    reader = open_collection(str(tmp_path)).reader
+    assert list(data.on_ray(toy, Share(), reader, OPTIONS, Limits())([])) == []
