@@ -34,7 +34,7 @@ def serve(*, host: Host = None, port: Port = None, where: Where = Where()) -> in
         logging.getLogger("weakpoints").critical("the service can't start: %s", error)
         return 2
     if where.engine == "plain":
-        return server.serve(settings)
+        signals.leave(server.serve(settings))
     require_ray()
     from app.cluster.serving import serve_with_ray
 

@@ -21,6 +21,7 @@ from app.service.protocol import Protocol
 from app.service.routes import create_app
 from app.service.signals import exit_in, on_stop
 from app.service.state import LAST, Service
+from app.service.tracing import flush
 from app.settings import Settings
 
 log = logging.getLogger("weakpoints")
@@ -116,5 +117,6 @@ def serve(settings: Settings, load: Callable[[], Detector] | None = None) -> int
     log.info("listening", extra={"host": settings.host, "port": sockets[0].getsockname()[1]})
     server.run(sockets)
     code = 1 if server.failed or not server.started else 0
-    exit_in(LAST, code, f"a thread went on for {LAST:g} s after the end; it is given up")
+    exit_in(LAST, code, f"the traces were not sent in {LAST:g} s; they are given up")
+    flush()
     return code

@@ -33,3 +33,10 @@ def trace_id() -> str:
     """Of the request that runs, 32 hex digits; "" where it is not traced."""
     context = trace.get_current_span().get_span_context()
     return trace.format_trace_id(context.trace_id) if context.is_valid else ""
+
+
+def flush() -> None:
+    """Sends the spans that are still kept. Python's own end would do that."""
+    provider = trace.get_tracer_provider()
+    if hasattr(provider, "shutdown"):  # the SDK's; without it there is nothing to send
+        provider.shutdown()

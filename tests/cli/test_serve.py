@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,9 @@ def test_serve_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("app.service.server.serve", lambda settings: asked.append(settings) or 0)
     monkeypatch.setattr("app.service.logs.log_as_json", lambda: early.append("logs"))
     monkeypatch.setattr("app.service.signals.leave_on_stop", lambda: early.append("signals"))
-    assert cli.main(["serve", "--host", "0.0.0.0", "--port", "8123"]) == 0
+    monkeypatch.setattr("app.service.signals.leave", sys.exit)
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["serve", "--host", "0.0.0.0", "--port", "8123"])
     assert [(each.host, each.port) for each in asked] == [("0.0.0.0", 8123)]
     assert early == ["logs", "signals"]
 

@@ -62,15 +62,14 @@ def test_a_signal_while_the_network_loads_ends_it_at_once(tmp_path: Path) -> Non
     """What loads hangs in a thread of its own, as a decoder might."""
     child = """
 import threading
-from app.service import server
+from app.service import server, signals
 from app.settings import Settings
 
 def load():
     print("loading", flush=True)
     threading.Event().wait()
 
-server.LAST = 0.1
-raise SystemExit(server.serve(Settings(port=0), load))
+signals.leave(server.serve(Settings(port=0), load))
 """
     with subprocess.Popen(
         [sys.executable, "-c", child], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
