@@ -18,7 +18,7 @@ from app.networks.network import AveragePool, Linear, Network, Trace
 from app.options import Fine
 
 RIVALS = 20  # the likeliest other classes: with 1,000 classes, five miss the second object
-FAR = 4  # power of the distance: a rival that shares the object must not count
+FAR = 2  # power of the distance: a rival that shares the object hardly counts
 SHARPNESS = 3  # power of the share
 FLOOR = 0.05  # of the highest evidence: below it there is none
 
