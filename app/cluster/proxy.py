@@ -6,8 +6,6 @@ gives a proxy five seconds to be there.
 
 import logging
 import math
-import re
-import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
@@ -15,9 +13,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import DeadlinePassed, QueueFull, Unavailable, WeakpointsError
+from app.service.request_ids import request_id_of
 
 log = logging.getLogger("weakpoints")
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 OURS = "x-content-type-options"  # on every answer of the service, and on none of Ray's
 RAY_S_OWN = "/-/"  # /-/healthz and /-/routes
 GRACE = 0.5  # seconds after a deadline in which the service may still say itself that it has passed
@@ -74,10 +72,7 @@ class Doorman:
 
 def _prepare(headers: MutableHeaders) -> str:
     """The request's id, the caller's if it is harmless. Ray's own headers are not for callers: they could switch its timeout off."""
-    asked = headers.get("x-request-id", "")
-    headers["x-request-id"] = request_id = (
-        asked if REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
-    )
+    headers["x-request-id"] = request_id = request_id_of(headers)
     del headers["x-request-disconnect-disabled"], headers["x-request-timeout-seconds"]
     if seconds := _seconds(headers):
         headers["x-request-timeout-seconds"] = f"{seconds + GRACE:.3f}"

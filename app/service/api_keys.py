@@ -5,6 +5,10 @@ import hashlib
 import hmac
 import logging
 from pathlib import Path
+from typing import Annotated
+
+from fastapi import Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from app.errors import Unauthorized, WeakpointsError
 
@@ -12,7 +16,10 @@ log = logging.getLogger("weakpoints")
 
 
 class Keys:
-    """Of a file, or of none: then everybody is let in. A file that can't be read any more lets nobody in."""
+    """The keys of a file, one a line; lines that begin with # are comments.
+
+    Without a file everybody is let in. A file that can't be read any more lets nobody in.
+    """
 
     def __init__(self, path: Path | None) -> None:
         """Raises WeakpointsError where the file can't be read."""
@@ -27,15 +34,13 @@ class Keys:
             if not self._digests:
                 log.warning("the file of keys has no key: nobody is let in")
 
-    def check(self, authorization: str, key: str) -> None:
-        """The two headers as they came, "" if they did not. Raises Unauthorized."""
+    def check(self, key: str) -> None:
+        """`key` as it came, "" where none came. Raises Unauthorized."""
         if self._path is None:
             return
-        scheme, _, token = authorization.partition(" ")
-        given = _digest(key or (token.strip() if scheme.lower() == "bearer" else ""))
-        matches = [
-            hmac.compare_digest(given, known) for known in self._known(self._path)
-        ]  # all of them: time tells nothing
+        given = _digest(key)
+        # All of them are compared, so that the time tells nothing.
+        matches = [hmac.compare_digest(given, known) for known in self._known(self._path)]
         if not any(matches):
             raise Unauthorized(
                 "a valid key is needed, as `Authorization: Bearer ...` or `X-API-Key`"
@@ -59,6 +64,16 @@ class Keys:
                 _digest(line) for line in lines if line and not line.startswith("#")
             )
             self._content = content
+
+
+async def let_in(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(HTTPBearer(auto_error=False))],
+    header: Annotated[str | None, Security(APIKeyHeader(name="X-API-Key", auto_error=False))],
+) -> None:
+    """A dependency for routes that need a key, which `/docs` then asks for. Raises Unauthorized."""
+    token = bearer.credentials.strip() if bearer else ""
+    request.app.state.service.keys.check(header or token)
 
 
 def _digest(key: str) -> bytes:

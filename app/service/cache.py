@@ -1,13 +1,11 @@
 """The last answers, so that `/heatmap` after `/detect` of the same photograph is immediate."""
 
 import logging
-from collections import OrderedDict
-from functools import reduce
+from dataclasses import dataclass
 from hashlib import sha256
 from zlib import crc32
 
-import numpy as np
-from numpy.typing import NDArray
+from cachetools import LRUCache
 
 from app.method.localization import Localization
 from app.options import Options
@@ -17,48 +15,53 @@ log = logging.getLogger("weakpoints")
 
 
 def key(data: bytes, options: Options) -> Key:
-    """Of the file as it came; the network is the same as long as the process lives."""
+    """SHA-256 of the uploaded file, and the options; a process has one network only."""
     return sha256(data).digest(), options
 
 
+@dataclass(frozen=True)
+class Entry:
+    """An answer, the bytes of its maps, and their checksum when it was put in."""
+
+    found: Localization
+    size: int
+    checksum: int
+
+
 class Cache:
-    """At most so many bytes of maps, the least recently used go first; damaged ones are forgotten. For the event loop's thread only."""
+    """At most `limit` bytes of maps; the least recently used answer goes first.
+
+    An answer that was damaged in memory is forgotten. For the event loop's thread only.
+    """
 
     def __init__(self, limit: int) -> None:
-        self._limit, self._bytes = limit, 0
-        self._kept: OrderedDict[Key, tuple[Localization, int]] = OrderedDict()
+        self._kept: LRUCache[Key, Entry] = LRUCache(limit, lambda entry: entry.size)
+
+    def __contains__(self, key: Key) -> bool:
+        return self.get(key) is not None
 
     def get(self, key: Key) -> Localization | None:
-        if key not in self._kept:
+        """The answer, or None."""
+        entry = self._kept.get(key)
+        if entry is None:
             return None
-        self._kept.move_to_end(key)
-        found, sum_then = self._kept[key]
-        if _checksum(found) != sum_then:
+        if _checksum(entry.found) != entry.checksum:
             log.error("a kept answer was damaged in memory; it is worked out anew")
-            self._forget(key)
+            del self._kept[key]
             return None
-        return found
+        return entry.found
 
     def put(self, key: Key, found: Localization) -> None:
-        if key in self._kept:
-            self._forget(key)
-        self._bytes += _size(found)
-        self._kept[key] = found, _checksum(found)
-        while self._bytes > self._limit:
-            self._forget(next(iter(self._kept)))
-
-    def _forget(self, key: Key) -> None:
-        self._bytes -= _size(self._kept.pop(key)[0])
-
-
-def _maps(found: Localization) -> tuple[NDArray[np.float64], ...]:
-    return found.maps.fused, found.maps.coarse, found.maps.fine
-
-
-def _size(found: Localization) -> int:
-    return sum(values.nbytes for values in _maps(found))
+        """Keeps the answer, unless it is larger than the whole cache."""
+        maps = found.maps
+        size = maps.fused.nbytes + maps.coarse.nbytes + maps.fine.nbytes
+        if size <= self._kept.maxsize:
+            self._kept[key] = Entry(found, size, _checksum(found))
 
 
 def _checksum(found: Localization) -> int:
-    """Of the maps, which are by far the largest part: a millisecond."""
-    return reduce(lambda known, values: crc32(values.tobytes(), known), _maps(found), 0)
+    """CRC-32 of the three maps, which are by far the largest part: it takes about 1 ms."""
+    checksum = 0
+    for values in (found.maps.fused, found.maps.coarse, found.maps.fine):
+        checksum = crc32(values.tobytes(), checksum)
+    return checksum

@@ -1,20 +1,68 @@
-"""What a caller allows: the time until its deadline, and only while it is there."""
+"""How long a request is worked on: until its deadline, and only while its caller is there."""
 
 import asyncio
 import math
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
+import anyio
 from starlette.requests import ClientDisconnect, Request
 
 from app.errors import DeadlinePassed, MalformedRequest
 
-T = TypeVar("T")
 HEADER = "X-Request-Timeout"
 
 
+@dataclass
+class Caller:
+    """Who waits for the answer to one request."""
+
+    request: Request
+    scope: anyio.CancelScope
+    gone: bool = False
+    _watching: asyncio.Task[None] | None = None
+
+    def watch(self) -> None:
+        """From here on a hang-up ends the work. To be called once the body has been read.
+
+        Before that, reading the body raises ClientDisconnect itself.
+        """
+        self._watching = asyncio.create_task(self._watch())
+
+    def leave(self) -> None:
+        """No more watching: the server reads the connection again."""
+        if self._watching is not None:
+            self._watching.cancel()
+
+    async def _watch(self) -> None:
+        while (await self.request.receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        self.scope.cancel()
+
+
+@asynccontextmanager
+async def deadline(request: Request, most: float) -> AsyncIterator[Caller]:
+    """A body that is cancelled when its time is over, or when its caller hangs up.
+
+    The time is X-Request-Timeout, at most `most` seconds. Raises DeadlinePassed or
+    ClientDisconnect; MalformedRequest where the header is no positive number. What runs on another
+    thread is waited for.
+    """
+    seconds = seconds_allowed(request, most)
+    with anyio.CancelScope(deadline=anyio.current_time() + seconds) as scope:
+        caller = Caller(request, scope)
+        try:
+            yield caller
+        finally:
+            caller.leave()
+    if scope.cancelled_caught:
+        raise ClientDisconnect if caller.gone else DeadlinePassed()
+
+
 def seconds_allowed(request: Request, most: float) -> float:
-    """What the header asks for, in seconds, never more than `most`. Raises MalformedRequest where it is no positive number."""
+    """What the header asks for, in seconds, never more than `most`. Raises MalformedRequest."""
     asked = request.headers.get(HEADER, str(most))
     try:
         seconds = float(asked)
@@ -25,35 +73,3 @@ def seconds_allowed(request: Request, most: float) -> float:
             f"{HEADER} is {asked[:40]!r}; it must be a number of seconds above 0", limit=most
         )
     return min(seconds, most)
-
-
-async def in_time(work: Coroutine[Any, Any, T], seconds: float) -> T:
-    """The work's result. Raises DeadlinePassed when the caller's time is over before."""
-    try:
-        return await asyncio.wait_for(work, seconds)
-    except TimeoutError:
-        raise DeadlinePassed() from None
-
-
-async def while_there(request: Request, work: Coroutine[Any, Any, T], seconds: float) -> T:
-    """The work's result. The work is cancelled when time is over (DeadlinePassed) or the caller hangs up (ClientDisconnect).
-
-    To be called once the request's body has been read.
-    """
-    job, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait(
-            {job, gone}, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED
-        )
-        if job.done():
-            return job.result()
-        raise (ClientDisconnect if gone.done() else DeadlinePassed())
-    finally:
-        job.cancel()
-        gone.cancel()
-        await asyncio.gather(job, gone, return_exceptions=True)
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

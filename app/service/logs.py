@@ -1,27 +1,31 @@
-"""Logs as one JSON object a line, on stderr: time, level, logger, message, and what the caller of the logger added."""
+"""Logs as one JSON object a line, on stderr."""
 
-import json
 import logging
-from datetime import UTC, datetime
+from typing import Any
 
-STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter as Json
 
 
-class JsonFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **{name: value for name, value in vars(record).items() if name not in STANDARD},
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+class JsonFormatter(Json):
+    """time, level, logger, message, what the caller of the logger added, and the exception."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "{levelname}{name}{message}",
+            style="{",
+            rename_fields={"levelname": "level", "name": "logger", "exc_info": "exception"},
+            reserved_attrs=[*RESERVED_ATTRS, "color_message"],
+            timestamp="time",
+        )
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        """Levels in small letters."""
+        return log_data | {"level": log_data["level"].lower()}
 
 
 def json_handler() -> logging.Handler:
+    """For `logging.basicConfig`."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     return handler

@@ -3,9 +3,7 @@
 import asyncio
 import json
 import logging
-import re
 import time
-import uuid
 from typing import Any
 
 from fastapi import FastAPI
@@ -19,10 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.errors import BadOption, WeakpointsError
 from app.schemas import Problem
 from app.service.metrics import Metrics
+from app.service.request_ids import request_id_of
 from app.service.tracing import trace_id
 
 log = logging.getLogger("weakpoints")
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 QUIET = {
     "/livez",
     "/readyz",
@@ -64,8 +62,7 @@ class Envelope:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        asked = Headers(scope=scope).get("x-request-id", "")
-        request_id = asked if REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+        request_id = request_id_of(Headers(scope=scope))
         scope.setdefault("state", {})["request_id"] = request_id
 
         started, status, start = False, 500, time.perf_counter()

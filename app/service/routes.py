@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
+import numpy as np
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
-from fastapi.responses import PlainTextResponse, StreamingResponse
+from fastapi.responses import PlainTextResponse
+from fastapi.sse import EventSourceResponse
+from numpy.typing import NDArray
 
 from app import __version__
-from app.errors import DeadlinePassed, Unavailable, WeakpointsError
+from app.errors import Unavailable, WeakpointsError
 from app.loading import loaded
-from app.method.detector import Detector, Paused
+from app.method.detector import Detector
 from app.method.localization import Localization
 from app.method.render import heatmap_png
 from app.method.stopwatch import Stopwatch
@@ -30,9 +33,9 @@ from app.schemas import (
     detection,
     model_card,
 )
-from app.service.cache import Key, key
-from app.service.deadlines import in_time, seconds_allowed, while_there
-from app.service.events import MEDIA_TYPE, streamed
+from app.service.api_keys import let_in
+from app.service.deadlines import deadline
+from app.service.events import streamed
 from app.service.metrics import CONTENT_TYPE
 from app.service.middleware import add_rules
 from app.service.pages import add_pages
@@ -75,7 +78,8 @@ def create_app(
     add_rules(app, settings.origins)
     add_problems(app, service.metrics)
     app.include_router(probes)
-    app.include_router(routes)
+    keys = [Depends(let_in)] if settings.api_keys else []
+    app.include_router(routes, dependencies=keys)
     add_pages(app)
     return app
 
@@ -85,111 +89,81 @@ def _service(request: Request) -> Service:
     return service
 
 
-async def _let_in(request: Request) -> None:
-    _service(request).keys.check(
-        request.headers.get("authorization", ""), request.headers.get("x-api-key", "")
-    )
-
-
 probes = APIRouter(responses={503: RESPONSES[503]})
-routes = APIRouter(dependencies=[Depends(_let_in)])
+routes = APIRouter()
 
 
 @dataclass(frozen=True)
-class Received:
-    """A request's photograph, and the key of its answer; `seconds` are what its caller still waits."""
+class Answer:
+    """What was found on a photograph, an (H, W, 3) RGB image; `known`: by the cache.
 
-    asked: Key
-    paused: Paused
-    seconds: float
-    clock: Stopwatch
+    timing_ms: milliseconds of each stage, and `total`.
+    """
 
-
-@dataclass(frozen=True)
-class Located:
-    """What was found on it; timing_ms holds every stage, from upload to keypoints."""
-
+    image: NDArray[np.uint8]
     found: Localization
     known: bool
     timing_ms: dict[str, float]
 
     @property
     def headers(self) -> dict[str, str]:
-        timing = ", ".join(
-            f"{stage};dur={milliseconds:.1f}" for stage, milliseconds in self.timing_ms.items()
-        )
-        return {
-            "Server-Timing": timing,
-            "Cache-Status": "weakpoints; hit" if self.known else "weakpoints; fwd=miss",
-        }
+        """Server-Timing and Cache-Status, as browsers and proxies read them."""
+        laps = [f"{stage};dur={duration:.1f}" for stage, duration in self.timing_ms.items()]
+        cache = "weakpoints; hit" if self.known else "weakpoints; fwd=miss"
+        return {"Server-Timing": ", ".join(laps), "Cache-Status": cache}
 
 
-async def _receive(request: Request, options: Options) -> Received:
-    """The caller's time runs from its headers on."""
+async def _answer(request: Request, options: Options, progress: Progress = no_progress) -> Answer:
+    """One photograph within its caller's time: received, decoded, detected."""
     service, clock = _service(request), Stopwatch()
-    _ = service.detector  # what can't be answered is not received
-    allowed = seconds_allowed(request, service.settings.request_timeout)
-    service.room_for_upload(request)
-    try:
-        data = await in_time(
-            read_image(request, service.settings.max_bytes, Pace.of(service.settings)),
-            allowed,
-        )
-        clock.lap("upload")
-        asked = key(data, options)
-        service.room_to_wait(asked)
-        left = allowed - clock.total_ms / 1000
-        prepared = service.prepared(data, options, clock, left)
-        paused = await while_there(request, prepared, left)
-    finally:
-        service.uploads.release_on_behalf_of(request)
-    if (left := allowed - clock.total_ms / 1000) <= 0:
-        raise DeadlinePassed()
-    return Received(asked, paused, left, clock)
-
-
-async def _locate(
-    service: Service, received: Received, progress: Progress = no_progress
-) -> Located:
-    found, known = await service.located(received.asked, received.paused, progress)
-    clock = received.clock
+    settings, locator = service.settings, service.locator
+    async with deadline(request, settings.request_timeout) as caller:
+        with locator.upload(request):
+            data = await read_image(request, settings.max_bytes, Pace.of(settings))
+            caller.watch()
+            clock.lap("upload")
+            received = await locator.receive(data, options, clock)
+        found, known = await locator.locate(received, progress)
     service.metrics.staged(clock.timing_ms)
     trace_stages(clock)
-    return Located(found, known, clock.timing_ms | {"total": clock.total_ms})
+    timing = clock.timing_ms | {"total": clock.total_ms}
+    return Answer(received.paused.picture.image, found, known, timing)
 
 
 @routes.post(
     "/detect",
     operation_id="detect",
-    responses={**RESPONSES, 200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}},
+    responses={
+        **RESPONSES,
+        200: {"content": {EventSourceResponse.media_type: {"schema": {"type": "string"}}}},
+    },
     openapi_extra=REQUEST_BODY,
     response_model=Detection,
 )
 async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Response:
     """Keypoints of the main object of one photograph, with a confidence each.
 
-    With `Accept: text/event-stream` the answer is a stream of events: `progress`, then `result` with the same JSON, or `error`.
+    With `Accept: text/event-stream` the answer is a stream of events: `progress`, then `result`
+    with the same JSON, or `error`.
     """
-    service, received = _service(request), await _receive(request, query.options())
+    service = _service(request)
 
-    def answer(located: Located) -> str:
-        return detection(
-            located.found, service.detector.model, request.state.request_id, located.timing_ms
-        ).model_dump_json()
+    def body(answer: Answer) -> str:
+        model, request_id = service.locator.detector.model, request.state.request_id
+        return detection(answer.found, model, request_id, answer.timing_ms).model_dump_json()
 
-    if MEDIA_TYPE not in request.headers.get("accept", ""):
-        located = await while_there(request, _locate(service, received), received.seconds)
-        return Response(answer(located), media_type="application/json", headers=located.headers)
+    if EventSourceResponse.media_type not in request.headers.get("accept", ""):
+        answer = await _answer(request, query.options())
+        return Response(body(answer), media_type="application/json", headers=answer.headers)
 
     async def work(progress: Progress) -> str:
-        return answer(await _locate(service, received, progress))
+        return body(await _answer(request, query.options(), progress))
 
     def problem(error: WeakpointsError) -> str:
         service.metrics.failed(error)
         return json.dumps(problem_body(request, error))
 
-    events = await streamed(work, received.seconds, problem, service.metrics.gone)
-    return StreamingResponse(events, media_type=MEDIA_TYPE)
+    return EventSourceResponse(await streamed(work, problem, service.metrics.gone))
 
 
 @routes.post(
@@ -200,30 +174,32 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
     response_class=Response,
 )
 async def heatmap(request: Request, query: Annotated[HeatmapQuery, Query()]) -> Response:
-    """One of the maps as a PNG; `style=gray16` is the raw map, its range in `X-Map-Min` and `X-Map-Max`."""
-    service, received = _service(request), await _receive(request, query.options())
-    located = await while_there(request, _locate(service, received), received.seconds)
+    """One of the maps as a PNG.
+
+    `style=gray16` is the raw map, its range in `X-Map-Min` and `X-Map-Max`.
+    """
+    answer = await _answer(request, query.options())
     draw = partial(
         heatmap_png,
-        received.paused.picture.image,
-        located.found,
+        answer.image,
+        answer.found,
         which=query.map,
         style=query.style,
         keypoints=query.keypoints,
         size=query.size,
     )
-    png, (low, high) = await run_sync(draw, limiter=service.decoders)
+    png, (low, high) = await run_sync(draw, limiter=_service(request).locator.decoders)
     return Response(
         png,
         media_type="image/png",
-        headers=located.headers | {"X-Map-Min": f"{low:.9g}", "X-Map-Max": f"{high:.9g}"},
+        headers=answer.headers | {"X-Map-Min": f"{low:.9g}", "X-Map-Max": f"{high:.9g}"},
     )
 
 
 @routes.get("/model", operation_id="model", responses={401: RESPONSES[401], 503: RESPONSES[503]})
 async def model(request: Request) -> ModelCard:
     """The network that answers, and its labels."""
-    return model_card(_service(request).detector.model)
+    return model_card(_service(request).locator.detector.model)
 
 
 @probes.get("/metrics", operation_id="metrics", response_class=PlainTextResponse)

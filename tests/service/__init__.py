@@ -169,21 +169,25 @@ def running(
 
 @contextmanager
 def process(
-    log: Path, **environment: str
+    log: Path, command: str = "-m app.cli serve", **environment: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], httpx2.Client]]:
-    """`weakpoints serve` with the bundled network, ready, its log in a file; ended with SIGTERM if
-    it runs then.
+    """A service in a process of its own, ready, with the bundled network; its log is in a file.
+
+    At the end it gets SIGTERM if it still runs. It is told its port in both ways: WEAKPOINTS_PORT
+    and UVICORN_PORT.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    environment = os.environ | {"WEAKPOINTS_PORT": str(port)} | environment
+    environment = (
+        os.environ | {"WEAKPOINTS_PORT": str(port), "UVICORN_PORT": str(port)} | environment
+    )
     with log.open("w") as stderr:
         started = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "serve"], env=environment, stderr=stderr
+            [sys.executable, *command.split()], env=environment, stderr=stderr
         )
     try:
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 300  # of a busy machine
             while not _ready(client):
                 assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.1)

@@ -42,7 +42,7 @@ def test_every_key_is_compared_in_constant_time_whichever_is_given(
         hmac, "compare_digest", lambda a, b: compared.append((len(a), len(b))) or compare(a, b)
     )
     try:
-        keys.check("", key)
+        keys.check(key)
     except Unauthorized:
         assert key not in {"alpha", "beta", "gamma"}
     assert compared == [(32, 32)] * 3

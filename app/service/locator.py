@@ -1,0 +1,107 @@
+"""What becomes of an uploaded file: decoded on a thread, known from the cache, or sent to the device."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import anyio
+from anyio.lowlevel import checkpoint
+from anyio.to_thread import run_sync
+
+from app.errors import QueueFull
+from app.method.detector import Detector, Look, Paused
+from app.method.image import decode
+from app.method.localization import Localization
+from app.method.stopwatch import Stopwatch
+from app.options import Options
+from app.progress import Progress, no_progress
+from app.service.cache import Cache, Key, key
+from app.service.metrics import Metrics
+from app.service.worker import Worker
+from app.settings import Settings
+
+BATCH = {"cpu": 1, "cuda": 8}  # one picture keeps a CPU busy, and gives the same bits each time
+
+
+@dataclass(frozen=True)
+class Received:
+    """A photograph that is decoded and may be sent to the device; `key` is its answer's."""
+
+    key: Key
+    paused: Paused
+
+
+class Locator:
+    """The detector behind its limits: uploads, decoding threads, cache, and the device's queue."""
+
+    def __init__(
+        self, settings: Settings, detector: Detector, metrics: Metrics, lost: Callable[[], None]
+    ) -> None:
+        """lost: called once, when the device fails for good."""
+        self.detector = detector
+        self.decoders = anyio.CapacityLimiter(settings.decoders)
+        self._limits = settings.limits
+        self._uploads = anyio.CapacityLimiter(settings.uploads)
+        self._cache = Cache(settings.cache_bytes)
+        self.worker: Worker[Paused, Look, Localization] = Worker(
+            detector.look,
+            detector.finish,
+            settings.queue_size,
+            settings.queue_pixels,
+            settings.batch or BATCH[detector.model.device.partition(":")[0]],
+            lost,
+            metrics.batch.observe,
+        )
+
+    async def warm_up(self) -> None:
+        """One detection without a caller. Raises what goes wrong."""
+        await self.worker.run(self.detector.rehearsal(), Stopwatch())
+
+    @contextmanager
+    def upload(self, request: object) -> Iterator[None]:
+        """A place among the uploads that are received and decoded. Raises QueueFull."""
+        try:
+            self._uploads.acquire_on_behalf_of_nowait(request)
+        except anyio.WouldBlock:
+            limit = int(self._uploads.total_tokens)
+            raise QueueFull(
+                f"{limit} pictures are being received, which is the limit",
+                limit=limit,
+                retry_after=1,
+            ) from None
+        try:
+            yield
+        finally:
+            self._uploads.release_on_behalf_of(request)
+
+    async def receive(self, data: bytes, options: Options, clock: Stopwatch) -> Received:
+        """The file decoded and prepared, on a decoding thread: laps `decode` and `prepare`.
+
+        All that can be refused about a photograph is refused here: raises WeakpointsError.
+        QueueFull is raised before it is decoded, unless its answer is in the cache.
+        """
+        asked = key(data, options)
+        if asked not in self._cache:
+            self.worker.room()
+
+        def work() -> Paused:
+            image = decode(data, self._limits)
+            clock.lap("decode")
+            return self.detector.start(image, options, clock)
+
+        paused = await run_sync(work, limiter=self.decoders)
+        await checkpoint()  # a caller that left meanwhile is told of here
+        return Received(asked, paused)
+
+    async def locate(
+        self, received: Received, progress: Progress = no_progress
+    ) -> tuple[Localization, bool]:
+        """What is on the photograph, and whether the cache knew it. Raises as `Worker.run` does."""
+        if known := self._cache.get(received.key):
+            progress("queue", 0, 1)
+            return known, True
+        picture = received.paused.picture
+        height, width, _ = picture.image.shape
+        found = await self.worker.run(received.paused, picture.clock, height * width, progress)
+        self._cache.put(received.key, found)
+        return found, False

@@ -1,0 +1,37 @@
+"""`app.main`, as users of uvicorn and FastAPI expect it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.service import post, process
+
+
+def test_uvicorn_serves_the_application_by_its_name(tmp_path: Path) -> None:
+    with process(tmp_path / "log", "-m uvicorn app.main:app") as (_, client):
+        answer = post(client, 90)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["model"]["name"] == "bundled"
+
+
+def test_importing_it_loads_no_network_which_start_up_does() -> None:
+    """Weights that are not there would be an error: it comes once the application starts."""
+    program = """
+import asyncio, logging
+from app.main import app
+print("imported", app.state.service.started)
+async def main():
+    async with app.router.lifespan_context(app):
+        pass
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"WEAKPOINTS_NETWORK": "nothing", "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "imported False\n"
+    assert "the service can't start" in done.stderr
+    assert "nothing" in done.stderr
