@@ -1,4 +1,4 @@
-"""Everything that can go wrong on purpose.
+"""Every error that is raised on purpose, with its HTTP status.
 
 WeakpointsError
 ├── MalformedRequest     400  empty body, wrong field, no image
@@ -19,7 +19,10 @@ WeakpointsError
 
 
 class WeakpointsError(Exception):
-    """An error with its HTTP status, a stable `slug`, and `figures`: the numbers a caller needs (limit, actual)."""
+    """An error with its HTTP status and a stable `slug`, the end of its problem's `type`.
+
+    figures: what a caller needs to know, such as limit, actual, or retry_after in seconds.
+    """
 
     status = 500
     slug = "internal-error"
@@ -32,50 +35,74 @@ class WeakpointsError(Exception):
 
 
 class MalformedRequest(WeakpointsError):
+    """The request is empty, has no image, or a wrong field or header."""
+
     status, slug, title = 400, "malformed-request", "Malformed request"
 
 
 class Unauthorized(WeakpointsError):
+    """No key came, or none that is accepted."""
+
     status, slug, title = 401, "unauthorized", "Unauthorized"
 
 
 class UploadTooSlow(WeakpointsError):
+    """The body was not received within the upload's timeout."""
+
     status, slug, title = 408, "upload-too-slow", "Upload too slow"
 
 
 class TooLarge(WeakpointsError):
+    """Too many bytes or pixels, or a side that is too long."""
+
     status, slug, title = 413, "too-large", "Too large"
 
 
 class UnsupportedMedia(WeakpointsError):
+    """Not a JPEG, PNG or WebP file."""
+
     status, slug, title = 415, "unsupported-media-type", "Unsupported media type"
 
 
 class BadImage(WeakpointsError):
+    """A supported type, but it can't be decoded, or it is too small."""
+
     status, slug, title = 422, "bad-image", "Bad image"
 
 
 class BadOption(WeakpointsError):
+    """An option that is unknown, out of range, or impossible for this image or network."""
+
     status, slug, title = 422, "bad-option", "Bad option"
 
 
 class QueueFull(WeakpointsError):
+    """Too many requests wait already; `retry_after` says when to try again."""
+
     status, slug, title = 429, "queue-full", "Queue full"
 
 
 class Unavailable(WeakpointsError):
+    """The service is loading or stopping."""
+
     status, slug, title = 503, "unavailable", "Unavailable"
 
 
 class OutOfMemory(Unavailable):
+    """The device has too little memory for this request now."""
+
     slug, title = "out-of-memory", "Out of memory"
 
 
 class DeviceLost(Unavailable):
+    """The device failed: nothing works until a restart."""
+
     slug, title = "device-lost", "Device lost"
 
 
 class DeadlinePassed(WeakpointsError):
+    """The caller's time was over before the answer."""
+
     status, slug, title = 504, "deadline-passed", "Deadline passed"
 
     def __init__(
@@ -87,6 +114,8 @@ class DeadlinePassed(WeakpointsError):
 
 
 class WeightsError(WeakpointsError):
+    """Weights that are missing or not as the manifest says; the service does not start."""
+
     slug, title = "weights-error", "Weights error"
 
 

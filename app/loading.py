@@ -39,7 +39,12 @@ def load_detector(
     precision: Precision = "auto",
     downloads: Path | None = None,
 ) -> Detector:
-    """The detector of a manifest's network. Raises WeightsError with one sentence if it can't be had as described there."""
+    """The detector of a network in the manifest.
+
+    device: `auto`, `cpu` or `cuda`, with an index if there are several. memory: bytes that the
+    occlusion may take, beside the network. Raises WeightsError where the network can't be loaded as
+    described.
+    """
     entry = find(manifest, name, downloads)
     device = chosen_device(device)
     precision = settled(precision, device)
@@ -53,7 +58,7 @@ def load_detector(
 
 
 def _try_out(occluder: Incremental, entry: Entry) -> None:
-    """With the largest box there is: what memory or numbers do not hold is said now rather than at a request."""
+    """One box over the whole picture: too little memory or precision is found now, not later."""
     try:
         blank = occluder.network.trace(torch.zeros(1, 3, entry.side, entry.side))
         logits = occluder.logits(blank, ((0, 0),), entry.side, torch.zeros(1, 3).to(blank.x))
@@ -63,5 +68,6 @@ def _try_out(occluder: Incremental, entry: Entry) -> None:
         ) from error
     if not logits.isfinite().all():
         raise WeightsError(
-            f"network {entry.name!r} exceeds the numbers of {occluder.dtype}; set WEAKPOINTS_PRECISION=float32"
+            f"network {entry.name!r} exceeds the numbers of {occluder.dtype}; "
+            "set WEAKPOINTS_PRECISION=float32"
         )

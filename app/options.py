@@ -1,6 +1,6 @@
-"""What a caller may choose: every option, its range, its meaning and its value in each preset, in this one place.
+"""Every option of a caller: its range, its meaning, and its value in each preset.
 
-HTTP query parameters, command-line flags, OpenAPI and the README's table are all made from `Options`.
+HTTP query parameters, command-line flags and OpenAPI are all made from `Options`.
 """
 
 from collections.abc import Sequence
@@ -27,9 +27,10 @@ Precision = Literal["auto", "float32", "tf32", "float16"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What is accepted: bytes of the file, pixels and sides of the picture, a JPEG's scans times pixels.
+    """What is accepted of an upload; all of it is checked before anything is decoded.
 
-    All are checked before anything is decoded.
+    max_bytes: of the file. max_pixels, max_side, min_side: of the picture, sides in pixels.
+    max_scanned: scans times pixels of a JPEG.
     """
 
     max_bytes: int = 20 * 2**20
@@ -41,7 +42,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Options:
-    """How one photograph is to be read. `None` means: in proportion to the network's input side, see `resolve`."""
+    """The options of one detection, as given. `resolve` replaces each length that is None."""
 
     preset: Annotated[
         Preset,
@@ -81,14 +82,15 @@ class Options:
     fine: Annotated[
         Fine,
         doc(
-            "backward rule of the fine map; `mirrored` is `guided`, averaged with that of the mirrored "
-            "picture; `contrast` is `mirrored` where no other likely class claims the place"
+            "backward rule of the fine map; `mirrored` is `guided`, averaged with that of the "
+            "mirrored picture; `contrast` is `mirrored` where no other likely class claims the place"
         ),
     ] = "contrast"
     combine: Annotated[
         Combine,
         doc(
-            "what a keypoint is: a corner of the photograph where both maps are high, or a peak of their sum"
+            "what a keypoint is: a corner of the photograph where both maps are high, or a peak "
+            "of their sum"
         ),
     ] = "corners"
     weight: Annotated[float, Ge(0), Le(1), doc("share of the coarse map in the log-likelihood")] = (
@@ -148,7 +150,7 @@ NAMES = tuple(each.name for each in fields(Options))
 
 
 def choose(preset: Preset = "default", **given: Any) -> Options:
-    """The preset with what was given put over it; `None` stands for not given."""
+    """The preset, with the given options instead of its own; None stands for not given."""
     return replace(
         PRESETS[preset], **{name: value for name, value in given.items() if value is not None}
     )

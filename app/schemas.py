@@ -1,4 +1,7 @@
-"""The wire: what a caller may send and what comes back. Ranges and meanings of options come from `Options`, nowhere else."""
+"""The JSON of the HTTP API: what a caller may send and what comes back.
+
+Ranges and meanings of options come from `options.Options`.
+"""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -37,7 +40,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     def options(self) -> Options:
-        """What was given, put over the preset."""
+        """The preset, with the given options instead of its own."""
         given = {name: getattr(self, name) for name in NAMES if name != "preset"}
         roi, target = given.pop("roi"), given.pop("target_class")
         return choose(
@@ -53,6 +56,8 @@ class DetectQuery(create_model("EveryOption", __base__=_Strict, **_fields())):  
 
 
 class HeatmapQuery(DetectQuery):
+    """The options of `/detect`, and how to draw."""
+
     map: Which = Field("fused", description="which map to draw")
     style: Style = Field(
         "overlay", description="over the picture, on its own, or the raw values as 16-bit grey"
@@ -62,11 +67,15 @@ class HeatmapQuery(DetectQuery):
 
 
 class ImageSize(BaseModel):
+    """Pixels of the photograph, EXIF orientation applied."""
+
     width: int
     height: int
 
 
 class ScoredClass(BaseModel):
+    """A class of the network and its probability."""
+
     class_id: int
     label: str
     probability: Figure
@@ -79,9 +88,10 @@ class Prediction(ScoredClass):
 
 
 class WireKeypoint(BaseModel):
-    """x right, y down, (0, 0) the centre of the top-left pixel; target: the class that it explains.
+    """A point in pixels: x right, y down, (0, 0) is the centre of the top-left pixel.
 
-    covariance in pixels squared, null where not refined.
+    target: the class that it explains. covariance: in pixels squared, null where the point is not
+    refined.
     """
 
     x: Pixels
@@ -96,6 +106,8 @@ class WireKeypoint(BaseModel):
 
 
 class ModelInfo(BaseModel):
+    """The network that answered, its precision and its device."""
+
     name: str
     architecture: str
     sha256: str
@@ -104,6 +116,8 @@ class ModelInfo(BaseModel):
 
 
 class ModelCard(ModelInfo):
+    """The network that answers, the side of its input in pixels, and its labels."""
+
     input_side: int
     labels: list[str]
 
@@ -134,12 +148,15 @@ class Problem(BaseModel):
 
 
 class Alive(BaseModel):
+    """The answer of a probe that is content."""
+
     status: Literal["ok"] = "ok"
 
 
 def detection(
     found: "Localization", model: "Model", request_id: str, timing_ms: dict[str, float]
 ) -> Detection:
+    """The JSON of one answer; `timing_ms` in milliseconds a stage."""
     scores = [ScoredClass(**asdict(score)) for score in found.top]
     return Detection(
         id=request_id,
@@ -154,6 +171,7 @@ def detection(
 
 
 def model_card(model: "Model") -> ModelCard:
+    """The JSON of `GET /model`."""
     return ModelCard(**_info(model).model_dump(), input_side=model.side, labels=list(model.labels))
 
 

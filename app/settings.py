@@ -1,4 +1,4 @@
-"""Every setting of the service, read once from the environment (`WEAKPOINTS_...`) and passed down."""
+"""Every setting of the service, read once from the environment: `WEAKPOINTS_...`."""
 
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ def _downloads(settings: dict[str, Any]) -> Path:
 
 
 class Settings(BaseSettings):
+    """The settings; `description` is their documentation."""
+
     model_config = SettingsConfigDict(env_prefix="WEAKPOINTS_", frozen=True, extra="forbid")
 
     network: str = Field(
@@ -38,7 +40,8 @@ class Settings(BaseSettings):
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="where the network runs: `cpu`, `cuda`, `cuda:1`; `auto` takes a GPU if there is one",
+        description="where the network runs: `cpu`, `cuda`, `cuda:1`; "
+        "`auto` takes a GPU if there is one",
     )
     precision: Precision = Field(
         "auto",
@@ -56,7 +59,8 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=64,
-        description="waiting pictures that the network looks at together; 0: 8 on a GPU, 1 on a CPU",
+        description="waiting pictures that the network looks at together; "
+        "0: 8 on a GPU, 1 on a CPU",
     )
     queue_pixels: int = Field(
         200_000_000,
@@ -96,12 +100,14 @@ class Settings(BaseSettings):
     request_timeout: float = Field(
         120,
         gt=0,
-        description="seconds from request to answer, unless `X-Request-Timeout` says less; then 504",
+        description="seconds from request to answer, unless `X-Request-Timeout` says less; "
+        "then 504",
     )
     cache_bytes: int = Field(
         67_108_864,
         ge=0,
-        description="bytes of maps that are kept for the same photograph and options asked again; 0: none",
+        description="bytes of maps that are kept for the same photograph and options asked again; "
+        "0: none",
     )
     drain_delay: float = Field(
         0,
@@ -113,11 +119,13 @@ class Settings(BaseSettings):
     )
     origins: tuple[str, ...] = Field(
         (),
-        description='origins of other sites\' pages that may ask from a browser, as JSON: `["https://example.com"]`',
+        description="origins of other sites' pages that may ask from a browser, as JSON: "
+        '`["https://example.com"]`',
     )
     api_keys: Path | None = Field(
         None,
-        description="file with one accepted key a line, `#` begins a comment; changes hold at once; none: no key is needed",
+        description="file with one accepted key a line, `#` begins a comment; changes hold at "
+        "once; none: no key is needed",
     )
     decoders: int = Field(2, ge=1, le=64, description="pictures that are decoded at the same time")
     max_bytes: int = Field(
@@ -137,9 +145,11 @@ class Settings(BaseSettings):
     memory: int = Field(
         0,
         ge=0,
-        description="bytes that the occlusion may take beside the network, however many boxes; 0: 4 GiB on a GPU, 256 MiB on a CPU",
+        description="bytes that the occlusion may take beside the network, however many boxes; "
+        "0: 4 GiB on a GPU, 256 MiB on a CPU",
     )
 
     @property
     def limits(self) -> Limits:
+        """The limits of an upload."""
         return Limits(max_bytes=self.max_bytes, max_pixels=self.max_pixels, max_side=self.max_side)

@@ -1,4 +1,7 @@
-"""Two maps into one log-likelihood (paper, section III, after Tulsiani and Malik 2015)."""
+"""The two maps become one log-likelihood.
+
+Paper: "Weakly supervised keypoint detection", section III, after Tulsiani and Malik (2015).
+"""
 
 import cv2
 import numpy as np
@@ -6,10 +9,10 @@ from numpy.typing import NDArray
 
 from app.options import Combine
 
-SMOOTH = (
-    1 / 14
-)  # of the input's side, the paper's box: a corner's evidence is what lies around it, and finer detail changes with every shift
-FLOOR = 1e-3  # of a map's maximum: what is this weak is as good as nothing
+# The Gaussian's deviation, as a share of the input's side: as wide as the paper's box. The evidence
+# for a corner lies around it, and finer detail changes with every shift of the picture.
+SMOOTH = 1 / 14
+FLOOR = 1e-3  # values below 0.1 % of the maximum are clipped
 
 
 def fuse(
@@ -20,48 +23,49 @@ def fuse(
     weight: float,
     combine: Combine,
 ) -> NDArray[np.float64]:
-    """(S, S) log-likelihood <= 0; -inf where `inside` is false. u and v are the maps standardised over the inside.
+    """(S, S) log-likelihood <= 0; minus infinity where `inside` is false.
 
-    `log_sigmoid`: w log sigmoid(u) + (1 - w) log sigmoid(v), so that both scales have to agree.
-    `corners`: w log sigmoid(u) + (1 - w) / 2 log share(fine), both maps smoothed; the other (1 - w) / 2 is the corner's, see `keypoints`.
+    coarse, fine: (S, S). u and v are these maps standardised over the inside, w is the weight.
+    `log_sigmoid`: w log sigmoid(u) + (1 - w) log sigmoid(v). Both maps have to agree (the paper).
+    `corners`: both maps are smoothed first; w log sigmoid(u) + (1 - w) / 2 log_share(fine). The
+    other (1 - w) / 2 is for the corner itself: `peaks.find_peaks` adds it.
     """
     if combine == "log_sigmoid":
-        score = weight * log_sigmoid(standardise(coarse, inside)) + (1 - weight) * log_sigmoid(
-            standardise(fine, inside)
-        )
+        patches = log_sigmoid(standardise(coarse, inside))
+        pixels = log_sigmoid(standardise(fine, inside))
+        score = weight * patches + (1 - weight) * pixels
     else:
-        coarse, fine = smooth(coarse, inside), smooth(fine, inside)
-        score = weight * log_sigmoid(standardise(coarse, inside)) + (1 - weight) / 2 * log_share(
-            fine
-        )
+        patches = log_sigmoid(standardise(smooth(coarse, inside), inside))
+        pixels = log_share(smooth(fine, inside))
+        score = weight * patches + (1 - weight) / 2 * pixels
     return np.where(inside, score, -np.inf)
 
 
 def smooth(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """A Gaussian of SMOOTH, in which the margin has no say."""
-    blurred, weights = (
-        cv2.GaussianBlur(each, (0, 0), SMOOTH * len(values))
-        for each in (np.where(inside, values, 0.0), inside.astype(float))
-    )
+    """(S, S) blurred by a Gaussian (SMOOTH); the letterbox's margin has weight 0."""
+    sigma = SMOOTH * len(values)
+    blurred = cv2.GaussianBlur(np.where(inside, values, 0.0), (0, 0), sigma)
+    weights = cv2.GaussianBlur(inside.astype(float), (0, 0), sigma)
     return np.where(inside, blurred / np.maximum(weights, 1e-12), 0.0)
 
 
 def standardise(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Mean 0 and deviation 1 over the inside; a constant map becomes 0, since it says nothing."""
+    """(S, S) with mean 0 and deviation 1 over the inside; a constant map becomes 0."""
     centred = values - values[inside].mean()
     deviation = centred[inside].std()
-    return (
-        centred / deviation
-        if deviation > 1e-12 * np.abs(values).max(initial=0.0)
-        else np.zeros_like(centred)
-    )
+    if deviation <= 1e-12 * np.abs(values).max(initial=0.0):
+        return np.zeros_like(centred)
+    return np.asarray(centred / deviation)
 
 
 def log_sigmoid(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log(1 / (1 + exp(-x))) of each value, without overflow."""
     return -np.logaddexp(0.0, -values)
 
 
 def log_share(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """log of values >= 0 over their maximum, in [log FLOOR, 0]; all 0 where the map is 0."""
+    """log(x / maximum) of values >= 0, in [log FLOOR, 0]; all 0 where the map is 0."""
     highest = values.max(initial=0.0)
-    return np.log(np.maximum(values / highest, FLOOR)) if highest > 0 else np.zeros_like(values)
+    if highest <= 0:
+        return np.zeros_like(values)
+    return np.asarray(np.log(np.maximum(values / highest, FLOOR)))

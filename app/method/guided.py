@@ -1,7 +1,10 @@
-"""The fine map: which pixels drive the class. Guided backpropagation (Springenberg et al. 2014; paper, section III).
+"""The fine map: which pixels drive the class, by guided backpropagation.
 
-The table is walked backwards. At each ReLU with output f and incoming signal R: R <- (f > 0) * (R > 0) * R.
-The signal starts as the gradient of the class's log-odds, which after normalisation is that of the softmax, without underflow.
+Paper: "Weakly supervised keypoint detection", section III; Springenberg et al. (2014).
+
+The table of layers is walked backwards. At each ReLU with output f, the incoming signal R becomes
+(f > 0) * (R > 0) * R. The signal starts as the gradient of the class's log-odds. After
+normalisation that is the gradient of the softmax, but it does not underflow.
 """
 
 from collections.abc import Sequence
@@ -35,18 +38,19 @@ def guided_maps(
     rule: Fine,
     pictures: Sequence[int] | None = None,
 ) -> NDArray[np.float64]:
-    """(N, S, S), >= 0, of N targets: the L2 norm over RGB of the signal at the input; `guided` also drops what is negative there.
+    """(N, S, S) maps >= 0 of N targets: the L2 norm over RGB of the input's signal.
 
-    `mirrored` is the mean of `guided` and of what it says about the mirrored picture, mirrored back: half the noise, no left and right.
-    pictures: which of the trace's pictures each target is about; its own one if not given.
-    `gradient` passes every ReLU as the derivative does, and is there to compare with.
+    targets: classes. pictures: which of the trace's pictures each target is about; picture i for
+    target i if not given. rule: `guided` clips negative signals, at ReLUs and at the
+    input. `mirrored` is the mean of `guided` and of the same on the mirrored picture, mirrored
+    back: it has less noise, and left and right count alike. `gradient` is the plain gradient, for
+    comparison.
     """
     if rule == "mirrored":
-        ours, other = (
-            guided_maps(network, each, targets, rule="guided", pictures=pictures)
-            for each in (trace, network.trace(trace.x.flip(-1)))
-        )
-        return (ours + other[:, :, ::-1]) / 2
+        one = guided_maps(network, trace, targets, rule="guided", pictures=pictures)
+        flipped = network.trace(trace.x.flip(-1))
+        other = guided_maps(network, flipped, targets, rule="guided", pictures=pictures)
+        return (one + other[:, :, ::-1]) / 2
     if pictures is not None and list(pictures) != list(range(len(trace.x))):
         trace = trace.of(pictures)
     signal = walk_back(
@@ -75,7 +79,10 @@ def walk_back(
     *,
     guided: bool,
 ) -> Tensor:
-    """The signal at `x`, from the signal behind the last layer; activations[i] is what layer i put out."""
+    """The signal at the input `x` (N, ...), from the signal behind the last layer.
+
+    activations[i] is the output of layer i, behind its ReLU. guided: clip negative signals.
+    """
     for layer, before, after in zip(
         reversed(layers), (*activations[-2::-1], x), reversed(activations), strict=True
     ):

@@ -1,6 +1,7 @@
-"""From bytes to pixels, under limits, and from pixels to the network's input and back: coordinates change in `Frame` alone.
+"""From bytes to pixels, and from pixels to the network's input and back.
 
-x goes right and y down, in pixels; (0, 0) is the centre of the top-left pixel. One conversion: (p + 0.5) * scale - 0.5.
+x goes right and y down, in pixels; (0, 0) is the centre of the top-left pixel. Coordinates change
+in `Frame` alone, by one conversion: (p + 0.5) * scale - 0.5.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,8 @@ class InputSpec:
 class Frame:
     """How a box of the photograph lies in the network's side x side input.
 
-    box: x, y, w, h in the photograph; content: x, y, w, h in the input, all of it but for a letterbox's margin.
+    width, height: of the photograph in pixels. box: x, y, w, h in the photograph. content: x, y, w,
+    h in the input: all of it, or without the margin of a letterbox.
     """
 
     width: int
@@ -41,7 +43,7 @@ class Frame:
 
     @property
     def scale(self) -> NDArray[np.float64]:
-        """(2,): pixels of the photograph a network pixel, in x and y."""
+        """(2,): pixels of the photograph per network pixel, in x and y."""
         return np.divide(self.box[2:], self.content[2:])
 
     @property
@@ -67,7 +69,10 @@ class Frame:
     def picture(
         self, image: NDArray[np.uint8], margin: Sequence[float] = (0, 0, 0)
     ) -> NDArray[np.uint8]:
-        """(H, W, 3) -> (S, S, 3): the photograph's box resized into the content, the margin in one colour of [0, 255]."""
+        """(H, W, 3) -> (S, S, 3): the photograph's box, resized into the content.
+
+        margin: the colour around it, RGB in [0, 255].
+        """
         x, y, w, h = self.content
         result = np.empty((self.side, self.side, 3), np.uint8)
         result[:] = np.rint(margin)
@@ -75,13 +80,16 @@ class Frame:
         return result
 
     def close_up(self, detail: float) -> "Frame":
-        """The same box without margin, at `detail` pixels a network pixel, or the photograph's own where they are fewer."""
+        """The same box without margin, at `detail` pixels per network pixel.
+
+        Never more pixels than the photograph itself has.
+        """
         factor = min(1.0, detail / float(np.mean(self.scale)))
         w, h = (max(1, round(length * factor)) for length in self.box[2:])
         return Frame(self.width, self.height, max(w, h), self.box, (0, 0, w, h))
 
     def stretched(self, values: NDArray[Any], box: Box) -> NDArray[Any]:
-        """A box of values resized to the content."""
+        """(h, w, ...) of the content: the part `box` of (H, W, ...) values, resized to it."""
         return _resize(_crop(values, box), *self.content[2:])
 
     def map_to_image(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -112,7 +120,7 @@ def decode(data: bytes, limits: Limits) -> NDArray[np.uint8]:
 
 
 def admit(data: bytes, limits: Limits) -> Header:
-    """The header of a file within the limits. Raises WeakpointsError, naming limit and what came."""
+    """The header of a file within the limits. Raises WeakpointsError with limit and actual."""
     if not data:
         raise MalformedRequest("the image is empty: 0 bytes came", actual=0)
     _refuse("bytes", len(data), limits.max_bytes)
@@ -130,12 +138,13 @@ def _pixels(data: bytes) -> NDArray[np.uint8] | None:
 
 
 def check_size(header: Header, limits: Limits) -> None:
-    """Raises TooLarge or BadImage, naming the limit and what came."""
+    """Raises TooLarge or BadImage with limit and actual."""
     _refuse("pixels", header.width * header.height, limits.max_pixels)
     _refuse("pixels on its longer side", max(header.width, header.height), limits.max_side)
     if min(header.width, header.height) < limits.min_side:
         raise BadImage(
-            f"the image is {header.width} x {header.height} pixels; each side must have at least {limits.min_side}",
+            f"the image is {header.width} x {header.height} pixels; "
+            f"each side must have at least {limits.min_side}",
             limit=limits.min_side,
             actual=min(header.width, header.height),
         )
@@ -144,7 +153,10 @@ def check_size(header: Header, limits: Limits) -> None:
 def prepare(
     image: NDArray[np.uint8], spec: InputSpec, fit: Fit, roi: Box | None
 ) -> tuple[NDArray[np.float32], Frame]:
-    """(1, 3, S, S) normalised RGB, and the frame that leads back. Raises BadOption for a roi that is not in the image."""
+    """(1, 3, S, S) normalised RGB of an (H, W, 3) image, and the frame that leads back.
+
+    roi: x, y, w, h of the part to look at, in pixels. Raises BadOption where it is not inside.
+    """
     frame = frame_of(image.shape[1], image.shape[0], spec.side, fit, roi)
     picture = frame.picture(image, margin=[255 * mean for mean in spec.mean])
     x = ((picture / 255 - spec.mean) / spec.std).transpose(2, 0, 1)[None]
@@ -152,7 +164,11 @@ def prepare(
 
 
 def frame_of(width: int, height: int, side: int, fit: Fit, roi: Box | None) -> Frame:
-    """`squash` fills the input; `letterbox` keeps the aspect (to the whole pixel) and centres the picture."""
+    """How a photograph of width x height pixels lies in the side x side input.
+
+    `squash` fills the input; `letterbox` keeps the aspect, to the whole pixel, and centres it.
+    Raises BadOption for a roi that is not inside.
+    """
     box = roi or (0, 0, width, height)
     x, y, w, h = box
     if min(x, y) < 0 or min(w, h) < 1 or x + w > width or y + h > height:
@@ -185,7 +201,7 @@ def _crop(image: NDArray[Any], box: Box) -> NDArray[Any]:
 
 
 def _resize(image: NDArray[Any], width: int, height: int) -> NDArray[Any]:
-    """One axis after the other: areas are averaged where it shrinks, and interpolated where it grows."""
+    """One axis after the other: mean of areas where it shrinks, linear where it grows."""
     for w, h in ((width, image.shape[0]), (width, height)):
         shrinks = w < image.shape[1] or h < image.shape[0]
         image = cv2.resize(

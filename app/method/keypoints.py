@@ -1,4 +1,8 @@
-"""From a log-likelihood map to points: corners, non-maximum suppression, the soft threshold, and Förstner's refinement."""
+"""From a log-likelihood map to points.
+
+Corners, non-maximum suppression (NMS), the soft threshold, and Förstner's refinement.
+Paper: "Weakly supervised keypoint detection", sections III and IV.
+"""
 
 import math
 from dataclasses import dataclass
@@ -9,13 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 T = TypeVar("T", bound=np.generic)
-EVEN = 1e-5  # of the smaller eigenvalue, in grey levels squared: below it there is only rounding
-MIN_ROUNDNESS = 0.1  # of 4 det(A) / trace(A)^2: 1 for a corner, 0 for an edge, along which no position is better than another
+EVEN = 1e-5  # grey levels squared: a smaller eigenvalue below this is only rounding
+MIN_ROUNDNESS = 0.1  # of 4 det(A) / trace(A)^2, which is 1 for a corner and 0 for an edge
 
 
 @dataclass(frozen=True)
 class Refined:
-    """points: (N, 2) x, y in image pixels; covariance: (N, 2, 2) in pixels squared, NaN where `refined` (N,) is false."""
+    """N points after refinement; `refined` (N,) is false where a point stayed as it was.
+
+    points: (N, 2) x, y in image pixels. covariance: (N, 2, 2) in pixels squared, NaN where a point
+    was not refined.
+    """
 
     points: NDArray[np.float64]
     covariance: NDArray[np.float64]
@@ -23,25 +31,26 @@ class Refined:
 
 
 def corner_likelihood(picture: NDArray[np.uint8], sigma: float) -> NDArray[np.float64]:
-    """(H, W) log-likelihood <= 0 that a pixel of an (H, W, 3) picture is a corner, at the scale of a Gaussian of `sigma` pixels.
+    """(H, W) log-likelihood <= 0 that a pixel of an (H, W, 3) RGB picture is a corner.
 
-    The smaller eigenvalue of the structure tensor (Shi and Tomasi 1994), the A of `refine`, over its highest. Minus infinity where
-    the picture is even: nothing can be located there.
+    The smaller eigenvalue of the structure tensor (Shi and Tomasi 1994), over the highest one of
+    the picture. The tensor is the matrix A of `refine`. sigma: the deviation in pixels of the
+    Gaussian that blurs the picture first. Minus infinity where the picture is even.
     """
-    grey = cv2.GaussianBlur(
-        cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), sigma
-    )
-    strength = cv2.cornerMinEigenVal(grey, 3).astype(np.float64)
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    blurred = cv2.GaussianBlur(grey, (0, 0), sigma)
+    strength = cv2.cornerMinEigenVal(blurred, 3).astype(np.float64)
+    highest = max(float(strength.max()), EVEN)
     with np.errstate(divide="ignore"):
-        return np.asarray(
-            np.log(np.where(strength > EVEN, strength, 0) / max(float(strength.max()), EVEN))
-        )
+        return np.asarray(np.log(np.where(strength > EVEN, strength, 0) / highest))
 
 
 def local_maxima(score: NDArray[np.float64], radius: int) -> NDArray[np.int64]:
-    """(N, 2) x, y of the pixels that come first in the square of +-radius around them, strongest first.
+    """(N, 2) x, y of the local maxima of an (H, W) score, the highest first.
 
-    Pixels are ordered by (score, -y, -x), so a plateau has one maximum, the same each time. Non-finite scores never win.
+    A maximum is the first pixel of the square of +-radius around it. Pixels are ordered by
+    (score, -y, -x), so a plateau has one maximum, the same each time. A score that is not finite
+    is never a maximum.
     """
     flat = score.ravel()
     order = np.lexsort((np.arange(flat.size), -flat))
@@ -57,29 +66,35 @@ def local_maxima(score: NDArray[np.float64], radius: int) -> NDArray[np.int64]:
 
 
 def ranked(peaks: NDArray[np.int64], score: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Peaks by another score than the one that they are the maxima of, in the order of `local_maxima`."""
+    """The (N, 2) peaks in the order of another (H, W) score, with ties as in `local_maxima`."""
     x, y = peaks.T
     return peaks[np.lexsort((x, y, -score[y, x]))]
 
 
 def strongest(peaks: NDArray[T], *, keep: float, limit: int) -> NDArray[T]:
-    """The soft threshold (paper, IV.A): the first `keep` share of peaks that come strongest first, at most `limit`."""
+    """The soft threshold (paper, section IV.A): the first `keep` share of peaks, at most `limit`.
+
+    peaks: the strongest first.
+    """
     return peaks[: min(math.ceil(keep * len(peaks)), limit)]
 
 
 def refine(
     image: NDArray[np.uint8], points: NDArray[np.float64], half: int, blur: float = 0.0
 ) -> Refined:
-    """Förstner's corner in the (2 half + 1)^2 window around each point of an (H, W, 3) image (paper, section III).
+    """Förstner's corner in the window around each point (paper, section III).
 
-    x = A^-1 b with A the sum of [Ix^2 IxIy; IxIy Iy^2] and b of that matrix times the position. The covariance is
-    s^2 A^-1, s^2 being the residual's variance (Förstner and Gülch 1987). Where A is near singular or the step would
-    leave the window, the point stays as it is and is marked. The image is blurred by a Gaussian of that deviation, in pixels, before:
-    what is finer than the network sees must not pull the point away.
+    image: (H, W, 3) RGB. points: (N, 2) x, y in pixels. The window has (2 half + 1)^2 pixels.
+    x = A^-1 b, with A the sum of [Ix^2 IxIy; IxIy Iy^2] over the window, and b the sum of that
+    matrix times the position. The covariance is s^2 A^-1, s^2 being the variance of the residual
+    (Förstner and Gülch 1987). Where A is near singular, or the step would leave the window or the
+    image, the point stays as it is.
+    blur: deviation in pixels of the Gaussian that blurs the image first. Detail that the network
+    can't see must not pull a point away.
     """
-    grey = cv2.cvtColor(
-        cv2.GaussianBlur(image, (0, 0), blur) if blur else image, cv2.COLOR_RGB2GRAY
-    )
+    if blur:
+        image = cv2.GaussianBlur(image, (0, 0), blur).astype(np.uint8, copy=False)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     height, width = grey.shape
     placed = np.clip(points, 0, [width - 1, height - 1])
     covariance = np.full((len(points), 2, 2), np.nan)
@@ -89,10 +104,9 @@ def refine(
         centre = np.rint(start).astype(int)
         left, top = np.maximum(centre - half, 0)
         right, bottom = np.minimum(centre + half + 1, [width, height])
-        ring_top, ring_left = (
-            max(top - 1, 0),
-            max(left - 1, 0),
-        )  # one pixel more, for central differences at the window's rim
+        # One pixel more, for central differences at the window's rim.
+        ring_top = max(top - 1, 0)
+        ring_left = max(left - 1, 0)
         gradients = np.gradient(
             grey[ring_top : bottom + 1, ring_left : right + 1].astype(np.float64)
         )
@@ -100,12 +114,11 @@ def refine(
         iy, ix = gradients[0][window], gradients[1][window]
         ys, xs = np.mgrid[top:bottom, left:right] - start[::-1, None, None]
         step, spread = corner(ix, iy, xs, ys, np.ones_like(ix))
-        if (
-            step is not None
-            and (np.abs(step) <= half).all()
-            and (np.clip(start + step, 0, [width - 1, height - 1]) == start + step).all()
-        ):
-            placed[i] = start + step
+        if step is None or (np.abs(step) > half).any():
+            continue
+        moved = start + step
+        if (np.clip(moved, 0, [width - 1, height - 1]) == moved).all():
+            placed[i] = moved
             covariance[i] = spread
             refined[i] = True
     return Refined(placed, covariance, refined)
@@ -118,11 +131,13 @@ def corner(
     ys: NDArray[np.float64],
     weights: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | tuple[None, None]:
-    """The least-squares corner (2,) of a window and its covariance (2, 2); nothing where the window has no corner.
+    """The least-squares corner (2,) of a window and its covariance (2, 2); None for an edge.
 
     All inputs have the window's shape: gradients, positions (any origin) and weights.
     """
-    xx, xy, yy = ((weights * product).sum() for product in (ix * ix, ix * iy, iy * iy))
+    xx = (weights * ix * ix).sum()
+    xy = (weights * ix * iy).sum()
+    yy = (weights * iy * iy).sum()
     a = np.array([[xx, xy], [xy, yy]])
     if xx + yy <= 0 or 4 * (xx * yy - xy * xy) < MIN_ROUNDNESS * (xx + yy) ** 2:
         return None, None

@@ -1,4 +1,4 @@
-"""What is found on a photograph, and what found it."""
+"""The answer for one photograph, and the network that gave it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from app.options import Precision, ResolvedOptions
 
 @dataclass(frozen=True)
 class Model:
-    """What answered: the network and where it runs."""
+    """The network that answers, and where it runs; `side` of its input in pixels."""
 
     name: str
     architecture: str
@@ -25,6 +25,8 @@ class Model:
 
 @dataclass(frozen=True)
 class ClassScore:
+    """A class of the network and its probability, in [0, 1]."""
+
     class_id: int
     label: str
     probability: float
@@ -32,9 +34,13 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Keypoint:
-    """x right, y down, in pixels of the photograph, (0, 0) the centre of its top-left pixel; covariance in pixels squared.
+    """A point of the photograph: x right, y down, in pixels.
 
-    target: index of the class that it explains. coarse and fine are the maps there, in standard deviations; log_likelihood is their fusion (with the corner's if that is asked for), confidence its exponential.
+    (0, 0) is the centre of the top-left pixel. target: index of the class that it explains.
+    log_likelihood: the fused map there, with the
+    corner's part where `combine=corners`; confidence: its exponential, in (0, 1]. coarse, fine: the
+    two maps there, in standard deviations. covariance: in pixels squared, None where the point
+    could not be refined.
     """
 
     x: float
@@ -50,7 +56,11 @@ class Keypoint:
 
 @dataclass(frozen=True)
 class Maps:
-    """Each (S, S) over the network's input; fused is a log-likelihood, -inf in a letterbox's margin."""
+    """Each (S, S) over the network's input.
+
+    fused: log-likelihood, minus infinity in a letterbox's margin. coarse: drop of the class score.
+    fine: signal of guided backpropagation, >= 0.
+    """
 
     fused: NDArray[np.float64]
     coarse: NDArray[np.float64]
@@ -62,7 +72,8 @@ class Localization:
     """The answer for one photograph of width x height pixels.
 
     Top classes come strongest first, keypoints class by class and strongest first. target and maps
-    are of the first class that was asked for; low_evidence: of any of them.
+    are of the first class that was asked for. low_evidence: for one of the classes, no box changed
+    the score by more than noise. timing_ms: of each stage.
     """
 
     width: int

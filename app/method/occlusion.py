@@ -1,6 +1,10 @@
-"""The coarse map: which patches the class depends on (paper, section III; Zeiler and Fergus 2014; Bazzani et al. 2016).
+"""The coarse map: which patches the class depends on.
 
-A box of one colour is put over the picture and the class score is read again: d(x, b) = max(score(x) - score(h_g(x, b)), 0).
+Paper: "Weakly supervised keypoint detection", section III; Zeiler and Fergus (2014); Bazzani et al.
+(2016).
+
+A box b of one colour is put over the picture x, and the class score is read again. Its drop is
+d(x, b) = max(score(x) - score(h_g(x, b)), 0), where h_g paints the box.
 """
 
 from dataclasses import dataclass
@@ -22,10 +26,11 @@ ROUNDING = 1e-5  # drops below this are float32 rounding
 
 @dataclass(frozen=True)
 class Occlusion:
-    """map: (S, S), the mean drop of the boxes over each pixel, weighted by how much of it they cover.
+    """The coarse map of one class.
 
-    drops, error: (rows, columns) of box positions: mean drop over the colours and its standard error (NaN for one colour).
-    evident: whether any drop rises above the noise of the colours.
+    map: (S, S), at each pixel the mean drop of the boxes that cover it.
+    drops, error: (rows, columns) of box positions, the mean drop over the colours and its standard
+    error (NaN for one colour). evident: whether any drop is above the noise of the colours.
     """
 
     map: NDArray[np.float64]
@@ -49,9 +54,10 @@ def box_count(side: int, options: ResolvedOptions) -> int:
 
 
 def random_colours(digest: bytes, seed: int, colours: int, places: int) -> NDArray[np.float64]:
-    """(colours, places, 3) RGB in [0, 1], a function of the picture's digest and the seed alone.
+    """(colours, places, 3) RGB in [0, 1], from the picture's digest and the seed alone.
 
-    Colours come in complementary pairs: a box the colour of what it hides hides nothing, but then its complement does.
+    Colours come in complementary pairs. A box may have the colour of what it covers, and then it
+    changes nothing; its complement does.
     """
     rng = np.random.default_rng([seed, *np.frombuffer(digest, np.uint32)])
     half = rng.random(((colours + 1) // 2, places, 3))
@@ -127,7 +133,11 @@ def occlusion_map(
 
 
 def class_score(logits: Tensor, target: int, score: Score) -> Tensor:
-    """(..., C) -> (...) in float64. `log_odds` is z_c - logsumexp of the others: it ranks as the probability does, but never saturates."""
+    """(..., C) logits -> (...) score of the class `target`, in float64.
+
+    `log_odds` is z_c - logsumexp of the other logits. It ranks as the probability does, but never
+    saturates.
+    """
     logits = logits.double()
     match score:
         case "logit":
@@ -142,7 +152,7 @@ def class_score(logits: Tensor, target: int, score: Score) -> Tensor:
 def spread(
     drops: NDArray[np.float64], starts: list[int], patch: int, side: int
 ) -> NDArray[np.float64]:
-    """(rows, columns) of positions -> (S, S): each pixel is the mean over the boxes that cover it."""
+    """(rows, columns) of positions -> (S, S): at each pixel the mean over the boxes on it."""
     pixel = np.arange(side)
     covers = np.array([(pixel >= start) & (pixel < start + patch) for start in starts], float)
     total = covers.T @ drops @ covers

@@ -1,4 +1,4 @@
-"""From the maps to keypoints of the photograph: where they are, how sure they are, and what the maps say there."""
+"""From the fused map to the keypoints of the photograph."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,18 @@ from app.method.keypoints import corner_likelihood, local_maxima, ranked, refine
 from app.method.localization import Keypoint, Maps
 from app.options import ResolvedOptions
 
-WINDOW = 2.5  # network pixels that the refinement looks to each side of a peak
-BLUR = 0.6  # network pixels: the scale at which it looks
-CORNER = 0.6  # network pixels: the scale at which corners are looked for
-DETAIL = 3  # of the photograph's pixels a network pixel are enough to look for them
+WINDOW = 2.5  # network pixels: half the refinement's window
+BLUR = 0.6  # network pixels: deviation of the refinement's Gaussian
+CORNER = 0.6  # network pixels: deviation of the Gaussian before corners are looked for
+DETAIL = 3  # pixels per network pixel of the picture on which corners are looked for, at most
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """points: (N, 2) x, y in pixels of the photograph, strongest first; log_likelihood: (N,)."""
+    """Keypoints before refinement, strongest first.
+
+    points: (N, 2) x, y in pixels of the photograph; log_likelihood: (N,).
+    """
 
     points: NDArray[np.float64]
     log_likelihood: NDArray[np.float64]
@@ -28,9 +31,11 @@ class Peaks:
 def find_peaks(
     image: NDArray[np.uint8], frame: Frame, score: NDArray[np.float64], options: ResolvedOptions
 ) -> Peaks:
-    """The strongest local maxima: of the score, or the photograph's corners, ranked by both, at DETAIL pixels a network pixel.
+    """The strongest peaks of an (S, S) score.
 
-    Corners are maxima of the photograph alone: a map that moves a little changes their order, but not where they are.
+    `combine=log_sigmoid`: local maxima of the score. `combine=corners`: corners of the photograph,
+    ranked by the score and by how much of a corner they are. So a map that moves a little changes
+    the order of the keypoints, but not where they are.
     """
     if options.combine == "corners":
         grid = frame.close_up(DETAIL)
@@ -47,33 +52,27 @@ def find_peaks(
 def keypoints(
     image: NDArray[np.uint8], frame: Frame, maps: Maps, peaks: Peaks, target: int
 ) -> tuple[Keypoint, ...]:
-    """The peaks refined to sub-pixel, with what the maps say at each, in the peaks' order."""
+    """The peaks refined to sub-pixel accuracy, with the maps' values there, in their order."""
     scale = float(np.mean(frame.scale))
     points = refine(image, peaks.points, max(2, round(WINDOW * scale)), BLUR * scale)
     x, y = np.rint(frame.to_network(peaks.points)).astype(int).clip(0, frame.side - 1).T
-    coarse, fine = (standardise(values, frame.inside)[y, x] for values in (maps.coarse, maps.fine))
-    found = zip(
-        points.points,
-        peaks.log_likelihood,
-        coarse,
-        fine,
-        points.refined,
-        points.covariance,
-        strict=True,
-    )
+    coarse = standardise(maps.coarse, frame.inside)[y, x]
+    fine = standardise(maps.fine, frame.inside)[y, x]
     return tuple(
         Keypoint(
-            x=float(at[0]),
-            y=float(at[1]),
-            confidence=float(np.exp(log_likelihood)),
-            log_likelihood=float(log_likelihood),
-            coarse=float(u),
-            fine=float(v),
-            refined=bool(refined),
+            x=float(points.points[i, 0]),
+            y=float(points.points[i, 1]),
+            confidence=float(np.exp(peaks.log_likelihood[i])),
+            log_likelihood=float(peaks.log_likelihood[i]),
+            coarse=float(coarse[i]),
+            fine=float(fine[i]),
+            refined=bool(points.refined[i]),
             target=target,
-            covariance=((float(c[0, 0]), float(c[0, 1])), (float(c[1, 0]), float(c[1, 1])))
-            if refined
-            else None,
+            covariance=_covariance(points.covariance[i]) if points.refined[i] else None,
         )
-        for at, log_likelihood, u, v, refined, c in found
+        for i in range(len(peaks.points))
     )
+
+
+def _covariance(c: NDArray[np.float64]) -> tuple[tuple[float, float], tuple[float, float]]:
+    return (float(c[0, 0]), float(c[0, 1])), (float(c[1, 0]), float(c[1, 1]))

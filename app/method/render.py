@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from app.method.localization import Keypoint, Localization
 from app.options import Size, Style, Which
 
-OPACITY = 0.6  # of the strongest evidence in an overlay; none at all lets the photograph through
+OPACITY = 0.6  # of the map's maximum in an overlay; the minimum is transparent
 SHARP = 4  # fractional bits of the drawing coordinates
 
 
@@ -22,13 +22,14 @@ def heatmap_png(
 ) -> tuple[bytes, tuple[float, float]]:
     """A PNG of one map over the (H, W, 3) RGB photograph, and the map's lowest and highest value.
 
-    `gray16` is the raw map, linear from lowest (0) to highest (65535); the others show confidence, exp of the fused map.
+    which: the map. `style=gray16` is the raw map, linear from the lowest value (0) to the highest
+    (65535). Other styles show the exponential of the fused map, which is the confidence.
+    keypoints: draw them, too. size: of the photograph, or of the network's input.
     """
     raw: NDArray[np.float64] = getattr(found.maps, which)
     low, high = float(raw[found.frame.inside].min()), float(raw[found.frame.inside].max())
-    unit = scaled(
-        np.exp(raw) if which == "fused" and style != "gray16" else raw, found.frame.inside
-    )
+    shown = np.exp(raw) if which == "fused" and style != "gray16" else raw
+    unit = scaled(shown, found.frame.inside)
     if size == "image":
         unit = found.frame.map_to_image(unit).clip(0, 1)
     else:
@@ -46,7 +47,10 @@ def scaled(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np
 
 
 def colour(unit: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """(H, W) in [0, 1] -> (H, W, 3) RGB, dark to bright (inferno: reads the same in grey and for the colour-blind)."""
+    """(H, W) in [0, 1] -> (H, W, 3) RGB, dark to bright.
+
+    The colours are inferno's: their order is the same in grey and for colour-blind readers.
+    """
     mapped = cv2.applyColorMap(np.rint(unit * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     return np.asarray(cv2.cvtColor(mapped, cv2.COLOR_BGR2RGB), np.uint8)
 
@@ -58,7 +62,7 @@ def overlay(image: NDArray[np.uint8], unit: NDArray[np.floating]) -> NDArray[np.
 
 
 def draw(canvas: NDArray[np.uint8], found: Localization, size: Size) -> NDArray[np.uint8]:
-    """A ring at each keypoint, stronger ones larger and greener, drawn last so that they lie on top."""
+    """A ring at each keypoint, on a copy; stronger ones are larger, greener and on top."""
     canvas = canvas.copy()
     radius = max(2.0, min(canvas.shape[:2]) / 70)
     for point in reversed(found.keypoints):

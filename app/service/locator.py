@@ -1,4 +1,4 @@
-"""What becomes of an uploaded file: decoded on a thread, known from the cache, or sent to the device."""
+"""The way of an uploaded file: decoded on a thread, found in the cache or sent to the device."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,9 @@ from app.service.metrics import Metrics
 from app.service.worker import Worker
 from app.settings import Settings
 
-BATCH = {"cpu": 1, "cuda": 8}  # one picture keeps a CPU busy, and gives the same bits each time
+# Pictures that are looked at together. One keeps a CPU busy, and alone it gives the same bits
+# each time.
+BATCH = {"cpu": 1, "cuda": 8}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What Prometheus may ask: counts and times with bounded labels, in a registry of this service's own."""
+"""What Prometheus scrapes: counts and times, in a registry of this service's own."""
 
 from collections.abc import Mapping
 
@@ -19,6 +19,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
+    """One of each metric; labels have few values."""
+
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
@@ -65,17 +67,21 @@ class Metrics:
         )
 
     def staged(self, timing_ms: Mapping[str, float]) -> None:
+        """Counts the milliseconds of each stage of one request."""
         for stage, milliseconds in timing_ms.items():
             self.stages.labels(stage).observe(milliseconds / 1000)
 
     def failed(self, error: WeakpointsError) -> None:
+        """Counts a request that was refused, failed or passed its deadline."""
         if isinstance(error, DeadlinePassed):
             self.dropped.labels("deadline").inc()
         else:
             self.refused.labels(error.slug).inc()
 
     def gone(self) -> None:
+        """Counts a caller that hung up."""
         self.dropped.labels("disconnect").inc()
 
     def text(self) -> bytes:
+        """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -1,4 +1,4 @@
-"""The page to try the service on, and the API's reference. Every asset is served from here: both work offline."""
+"""The page to try the service on, and the API's reference: both work offline."""
 
 import re
 from base64 import b64encode
@@ -18,6 +18,8 @@ HEADER = "Content-Security-Policy"
 
 
 def add_pages(app: FastAPI) -> None:
+    """Adds `/`, `/docs` and their files."""
+
     @app.get("/", include_in_schema=False)
     async def index() -> FileResponse:
         return FileResponse(PAGE / "index.html", headers={HEADER: POLICY})

@@ -1,4 +1,7 @@
-"""Errors as RFC 9457 problem+json, the request id on every answer: pure ASGI, nothing that buffers or hides a hang-up."""
+"""Errors as RFC 9457 problem+json, and the request id on every answer.
+
+The middleware is pure ASGI: it buffers nothing, and the routes see a hang-up.
+"""
 
 import asyncio
 import json
@@ -21,6 +24,7 @@ from app.service.request_ids import request_id_of
 from app.service.tracing import trace_id
 
 log = logging.getLogger("weakpoints")
+# Paths that are asked every few seconds: not logged, not traced.
 QUIET = {
     "/livez",
     "/readyz",
@@ -28,7 +32,7 @@ QUIET = {
     "/metrics",
     "/v2/health/live",
     "/v2/health/ready",
-}  # asked every few seconds, and not logged
+}
 SECURITY = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -54,7 +58,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 class Envelope:
-    """Around every request: `X-Request-ID` is taken over where it is harmless and sent back; what nobody foresaw is a bare 500."""
+    """Around every request: its id, security headers, metrics and log line.
+
+    An error that nobody foresaw becomes a 500 without details.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
@@ -115,6 +122,8 @@ class Envelope:
 
 
 def add_problems(app: FastAPI, metrics: Metrics) -> None:
+    """Adds the middleware, and a handler for each kind of error."""
+
     async def counted(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, WeakpointsError)
         if request.scope["path"] not in QUIET:
@@ -122,7 +131,7 @@ def add_problems(app: FastAPI, metrics: Metrics) -> None:
         return await _deliberate(request, error)
 
     async def gone(request: Request, error: Exception) -> JSONResponse:
-        """Nobody reads this; the status is for the access log."""
+        """The status is for the log; the caller does not read it any more."""
         metrics.gone()
         return problem(
             request, 499, "client-closed-request", "Client closed request", "the caller hung up"
@@ -138,6 +147,7 @@ def add_problems(app: FastAPI, metrics: Metrics) -> None:
 def problem(
     request: Request, status: int, slug: str, title: str, detail: str, **figures: Any
 ) -> JSONResponse:
+    """A problem+json answer with `figures` as further members."""
     body = {
         "type": f"urn:weakpoints:problem:{slug}",
         "title": title,
@@ -153,15 +163,10 @@ def problem(
 
 
 def problem_body(request: Request, error: WeakpointsError) -> dict[str, Any]:
-    """The JSON of a deliberate error, for where no status can be sent any more."""
-    found: dict[str, Any] = json.loads(
-        bytes(
-            problem(
-                request, error.status, error.slug, error.title, error.detail, **error.figures
-            ).body
-        )
-    )
-    return found
+    """The problem of an error, for a stream whose status has been sent already."""
+    answer = problem(request, error.status, error.slug, error.title, error.detail, **error.figures)
+    body: dict[str, Any] = json.loads(bytes(answer.body))
+    return body
 
 
 async def _deliberate(request: Request, error: Exception) -> JSONResponse:
@@ -197,10 +202,9 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 
 def _parameters(request: Request) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = request.app.openapi()["paths"][request.scope["path"]]["post"][
-        "parameters"
-    ]
-    return found
+    operation = request.app.openapi()["paths"][request.scope["path"]]["post"]
+    parameters: list[dict[str, str]] = operation["parameters"]
+    return parameters
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

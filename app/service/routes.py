@@ -1,4 +1,4 @@
-"""The HTTP edge: bytes come in, the worker locates, JSON or PNG goes out."""
+"""The HTTP API: a photograph comes in, JSON or a PNG goes out."""
 
 import asyncio
 import json
@@ -11,12 +11,11 @@ from typing import Annotated
 import numpy as np
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
-from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse
 from numpy.typing import NDArray
 
 from app import __version__
-from app.errors import Unavailable, WeakpointsError
+from app.errors import WeakpointsError
 from app.loading import loaded
 from app.method.detector import Detector
 from app.method.localization import Localization
@@ -25,7 +24,6 @@ from app.method.stopwatch import Stopwatch
 from app.options import Options
 from app.progress import Progress, no_progress
 from app.schemas import (
-    Alive,
     Detection,
     DetectQuery,
     HeatmapQuery,
@@ -36,11 +34,11 @@ from app.schemas import (
 from app.service.api_keys import let_in
 from app.service.deadlines import deadline
 from app.service.events import streamed
-from app.service.metrics import CONTENT_TYPE
 from app.service.middleware import add_rules
 from app.service.pages import add_pages
+from app.service.probes import probes
 from app.service.problems import QUIET, RESPONSES, add_problems, problem_body
-from app.service.state import Service
+from app.service.state import Service, service_of
 from app.service.tracing import telemetry, trace_stages
 from app.service.upload import REQUEST_BODY, Pace, read_image
 from app.settings import Settings
@@ -51,7 +49,11 @@ def create_app(
     load: Callable[[], Detector] | None = None,
     stop: Callable[[], None] = lambda: None,
 ) -> FastAPI:
-    """The service; `load` is called once, when it starts; `stop` when it can't go on."""
+    """The service as an ASGI application.
+
+    load: makes the detector, called once at start-up; the settings' network if not given.
+    stop: called when the network can't be loaded, or the device is lost.
+    """
     service = Service(settings, stop)
 
     @asynccontextmanager
@@ -84,12 +86,6 @@ def create_app(
     return app
 
 
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
-
-
-probes = APIRouter(responses={503: RESPONSES[503]})
 routes = APIRouter()
 
 
@@ -115,7 +111,7 @@ class Answer:
 
 async def _answer(request: Request, options: Options, progress: Progress = no_progress) -> Answer:
     """One photograph within its caller's time: received, decoded, detected."""
-    service, clock = _service(request), Stopwatch()
+    service, clock = service_of(request), Stopwatch()
     settings, locator = service.settings, service.locator
     async with deadline(request, settings.request_timeout) as caller:
         with locator.upload(request):
@@ -146,7 +142,7 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
     With `Accept: text/event-stream` the answer is a stream of events: `progress`, then `result`
     with the same JSON, or `error`.
     """
-    service = _service(request)
+    service = service_of(request)
 
     def body(answer: Answer) -> str:
         model, request_id = service.locator.detector.model, request.state.request_id
@@ -188,7 +184,7 @@ async def heatmap(request: Request, query: Annotated[HeatmapQuery, Query()]) -> 
         keypoints=query.keypoints,
         size=query.size,
     )
-    png, (low, high) = await run_sync(draw, limiter=_service(request).locator.decoders)
+    png, (low, high) = await run_sync(draw, limiter=service_of(request).locator.decoders)
     return Response(
         png,
         media_type="image/png",
@@ -199,52 +195,4 @@ async def heatmap(request: Request, query: Annotated[HeatmapQuery, Query()]) -> 
 @routes.get("/model", operation_id="model", responses={401: RESPONSES[401], 503: RESPONSES[503]})
 async def model(request: Request) -> ModelCard:
     """The network that answers, and its labels."""
-    return model_card(_service(request).locator.detector.model)
-
-
-@probes.get("/metrics", operation_id="metrics", response_class=PlainTextResponse)
-async def metrics(request: Request) -> Response:
-    """What Prometheus reads."""
-    return Response(_service(request).metrics.text(), media_type=CONTENT_TYPE)
-
-
-@probes.get("/livez", operation_id="livez")
-async def livez(request: Request) -> Alive:
-    """Whether a restart would not help: the thread that owns the device lives, and so does the device."""
-    return _alive(_service(request).alive, "the device is lost or its thread hangs")
-
-
-@probes.get("/startupz", operation_id="startupz")
-async def startupz(request: Request) -> Alive:
-    """Whether the network is loaded and warm."""
-    return _alive(_service(request).started, "the network is being loaded")
-
-
-@probes.get("/readyz", operation_id="readyz")
-async def readyz(request: Request) -> Alive:
-    """Whether requests are answered: started, alive, and not stopping."""
-    return _alive(_service(request).ready, "the service is loading or stopping")
-
-
-@probes.get(
-    "/v2/health/live",
-    operation_id="v2_live",
-    summary="/livez by the Open Inference Protocol's name",
-)
-async def v2_live(request: Request) -> Alive:
-    return await livez(request)
-
-
-@probes.get(
-    "/v2/health/ready",
-    operation_id="v2_ready",
-    summary="/readyz by the Open Inference Protocol's name",
-)
-async def v2_ready(request: Request) -> Alive:
-    return await readyz(request)
-
-
-def _alive(yes: bool, otherwise: str) -> Alive:
-    if not yes:
-        raise Unavailable(otherwise, retry_after=5)
-    return Alive()
+    return model_card(service_of(request).locator.detector.model)

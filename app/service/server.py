@@ -1,4 +1,7 @@
-"""uvicorn, run as a container wants it: a signal drains and exits 0, a lost device exits 1, a port in use exits 2."""
+"""uvicorn as a container needs it.
+
+A signal: requests are finished, exit code 0. Lost device: exit code 1. Port in use: exit code 2.
+"""
 
 import errno
 import logging
@@ -47,7 +50,10 @@ def config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
 
 
 class Server(uvicorn.Server):
-    """Not ready once told to stop; `drain_delay` later nothing is accepted; what was accepted is answered."""
+    """Stops in two steps: first `/readyz` fails, and `drain_delay` later the socket closes.
+
+    What was accepted until then is answered.
+    """
 
     def __init__(self, settings: Settings, load: Callable[[], Detector] | None = None) -> None:
         app = create_app(settings, load, self._fail)
@@ -86,7 +92,7 @@ class Server(uvicorn.Server):
 
 
 def listening(host: str, port: int) -> list[socket.socket]:
-    """One socket for each address that the host's name has. Raises WeakpointsError with the reason."""
+    """One socket for each address of the host's name. Raises WeakpointsError with the reason."""
     found: list[socket.socket] = []
     try:
         for family, _, _, _, address in socket.getaddrinfo(
@@ -106,7 +112,11 @@ def listening(host: str, port: int) -> list[socket.socket]:
 
 
 def serve(settings: Settings, load: Callable[[], Detector] | None = None) -> int:
-    """Until a signal comes. 0 if it was one; 1 if the network can't be loaded or the device was lost; 2 if it can't begin."""
+    """Serves until a signal comes, and returns the exit code.
+
+    0 after a signal; 1 if the network can't be loaded or the device was lost; 2 if it can't listen
+    or read its keys.
+    """
     try:
         server = Server(settings, load)
         sockets = listening(settings.host, settings.port)

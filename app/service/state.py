@@ -1,4 +1,4 @@
-"""The service from start to stop: loads the network in the background, so that probes can answer."""
+"""The service from start to stop. The network loads in the background: probes answer meanwhile."""
 
 import logging
 import threading
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import anyio
 from anyio.to_thread import run_sync
+from starlette.requests import Request
 
 from app.errors import Unavailable
 from app.method.detector import Detector
@@ -84,3 +85,9 @@ class Service:
                 await anyio.sleep(0.01)
         if closing.is_alive():
             log.error("the device did not stop in %g s and is left behind", LAST)
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request came to."""
+    service: Service = request.app.state.service
+    return service

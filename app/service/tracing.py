@@ -1,4 +1,7 @@
-"""OpenTelemetry: FastAPI traces requests where the extra `tracing` is installed and the usual OTEL_... variables name a collector; their stages are added here."""
+"""OpenTelemetry: the stages of each request, below the span that FastAPI makes for it.
+
+It is on where the extra `tracing` is installed and the usual OTEL_... variables name a collector.
+"""
 
 import time
 from collections.abc import Container
@@ -10,7 +13,7 @@ from app.method.stopwatch import Stopwatch
 
 
 def telemetry(untraced: Container[str]) -> TelemetryConfig:
-    """For FastAPI: a span a request, `traceparent` honoured, but for the paths that are asked every few seconds."""
+    """For FastAPI: one span for each request whose path is not in `untraced`."""
     return {
         "auto_configure": True,
         "metrics": False,
@@ -30,7 +33,7 @@ def trace_stages(clock: Stopwatch) -> None:
 
 
 def trace_id() -> str:
-    """Of the request that runs, 32 hex digits; "" where it is not traced."""
+    """The trace's id of the current request, 32 hex digits; "" where it is not traced."""
     context = trace.get_current_span().get_span_context()
     return trace.format_trace_id(context.trace_id) if context.is_valid else ""
 

@@ -1,4 +1,7 @@
-"""The bounded queue between HTTP and the device: one thread owns the device, takes what waits together and answers each in turn."""
+"""The bounded queue between HTTP and the device.
+
+One thread owns the device. It looks at waiting requests together and answers them one by one.
+"""
 
 import asyncio
 import queue
@@ -18,7 +21,7 @@ from app.progress import Progress, no_progress
 Asked = TypeVar("Asked")
 Seen = TypeVar("Seen")
 Answer = TypeVar("Answer")
-STUCK = 120.0  # seconds without a sign of life in a job, after which the device counts as hung
+STUCK = 120.0  # seconds without progress in a job, after which the device counts as hung
 
 
 class Dropped(Exception):
@@ -73,6 +76,7 @@ class Worker(Generic[Asked, Seen, Answer]):
 
     @property
     def alive(self) -> bool:
+        """Whether the thread runs, the device works, and no job is silent for STUCK seconds."""
         beat = self._beat
         return (
             self._thread.is_alive()
@@ -82,10 +86,11 @@ class Worker(Generic[Asked, Seen, Answer]):
 
     @property
     def waiting(self) -> int:
+        """Requests in the queue."""
         return self._jobs.qsize()
 
     def room(self) -> None:
-        """Raises QueueFull where too many wait already: known before a picture is decoded in vain."""
+        """Raises QueueFull where the queue is full, so that no picture is decoded for nothing."""
         if self._jobs.full():
             raise self._crowded()
 
@@ -159,7 +164,7 @@ class Worker(Generic[Asked, Seen, Answer]):
                 return
 
     def _take(self) -> tuple[list[Job[Asked, Answer]], bool]:
-        """What waits, in order, up to a batch; whether that was the last."""
+        """The jobs that wait, in order, at most a batch; and whether the worker closes now."""
         taken: list[Job[Asked, Answer]] = []
         while len(taken) < self._batch:
             try:
@@ -201,7 +206,7 @@ class Worker(Generic[Asked, Seen, Answer]):
 
     @contextmanager
     def _answering(self, job: Job[Asked, Answer]) -> Iterator[None]:
-        """Whatever goes wrong, the job's own caller is told; the thread serves on."""
+        """Any error is given to the job's caller; the thread goes on."""
         try:
             yield
         except DeviceLost as error:
