@@ -23,6 +23,11 @@ class Caller:
     gone: bool = False
     _watching: asyncio.Task[None] | None = None
 
+    @property
+    def seconds_left(self) -> float:
+        """What the caller still waits."""
+        return max(0.0, self.scope.deadline - anyio.current_time())
+
     def watch(self) -> None:
         """From here on a hang-up ends the work. To be called once the body has been read.
 
@@ -48,7 +53,7 @@ async def deadline(request: Request, most: float) -> AsyncIterator[Caller]:
 
     The time is X-Request-Timeout, at most `most` seconds. Raises DeadlinePassed or
     ClientDisconnect; MalformedRequest where the header is no positive number. What runs on another
-    thread is waited for.
+    thread is waited for, unless it may be abandoned.
     """
     seconds = seconds_allowed(request, most)
     with anyio.CancelScope(deadline=anyio.current_time() + seconds) as scope:

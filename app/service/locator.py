@@ -1,4 +1,4 @@
-"""The way of an uploaded file: decoded on a thread, found in the cache or sent to the device."""
+"""The way of an uploaded file: decoded in a child, found in the cache or sent to the device."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,9 +8,9 @@ import anyio
 from anyio.lowlevel import checkpoint
 from anyio.to_thread import run_sync
 
+from app.decoding.pool import Call, Decoders
 from app.errors import QueueFull
 from app.method.detector import Detector, Look, Paused
-from app.method.image import decode
 from app.method.localization import Localization
 from app.method.stopwatch import Stopwatch
 from app.options import Options
@@ -34,15 +34,20 @@ class Received:
 
 
 class Locator:
-    """The detector behind its limits: uploads, decoding threads, cache, and the device's queue."""
+    """The detector behind its limits: uploads, decoding, cache, and the device's queue."""
 
     def __init__(
-        self, settings: Settings, detector: Detector, metrics: Metrics, lost: Callable[[], None]
+        self,
+        settings: Settings,
+        detector: Detector,
+        decoding: Decoders,
+        metrics: Metrics,
+        lost: Callable[[], None],
     ) -> None:
         """lost: called once, when the device fails for good."""
         self.detector = detector
         self.decoders = anyio.CapacityLimiter(settings.decoders)
-        self._limits = settings.limits
+        self._decoding = decoding
         self._uploads = anyio.CapacityLimiter(settings.uploads)
         self._cache = Cache(settings.cache_bytes)
         self.worker: Worker[Paused, Look, Localization] = Worker(
@@ -76,23 +81,31 @@ class Locator:
         finally:
             self._uploads.release_on_behalf_of(request)
 
-    async def receive(self, data: bytes, options: Options, clock: Stopwatch) -> Received:
-        """The file decoded and prepared, on a decoding thread: laps `decode` and `prepare`.
+    async def receive(
+        self, data: bytes, options: Options, clock: Stopwatch, seconds: float
+    ) -> Received:
+        """The file decoded, in a child that ends with this call, and prepared for the device.
 
-        All that can be refused about a photograph is refused here: raises WeakpointsError.
-        QueueFull is raised before it is decoded, unless its answer is in the cache.
+        seconds: what the caller still waits. Laps `decode` and `prepare`. All that can be refused
+        about a photograph is refused here: raises WeakpointsError. QueueFull is raised before it is
+        decoded, unless its answer is in the cache.
         """
         asked = key(data, options)
         if asked not in self._cache:
             self.worker.room()
 
+        call = Call()
+
         def work() -> Paused:
-            image = decode(data, self._limits)
+            image = self._decoding.decode(data, seconds, call)
             clock.lap("decode")
             return self.detector.start(image, options, clock)
 
-        paused = await run_sync(work, limiter=self.decoders)
-        await checkpoint()  # a caller that left meanwhile is told of here
+        try:
+            paused = await run_sync(work, limiter=self.decoders, abandon_on_cancel=True)
+        finally:
+            call.give_up()
+        await checkpoint()  # a deadline or a hang-up may have come meanwhile
         return Received(asked, paused)
 
     async def locate(

@@ -118,7 +118,7 @@ async def _answer(request: Request, options: Options, progress: Progress = no_pr
             data = await read_image(request, settings.max_bytes, Pace.of(settings))
             caller.watch()
             clock.lap("upload")
-            received = await locator.receive(data, options, clock)
+            received = await locator.receive(data, options, clock, caller.seconds_left)
         found, known = await locator.locate(received, progress)
     service.metrics.staged(clock.timing_ms)
     trace_stages(clock)

@@ -9,6 +9,7 @@ import anyio
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 
+from app.decoding.pool import Decoders
 from app.errors import Unavailable
 from app.method.detector import Detector
 from app.service.api_keys import Keys
@@ -37,6 +38,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.keys = Keys(self.settings.api_keys)
+        self.decoding = Decoders(self.settings.decoders, self.settings.limits)
         self.metrics.waiting.set_function(
             lambda: self._locator.worker.waiting if self._locator else 0
         )
@@ -65,8 +67,12 @@ class Service:
     async def start(self, load: Callable[[], Detector]) -> None:
         """Loads and warms up. What fails is logged, and stops the service."""
         try:
+            self.decoding.start()
             detector = await run_sync(load, abandon_on_cancel=True)
-            self._locator = Locator(self.settings, detector, self.metrics, self.stop)
+            await run_sync(self.decoding.wait, abandon_on_cancel=True)
+            self._locator = Locator(
+                self.settings, detector, self.decoding, self.metrics, self.stop
+            )
             await self._locator.warm_up()
             self.started = True
         except Exception as error:
@@ -76,6 +82,7 @@ class Service:
     async def close(self) -> None:
         """Waits until the device has done what it does now, at most LAST seconds."""
         self.draining = True
+        self.decoding.close()
         if self._locator is None:
             return
         closing = threading.Thread(target=self._locator.worker.close, daemon=True)

@@ -7,6 +7,8 @@ import pytest
 from app.errors import Unauthorized, WeakpointsError
 from app.method.detector import Detector
 from app.service.api_keys import Keys
+from app.service.routes import create_app
+from app.settings import Settings
 from tests.service import post, serving
 
 
@@ -52,23 +54,23 @@ def test_keys_of_a_file_from_windows_are_read(tmp_path: Path) -> None:
     for encoding in ("utf-8-sig", "utf-16"):
         (tmp_path / "keys").write_text("first\n  # a comment\n second \n", encoding, newline="\r\n")
         keys = Keys(tmp_path / "keys")
-        keys.check("", "first")
-        keys.check("Bearer second", "")
+        keys.check("first")
+        keys.check("second")
         for no_key in ("# a comment", "  # a comment", "\ufefffirst", ""):
             with pytest.raises(Unauthorized):
-                keys.check("", no_key)
+                keys.check(no_key)
 
 
 def test_a_key_that_is_changed_within_the_clock_s_tick_holds(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text("before\n")
     keys, times = Keys(path), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
-    keys.check("", "before")
+    keys.check("before")
     path.write_text("behind\n")
     os.utime(path, ns=times)
-    keys.check("", "behind")
+    keys.check("behind")
     with pytest.raises(Unauthorized):
-        keys.check("", "before")
+        keys.check("before")
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\xff"])
@@ -87,4 +89,18 @@ def test_a_file_without_keys_is_told_of(tmp_path: Path, caplog: pytest.LogCaptur
     keys = Keys(tmp_path / "keys")
     assert "nobody is let in" in caplog.text
     (tmp_path / "keys").write_text("now\n")
-    keys.check("", "now")
+    keys.check("now")
+
+
+def test_docs_ask_for_a_key_where_one_is_needed_and_only_there(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("alpha\n")
+    guarded = create_app(Settings(api_keys=tmp_path / "keys")).openapi()
+    assert guarded["components"]["securitySchemes"] == {
+        "HTTPBearer": {"type": "http", "scheme": "bearer"},
+        "APIKeyHeader": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    either = [{"HTTPBearer": []}, {"APIKeyHeader": []}]
+    for path, method in (("/detect", "post"), ("/heatmap", "post"), ("/model", "get")):
+        assert guarded["paths"][path][method]["security"] == either
+    assert "security" not in guarded["paths"]["/livez"]["get"]
+    assert "securitySchemes" not in create_app(Settings()).openapi()["components"]

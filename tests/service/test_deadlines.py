@@ -1,5 +1,6 @@
 """Callers that hang up, at each stage, or set a deadline."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -8,10 +9,14 @@ from contextlib import AbstractContextManager, contextmanager
 
 import httpx2
 import pytest
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
 from app.decoding.pool import Decoders
+from app.errors import DeadlinePassed
 from app.method.detector import Detector
 from app.options import Limits
+from app.service.deadlines import deadline
 from app.settings import Settings
 from tests.service import (
     Held,
@@ -141,3 +146,60 @@ def test_a_picture_that_breaks_its_decoder_down_is_refused_and_the_next_is_not(
         assert broken.result().status_code == 422
         assert "broke down" in broken.result().json()["detail"]
         assert post(client, 92).status_code == 200
+
+
+
+def request(*messages: str, timeout: str = "30") -> Request:
+    """A request whose connection says these messages, and then nothing more."""
+    left = list(messages)
+
+    async def receive() -> Message:
+        if not left:
+            await asyncio.Event().wait()
+        return {"type": left.pop(0)}
+
+    headers = [(b"x-request-timeout", timeout.encode())]
+    return Request({"type": "http", "headers": headers}, receive)
+
+
+def test_a_body_that_takes_too_long_is_cancelled() -> None:
+    async def body() -> None:
+        async with deadline(request(timeout="0.01"), 60) as caller:
+            caller.watch()
+            await asyncio.Event().wait()
+
+    with pytest.raises(DeadlinePassed):
+        asyncio.run(body())
+
+
+def test_a_body_whose_caller_hangs_up_is_cancelled_once_it_is_watched() -> None:
+    reached: list[str] = []
+
+    async def body() -> None:
+        async with deadline(request("http.request", "http.disconnect"), 60) as caller:
+            await asyncio.sleep(0)
+            reached.append("unwatched")
+            caller.watch()
+            await asyncio.Event().wait()
+
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(body())
+    assert reached == ["unwatched"]
+
+
+def test_errors_and_results_pass_a_deadline_and_its_watcher_ends_with_it() -> None:
+    async def work(error: type[Exception] | None) -> int:
+        async with deadline(request(), 60) as caller:
+            caller.watch()
+            if error:
+                raise error
+        return 7
+
+    async def body() -> int:
+        assert await work(None) == 7
+        with pytest.raises(KeyError):
+            await work(KeyError)
+        await asyncio.sleep(0)
+        return len(asyncio.all_tasks())
+
+    assert asyncio.run(body()) == 1
