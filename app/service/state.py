@@ -70,9 +70,7 @@ class Service:
             self.decoding.start()
             detector = await run_sync(load, abandon_on_cancel=True)
             await run_sync(self.decoding.wait, abandon_on_cancel=True)
-            self._locator = Locator(
-                self.settings, detector, self.decoding, self.metrics, self.stop
-            )
+            self._locator = Locator(self.settings, detector, self.decoding, self.metrics, self.stop)
             await self._locator.warm_up()
             self.started = True
         except Exception as error:

@@ -148,7 +148,6 @@ def test_a_picture_that_breaks_its_decoder_down_is_refused_and_the_next_is_not(
         assert post(client, 92).status_code == 200
 
 
-
 def request(*messages: str, timeout: str = "30") -> Request:
     """A request whose connection says these messages, and then nothing more."""
     left = list(messages)
