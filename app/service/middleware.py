@@ -87,6 +87,8 @@ class Plain:
                     headers["connection"] = "close"
                 if "location" in headers:
                     headers["location"] = relative(scope["path"], headers["location"])
+                if headers.get("content-type", "").startswith("text/event-stream"):
+                    headers["x-accel-buffering"] = "no"  # nginx passes events on as they come
             await send(message)
 
         # The server looks at its own scope: there it is HEAD still, and no body is sent.

@@ -9,7 +9,7 @@ import pytest
 
 from app.method.detector import Detector
 from app.service.middleware import relative
-from tests.service import Held, picture, post, request_head, serving, until
+from tests.service import STREAM, Held, picture, post, request_head, serving, until
 
 GETS = ("/", "/livez", "/readyz", "/metrics", "/model", "/openapi.json", "/docs", "/page/")
 
@@ -32,6 +32,9 @@ def test_the_edge_of_the_service(detector: Detector) -> None:
             answer = client.get(path, params={}, follow_redirects=False)
             assert answer.status_code == 307
             assert answer.headers["location"].partition("?")[0] == location
+
+        assert "x-accel-buffering" not in client.get("/livez").headers
+        assert post(client, 90, **STREAM).headers["x-accel-buffering"] == "no"
 
         connection, head = request_head(client, 10)
         connection.sendall(
