@@ -4,6 +4,36 @@ from collections.abc import Iterator
 
 from docs.figures import Figures, read, span, table
 
+NETWORKS = ("vgg16real", "efficientnet_lite0")
+
+
+def parts() -> str:
+    """What each part of the default adds on each network, without the coarse map."""
+    return table(
+        (
+            "network",
+            "ranked by",
+            "F1 at 0.1",
+            "contrast less it",
+            "keypoints on the photograph asked for",
+        ),
+        (line for network in NETWORKS for line in _parts(network)),
+    )
+
+
+def _parts(network: str) -> Iterator[tuple[str, ...]]:
+    found = read(f"parts_{network}")
+    pairs, sets = found["pairs"], found["landmarks"]
+    for part in ("corners", "guided", "contrast"):
+        scores, less = [], []
+        for name, each in sets.items():
+            scores.append(f"{name} {each['f1'][part]:.3f}")
+            if part in each["contrast_less"]:
+                behind = each["contrast_less"]
+                less.append(f"{behind[part]:+.3f} ({span(behind['interval'][part], 3)})")
+        share = f"{pairs[part]:.2f} ({span(pairs['interval'][part])})"
+        yield network, part, ", ".join(scores), ", ".join(less), share
+
 
 def landmarks() -> str:
     """F1 and corrected recall at 0.05 / 0.1 / 0.2, within the boxes and without."""

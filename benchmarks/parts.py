@@ -1,0 +1,120 @@
+"""What each part of the default adds on one network, without the coarse map, which is the dearest part.
+
+    python -m benchmarks.parts --network NAME --manifest FILE --annotations FILE --images DIR --classes DIR
+
+corners: the photograph's corners alone; guided: times the fine map of `fine=mirrored`; contrast: of `fine=contrast`.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from app.evaluation.matching import match, summary
+from app.evaluation.pairs import Case, choose_cases, compose
+from app.evaluation.photographs import Landmarked, folders_by_class, read, read_coco
+from app.loading import load_detector
+from app.method.contrast import class_contrast
+from app.method.detector import Detector
+from app.method.fusion import fuse
+from app.method.guided import guided_maps
+from app.method.image import prepare
+from app.method.peaks import find_peaks
+from app.options import choose, resolve
+
+ALPHA = 0.1
+PARTS = ("corners", "guided", "contrast")
+Array = NDArray[np.float64]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", required=True)
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--annotations", type=Path, action="append", default=[])
+    parser.add_argument("--images", type=Path, action="append", default=[], help="one a file")
+    parser.add_argument("--classes", type=Path, required=True, help="a folder of class folders")
+    parser.add_argument("--pairs", type=int, default=48)
+    args = parser.parse_args()
+    detector = load_detector(args.manifest, args.network, "cpu")
+    marked = [
+        photograph
+        for file, folder in zip(args.annotations, args.images, strict=True)
+        for photograph in read_coco(file, folder)
+    ]
+    cases = choose_cases(folders_by_class(args.classes, detector.model.labels), args.pairs)
+    landmarks = [f1(each, points(detector, read(each.path), None)) for each in marked]
+    shares = [on_asked(each, detector) for each in cases]
+    sets = [each.source for each in marked]
+    print(json.dumps(figures(args.network, landmarks, sets, shares), indent=1))
+
+
+def points(detector: Detector, image: NDArray[np.uint8], target: int | None) -> dict[str, Array]:
+    """(N, 2) of each part, as many for each."""
+    options = resolve(choose(), detector.input.side, detector.model.labels)
+    x, frame = prepare(image, detector.input, options.fit, None)
+    trace = detector.network.trace(torch.from_numpy(x))
+    target = trace.predicted if target is None else target
+    guided = guided_maps(detector.network, trace, [target], rule="mirrored")[0]
+    contrast = guided * class_contrast(detector.network, trace, target)
+    even = np.zeros_like(guided)
+    found = {}
+    for name, fine in zip(PARTS, (even, guided, contrast), strict=True):
+        score = fuse(even, fine, frame.inside, weight=options.weight, combine=options.combine)
+        found[name] = find_peaks(image, frame, score, options).points
+    return found
+
+
+def f1(photograph: Landmarked, found: Mapping[str, Array]) -> dict[str, float]:
+    """One to one, at ALPHA of the box, points anywhere."""
+    radius = ALPHA * photograph.size
+    return {name: match(xy, photograph.landmarks, radius).f1 for name, xy in found.items()}
+
+
+def on_asked(case: Case, detector: Detector) -> dict[str, float]:
+    """Of each part's points, the share on the photograph that is asked for."""
+    first, second = (read(path) for path in case.paths)
+    picture, owner = compose(first, second, case.layout, case.corner)
+    return shares(points(detector, picture, case.target), owner == case.asked)
+
+
+def shares(found: Mapping[str, Array], mine: NDArray[np.bool_]) -> dict[str, float]:
+    """Of each part's points; `chance`: the area."""
+    limit = np.array(mine.shape[::-1]) - 1
+    places = {name: np.rint(xy).astype(int).clip(0, limit).T for name, xy in found.items()}
+    on = {name: float(mine[y, x].mean()) for name, (x, y) in places.items()}
+    return on | {"chance": float(mine.mean())}
+
+
+def figures(
+    network: str,
+    landmarks: list[dict[str, float]],
+    sets: Iterable[str],
+    asked: list[dict[str, float]],
+) -> dict[str, Any]:
+    """Means with intervals: F1 by set, contrast less the other parts in pairs, shares of keypoints."""
+    by_set: dict[str, Any] = {}
+    of = np.array(list(sets))
+    for name in sorted(set(of.tolist())):
+        rows = [row for row, its in zip(landmarks, of, strict=True) if its == name]
+        less = [{part: row["contrast"] - row[part] for part in PARTS[:2]} for row in rows]
+        by_set[name] = {
+            "photographs": len(rows),
+            "f1": summary(rows),
+            "contrast_less": summary(less),
+        }
+    return {
+        "network": network,
+        "alpha": ALPHA,
+        "landmarks": by_set,
+        "pairs": {"cases": len(asked), **summary(asked)},
+    }
+
+
+if __name__ == "__main__":
+    main()
