@@ -5,6 +5,7 @@ they stand, against a service that `make serve` started on a free port. Pages: t
 they show are there, with their flags.
 """
 
+import json
 import os
 import re
 import shlex
@@ -23,8 +24,10 @@ README = ROOT / "README.md"
 PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 FIGURES = re.compile(r"(?<=<!-- figures:)(.*?-->\n).*?(?=<!-- end of figures -->)", re.DOTALL)
 FOLDERS = "app|benchmarks|client|docs|model_weights|monitoring|tests"
+MADE = ("demo/", "docs/_build", "model_weights/downloaded")  # by commands; not in the repository
 FILE = re.compile(rf"(?:`|\]\()((?:\.\./)?(?:{FOLDERS})/[\w./-]*)(?:`|\))")
 TARGET = re.compile(r"(?:^ {4}|`)make ([a-z]+)", re.MULTILINE)
+POINT = re.compile(r'"x": (\S+), "y": (\S+), "confidence": (\S+),')
 COMMAND = re.compile(r"^ {4}(?:[A-Z_]+=\S+ )*(weakpoints .*?)(?: +#.*)?$", re.MULTILINE)
 BLOCK = re.compile(r"^ {4}(\S.*)$", re.MULTILINE)
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -71,7 +74,8 @@ def files() -> Iterator[str]:
     """What is named as a file of this repository has to be there."""
     for page in PAGES:
         for name in FILE.findall(page.read_text()):
-            if not (ROOT / name.removeprefix("../")).exists():
+            path = name.removeprefix("../")
+            if not path.startswith(MADE) and not (ROOT / path).exists():
                 yield f"{page.name}: there is no {name}"
 
 
@@ -109,13 +113,29 @@ def readme_runs() -> Iterator[str]:
         yield "README.md: it does not say make serve"
     with tempfile.TemporaryDirectory() as folder, serving("make", "serve") as address:
         (Path(folder) / "photo.jpg").write_bytes(photograph())
+        answers = []
         for line in lines:
-            yield from run(["bash", "-c", line], line, folder, address)
+            yield from run(["bash", "-c", line], line, folder, address, answers)
         for snippet in snippets:
-            yield from run([sys.executable, "-c", snippet], snippet, folder, address)
+            yield from run([sys.executable, "-c", snippet], snippet, folder, address, answers)
+    yield from answer_shown(text, answers[0])
 
 
-def run(command: list[str], shown: str, folder: str, address: str) -> Iterator[str]:
+def answer_shown(text: str, answered: str) -> Iterator[str]:
+    """The first keypoint that README shows is the answer's strongest, to the digits that it shows."""
+    shown = POINT.search(text)
+    try:
+        strongest = json.loads(answered)["keypoints"][0]
+    except json.JSONDecodeError:
+        return  # the command failed, and that has been said
+    for name, figure in zip(("x", "y", "confidence"), shown.groups() if shown else (), strict=True):
+        if f"{strongest[name]:.{len(figure.partition('.')[2])}f}" != figure:
+            yield f"README.md: {name} of the strongest keypoint is {strongest[name]}, not {figure}"
+
+
+def run(
+    command: list[str], shown: str, folder: str, address: str, answers: list[str]
+) -> Iterator[str]:
     here = [word.replace("http://localhost:8000", address) for word in command]
     here = [word.replace("localhost:8000", address) for word in here]
     done = subprocess.run(
@@ -125,6 +145,7 @@ def run(command: list[str], shown: str, folder: str, address: str) -> Iterator[s
         text=True,
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
     )
+    answers.append(done.stdout)
     if done.returncode or not done.stdout.strip():
         yield f"README.md: {shown}\nended with {done.returncode}:\n{done.stdout}{done.stderr}"
 

@@ -26,7 +26,11 @@ autodoc_member_order = "bysource"
 html_theme = "sphinx_book_theme"
 html_title = f"weakpoints {version}"
 html_show_sphinx = False
-html_theme_options = {"use_download_button": False, "use_fullscreen_button": False}
+html_theme_options = {
+    "use_download_button": False,
+    "use_fullscreen_button": False,
+    "navbar_persistent": [],
+}
 
 
 def made_of_the_code(app: object, page: str, source: list[str]) -> None:

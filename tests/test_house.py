@@ -98,6 +98,6 @@ def test_ci_runs_the_command_of_the_readme() -> None:
 
 
 def test_the_newest_entry_of_the_changelog_is_this_version() -> None:
-    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    newest = re.search(r"^## (\d\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None
     assert newest[1] == __version__
