@@ -90,7 +90,8 @@ class Prediction(ScoredClass):
 class WireKeypoint(BaseModel):
     """A point in pixels: x right, y down, (0, 0) is the centre of the top-left pixel.
 
-    target: the class that it explains. covariance: in pixels squared, null where the point is not
+    confidence: ranks the points, it is no probability (docs/evaluation.md). target: index of the
+    class that it explains. covariance: in pixels squared, null where the point is not
     refined.
     """
 
