@@ -1,5 +1,6 @@
 """A network of the manifest, on a device, in a precision: ready to detect."""
 
+import logging
 from pathlib import Path
 
 import torch
@@ -11,10 +12,12 @@ from app.method.image import InputSpec
 from app.method.localization import Model
 from app.networks.architectures import load_network
 from app.networks.device import chosen_device
+from app.networks.manifest import Entry, choose_network
 from app.networks.precision import arithmetic, settled, windows
-from app.networks.weights import Entry, find
 from app.options import Precision
 from app.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 def loaded(settings: Settings) -> Detector:
@@ -45,16 +48,26 @@ def load_detector(
     occlusion may take, beside the network. Raises WeightsError where the network can't be loaded as
     described.
     """
-    entry = find(manifest, name, downloads)
+    entry, reason = choose_network(manifest, name, downloads)
     device = chosen_device(device)
     precision = settled(precision, device)
     occluder = Incremental(load_network(entry, device), memory, windows(precision))
     with arithmetic(device, precision):
         _try_out(occluder, entry)
     model = Model(
-        entry.name, entry.architecture, entry.sha256, entry.labels, entry.side, precision, device
+        entry.name,
+        entry.architecture,
+        entry.sha256,
+        entry.labels,
+        entry.side,
+        precision,
+        device,
+        reason,
     )
-    return Detector(occluder, model, InputSpec(entry.side, entry.mean, entry.std), max_passes)
+    box = None if entry.occluder is None else (entry.occluder.patch, entry.occluder.stride)
+    spec = InputSpec(entry.side, entry.mean, entry.std, box)
+    log.info("network %s (%s)", entry.name, reason)
+    return Detector(occluder, model, spec, max_passes)
 
 
 def _try_out(occluder: Incremental, entry: Entry) -> None:

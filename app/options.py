@@ -156,20 +156,25 @@ def choose(preset: Preset = "default", **given: Any) -> Options:
     )
 
 
-def resolve(options: Options, side: int, labels: Sequence[str]) -> ResolvedOptions:
+def resolve(
+    options: Options, side: int, labels: Sequence[str], box: tuple[int, int] | None = None
+) -> ResolvedOptions:
     """The options for a network with `side` x `side` pixels of input and these labels.
 
-    What was not given is in proportion to the side: `patch` side/14, `stride` and `nms_radius`
-    side/28. A label becomes its index; `target_class` None stays: it means the predicted class.
+    box: patch and stride of this network's default occlusion. Without it, and in preset `paper`,
+    they are side/14 and side/28; `nms_radius` is side/28. A label becomes its index; `target_class` None stays: it means the predicted class.
     Raises BadOption where patch, stride and side do not fit, or there is no such class.
     """
     given = {name: getattr(options, name) for name in NAMES}
+    patch, stride = max(1, side // 14), max(1, side // 28)
+    if box is not None and options.preset != "paper":
+        patch, stride = box
     resolved = ResolvedOptions(
         **given
         | {
             "target_class": _classes(options.target_class, labels),
-            "patch": options.patch or max(1, side // 14),
-            "stride": options.stride or max(1, side // 28),
+            "patch": options.patch or patch,
+            "stride": options.stride or stride,
             "nms_radius": options.nms_radius or max(1, side // 28),
         }
     )

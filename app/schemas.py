@@ -120,6 +120,7 @@ class ModelCard(ModelInfo):
     """The network that answers, the side of its input in pixels, and its labels."""
 
     input_side: int
+    reason: str = Field(description="why it is this network")
     labels: list[str]
 
 
@@ -173,7 +174,12 @@ def detection(
 
 def model_card(model: "Model") -> ModelCard:
     """The JSON of `GET /model`."""
-    return ModelCard(**_info(model).model_dump(), input_side=model.side, labels=list(model.labels))
+    return ModelCard(
+        **_info(model).model_dump(),
+        input_side=model.side,
+        reason=model.reason,
+        labels=list(model.labels),
+    )
 
 
 def _info(model: "Model") -> ModelInfo:

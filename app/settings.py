@@ -26,8 +26,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="WEAKPOINTS_", frozen=True, extra="forbid")
 
     network: str = Field(
-        "bundled",
-        description="name of a network in the manifest; `vgg16` is the production setting",
+        "auto",
+        description="name of a network in the manifest; `auto`: `vgg16` where its weights are here, "
+        "else `efficientnet_lite0`",
     )
     manifest: Path = Field(
         MODEL_WEIGHTS / "manifest.json",

@@ -1,21 +1,28 @@
 """Small networks from the product's own classes, seeded; nothing is fetched."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from torch import nn
-from torchvision.models import resnet, vgg
+from torchvision.models import mobilenetv2, resnet, vgg
 
 from app.incremental.engine import Incremental
 from app.method.detector import Detector
 from app.method.image import InputSpec
 from app.method.localization import Model
-from app.networks.architectures import narrow_vgg16, network_of
+from app.networks.architectures import narrow_vgg16, network_of, small_vgg
+from app.networks.efficientnet_lite import EfficientNetLite, Stage
 from app.networks.network import Network
 from tests.service import encoded
+
+os.environ.setdefault("WEAKPOINTS_NETWORK", "bundled")  # small: what tests start is quick
+settings.register_profile("weakpoints", deadline=None)  # no test depends on the machine's speed
+settings.load_profile("weakpoints")
 
 
 def seeded(module: nn.Module, seed: int = 0) -> nn.Module:
@@ -44,9 +51,7 @@ def toy_vgg(batch_norm: bool = False, seed: int = 0) -> vgg.VGG:
     """Three blocks, two classifier ReLUs and an adaptive pool that really pools: everything a VGG
     has, small.
     """
-    model = vgg.VGG(vgg.make_layers([4, 5, "M", 6, "M", 7, "M"], batch_norm), num_classes=6)
-    model.avgpool = nn.AdaptiveAvgPool2d(3)
-    model.classifier = nn.Sequential(
+    head = nn.Sequential(
         nn.Linear(63, 31),
         nn.ReLU(True),
         nn.Dropout(),
@@ -54,14 +59,36 @@ def toy_vgg(batch_norm: bool = False, seed: int = 0) -> vgg.VGG:
         nn.ReLU(True),
         nn.Linear(23, 6),
     )
+    model = small_vgg([4, 5, "M", 6, "M", 7, "M"], 3, head, batch_norm=batch_norm)
     seeded(model, seed)
     return model
 
 
 def toy_resnet(seed: int = 0) -> resnet.ResNet:
-    model = resnet.ResNet(resnet.Bottleneck, [1, 1, 1, 1], num_classes=5, width_per_group=4)
+    model = resnet.ResNet(resnet.Bottleneck, [2, 1, 1, 1], num_classes=5, width_per_group=4)
     seeded(model, seed)
     return model
+
+
+def toy_mobilenet(seed: int = 0) -> mobilenetv2.MobileNetV2:
+    """With and without a shortcut, and at stride 2; loud enough that ReLU6 meets its ceiling."""
+    inverted = [[1, 4, 1, 1], [3, 6, 2, 2], [2, 8, 2, 2]]
+    model = mobilenetv2.MobileNetV2(6, 0.25, inverted, round_nearest=2)
+    return loud(seeded(model, seed))
+
+
+def toy_efficientnet_lite(side: int = 32, seed: int = 0) -> EfficientNetLite:
+    """The same with kernels of 3 and 5, padded on one side at stride 2."""
+    stages = (Stage(1, 3, 1, 1, 4), Stage(2, 5, 2, 2, 6), Stage(2, 3, 2, 3, 5))
+    return loud(seeded(EfficientNetLite(side, 6, stages, stem=4, head=16), seed))
+
+
+def loud(module: nn.Module) -> nn.Module:
+    """What batch-norm puts out is half as large again: ReLU6 meets its ceiling."""
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.weight.data *= 1.5
+    return module
 
 
 MODULES = {
@@ -69,6 +96,8 @@ MODULES = {
     "vgg_bn": lambda: toy_vgg(batch_norm=True),
     "narrow": lambda: seeded(narrow_vgg16((3, 4, 5, 6, 7), 6, batch_norm=False)),
     "resnet": toy_resnet,
+    "mobilenet": toy_mobilenet,
+    "efficientnet_lite": toy_efficientnet_lite,
 }
 
 

@@ -83,17 +83,37 @@ class GuidedReLU(torch.autograd.Function):
         return (y > 0) * (signal > 0) * signal
 
 
+class GuidedReLU6(torch.autograd.Function):
+    """The same where the activation stops at 6: R_l = (0 < f_l < 6) (R_{l+1} > 0) R_{l+1}."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        y = x.clamp(0, 6)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, signal: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return (y > 0) * (y < 6) * (signal > 0) * signal
+
+
 class GuidedLayer(nn.Module):
+    def __init__(self, rule: type[torch.autograd.Function]) -> None:
+        super().__init__()
+        self.rule = rule
+
     def forward(self, x: Tensor) -> Tensor:
-        return GuidedReLU.apply(x)
+        return self.rule.apply(x)
 
 
 def guided(module: nn.Module, x: Tensor, target: int) -> NDArray[np.float64]:
     """Autograd through a network whose every ReLU is the guided one."""
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, nn.ReLU):
-                setattr(parent, name, GuidedLayer())
+            if isinstance(child, nn.ReLU | nn.ReLU6):
+                rule = GuidedReLU if isinstance(child, nn.ReLU) else GuidedReLU6
+                setattr(parent, name, GuidedLayer(rule))
     return np.linalg.norm(np.maximum(input_gradient(module, x, target), 0), axis=0)
 
 
@@ -157,3 +177,35 @@ def most_pairs(near: np.ndarray) -> int:
         return 0
     with_first = [1 + most_pairs(np.delete(near[1:], j, 1)) for j in np.flatnonzero(near[0])]
     return max([most_pairs(near[1:]), *with_first])
+
+
+def efficientnet_lite(state: dict[str, Tensor], x: Tensor) -> Tensor:
+    """The toy of `conftest` in inference: strides by hand, TensorFlow's padding as its documents say."""
+
+    def normalised(y: Tensor, name: str) -> Tensor:
+        mean, var, gain, shift = (
+            state[f"{name}.{part}"][:, None, None]
+            for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return (y - mean) / (var + 1e-3).sqrt() * gain + shift
+
+    def convolved(y: Tensor, name: str, stride: int) -> Tensor:
+        weight, side = state[f"{name}.weight"], y.shape[-1]
+        kernel = weight.shape[-1]
+        total = max(kernel - (side % stride or stride), 0)
+        low = total // 2
+        padded = torch.zeros(*y.shape[:2], side + total, side + total, dtype=y.dtype)
+        padded[..., low : low + side, low : low + side] = y
+        groups = y.shape[1] // weight.shape[1]
+        return nn.functional.conv2d(padded, weight, None, stride, groups=groups)
+
+    y = normalised(convolved(x, "_conv_stem", 2), "_bn0").clamp(0, 6)
+    for i, stride in enumerate((1, 2, 1, 2, 1)):
+        block, inputs = f"_blocks.{i}.", y
+        if f"{block}_expand_conv.weight" in state:
+            y = normalised(convolved(y, f"{block}_expand_conv", 1), f"{block}_bn0").clamp(0, 6)
+        y = normalised(convolved(y, f"{block}_depthwise_conv", stride), f"{block}_bn1").clamp(0, 6)
+        y = normalised(convolved(y, f"{block}_project_conv", 1), f"{block}_bn2")
+        y = y + inputs if y.shape == inputs.shape else y
+    y = normalised(convolved(y, "_conv_head", 1), "_bn1").clamp(0, 6)
+    return y.mean((2, 3)) @ state["_fc.weight"].T + state["_fc.bias"]

@@ -78,3 +78,11 @@ def test_classes_with_commas_between_them_are_several_and_a_label_with_a_comma_i
     for wrong in ("ant,dog", "ant,3", ",".join(["ant"] * 11)):
         with pytest.raises(BadOption, match="target_class"):
             resolve(choose(target_class=wrong), 112, labels)
+
+
+def test_a_network_s_own_box_is_the_default_but_not_the_paper_s() -> None:
+    own = resolve(choose(), 224, LABELS, (32, 16))
+    assert (own.patch, own.stride, own.nms_radius) == (32, 16, 8)
+    assert resolve(choose(patch=20), 224, LABELS, (32, 16)).patch == 20
+    paper = resolve(choose("paper"), 224, LABELS, (32, 16))
+    assert (paper.patch, paper.stride) == (16, 8)

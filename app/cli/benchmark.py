@@ -41,7 +41,7 @@ def occlusion(
     network: Network = Network(),
 ) -> int:
     """the occlusion of one picture, against what people use"""
-    from app.networks.weights import find
+    from app.networks.manifest import find
     from app.performance.speed import speed_of, table
 
     rivals = [name for name in against.split(",") if name]

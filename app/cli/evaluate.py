@@ -201,7 +201,7 @@ def networks(
 ) -> int:
     from app.evaluation.report import flat
     from app.loading import loaded
-    from app.networks.weights import read_manifest
+    from app.networks.manifest import read_manifest
 
     settings, options = network.settings(), given.options()
     entries = read_manifest(settings.manifest, settings.downloads)

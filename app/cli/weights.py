@@ -26,7 +26,8 @@ def weights(
 ) -> int:
     """list, fetch or check networks"""
     from app.errors import WeakpointsError
-    from app.networks.weights import pull, read_manifest, verify
+    from app.networks.manifest import read_manifest
+    from app.networks.weights import pull, verify
 
     settings = read_settings(manifest=manifest)
     entries = read_manifest(settings.manifest, settings.downloads)
@@ -57,6 +58,6 @@ def weights(
                 "state": state,
             }
         )
-    line = "{name:10} {architecture:10} {side:4} px {labels:5} classes  {state}"
+    line = "{name:18} {architecture:18} {side:4} px {labels:5} classes  {state}"
     show(as_json, found, "\n".join(line.format(**each) for each in found))
     return failed

@@ -133,7 +133,11 @@ def random_weights(network: Network, top: int | None = None) -> Network:
                     bias=torch.zeros(len(weight)).to(layer.weight),
                 )
             case Residual():
-                return Residual(tuple(map(redraw, layer.main)), tuple(map(redraw, layer.shortcut)))
+                return replace(
+                    layer,
+                    main=tuple(map(redraw, layer.main)),
+                    shortcut=tuple(map(redraw, layer.shortcut)),
+                )
             case _:
                 return layer
 

@@ -188,7 +188,9 @@ def _join(
     _compute(join.main[-1], branch, out, scratch)
     shortcut = scratch.take("shortcut", *out.shape)
     _compute(join.shortcut, table, shortcut, scratch)
-    out.add_(shortcut).relu_()
+    out.add_(shortcut)
+    if join.layer.relu:
+        out.relu_()
 
 
 def _compute(step: Step, table: Tensor, out: Tensor, scratch: Scratch) -> None:

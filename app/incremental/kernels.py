@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from math import prod
+from math import inf, prod
 
 import numpy as np
 import torch
@@ -67,16 +67,19 @@ def gather_largest(table: Tensor, index: Tensor, out: Tensor, scratch: Scratch) 
         torch.amax(gather(table, index, scratch), 1, out=out)
 
 
-def finish(y: Tensor, bias: Tensor | None, out: Tensor, *, relu: bool) -> None:
-    """out = y + bias, or its ReLU; all (T, side * side, K), the bias (K,)."""
-    if fuses(y):
-        triton_kernels.biased(y.view(-1, y.shape[-1]), bias, out.view(-1, y.shape[-1]), relu=relu)
-        return
-    if bias is None:
+def finish(y: Tensor, layer: Conv, out: Tensor) -> None:
+    """out = the layer's activation of y + its bias; y and out (T, side * side, K)."""
+    bias, fused = layer.bias, fuses(y)
+    if fused:
+        lines = y.view(-1, y.shape[-1])
+        triton_kernels.biased(lines, bias, out.view(-1, y.shape[-1]), relu=layer.relu)
+    elif bias is None:
         out.copy_(y)
     else:
         torch.add(y, bias, out=out)
-    if relu:
+    if layer.relu and layer.ceiling < inf:
+        out.clamp_(0, layer.ceiling)
+    elif layer.relu and not fused:
         out.relu_()
 
 
@@ -103,7 +106,7 @@ class Winograd:
             out=scratch.take("gathered", points, tiles, out.shape[2]),
         )
         torch.bmm(self.a.expand(tiles, -1, -1), y.transpose(0, 1), out=out)
-        finish(out, self.layer.bias, out, relu=self.layer.relu)
+        finish(out, self.layer, out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +116,12 @@ class Direct:
     def side(self, y: Spans, x: Spans) -> int:
         """Of the tiles that cost least: large ones compute outputs that nobody needs, small ones read inputs more than once."""
 
+        outputs = len(self.layer.weight) // self.layer.groups  # that read one input channel
+
         def cost(side: int) -> int:
             reach = (side - 1) * self.layer.stride + self.layer.kernel
             return int(y.tiles(side) @ x.tiles(side)) * (
-                (side * self.layer.kernel) ** 2 * len(self.layer.weight) + GATHER * reach**2
+                (side * self.layer.kernel) ** 2 * outputs + GATHER * reach**2
             )
 
         return min(range(1, min(LARGEST, int(max(y.sizes.max(), x.sizes.max()))) + 1), key=cost)
@@ -124,18 +129,15 @@ class Direct:
     def __call__(self, table: Tensor, index: Tensor, out: Tensor, scratch: Scratch) -> None:
         """index: (T, reach * reach) -> out: (T, side * side, K)"""
         x, weight = gather(table, index, scratch), self.layer.weight
-        if x.shape[1] == out.shape[1]:  # each output is computed from one row
-            y = out
+        if self.layer.kernel == 1 and self.layer.groups == 1 and x.shape[1] == out.shape[1]:
+            y = out  # each output is computed from one row
             torch.mm(x.view(-1, x.shape[2]), weight.flatten(1).t(), out=out.view(-1, out.shape[2]))
         else:
             reach = round(x.shape[1] ** 0.5)
             maps = x.view(len(x), reach, reach, -1).permute(0, 3, 1, 2)
-            y = (
-                F.conv2d(maps, weight, None, self.layer.stride)
-                .permute(0, 2, 3, 1)
-                .reshape(out.shape)
-            )
-        finish(y, self.layer.bias, out, relu=self.layer.relu)
+            y = F.conv2d(maps, weight, None, self.layer.stride, groups=self.layer.groups)
+            y = y.permute(0, 2, 3, 1).reshape(out.shape)
+        finish(y, self.layer, out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +171,8 @@ def convolution(layer: Layer) -> Winograd | Direct:
         raise TypeError(f"a residual block with {type(layer).__name__} is not known")
     weight = layer.weight
     minimal = (
-        layer.kernel == winograd.KERNEL
+        layer.groups == 1
+        and layer.kernel == winograd.KERNEL
         and layer.stride == 1
         and weight.shape[1] >= WINOGRAD_CHANNELS
     )

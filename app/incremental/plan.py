@@ -17,8 +17,9 @@ Corners = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """relu(main + shortcut)"""
+    """main + shortcut, and a ReLU behind it if there is one"""
 
+    layer: Residual
     main: tuple[Winograd | Direct, ...]
     shortcut: Winograd | Direct | Identity
 
@@ -44,15 +45,16 @@ class Step:
     def index(self) -> Tensor:
         """(T, reach * reach): the rows of the table before that each tile is computed from."""
         layer = self.kernel.layer
-        reads = self.tiles.reads(self.before, layer.kernel, layer.stride, layer.padding).reshape(
-            self.tiles.count, -1
-        )
+        reads = self.tiles.reads(self.before, layer.kernel, layer.stride, layer.padding)
+        reads = reads.reshape(self.tiles.count, -1)
         return torch.from_numpy(reads.astype(np.int32)).to(self.device)
 
     def room(self, clean: Clean) -> tuple[int, int, int]:
         """At most so many numbers are taken from the scratch: to gather and multiply, for two tables, and within a block."""
         layer = self.kernel.layer
-        channels = max(layer.weight.shape[:2]) if isinstance(layer, Conv) else clean.rows.shape[1]
+        channels = clean.rows.shape[1]
+        if isinstance(layer, Conv):
+            channels = max(channels, layer.groups * layer.weight.shape[1])
         reach = (self.tiles.side - 1) * layer.stride + layer.kernel
         return (
             2 * channels * self.tiles.count * reach**2,
@@ -65,6 +67,7 @@ class Step:
 class Join:
     """A block: its shortcut is computed for the tiles of its main branch, which reaches farther."""
 
+    layer: Residual
     main: tuple[Step, ...]
     shortcut: Step
 
@@ -132,6 +135,7 @@ def kernel(layer: Layer) -> Windowed | Block:
             return Pool(layer)
         case Residual():
             return Block(
+                layer,
                 tuple(map(convolution, layer.main)),
                 convolution(*layer.shortcut) if layer.shortcut else Identity(),
             )
@@ -150,7 +154,8 @@ def _steps(
 def _step(kernel: Windowed, before: Tiles, device: torch.device) -> Step:
     layer = kernel.layer
     y, x = (
-        span.through(layer.kernel, layer.stride, layer.padding) for span in (before.y, before.x)
+        span.through(layer.kernel, layer.stride, layer.padding, layer.extra)
+        for span in (before.y, before.x)
     )
     return Step(kernel, before, Tiles(y, x, kernel.side(y, x)), device)
 
@@ -159,4 +164,4 @@ def _join(block: Block, before: Tiles, device: torch.device) -> Join:
     main = [_step(block.main[0], before, device)]
     for each in block.main[1:]:
         main.append(_step(each, main[-1].tiles, device))
-    return Join(tuple(main), Step(block.shortcut, before, main[-1].tiles, device))
+    return Join(block.layer, tuple(main), Step(block.shortcut, before, main[-1].tiles, device))

@@ -17,9 +17,12 @@ class Spans:
     last: Integers
     length: int
 
-    def through(self, kernel: int, stride: int, padding: int) -> "Spans":
-        """The outputs whose kernels meet the span, clipped to the map; one output at the rim where none does."""
-        length = (self.length + 2 * padding - kernel) // stride + 1
+    def through(self, kernel: int, stride: int, padding: int, extra: int = 0) -> "Spans":
+        """The outputs whose kernels meet the span, clipped to the map; one output at the rim where none does.
+
+        padding: pixels off the map on both sides; extra: further ones behind it only.
+        """
+        length = (self.length + 2 * padding + extra - kernel) // stride + 1
         first = -(
             (kernel - 1 - padding - self.first) // stride
         )  # the ceiling of (first + padding - kernel + 1) / stride

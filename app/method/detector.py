@@ -233,7 +233,7 @@ class Detector:
 
     def _resolved(self, asked: Options) -> ResolvedOptions:
         """Raises BadOption, also for more forward passes than are allowed."""
-        options = resolve(asked, self.input.side, self.model.labels)
+        options = resolve(asked, self.input.side, self.model.labels, self.input.box)
         passes = box_count(self.input.side, options) * options.colours
         if passes > self.max_passes:
             raise BadOption(

@@ -5,6 +5,7 @@ Paper: "Weakly supervised keypoint detection", section III; Springenberg et al. 
 The table of layers is walked backwards. At each ReLU with output f, the incoming signal R becomes
 (f > 0) * (R > 0) * R. The signal starts as the gradient of the class's log-odds. After
 normalisation that is the gradient of the softmax, but it does not underflow.
+A ReLU6 passes the signal where its derivative is 1 likewise: (0 < f < 6) * (R > 0) * R.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_input
 
 from app.networks.network import (
     AveragePool,
@@ -25,6 +27,7 @@ from app.networks.network import (
     Residual,
     Trace,
     outputs,
+    passing,
 )
 from app.options import Fine
 
@@ -83,11 +86,13 @@ def walk_back(
 
     activations[i] is the output of layer i, behind its ReLU. guided: clip negative signals.
     """
+    if not layers:  # the shortcut of a block that is the identity
+        return signal
     for layer, before, after in zip(
         reversed(layers), (*activations[-2::-1], x), reversed(activations), strict=True
     ):
         if layer.relu:
-            signal = signal * (after > 0)
+            signal = signal * passing(after, layer)
             if guided:
                 signal = signal.clamp(min=0)
         signal = _transpose(layer, signal.reshape(after.shape), before, guided)
@@ -98,14 +103,16 @@ def _transpose(layer: Layer, signal: Tensor, x: Tensor, guided: bool) -> Tensor:
     """The signal before the layer's linear part, whose input was x."""
     match layer:
         case Conv():
-            return F.conv_transpose2d(
-                signal,
+            n, c, height, width = x.shape
+            padded: Tensor = conv2d_input(  # type: ignore[no-untyped-call]
+                (n, c, height + layer.extra, width + layer.extra),
                 layer.weight,
-                None,
+                signal,
                 layer.stride,
                 layer.padding,
-                _left_over(x, signal, layer),
+                groups=layer.groups,
             )
+            return padded[..., :height, :width]
         case MaxPool():
             _, winners = F.max_pool2d(
                 x, layer.kernel, layer.stride, layer.padding, return_indices=True
@@ -131,12 +138,3 @@ def _transpose(layer: Layer, signal: Tensor, x: Tensor, guided: bool) -> Tensor:
                 walk_back(branch, signal, x, inner, guided=guided) for branch, inner in branches
             )
             return main + shortcut
-
-
-def _left_over(x: Tensor, signal: Tensor, layer: Conv) -> tuple[int, int]:
-    """Rows and columns at the far border of x that a strided convolution did not reach."""
-    down, across = (
-        big - ((small - 1) * layer.stride - 2 * layer.padding + layer.kernel)
-        for big, small in zip(x.shape[2:], signal.shape[2:], strict=True)
-    )
-    return down, across

@@ -20,11 +20,15 @@ from app.options import Box, Fit, Limits
 
 @dataclass(frozen=True)
 class InputSpec:
-    """The network's input: side in pixels, mean and deviation of RGB in [0, 1]."""
+    """The network's input: side in pixels, mean and deviation of RGB in [0, 1].
+
+    box: patch and stride of its default occlusion, in pixels; none: in proportion to the side.
+    """
 
     side: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    box: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from app.options import Precision, ResolvedOptions
 
 @dataclass(frozen=True)
 class Model:
-    """The network that answers, and where it runs; `side` of its input in pixels."""
+    """The network that answers, where it runs, and why it is this one; `side` of its input in pixels."""
 
     name: str
     architecture: str
@@ -21,6 +21,7 @@ class Model:
     side: int
     precision: Precision
     device: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,27 @@
-"""torchvision's VGGs and ResNets: built, given their weights, and written as layer tables."""
+"""VGGs, ResNets, MobileNetV2 and EfficientNet-Lite: built, given weights, written as layer tables."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from math import inf
 from typing import cast
 
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models import get_model, resnet, vgg
+from torchvision.models import get_model, mobilenetv2, resnet, vgg
 
 from app.errors import WeightsError
+from app.networks.efficientnet_lite import Block, EfficientNetLite, SameConv2d
+from app.networks.manifest import Entry
 from app.networks.network import AveragePool, Conv, Layer, Linear, MaxPool, Network, Residual
-from app.networks.weights import Entry, assign, load_state
+from app.networks.weights import assign, load_state
 
 ARCHITECTURES = (
     *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")),
     *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
+    "mobilenet_v2",
+    "efficientnet_lite0",
 )
 
 
@@ -35,13 +41,17 @@ def load_module(entry: Entry) -> nn.Module:
 
 
 def network_of(module: nn.Module) -> Network:
-    """The table of a torchvision VGG or ResNet, batch-norm folded into the convolutions."""
+    """The table of a module, batch-norm folded into the convolutions."""
     module = module.eval().requires_grad_(False)
     match module:
         case vgg.VGG():
             layers = _vgg_layers(module)
         case resnet.ResNet():
             layers = _resnet_layers(module)
+        case mobilenetv2.MobileNetV2():
+            layers = _mobilenet_layers(module)
+        case EfficientNetLite():
+            layers = _efficientnet_lite_layers(module)
         case _:
             raise TypeError(f"no table is known for {type(module).__name__}")
     return Network(tuple(layers))
@@ -52,9 +62,28 @@ def narrow_vgg16(widths: Sequence[int], classes: int, *, batch_norm: bool) -> vg
     blocks: list[str | int] = []
     for width, depth in zip(widths, (2, 2, 3, 3, 3), strict=True):
         blocks += [*[width] * depth, "M"]
-    model = vgg.VGG(vgg.make_layers(blocks, batch_norm), init_weights=True)
-    model.avgpool = nn.AdaptiveAvgPool2d(1)
-    model.classifier = nn.Sequential(nn.Linear(widths[-1], classes))
+    head = nn.Sequential(nn.Linear(widths[-1], classes))
+    return small_vgg(blocks, 1, head, batch_norm=batch_norm)
+
+
+def small_vgg(
+    blocks: list[str | int], pool: int, head: nn.Sequential, *, batch_norm: bool
+) -> vgg.VGG:
+    """A VGG whose maps are averaged to pool x pool before another head; initialised as torchvision's.
+
+    torchvision's own head has 120 million weights: on the meta device they take neither time nor memory.
+    """
+    with torch.device("meta"):
+        model = vgg.VGG(nn.Sequential(), init_weights=False)
+    model.features = vgg.make_layers(blocks, batch_norm)
+    model.avgpool, model.classifier = nn.AdaptiveAvgPool2d(pool), head
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, 0, 0.01)
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.zeros_(cast("nn.Parameter", layer.bias))
     return model
 
 
@@ -83,6 +112,8 @@ def skeleton(entry: Entry) -> nn.Module:
         raise WeightsError(
             f"network {entry.name!r} has architecture {entry.architecture!r}; known are {', '.join(ARCHITECTURES)}"
         )
+    if entry.architecture == "efficientnet_lite0":
+        return EfficientNetLite(entry.side, classes)
     return cast("nn.Module", get_model(entry.architecture, weights=None, num_classes=classes))
 
 
@@ -118,9 +149,49 @@ def _resnet_layers(module: resnet.ResNet) -> Iterator[Layer]:
         shortcut = (
             () if block.downsample is None else (_conv(_fuse(*block.downsample), relu=False),)
         )
-        yield Residual(main, shortcut)
+        yield Residual(main, shortcut, relu=True)
     yield _average_pool(module.avgpool)
     yield Linear(module.fc.weight, module.fc.bias, relu=False)
+
+
+def _mobilenet_layers(module: mobilenetv2.MobileNetV2) -> Iterator[Layer]:
+    """Inverted residuals (Sandler et al. 2018); one whose shapes change is a chain without shortcut."""
+    first, *blocks, last = module.features
+    yield _conv(_fuse(first[0], first[1]), relu=True, ceiling=6)
+    for block in blocks:
+        *inner, project, norm = block.conv
+        chain = (
+            *(_conv(_fuse(part[0], part[1]), relu=True, ceiling=6) for part in inner),
+            _conv(_fuse(project, norm), relu=False),
+        )
+        yield from (Residual(chain, (), relu=False),) if block.use_res_connect else chain
+    yield _conv(_fuse(last[0], last[1]), relu=True, ceiling=6)
+    yield AveragePool(1)
+    yield Linear(module.classifier[1].weight, module.classifier[1].bias, relu=False)
+
+
+def _efficientnet_lite_layers(module: EfficientNetLite) -> Iterator[Layer]:
+    """The padding of each convolution follows from the side of the map before it."""
+    side = module.side
+
+    def conv(layer: SameConv2d, norm: nn.Module, *, relu: bool) -> Conv:
+        nonlocal side
+        before, after = layer.pads(side)
+        side = -(-side // layer.stride[0])
+        table = _conv(_fuse(layer, norm), relu, ceiling=6 if relu else inf)
+        return replace(table, padding=before, extra=after - before)
+
+    yield conv(module._conv_stem, module._bn0, relu=True)
+    for block in cast("Iterable[Block]", module._blocks):
+        chain: list[Layer] = []
+        if block._expand_conv is not None and block._bn0 is not None:
+            chain.append(conv(block._expand_conv, block._bn0, relu=True))
+        chain.append(conv(block._depthwise_conv, block._bn1, relu=True))
+        chain.append(conv(block._project_conv, block._bn2, relu=False))
+        yield from (Residual(tuple(chain), (), relu=False),) if block.adds else chain
+    yield conv(module._conv_head, module._bn1, relu=True)
+    yield AveragePool(1)
+    yield Linear(module._fc.weight, module._fc.bias, relu=False)
 
 
 def _fuse(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
@@ -131,10 +202,18 @@ def _fuse(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
     return fuse_conv_bn_eval(conv, norm).requires_grad_(False)
 
 
-def _conv(layer: nn.Conv2d, relu: bool) -> Conv:
-    if layer.groups != 1 or layer.dilation != (1, 1):
-        raise TypeError(f"only undilated, ungrouped convolutions are known, not {layer}")
-    return Conv(layer.weight, layer.bias, _square(layer.stride), _square(layer.padding), relu)
+def _conv(layer: nn.Conv2d, relu: bool, ceiling: float = inf) -> Conv:
+    if layer.dilation != (1, 1):
+        raise TypeError(f"only undilated convolutions are known, not {layer}")
+    return Conv(
+        layer.weight,
+        layer.bias,
+        _square(layer.stride),
+        _square(layer.padding),
+        relu,
+        ceiling,
+        layer.groups,
+    )
 
 
 def _max_pool(layer: nn.MaxPool2d) -> MaxPool:

@@ -1,7 +1,11 @@
-"""The layer table of a convolutional classifier: built once, read by the forward pass, the occlusion and the guided walk."""
+"""The layer table of a convolutional classifier, built once.
+
+The forward pass, the occlusion (`app/incremental`) and the walk back (`app/method/guided.py`) read it.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 import torch
 from torch import Tensor
@@ -10,21 +14,32 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Conv:
-    """Convolution with batch-norm folded in, and the ReLU behind it if there is one."""
+    """Convolution with batch-norm folded in, and the activation behind it if there is one.
+
+    weight: (K, C / groups, k, k); with as many groups as channels it is depthwise.
+    padding: zeros on each side of both axes; extra: further zeros at the bottom and at the right
+    only, as TensorFlow's SAME needs them at stride 2.
+    relu: whether negative outputs become zero; ceiling: what larger outputs become (ReLU6: 6).
+    """
 
     weight: Tensor
     bias: Tensor | None
     stride: int
     padding: int
     relu: bool
+    ceiling: float = inf
+    groups: int = 1
+    extra: int = 0
 
     @property
     def kernel(self) -> int:
         return self.weight.shape[-1]
 
     def __call__(self, x: Tensor) -> Tensor:
-        y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
-        return y.relu() if self.relu else y
+        if self.extra:
+            x = F.pad(x, (0, self.extra, 0, self.extra))
+        y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
+        return activated(y, self)
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,8 @@ class MaxPool:
     stride: int
     padding: int
     relu = False
+    ceiling = inf
+    extra = 0
 
     def __call__(self, x: Tensor) -> Tensor:
         return F.max_pool2d(x, self.kernel, self.stride, self.padding)
@@ -40,14 +57,18 @@ class MaxPool:
 
 @dataclass(frozen=True)
 class Residual:
-    """relu(main(x) + shortcut(x)); an empty shortcut is the identity."""
+    """main(x) + shortcut(x); an empty shortcut is the identity.
+
+    relu: whether a ReLU follows the sum, as in a ResNet; behind an inverted residual none does.
+    """
 
     main: tuple["Layer", ...]
     shortcut: tuple["Layer", ...]
-    relu = True
+    relu: bool
+    ceiling = inf
 
     def __call__(self, x: Tensor) -> Tensor:
-        return (_last(self.main, x) + _last(self.shortcut, x)).relu()
+        return activated(_last(self.main, x) + _last(self.shortcut, x), self)
 
 
 @dataclass(frozen=True)
@@ -56,6 +77,7 @@ class AveragePool:
 
     side: int
     relu = False
+    ceiling = inf
 
     def __call__(self, x: Tensor) -> Tensor:
         return F.adaptive_avg_pool2d(x, self.side)
@@ -68,18 +90,33 @@ class Linear:
     weight: Tensor
     bias: Tensor
     relu: bool
+    ceiling = inf
 
     def __call__(self, x: Tensor) -> Tensor:
-        y = F.linear(x.flatten(1).to(self.weight.dtype), self.weight, self.bias)
-        return y.relu() if self.relu else y
+        return activated(F.linear(x.flatten(1).to(self.weight.dtype), self.weight, self.bias), self)
 
 
 Layer = Conv | MaxPool | Residual | AveragePool | Linear
 
 
+def activated(y: Tensor, layer: Layer) -> Tensor:
+    """The layer's activation of y, the output of its linear part."""
+    if not layer.relu:
+        return y
+    return y.clamp(0, layer.ceiling) if layer.ceiling < inf else y.relu()
+
+
+def passing(after: Tensor, layer: Layer) -> Tensor:
+    """Where the activation's derivative is 1 and not 0; after: the activation's output."""
+    return (after > 0) & (after < layer.ceiling) if layer.ceiling < inf else after > 0
+
+
 @dataclass(frozen=True)
 class Trace:
-    """One forward pass of N pictures. activations[i] is what layer i put out, behind its ReLU; x is (N, 3, S, S). Read, never written."""
+    """One forward pass of N pictures: x (N, 3, S, S) and activations[i], the output of layer i.
+
+    Never written to.
+    """
 
     x: Tensor
     activations: tuple[Tensor, ...]
@@ -108,7 +145,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Network:
-    """A classifier as a table of layers, the same for a whole VGG and a ResNet."""
+    """A classifier as a table of layers."""
 
     layers: tuple[Layer, ...]
 
@@ -145,7 +182,11 @@ def _converted(layer: Layer, dtype: torch.dtype) -> Layer:
         case Linear():
             return replace(layer, weight=layer.weight.to(dtype), bias=layer.bias.to(dtype))
         case Residual():
-            return Residual(converted(layer.main, dtype), converted(layer.shortcut, dtype))
+            return replace(
+                layer,
+                main=converted(layer.main, dtype),
+                shortcut=converted(layer.shortcut, dtype),
+            )
     return layer
 
 

@@ -1,78 +1,29 @@
-"""The manifest of networks, the download and the verified load: weights are an input, and are checked like one."""
+"""Weights are an input, and are checked like one: the download and the verified load."""
 
 import hashlib
-import json
 import os
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision.models import get_weight
 from tqdm import tqdm
 
 from app.errors import WeightsError
+from app.networks.manifest import Entry
 
 BLOCK = 2**20
 TIMEOUT = 30  # seconds without a byte
-DOWNLOADED = "downloaded"  # what a manifest calls the folder of pulled weights
-TORCHVISION = (
-    "torchvision:"  # labels and addresses that torchvision already knows are named, not copied
-)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One network of the manifest; `sha256` has 64 hex digits, or the first 8 or more where that is all that is published."""
-
-    name: str
-    architecture: str
-    labels: tuple[str, ...]
-    side: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    path: Path
-    url: str | None
-    sha256: str
-    licence: str
-    widths: tuple[int, ...] | None = None
-
-
-def read_manifest(manifest: Path, downloads: Path | None = None) -> dict[str, Entry]:
-    """Every network by name. Files are relative to the manifest; `downloaded/` is `downloads`,
-    where that is given. Raises WeightsError naming what is wrong and where.
-    """
-    try:
-        networks = json.loads(manifest.read_text())["networks"]
-    except (OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"{manifest} is not a manifest of networks: {error}") from error
-    folder, downloads = manifest.parent, downloads or manifest.parent / DOWNLOADED
-    return {name: _entry(name, fields, folder, downloads) for name, fields in networks.items()}
-
-
-def find(manifest: Path, name: str, downloads: Path | None = None) -> Entry:
-    """One network, as `read_manifest` has it."""
-    entries = read_manifest(manifest, downloads)
-    if name not in entries:
-        raise WeightsError(f"no network {name!r} in {manifest}; there are {', '.join(entries)}")
-    return entries[name]
 
 
 def verify(entry: Entry) -> None:
     """Raises WeightsError if the file is missing or not the one whose digest the manifest states."""
     if not entry.path.exists():
-        ask = (
-            f"`weakpoints weights pull {entry.name}` fetches it"
-            if entry.url
-            else "the manifest names no address to fetch it from"
-        )
-        raise WeightsError(f"the weights of {entry.name!r} are not at {entry.path}; {ask}")
+        raise WeightsError(f"the weights of {entry.name!r} are not at {entry.path}; {_how(entry)}")
     actual = digest(entry.path)
     if not actual.startswith(entry.sha256):
         raise WeightsError(
@@ -130,9 +81,7 @@ def pull(entry: Entry, *, progress: bool = True) -> Path:
         verify(entry)
         return entry.path
     if entry.url is None:
-        raise WeightsError(
-            f"network {entry.name!r} has no address in the manifest; put its file at {entry.path}"
-        )
+        raise WeightsError(f"the weights of {entry.name!r} can't be pulled: {_how(entry)}")
     entry.path.parent.mkdir(parents=True, exist_ok=True)
     partial = entry.path.with_name(entry.path.name + ".partial")
     try:
@@ -152,6 +101,15 @@ def pull(entry: Entry, *, progress: bool = True) -> Path:
         )
     os.replace(partial, entry.path)
     return entry.path
+
+
+def _how(entry: Entry) -> str:
+    """How missing weights are to be had."""
+    if entry.url:
+        return f"`weakpoints weights pull {entry.name}` fetches them"
+    if entry.package:
+        return f"`pip install {entry.package}` brings them"
+    return f"the manifest has no address for them; put the file at {entry.path}"
 
 
 def digest(path: Path) -> str:
@@ -188,44 +146,3 @@ def _fetch(url: str, partial: Path, name: str, progress: bool) -> None:
                 bar.update(len(block))
     if total is not None and partial.stat().st_size < total:
         raise OSError(f"the connection ended after {partial.stat().st_size} of {total} bytes")
-
-
-def _entry(name: str, fields: dict[str, Any], folder: Path, downloads: Path) -> Entry:
-    try:
-        labels, url, widths = fields["labels"], fields.get("url"), fields.get("widths")
-        if labels.startswith(TORCHVISION):
-            labels = get_weight(labels.removeprefix(TORCHVISION)).meta["categories"]
-        else:
-            labels = json.loads(_inside(folder, labels).read_text())
-        if url and url.startswith(TORCHVISION):
-            url = get_weight(url.removeprefix(TORCHVISION)).url
-        sha256 = fields["sha256"].lower()
-        if len(sha256) < 8 or set(sha256) - set("0123456789abcdef"):
-            raise ValueError(f"sha256 {sha256!r} is no digest")
-        mean, std = (tuple(float(v) for v in fields[key]) for key in ("mean", "std"))
-        if len(mean) != 3 or len(std) != 3:
-            raise ValueError("mean and std have three values each")
-        first, _, rest = fields["file"].partition("/")
-        path = _inside(*((downloads, rest) if first == DOWNLOADED else (folder, fields["file"])))
-        return Entry(
-            name,
-            fields["architecture"],
-            tuple(labels),
-            int(fields["side"]),
-            mean,
-            std,
-            path,
-            url,
-            sha256,
-            fields["licence"],
-            tuple(widths) if widths else None,
-        )
-    except (KeyError, ValueError, OSError, TypeError, AttributeError) as error:
-        raise WeightsError(f"the manifest's entry {name!r} is not right: {error}") from error
-
-
-def _inside(folder: Path, file: str) -> Path:
-    path = folder / file
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"{file} leads out of {folder}")
-    return path

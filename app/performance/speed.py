@@ -19,9 +19,9 @@ from app.incremental.kernels import Direct, Identity, Pool, Winograd
 from app.incremental.plan import Join, Plan, Step
 from app.method.occlusion import positions
 from app.networks.architectures import load_module, network_of, skeleton
+from app.networks.manifest import Entry
 from app.networks.network import Linear, Network
 from app.networks.precision import arithmetic, windows
-from app.networks.weights import Entry
 from app.options import Precision
 
 BATCHES = {

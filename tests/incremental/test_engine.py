@@ -4,15 +4,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torchvision.models import get_model, resnet, vgg
+from torchvision.models import MobileNetV2, get_model, resnet
 
 from app.incremental import engine as incremental
 from app.incremental.engine import Incremental
 from app.incremental.kernels import Direct, Scratch, Winograd
 from app.incremental.plan import Block
-from app.networks.architectures import network_of
+from app.networks.architectures import network_of, small_vgg
+from app.networks.efficientnet_lite import EfficientNetLite, Stage
 from app.networks.network import MaxPool, Network, Trace
-from tests.conftest import seeded
+from tests.conftest import loud, seeded, toy_vgg
 
 WIDTHS = st.sampled_from([2, 5, 32, 33])
 
@@ -49,19 +50,35 @@ def modules(draw: st.DrawFn) -> nn.Module:
     layers: list[int | str] = []
     for _ in range(draw(st.integers(1, 3))):
         layers += [*draw(st.lists(WIDTHS, min_size=1, max_size=3)), "M"]
-    model = vgg.VGG(vgg.make_layers(layers, draw(st.booleans())), num_classes=4)
-    model.avgpool = nn.AdaptiveAvgPool2d(2)
-    model.classifier = nn.Sequential(
-        nn.Linear(4 * next(c for c in reversed(layers) if c != "M"), 4)
+    last = next(c for c in reversed(layers) if c != "M")
+    head = nn.Sequential(nn.Linear(4 * last, 4))
+    return seeded(small_vgg(layers, 2, head, batch_norm=draw(st.booleans())))
+
+
+@st.composite
+def mobile_modules(draw: st.DrawFn, side: int) -> nn.Module:
+    """Depthwise convolutions, ReLU6, sums without an activation, and zeros on one side."""
+    stage = st.builds(
+        Stage,
+        repeats=st.integers(1, 2),
+        kernel=st.sampled_from([3, 5]),
+        stride=st.integers(1, 2),
+        expansion=st.integers(1, 3),
+        channels=st.integers(2, 5),
     )
-    return seeded(model)
+    stages = draw(st.lists(stage, min_size=1, max_size=3))
+    if draw(st.booleans()):
+        return loud(seeded(EfficientNetLite(side, 3, stages, stem=4, head=8)))
+    inverted = [[each.expansion, each.channels, each.repeats, each.stride] for each in stages]
+    return loud(seeded(MobileNetV2(3, 0.25, inverted, round_nearest=2)))
 
 
 @settings(max_examples=40, deadline=None)
-@given(modules(), st.integers(33, 45), st.data())
+@given(st.integers(33, 45), st.data())
 def test_any_boxes_on_any_network_equal_masking_and_running_the_whole_network(
-    module: nn.Module, side: int, data: st.DataObject
+    side: int, data: st.DataObject
 ) -> None:
+    module = data.draw(st.one_of(modules(), mobile_modules(side)))
     box = data.draw(st.integers(1, side))
     corner = st.integers(0, side - box)
     corners = (
@@ -124,9 +141,7 @@ def test_half_precision_is_convolved_directly() -> None:
 
 
 def test_a_padded_pool_that_may_see_negative_numbers_is_left_to_the_plain_pass(x: Tensor) -> None:
-    conv = network_of(
-        seeded(vgg.VGG(vgg.make_layers([4, "M"], False), num_classes=2)).double()
-    ).layers[0]
+    conv = network_of(toy_vgg()).layers[0]
     layers = (type(conv)(conv.weight, conv.bias, 1, 1, relu=False), MaxPool(3, 2, 1))  # type: ignore[union-attr, call-arg]
     network = Network(layers)
     engine = Incremental(network)

@@ -7,8 +7,8 @@ from app.incremental.windows import Spans, Tiles
 
 
 @st.composite
-def layers(draw: st.DrawFn) -> tuple[int, int, int, int]:
-    """length, kernel, stride, padding of a layer that has an output."""
+def layers(draw: st.DrawFn) -> tuple[int, int, int, int, int]:
+    """length, kernel, stride, padding, extra padding behind of a layer that has an output."""
     kernel = draw(st.integers(1, 7))
     padding = draw(st.integers(0, kernel // 2))
     return (
@@ -16,26 +16,25 @@ def layers(draw: st.DrawFn) -> tuple[int, int, int, int]:
         kernel,
         draw(st.integers(1, 3)),
         padding,
+        draw(st.integers(0, 2)),
     )
 
 
 @given(layers(), st.data())
 def test_a_span_holds_every_output_that_its_inputs_reach_and_no_more(
-    layer: tuple[int, int, int, int], data: st.DataObject
+    layer: tuple[int, int, int, int, int], data: st.DataObject
 ) -> None:
-    length, kernel, stride, padding = layer
+    length, kernel, stride, padding, extra = layer
     first = data.draw(st.integers(0, length - 1))
     last = data.draw(st.integers(first, length - 1))
-    line = torch.zeros(1, 1, length)
+    line = torch.zeros(1, 1, length + extra)
     line[..., first : last + 1] = 1
-    reached = (
-        torch.nn.functional.conv1d(line, torch.ones(1, 1, kernel), stride=stride, padding=padding)[
-            0, 0
-        ]
-        .nonzero()[:, 0]
-        .tolist()
-    )
-    span = Spans(np.array([first]), np.array([last]), length).through(kernel, stride, padding)
+    ones = torch.ones(1, 1, kernel)
+    outputs = torch.nn.functional.conv1d(line, ones, stride=stride, padding=padding)[0, 0]
+    reached = outputs.nonzero()[:, 0].tolist()
+    before = Spans(np.array([first]), np.array([last]), length)
+    span = before.through(kernel, stride, padding, extra)
+    assert span.length == len(outputs)
     assert 0 <= span.first[0] <= span.last[0] < span.length
     if reached:
         assert (span.first[0], span.last[0]) == (reached[0], reached[-1])
@@ -57,14 +56,14 @@ def spans(draw: st.DrawFn, pictures: int, length: int) -> Spans:
 
 @given(layers(), st.integers(1, 4), st.integers(1, 6), st.integers(1, 6), st.data())
 def test_a_table_of_tiles_gives_each_layer_the_pixels_it_would_read_from_whole_maps(
-    layer: tuple[int, int, int, int],
+    layer: tuple[int, int, int, int, int],
     pictures: int,
     side_before: int,
     side_after: int,
     data: st.DataObject,
 ) -> None:
     """The oracle keeps every picture's whole map, and reads it pixel by pixel."""
-    length, kernel, stride, padding = layer
+    length, kernel, stride, padding, extra = layer
     before = Tiles(
         data.draw(spans(pictures, length)), data.draw(spans(pictures, length)), side_before
     )
@@ -80,7 +79,7 @@ def test_a_table_of_tiles_gives_each_layer_the_pixels_it_would_read_from_whole_m
     np.testing.assert_array_equal(table[before.whole()], maps)
 
     after = Tiles(
-        *(span.through(kernel, stride, padding) for span in (before.y, before.x)), side_after
+        *(span.through(kernel, stride, padding, extra) for span in (before.y, before.x)), side_after
     )
     found = table[after.reads(before, kernel, stride, padding)]
     tile = 0

@@ -15,7 +15,8 @@ from torchvision.models import vgg11_bn
 
 from app.errors import WeightsError
 from app.networks.architectures import load_network
-from app.networks.weights import Entry, assign, find, load_state, pull, read_manifest, verify
+from app.networks.manifest import Entry, Occluder, choose_network, find, read_manifest
+from app.networks.weights import assign, load_state, pull, verify
 from app.settings import Settings
 from tests.conftest import LABELS, seeded
 
@@ -224,7 +225,11 @@ def test_every_network_of_the_shipped_manifest_is_described_rightly() -> None:
     entries = read_manifest(Settings().manifest)
     assert {"bundled", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "resnet50"} <= set(entries)
     for name, found in entries.items():
-        if name == "bundled":
+        if name == "efficientnet_lite0":
+            assert (len(found.labels), found.side, found.labels[504]) == (1000, 224, "coffee mug")
+            verify(found)
+            assert found.occluder == Occluder(patch=32, stride=16)
+        elif name == "bundled":
             assert (len(found.labels), found.side) == (100, 112)
             verify(found)
             assert found.path.stat().st_size < 16e6
@@ -232,6 +237,30 @@ def test_every_network_of_the_shipped_manifest_is_described_rightly() -> None:
             assert (len(found.labels), found.side) == (1000, 224)
             assert found.url is not None
             assert found.sha256[:8] in found.url
+
+
+def test_auto_is_vgg16_where_its_weights_are_here_and_says_why(tmp_path: Path) -> None:
+    manifest = Settings().manifest
+    embedded, why = choose_network(manifest, "auto", tmp_path)
+    assert embedded.name == "efficientnet_lite0"
+    assert f"vgg16 is not at {tmp_path}" in why
+    find(manifest, "vgg16", tmp_path).path.touch()
+    assert choose_network(manifest, "auto", tmp_path)[0].name == "vgg16"
+    assert choose_network(manifest, "vgg19", tmp_path)[1] == "vgg19 was asked for"
+    (tmp_path / "l.json").write_text('["a", "b"]')
+    other = tmp_path / "manifest.json"
+    other.write_text(json.dumps({"networks": {"mine": GOOD}}))
+    with pytest.raises(WeightsError, match="name one of mine"):
+        find(other, "auto")
+
+
+def test_weights_of_a_package_that_is_not_installed_say_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "l.json").write_text('["a", "b"]')
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"networks": {"mine": GOOD | {"package": "no-such-weights"}}}))
+    for use in (verify, pull):
+        with pytest.raises(WeightsError, match="pip install no-such-weights"):
+            use(find(manifest, "mine"))
 
 
 def test_an_unknown_name_lists_what_there_is() -> None:
@@ -261,6 +290,8 @@ GOOD = {
         {"labels": "none.json"},
         {"side": "big"},
         {"labels": 3},
+        {"colour": "red"},
+        {"occluder": {"patch": 0, "stride": 1}},
     ],
 )
 def test_a_manifest_that_is_not_right_says_which_entry(

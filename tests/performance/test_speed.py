@@ -11,7 +11,7 @@ from app.cli import main as cli
 from app.errors import BadOption
 from app.incremental.engine import Incremental
 from app.networks.architectures import narrow_vgg16, network_of
-from app.networks.weights import find
+from app.networks.manifest import find
 from app.performance import speed
 from app.performance.speed import Setting, compare, products, setting
 from app.settings import Settings

@@ -1,0 +1,169 @@
+"""The manifest of networks: what each one is, where its weights are, and how it is asked."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, PositiveInt, StringConstraints, ValidationError
+from torchvision.models import get_weight
+
+from app.errors import WeightsError
+
+DOWNLOADED = "downloaded"  # what a manifest calls the folder of pulled weights
+TORCHVISION = "torchvision:"  # labels and addresses that torchvision has are named, not copied
+AUTO = ("vgg16", "efficientnet_lite0")  # what the network `auto` is, the first that is here
+Channels = tuple[float, float, float]
+
+
+class Occluder(BaseModel):
+    """The box of a network's default occlusion, in pixels of its input."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    patch: PositiveInt
+    stride: PositiveInt
+
+
+class Fields(BaseModel):
+    """A network as the manifest file has it.
+
+    labels: a JSON file beside the manifest, or `torchvision:` and the name of weights there; url
+    likewise. file: relative to the manifest, or to where Python packages are if `package` names
+    the distribution that brings it. sha256: 64 hex digits, or the first 8 or more where that is
+    all that is published. widths: channels of a narrow VGG-16's blocks. occluder: the default
+    box; side/14 and side/28 without it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    architecture: str
+    labels: str
+    side: PositiveInt
+    mean: Channels
+    std: Channels
+    file: str
+    sha256: Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9a-fA-F]{8,64}$")]
+    licence: str
+    url: str | None = None
+    package: str | None = None
+    widths: tuple[PositiveInt, ...] | None = None
+    occluder: Occluder | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One network of the manifest, its names looked up; the rest is as in `Fields`."""
+
+    name: str
+    architecture: str
+    labels: tuple[str, ...]
+    side: int
+    mean: Channels
+    std: Channels
+    path: Path
+    url: str | None
+    sha256: str
+    licence: str
+    widths: tuple[int, ...] | None = None
+    package: str | None = None
+    occluder: Occluder | None = None
+
+
+def read_manifest(manifest: Path, downloads: Path | None = None) -> dict[str, Entry]:
+    """Every network by name. Files are relative to the manifest; `downloaded/` is `downloads`,
+    where that is given. Raises WeightsError naming what is wrong and where.
+    """
+    try:
+        networks = json.loads(manifest.read_text())["networks"]
+    except (OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"{manifest} is not a manifest of networks: {error}") from error
+    folder, downloads = manifest.parent, downloads or manifest.parent / DOWNLOADED
+    return {name: _entry(name, fields, folder, downloads) for name, fields in networks.items()}
+
+
+def find(manifest: Path, name: str, downloads: Path | None = None) -> Entry:
+    """One network, as `read_manifest` has it; `auto` is the first of AUTO whose weights are here."""
+    return choose_network(manifest, name, downloads)[0]
+
+
+def choose_network(manifest: Path, name: str, downloads: Path | None = None) -> tuple[Entry, str]:
+    """The network, and why it is this one. Raises WeightsError where there is none of this name."""
+    entries = read_manifest(manifest, downloads)
+    if name == "auto":
+        return _first_here(entries, manifest)
+    if name not in entries:
+        raise WeightsError(f"no network {name!r} in {manifest}; there are {', '.join(entries)}")
+    return entries[name], f"{name} was asked for"
+
+
+def _first_here(entries: Mapping[str, Entry], manifest: Path) -> tuple[Entry, str]:
+    known = [entries[name] for name in AUTO if name in entries]
+    if not known:
+        raise WeightsError(
+            f"network 'auto' is one of {', '.join(AUTO)}, and {manifest} has none of them; "
+            f"name one of {', '.join(entries)}"
+        )
+    chosen = next((entry for entry in known if entry.path.exists()), known[-1])
+    missing = [entry for entry in known[: known.index(chosen)]]
+    why = "".join(f"{entry.name} is not at {entry.path}; " for entry in missing)
+    return chosen, f"auto: {why}{chosen.name} is {'here' if chosen.path.exists() else 'the last'}"
+
+
+def _entry(name: str, given: object, folder: Path, downloads: Path) -> Entry:
+    try:
+        fields = Fields.model_validate(given)
+        return Entry(
+            name,
+            fields.architecture,
+            _labels(fields.labels, folder),
+            fields.side,
+            fields.mean,
+            fields.std,
+            _path(fields, folder, downloads),
+            _url(fields.url),
+            fields.sha256,
+            fields.licence,
+            fields.widths,
+            fields.package,
+            fields.occluder,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise WeightsError(
+            f"the manifest's entry {name!r} is not right: {where}: {first['msg']}"
+        ) from error
+    except (ValueError, OSError, KeyError) as error:
+        raise WeightsError(f"the manifest's entry {name!r} is not right: {error}") from error
+
+
+def _labels(labels: str, folder: Path) -> tuple[str, ...]:
+    if labels.startswith(TORCHVISION):
+        return tuple(get_weight(labels.removeprefix(TORCHVISION)).meta["categories"])
+    return tuple(json.loads(_inside(folder, labels).read_text()))
+
+
+def _url(url: str | None) -> str | None:
+    if url is None or not url.startswith(TORCHVISION):
+        return url
+    return str(get_weight(url.removeprefix(TORCHVISION)).url)
+
+
+def _path(fields: Fields, folder: Path, downloads: Path) -> Path:
+    """Where the weights are or would be; a package that is not installed is a path that is not."""
+    if fields.package is not None:
+        try:
+            packages = Path(str(distribution(fields.package).locate_file("")))
+        except PackageNotFoundError:
+            packages = Path(f"(package {fields.package} is not installed)")
+        return _inside(packages, fields.file)
+    first, _, rest = fields.file.partition("/")
+    return _inside(downloads, rest) if first == DOWNLOADED else _inside(folder, fields.file)
+
+
+def _inside(folder: Path, file: str) -> Path:
+    path = folder / file
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{file} leads out of {folder}")
+    return path
