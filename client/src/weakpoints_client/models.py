@@ -60,7 +60,8 @@ class Prediction(ScoredClass):
 class Keypoint(BaseModel):
     """x right, y down, (0, 0) the centre of the top-left pixel.
 
-    covariance: of x and y, in pixels squared; None where the point was not refined.
+    target: index of the class that it explains. covariance: of x and y,
+    in pixels squared; None where the point was not refined.
     """
 
     x: float
@@ -70,6 +71,7 @@ class Keypoint(BaseModel):
     coarse: float
     fine: float
     refined: bool
+    target: int
     covariance: tuple[tuple[float, float], tuple[float, float]] | None
 
 
