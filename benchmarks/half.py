@@ -16,10 +16,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from app.evaluation.photographs import sample
+from app.incremental.cuda_graphs import Recorder
 from app.incremental.engine import Incremental
-from app.incremental.kernels import Scratch, Windowed
-from app.incremental.plan import Corners
-from app.incremental.windows import Spans
+from app.incremental.kernels import Windowed
+from app.incremental.scratch import Scratch
+from app.incremental.values import Values
+from app.incremental.windows import Corners, Spans
 from app.loading import load_detector
 from app.networks.network import Layer, MaxPool, Network, Trace, converted
 from app.options import Options
@@ -50,12 +52,12 @@ class Rounded:
 class RoundedIncremental(Incremental):
     def __init__(self, network: Network, dtype: torch.dtype) -> None:
         rounded = converted(converted(network.layers[:-1], dtype), torch.float32)
-        super().__init__(Network((*rounded, network.layers[-1])))
-        self.network, self.kernels, self._rounding = (
-            network,
-            tuple(Rounded(each, dtype) for each in self.kernels),
-            dtype,
+        super().__init__(
+            Network((*rounded, network.layers[-1])), recorder=Recorder(lambda run: run)
         )
+        assert isinstance(self.form, Values)
+        self.network, self._rounding = network, dtype
+        self.form.kernels = tuple(Rounded(each, dtype) for each in self.form.kernels)
 
     def logits(
         self,

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from math import inf, prod
+from math import inf
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.incremental import winograd
+from app.incremental.scratch import Scratch
 from app.incremental.windows import Spans
 from app.networks.network import Conv, Layer, MaxPool
 
@@ -17,31 +16,8 @@ TRITON = find_spec("triton") is not None  # PyTorch for CPUs may come without
 if TRITON:
     from app.incremental import triton_kernels
 
-WINOGRAD_CHANNELS = 32  # with fewer, the transforms cost more than the products they save
 GATHER = 64  # products that take as long as moving one number
 LARGEST = 32  # side of a direct convolution's tile
-
-
-LARGE = (
-    32 * 2**20
-)  # bytes: glibc gives back at once what is larger, and keeps the room of what is smaller; untouched pages cost nothing
-
-
-class Scratch:
-    """Memory by name, kept from layer to layer and chunk to chunk: fresh pages cost more than the arithmetic on them."""
-
-    def __init__(self, like: Tensor) -> None:
-        self._like, self._held = like, dict[str, Tensor]()
-
-    def take(self, name: str, *shape: int) -> Tensor:
-        """Not initialised, and the same memory each time."""
-        size = prod(shape)
-        if name not in self._held or self._held[name].numel() < size:
-            self._held.pop(name, None)
-            self._held[name] = self._like.new_empty(
-                size if self._like.is_cuda else max(size, LARGE // self._like.itemsize + 1)
-            )
-        return self._held[name][:size].view(shape)
 
 
 def fuses(table: Tensor) -> bool:
@@ -81,32 +57,6 @@ def finish(y: Tensor, layer: Conv, out: Tensor) -> None:
         out.clamp_(0, layer.ceiling)
     elif layer.relu and not fused:
         out.relu_()
-
-
-@dataclass(frozen=True, eq=False)
-class Winograd:
-    layer: Conv
-    a: Tensor
-    b: Tensor
-    weight: Tensor
-
-    def side(self, y: Spans, x: Spans) -> int:
-        return winograd.SIDE
-
-    def __call__(self, table: Tensor, index: Tensor, out: Tensor, scratch: Scratch) -> None:
-        """index: (T, 36) -> out: (T, 16, K)"""
-        x = gather(table, index, scratch)
-        tiles, points, channels = x.shape
-        d = torch.bmm(
-            self.b.expand(tiles, -1, -1), x, out=scratch.take("points", tiles, points, channels)
-        )
-        y = torch.bmm(
-            d.transpose(0, 1),
-            self.weight,
-            out=scratch.take("gathered", points, tiles, out.shape[2]),
-        )
-        torch.bmm(self.a.expand(tiles, -1, -1), y.transpose(0, 1), out=out)
-        finish(out, self.layer, out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,24 +113,10 @@ class Identity:
         gather_largest(table, index.view(-1, 1), out.view(-1, out.shape[-1]), scratch)
 
 
-Windowed = Winograd | Direct | Pool
+Windowed = Direct | Pool
 
 
-def convolution(layer: Layer) -> Winograd | Direct:
+def convolution(layer: Layer) -> Direct:
     if not isinstance(layer, Conv):
         raise TypeError(f"a residual block with {type(layer).__name__} is not known")
-    weight = layer.weight
-    minimal = (
-        layer.groups == 1
-        and layer.kernel == winograd.KERNEL
-        and layer.stride == 1
-        and weight.shape[1] >= WINOGRAD_CHANNELS
-    )
-    if not (
-        minimal and weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64)
-    ):
-        return Direct(layer)
-    a, _, b = (
-        torch.from_numpy(np.ascontiguousarray(each)).to(weight) for each in winograd.transforms()
-    )
-    return Winograd(layer, a, b, winograd.transformed(weight))
+    return Direct(layer)

@@ -8,11 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.incremental.kernels import Direct, Identity, Pool, Windowed, Winograd, convolution
-from app.incremental.windows import Spans, Tiles
+from app.incremental.kernels import Direct, Identity, Pool, Windowed, convolution
+from app.incremental.windows import Corners, Products, Spans, Tiles
 from app.networks.network import Conv, Layer, MaxPool, Residual
-
-Corners = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +18,8 @@ class Block:
     """main + shortcut, and a ReLU behind it if there is one"""
 
     layer: Residual
-    main: tuple[Winograd | Direct, ...]
-    shortcut: Winograd | Direct | Identity
+    main: tuple[Direct, ...]
+    shortcut: Direct | Identity
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +47,18 @@ class Step:
         reads = reads.reshape(self.tiles.count, -1)
         return torch.from_numpy(reads.astype(np.int32)).to(self.device)
 
+    @property
+    def products(self) -> Products:
+        """Of the chunk."""
+        if not isinstance(self.kernel, Direct):
+            return Products()
+        tiles, weight = self.tiles, self.kernel.layer.weight.numel()
+        return Products(
+            tiles.pictures * tiles.y.length * tiles.x.length * weight,
+            int(tiles.y.sizes @ tiles.x.sizes) * weight,
+            tiles.count * tiles.side**2 * weight,
+        )
+
     def room(self, clean: Clean) -> tuple[int, int, int]:
         """At most so many numbers are taken from the scratch: to gather and multiply, for two tables, and within a block."""
         layer = self.kernel.layer
@@ -75,6 +85,10 @@ class Join:
     def tiles(self) -> Tiles:
         return self.main[-1].tiles
 
+    @property
+    def products(self) -> Products:
+        return sum((part.products for part in (*self.main, self.shortcut)), Products())
+
     def room(self, clean: Clean) -> tuple[int, int, int]:
         parts = zip(
             (*self.main, self.shortcut), (*map(Clean, clean.inner), clean, clean), strict=True
@@ -89,6 +103,7 @@ class Plan:
 
     steps: tuple[Step | Join, ...]
     device: torch.device
+    pixels: int  # of a box
 
     @cached_property
     def whole(self) -> Tensor:
@@ -97,6 +112,11 @@ class Plan:
             .to(self.device)
             .flatten()
         )
+
+    @property
+    def products(self) -> Products:
+        """Of all steps."""
+        return sum((step.products for step in self.steps), Products())
 
     def room(self, clean: tuple[Clean, ...]) -> int:
         """At most so many numbers are taken from the scratch; clean: the picture, and what each step puts out without a box."""
@@ -110,7 +130,7 @@ def plan_of(
     """For boxes over a side x side picture, their corners (y, x)."""
     y, x = np.array(corners).T
     boxes = Tiles(Spans(y, y + box - 1, side), Spans(x, x + box - 1, side), box)
-    return Plan(tuple(_steps(kernels, boxes, device)), device)
+    return Plan(tuple(_steps(kernels, boxes, device)), device, box * box)
 
 
 def local(layers: tuple[Layer, ...]) -> Iterator[Layer]:

@@ -7,6 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
+Corners = tuple[tuple[int, int], ...]  # (y, x) of boxes
+
+
+@dataclass(frozen=True)
+class Products:
+    """Multiplications: of full passes, of what the form of windows needs, of what is computed."""
+
+    full: int = 0
+    windows: int = 0
+    computed: int = 0
+
+    def __add__(self, other: "Products") -> "Products":
+        return Products(
+            self.full + other.full, self.windows + other.windows, self.computed + other.computed
+        )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
-"""Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray 2016, section 4): sixteen outputs for 36 products a channel pair instead of 144.
+"""Minimal convolution by overlap-add: n changed inputs and 3 weights an axis for n + 2 products.
 
-With g a kernel and d the 6x6 inputs of a 4x4 tile of outputs y, all flattened: y = A ((G g) * (B d)), exactly, up to rounding.
-The points are 0, 1, -1, 2, -2 and infinity: more points, or farther ones, save more products and lose more digits.
+On one axis, two polynomials of n and 3 coefficients are evaluated at n + 2 points, multiplied there,
+and the n + 2 coefficients of their product interpolated (Toom and Cook; Lavin and Gray 2016, section
+4, is the transpose of it). On two axes, one after the other. Exact, up to rounding.
+The points of n are those of n - 1 and one more, so that kernels at all points serve every block.
+More points, or farther ones, save more products and lose more digits.
 """
 
 import numpy as np
@@ -9,37 +12,42 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-SIDE, KERNEL = 4, 3
-POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)
+KERNEL = 3
+LARGEST = 5  # inputs of a block, an axis
+POINTS = (0.0, np.inf, 1.0, -1.0, 2.0, -2.0, 0.5)
+
+Matrix = NDArray[np.float64]
 
 
-def transforms() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """A (16, 36), G (36, 9) and B (36, 36).
-
-    On one axis, evaluating two polynomials of SIDE and KERNEL coefficients at the points, multiplying, and interpolating convolves them
-    (Toom and Cook); filtering is the transpose of that.
+def evaluation(coefficients: int, points: int) -> Matrix:
+    """(points, coefficients): a polynomial's values at the first points; at infinity, its leading
+    coefficient.
     """
-    evaluate = (
-        _vandermonde(SIDE),
-        _vandermonde(KERNEL),
-        np.linalg.inv(_vandermonde(SIDE + KERNEL - 1)),
-    )
-    a, g, b = (np.kron(one, one) for one in evaluate)
-    return a.T, g, b.T
+    rows = np.vander(np.nan_to_num(POINTS[:points], posinf=0), coefficients, increasing=True)
+    rows[1] = np.eye(coefficients)[-1]
+    return rows
 
 
-def _vandermonde(coefficients: int) -> NDArray[np.float64]:
-    """Rows evaluate a polynomial at the points; the last takes its leading coefficient, its value at infinity."""
-    finite = np.vander(POINTS, coefficients, increasing=True)
-    return np.vstack([finite, np.eye(coefficients)[-1]])
+def interpolation(inputs: int) -> Matrix:
+    """(n + 2, n + 2): the coefficients of a product from its values."""
+    points = inputs + KERNEL - 1
+    return np.asarray(np.linalg.inv(evaluation(points, points)))
 
 
 def transformed(weight: Tensor) -> Tensor:
-    """(K, C, 3, 3) -> (36, C, K): the kernels at the points, computed in float64."""
-    kernels = weight.double().permute(2, 3, 1, 0).reshape(KERNEL**2, -1)
-    _, g, _ = transforms()
-    return (
-        (torch.from_numpy(g).to(kernels) @ kernels)
-        .view(-1, weight.shape[1], weight.shape[0])
-        .to(weight.dtype)
-    )
+    """(K, C, 3, 3) -> (7, 7, C, K): the kernels at the points, computed in float64.
+
+    Flipped, for a change at s reaches the output s - k by the weight k.
+    """
+    at = torch.from_numpy(evaluation(KERNEL, len(POINTS))).to(weight.device)
+    kernels = weight.double().flip(2, 3).permute(2, 3, 1, 0).reshape(KERNEL**2, -1)
+    found = weight.new_empty(len(POINTS), len(POINTS), *weight.shape[1::-1])
+    for i, row in enumerate(at):  # one after the other: in float64 all of them are large
+        found[i] = (torch.kron(row[None], at) @ kernels).view(found.shape[1:])
+    return found
+
+
+def sizes(width: int) -> list[int]:
+    """Inputs of each block that a span of `width` is cut into: as few as can be, as alike as can be."""
+    count = -(-width // LARGEST)
+    return [width // count + (i < width % count) for i in range(count)]

@@ -6,7 +6,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from app.errors import BadOption
 from app.incremental.engine import Incremental
-from app.incremental.kernels import Direct, Identity, Pool, Winograd
-from app.incremental.plan import Join, Plan, Step
+from app.incremental.windows import Products
 from app.method.occlusion import positions
 from app.networks.architectures import load_module, network_of, skeleton
 from app.networks.manifest import Entry
@@ -207,9 +206,13 @@ def _compare(
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "machine": platform.machine(),
+        "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "form": type(engine.form).__name__.lower(),
         "products": work,
         "matmul_products_per_second": rate,
         "ours_products_per_second": work["computed"] / medians["ours"],
+        "share_of_products": work["computed"] / rate / medians["ours"],
         "theoretical_saving": saving,
         "saving_turned_into_time": medians["full"] / medians["ours"] / saving
         if "full" in medians
@@ -218,31 +221,14 @@ def _compare(
 
 
 def products(network: Network, where: Setting) -> dict[str, int]:
-    """Multiplications for all positions: of full passes, of the windows alone (the theoretical saving), and those computed."""
-    full = windows = computed = 0
-    for step in _convolutions(Incremental(network).plan(where.side, where.box, where.corners)):
-        if isinstance(step.kernel, Pool | Identity):
-            continue
-        y, x, weight = step.tiles.y, step.tiles.x, step.kernel.layer.weight
-        full += len(where.corners) * y.length * x.length * weight.numel()
-        windows += int(y.sizes @ x.sizes) * weight.numel()
-        match step.kernel:
-            case Winograd():
-                computed += step.tiles.count * step.kernel.weight.numel()
-            case Direct():
-                computed += step.tiles.count * step.tiles.side**2 * weight.numel()
+    """Multiplications for all positions: of full passes, of what the form of windows needs (the
+    theoretical saving), and those computed.
+    """
+    found = Incremental(network).form.plan(where.side, where.box, where.corners).products
     head = len(where.corners) * sum(
         layer.weight.numel() for layer in network.layers if isinstance(layer, Linear)
     )
-    return {"full": full + head, "windows": windows + head, "computed": computed + head}
-
-
-def _convolutions(plan: Plan) -> list[Step]:
-    return [
-        part
-        for step in plan.steps
-        for part in ((*step.main, step.shortcut) if isinstance(step, Join) else (step,))
-    ]
+    return asdict(found + Products(head, head, head))
 
 
 def _best_forward(module: nn.Module, x: Tensor) -> tuple[Callable[[Tensor], Tensor], int, bool]:
@@ -305,6 +291,14 @@ def _matmul_rate(x: Tensor) -> float:
     size = 2048 if x.device.type == "cpu" else 8192
     a = torch.randn(size, size, dtype=torch.float32).to(x)
     return size**3 / min(_seconds(lambda: a @ a, x.device.type) for _ in range(10))
+
+
+def processor() -> str:
+    """Its name, as Linux says it; elsewhere the architecture's."""
+    found = Path("/proc/cpuinfo")
+    lines = found.read_text().splitlines() if found.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _seconds(run: Callable[[], object], device: str) -> float:

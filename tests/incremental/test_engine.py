@@ -1,21 +1,25 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torchvision.models import MobileNetV2, get_model, resnet
+from torchvision.models import MobileNetV2, get_model, resnet, vgg
 
 from app.incremental import engine as incremental
+from app.incremental.cuda_graphs import Recorder
+from app.incremental.deltas import Block, Deltas
 from app.incremental.engine import Incremental
-from app.incremental.kernels import Direct, Scratch, Winograd
-from app.incremental.plan import Block
+from app.incremental.scratch import Scratch
+from app.incremental.steps import Linear
+from app.incremental.values import Values
 from app.networks.architectures import network_of, small_vgg
 from app.networks.efficientnet_lite import EfficientNetLite, Stage
 from app.networks.network import MaxPool, Network, Trace
 from tests.conftest import loud, seeded, toy_vgg
 
 WIDTHS = st.sampled_from([2, 5, 32, 33])
+EAGER = Recorder(lambda run: run)  # asks for the form that a GPU runs
 
 
 def masked(x: Tensor, corners: tuple[tuple[int, int], ...], box: int, colours: Tensor) -> Tensor:
@@ -42,7 +46,7 @@ def modules(draw: st.DrawFn) -> nn.Module:
         return seeded(
             resnet.ResNet(
                 block,
-                draw(st.lists(st.integers(1, 2), min_size=4, max_size=4)),
+                [1, draw(st.integers(1, 2)), 1, 1],
                 num_classes=3,
                 **width,
             )
@@ -73,7 +77,7 @@ def mobile_modules(draw: st.DrawFn, side: int) -> nn.Module:
     return loud(seeded(MobileNetV2(3, 0.25, inverted, round_nearest=2)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(33, 45), st.data())
 def test_any_boxes_on_any_network_equal_masking_and_running_the_whole_network(
     side: int, data: st.DataObject
@@ -91,8 +95,9 @@ def test_any_boxes_on_any_network_equal_masking_and_running_the_whole_network(
     )
     network, colours = network_of(module), drawn(len(corners), x)
     expected = module(masked(x, corners, box, colours))
-    found = Incremental(network).logits(network.trace(x), corners, box, colours)
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    for engine in (Incremental(network), Incremental(network, recorder=Recorder(lambda run: run))):
+        found = engine.logits(network.trace(x), corners, box, colours)
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_every_position_at_stride_one_is_exact_and_the_trace_bit_identical_afterwards(
@@ -111,33 +116,37 @@ def test_every_position_at_stride_one_is_exact_and_the_trace_bit_identical_after
     )
 
 
-@pytest.mark.parametrize("name", ["vgg16", "vgg19", "resnet18"])
-def test_logits_of_a_full_network_in_float32_are_within_a_ten_thousandth(name: str) -> None:
-    torch.manual_seed(0)
-    network = network_of(
-        get_model(name, weights=None, num_classes=1000).to(memory_format=torch.channels_last)
-    )
-    x = torch.randn(1, 3, 224, 224)
-    corners, box = ((0, 0), (208, 208), (104, 96), (56, 152)), 16
+@pytest.mark.parametrize("name", ["D", "E"])
+def test_logits_of_all_of_a_vgg_s_layers_in_float32_are_within_5e_5_of_the_largest(
+    name: str,
+) -> None:
+    """VGG-16's and VGG-19's, without their classifier, which is a plain pass over whole maps."""
+    head = nn.Sequential(nn.Linear(512, 10))
+    model = small_vgg(vgg.cfgs[name], 1, head, batch_norm=False)
+    network = network_of(seeded(model).float().to(memory_format=torch.channels_last))
+    x = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    corners, box = ((0, 0), (80, 80), (44, 36)), 16
     colours = drawn(len(corners), x)
     expected = network.logits(masked(x, corners, box, colours))
     found = Incremental(network).logits(network.trace(x), corners, box, colours)
-    assert float((found - expected).abs().max() / expected.abs().max()) < 1e-4
+    assert float((found - expected).abs().max() / expected.abs().max()) < 5e-5
 
 
-def test_both_forms_of_convolution_and_residual_blocks_are_walked() -> None:
-    plain = Incremental(network_of(get_model("vgg11", weights=None)))
-    assert [type(kernel) for kernel in plain.kernels if not isinstance(kernel, Block)].count(
-        Winograd
-    ) == 7
-    assert isinstance(plain.kernels[0], Direct)
-    blocks = Incremental(network_of(get_model("resnet18", weights=None)))
-    assert sum(isinstance(kernel, Block) for kernel in blocks.kernels) == 8
+def test_convolutions_by_blocks_and_direct_ones_and_residual_blocks_are_walked() -> None:
+    plain = Incremental(network_of(get_model("vgg11", weights=None))).form
+    assert isinstance(plain, Deltas)
+    linear = [each for each in plain.layers if isinstance(each, Linear)]
+    assert [each.by_blocks for each in linear] == [False, *[True] * 7]
+    blocks = Incremental(network_of(get_model("resnet18", weights=None))).form
+    assert isinstance(blocks, Deltas)
+    assert sum(isinstance(each, Block) for each in blocks.layers) == 8
 
 
-def test_half_precision_is_convolved_directly() -> None:
-    engine = Incremental(network_of(get_model("vgg11", weights=None).bfloat16()))
-    assert not any(isinstance(kernel, Winograd) for kernel in engine.kernels)
+def test_half_precision_and_what_is_recorded_hold_values() -> None:
+    network = network_of(get_model("vgg11", weights=None))
+    half = network_of(get_model("vgg11", weights=None).bfloat16())
+    for engine in (Incremental(half), Incremental(network, recorder=EAGER)):
+        assert isinstance(engine.form, Values)
 
 
 def test_a_padded_pool_that_may_see_negative_numbers_is_left_to_the_plain_pass(x: Tensor) -> None:
@@ -145,7 +154,7 @@ def test_a_padded_pool_that_may_see_negative_numbers_is_left_to_the_plain_pass(x
     layers = (type(conv)(conv.weight, conv.bias, 1, 1, relu=False), MaxPool(3, 2, 1))  # type: ignore[union-attr, call-arg]
     network = Network(layers)
     engine = Incremental(network)
-    assert len(engine.kernels) == 1
+    assert len(engine.form.layers) == 1
     corners, colours = ((0, 0), (27, 27)), drawn(2, x)
     expected = network.logits(masked(x, corners, 5, colours))
     torch.testing.assert_close(
@@ -153,14 +162,12 @@ def test_a_padded_pool_that_may_see_negative_numbers_is_left_to_the_plain_pass(x
     )
 
 
-@settings(max_examples=20, deadline=None)
-@given(modules(), st.integers(0, 3))
+@pytest.mark.parametrize("halvings", range(4))
 def test_a_budget_is_kept_by_what_is_really_held_and_changes_nothing(
-    module: nn.Module, halvings: int
+    module: nn.Module, halvings: int, x: Tensor
 ) -> None:
     network, box = network_of(module), 9
-    x = torch.randn(1, 3, 40, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
-    corners = tuple((top, left) for top in range(0, 32, 5) for left in range(0, 32, 5))
+    corners = tuple((top, left) for top in range(0, 24, 5) for left in range(0, 24, 5))
     trace, colours = network.trace(x), drawn(len(corners), x)
     expected = Incremental(network).logits(trace, corners, box, colours)
     held: list[int] = []
@@ -232,7 +239,7 @@ def test_a_budget_that_no_single_box_fits_into_says_how_much_it_needs(
     network: Network, x: Tensor
 ) -> None:
     with pytest.raises(torch.OutOfMemoryError, match=r"\d+ bytes are needed and \d+ allowed"):
-        Incremental(network, 60_000).logits(network.trace(x), ((0, 0), (3, 3)), 5, drawn(2, x))
+        Incremental(network, 20_000).logits(network.trace(x), ((0, 0), (3, 3)), 5, drawn(2, x))
 
 
 def test_the_order_of_corners_is_the_order_of_logits(module: nn.Module, x: Tensor) -> None:

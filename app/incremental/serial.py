@@ -1,0 +1,57 @@
+"""Threads that work on a chunk each, and do not share their products.
+
+Two threads inside one small product wait for each other more often than they multiply. MKL and
+OpenMP both have a setting for the calling thread alone; where PyTorch comes without them, one thread
+works, and PyTorch splits products as it likes.
+"""
+
+import ctypes
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import torch
+
+Each = Callable[[Callable[[slice], int], Iterable[slice]], Iterator[int]]
+
+LIBRARIES = Path(torch.__file__).parent / "lib"
+SETTINGS = ("MKL_Set_Num_Threads_Local", "omp_set_num_threads")
+
+
+@cache
+def _settings() -> tuple[Callable[[int], object], ...]:
+    """Of MKL and OpenMP, for the calling thread; none where one of the two is missing."""
+    library = _library()
+    return tuple(getattr(library, name) for name in SETTINGS if hasattr(library, name))
+
+
+def _library() -> ctypes.CDLL:
+    """PyTorch's own, which MKL is part of and which OpenMP comes with."""
+    return ctypes.CDLL(str(next(LIBRARIES.glob("*torch_cpu.*"))))
+
+
+def threads() -> int:
+    """How many may work at the same time."""
+    return torch.get_num_threads() if len(_settings()) == len(SETTINGS) else 1
+
+
+def alone() -> None:
+    """From now on this thread starts no others."""
+    torch.get_num_threads()  # PyTorch sets a thread's number when it is first asked: before us
+    for setting in _settings():
+        setting(1)
+
+
+@contextmanager
+def pool(workers: int) -> Iterator[Each]:
+    """A `map`; with one worker, the caller's own thread. What is left when it ends is dropped."""
+    if workers == 1:
+        yield map
+        return
+    executor = ThreadPoolExecutor(workers, "occlusion", alone)
+    try:
+        yield executor.map
+    finally:
+        executor.shutdown(cancel_futures=True)
