@@ -21,8 +21,10 @@ import asyncio, logging
 from app.main import app
 print("imported", app.state.service.started)
 async def main():
+    stopped = asyncio.Event()
+    app.state.service.stop = stopped.set
     async with app.router.lifespan_context(app):
-        pass
+        await stopped.wait()
 asyncio.run(main())
 """
     done = subprocess.run(

@@ -48,7 +48,7 @@ class Locator:
         self.detector = detector
         self.decoders = anyio.CapacityLimiter(settings.decoders)
         self._decoding = decoding
-        self._uploads = anyio.CapacityLimiter(settings.uploads)
+        self.uploads = anyio.CapacityLimiter(settings.uploads)
         self._cache = Cache(settings.cache_bytes)
         self.worker: Worker[Paused, Look, Localization] = Worker(
             detector.look,
@@ -68,9 +68,9 @@ class Locator:
     def upload(self, request: object) -> Iterator[None]:
         """A place among the uploads that are received and decoded. Raises QueueFull."""
         try:
-            self._uploads.acquire_on_behalf_of_nowait(request)
+            self.uploads.acquire_on_behalf_of_nowait(request)
         except anyio.WouldBlock:
-            limit = int(self._uploads.total_tokens)
+            limit = int(self.uploads.total_tokens)
             raise QueueFull(
                 f"{limit} pictures are being received, which is the limit",
                 limit=limit,
@@ -79,7 +79,7 @@ class Locator:
         try:
             yield
         finally:
-            self._uploads.release_on_behalf_of(request)
+            self.uploads.release_on_behalf_of(request)
 
     async def receive(
         self, data: bytes, options: Options, clock: Stopwatch, seconds: float

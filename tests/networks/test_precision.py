@@ -6,7 +6,7 @@ import torch
 
 from app.errors import WeightsError
 from app.loading import load_detector
-from app.method import loading
+from app import loading
 from app.networks.network import Network
 from app.networks.precision import arithmetic, settled, windows
 from app.options import Precision

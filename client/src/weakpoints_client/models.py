@@ -89,6 +89,7 @@ class ModelCard(ModelInfo):
     """The network that answers, its input side in pixels and its labels."""
 
     input_side: int
+    reason: str
     labels: list[str]
 
 
