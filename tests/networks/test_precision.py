@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 import torch
 
+from app import loading
 from app.errors import WeightsError
 from app.loading import load_detector
-from app import loading
 from app.networks.network import Network
 from app.networks.precision import arithmetic, settled, windows
 from app.options import Precision
