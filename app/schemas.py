@@ -116,11 +116,21 @@ class ModelInfo(BaseModel):
     device: str
 
 
+class FastPath(BaseModel):
+    """gain: times faster than without it; why: the reason where it is off."""
+
+    name: str
+    on: bool
+    gain: float | None
+    why: str | None
+
+
 class ModelCard(ModelInfo):
     """The network that answers, the side of its input in pixels, and its labels."""
 
     input_side: int
     reason: str = Field(description="why it is this network")
+    paths: list[FastPath] = Field(description="a GPU's fast paths, tried when it was loaded")
     labels: list[str]
 
 
@@ -178,6 +188,7 @@ def model_card(model: "Model") -> ModelCard:
         **_info(model).model_dump(),
         input_side=model.side,
         reason=model.reason,
+        paths=[FastPath(**asdict(path)) for path in model.paths],
         labels=list(model.labels),
     )
 

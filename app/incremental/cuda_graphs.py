@@ -95,6 +95,11 @@ class Recorder:
             return None
 
 
+def unrecorded() -> Recorder:
+    """Does the work as it is each time."""
+    return Recorder(lambda run: run)
+
+
 def cuda_graphs() -> Recorder:
     """Their scratch memory is shared: what a recording holds when it ends, no other needs."""
     pool = torch.cuda.graph_pool_handle()

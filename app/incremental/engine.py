@@ -41,17 +41,20 @@ class Incremental:
         budget: int | None = None,
         dtype: torch.dtype | None = None,
         recorder: Recorder | None = None,
+        triton: bool = True,
     ) -> None:
         """budget: memory limit in bytes, without network, trace and answer; None: BUDGET's.
 
         dtype: of the windows; None: the network's. The last layer is left as it is, for a drop is a
-        small difference of large logits. recorder: asks for `Values`; see there.
+        small difference of large logits. recorder: asks for `Values`; see there. triton: whether
+        the Triton kernels may be used, where there are any.
         """
         layers = tuple(local(network.layers))
         self.network, self.dtype = network, dtype or network.like.dtype
         device = network.like.device
         self.form = form_of(converted(layers, self.dtype), device, self.dtype, recorder)
         head = network.layers[len(layers) :]
+        self._triton = triton
         self._classifier = Network((*converted(head[:-1], self.dtype), *head[-1:]))
         self._budget = budget or BUDGET.get(device.type, BUDGET["cpu"])
         self._chunk = CHUNK.get(device.type, CHUNK["cpu"])
@@ -88,6 +91,7 @@ class Incremental:
                 colours[first : first + group],
                 features,
                 self._budget - COPIES * features.nbytes,
+                self._triton,
             )
             work.run(self._chunk, part_of(progress, first, len(corners)))
             maps = scratch.take("maps", len(features), *last.shape[1:])
@@ -120,6 +124,7 @@ class _Work:
     colours: Tensor
     features: Tensor
     memory: int
+    triton: bool
 
     def run(self, chunk: int, progress: Progress) -> None:
         """In chunks of at most `chunk` pictures, each on a thread of its own where that helps."""
@@ -129,7 +134,7 @@ class _Work:
             threads, size = 1, self._size(chunk, self.memory) or 1
         scratches: SimpleQueue[Scratch] = SimpleQueue()
         for _ in range(threads):
-            scratches.put(Scratch(self.features))
+            scratches.put(Scratch(self.features, triton=self.triton))
 
         def work(pictures: slice) -> int:
             scratch = scratches.get()

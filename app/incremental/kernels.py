@@ -20,15 +20,15 @@ GATHER = 64  # products that take as long as moving one number
 LARGEST = 32  # side of a direct convolution's tile
 
 
-def fuses(table: Tensor) -> bool:
+def fuses(table: Tensor, scratch: Scratch) -> bool:
     """Whether rows are moved by `triton_kernels` rather than by its twins here."""
-    return TRITON and table.is_cuda
+    return TRITON and scratch.triton and table.is_cuda
 
 
 def gather(table: Tensor, index: Tensor, scratch: Scratch) -> Tensor:
     """table (., C), index (T, A) -> (T, A, C), valid until the next one."""
     out = scratch.take("gathered", index.numel(), table.shape[1])
-    if fuses(table):
+    if fuses(table, scratch):
         triton_kernels.largest_rows(table, index.view(-1, 1), out)
     else:
         torch.index_select(table, 0, index.flatten(), out=out)
@@ -37,15 +37,15 @@ def gather(table: Tensor, index: Tensor, scratch: Scratch) -> Tensor:
 
 def gather_largest(table: Tensor, index: Tensor, out: Tensor, scratch: Scratch) -> None:
     """table (., C), index (T, A) -> out (T, C): the largest in each channel of A rows."""
-    if fuses(table):
+    if fuses(table, scratch):
         triton_kernels.largest_rows(table, index, out)
     else:
         torch.amax(gather(table, index, scratch), 1, out=out)
 
 
-def finish(y: Tensor, layer: Conv, out: Tensor) -> None:
+def finish(y: Tensor, layer: Conv, out: Tensor, scratch: Scratch) -> None:
     """out = the layer's activation of y + its bias; y and out (T, side * side, K)."""
-    bias, fused = layer.bias, fuses(y)
+    bias, fused = layer.bias, fuses(y, scratch)
     if fused:
         lines = y.view(-1, y.shape[-1])
         triton_kernels.biased(lines, bias, out.view(-1, y.shape[-1]), relu=layer.relu)
@@ -87,7 +87,7 @@ class Direct:
             maps = x.view(len(x), reach, reach, -1).permute(0, 3, 1, 2)
             y = F.conv2d(maps, weight, None, self.layer.stride, groups=self.layer.groups)
             y = y.permute(0, 2, 3, 1).reshape(out.shape)
-        finish(y, self.layer, out)
+        finish(y, self.layer, out, scratch)
 
 
 @dataclass(frozen=True, eq=False)

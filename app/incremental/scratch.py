@@ -9,10 +9,14 @@ LARGE = 32 * 2**20
 
 
 class Scratch:
-    """Memory by name, kept from layer to layer and chunk to chunk."""
+    """Memory by name, kept from layer to layer and chunk to chunk.
 
-    def __init__(self, like: Tensor) -> None:
+    triton: whether the Triton kernels may work on it.
+    """
+
+    def __init__(self, like: Tensor, *, triton: bool = True) -> None:
         self._like, self._held = like, dict[str, Tensor]()
+        self.triton = triton
 
     def take(self, name: str, *shape: int) -> Tensor:
         """Not initialised, and the same memory each time."""

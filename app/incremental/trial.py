@@ -9,38 +9,17 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from app.incremental.engine import Incremental
+from app.incremental.paths import Name, Paths, Tried
 from app.networks.network import Network
 
 log = logging.getLogger("weakpoints")
 TIMES = 3  # the first call tunes and compiles, the second records, the third plays the recording
 TOLERANCE = 0.02  # of the largest logit; float16 and TensorFloat-32 round to a tenth of this
-
-Name = Literal["float16", "triton", "cuda_graphs"]
-
-
-@dataclass(frozen=True)
-class Paths:
-    """The fast paths that an engine may take. None of them: PyTorch's own operations in float32."""
-
-    float16: bool = False
-    triton: bool = False
-    cuda_graphs: bool = False
-
-
-@dataclass(frozen=True)
-class Tried:
-    """What a trial found. why: the reason of a path that is off; gain: times faster than without."""
-
-    name: Name
-    on: bool
-    gain: float | None = None
-    why: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,7 +51,12 @@ class Values:
         if self._recorder is None:
             run(inputs, out, scratch)
         else:  # what is recorded keeps its memory to itself
-            self._recorder(plan, lambda inputs, out: run(inputs, out, Scratch(out)), inputs, out)
+            self._recorder(
+                plan,
+                lambda inputs, out: run(inputs, out, Scratch(out, triton=scratch.triton)),
+                inputs,
+                out,
+            )
 
 
 def walk(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.incremental.paths import Tried
 from app.method.image import Frame
 from app.options import Precision, ResolvedOptions
 
@@ -22,6 +23,7 @@ class Model:
     precision: Precision
     device: str
     reason: str = ""
+    paths: tuple[Tried, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,11 @@ class Entry:
     package: str | None = None
     occluder: Occluder | None = None
 
+    @property
+    def box(self) -> tuple[int, int] | None:
+        """Patch and stride of its default occlusion; None: in proportion to the side."""
+        return None if self.occluder is None else (self.occluder.patch, self.occluder.stride)
+
 
 def read_manifest(manifest: Path, downloads: Path | None = None) -> dict[str, Entry]:
     """Every network by name. Files are relative to the manifest; `downloaded/` is `downloads`,

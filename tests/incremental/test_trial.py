@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from app.incremental.engine import Incremental
-from app.incremental.trial import Boxes, Paths, Tried, trusted, whole_passes
+from app.incremental.paths import Paths, Tried
+from app.incremental.trial import Boxes, trusted, whole_passes
 from app.networks.architectures import network_of
 from app.networks.network import Network
 from tests.conftest import toy_vgg

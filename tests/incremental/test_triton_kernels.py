@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from app.incremental import kernels
+from app.incremental.cuda_graphs import unrecorded
 from app.incremental.engine import Incremental
+from app.incremental.scratch import Scratch
 from app.networks.architectures import network_of
+from app.networks.network import Conv
 
 pytest.importorskip("triton")
 
@@ -66,7 +69,8 @@ def test_bias_and_relu_are_what_pytorch_makes_of_them(
         torch.full(shape, torch.nan),
     )
     expected = torch.empty(shape)
-    kernels.finish(y[None], bias, expected[None], relu=relu)
+    layer = Conv(torch.empty(shape[1], 1, 1, 1), bias, stride=1, padding=0, relu=relu)
+    kernels.finish(y[None], layer, expected[None], Scratch(y))
     interpreted.biased(y, bias, out, relu=relu)
     assert torch.equal(out, expected)
 
@@ -78,8 +82,9 @@ def test_a_whole_occlusion_through_the_kernels_is_that_of_their_twins(
     colours = drawn(3, 3).double()
     expected = Incremental(network).logits(network.trace(x), corners, 5, colours)
     monkeypatch.setattr(kernels, "triton_kernels", interpreted)
-    monkeypatch.setattr(kernels, "fuses", lambda table: True)
-    found = Incremental(network).logits(network.trace(x), corners, 5, colours)
+    monkeypatch.setattr(kernels, "fuses", lambda table, scratch: True)
+    engine = Incremental(network, recorder=unrecorded())  # in values, as on a GPU
+    found = engine.logits(network.trace(x), corners, 5, colours)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 

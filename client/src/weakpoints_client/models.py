@@ -85,11 +85,21 @@ class ModelInfo(BaseModel):
     device: str
 
 
+class FastPath(BaseModel):
+    """A fast path of the GPU; gain: times faster than without it; why: the reason where it is off."""
+
+    name: str
+    on: bool
+    gain: float | None
+    why: str | None
+
+
 class ModelCard(ModelInfo):
     """The network that answers, its input side in pixels and its labels."""
 
     input_side: int
     reason: str
+    paths: list[FastPath]
     labels: list[str]
 
 
