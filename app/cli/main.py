@@ -14,6 +14,7 @@ from app import __version__
 from app.cli.batch import batch
 from app.cli.benchmark import benchmark
 from app.cli.detect import detect
+from app.cli.doctor import doctor
 from app.cli.evaluate import evaluate
 from app.cli.parameters import command_group
 from app.cli.serve import serve
@@ -27,7 +28,7 @@ weakpoints = command_group(
 )
 weakpoints.version = __version__
 weakpoints.suppress_keyboard_interrupt = False
-for command in (serve, detect, batch, weights, evaluate, benchmark):
+for command in (serve, detect, batch, weights, doctor, evaluate, benchmark):
     weakpoints.command(command)
 
 
