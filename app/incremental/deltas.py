@@ -64,6 +64,7 @@ class Deltas:
     """The layers before the classifier, prepared. Threads may share it."""
 
     threads = serial.threads()  # that may fill chunks at the same time
+    shares = 4  # of the memory budget, for as many threads at most
 
     def __init__(self, layers: tuple[Layer, ...]) -> None:
         self.layers = tuple(map(_prepared, layers))

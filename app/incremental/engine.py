@@ -127,11 +127,16 @@ class _Work:
     triton: bool
 
     def run(self, chunk: int, progress: Progress) -> None:
-        """In chunks of at most `chunk` pictures, each on a thread of its own where that helps."""
-        threads = min(self.form.threads, len(self.corners))
-        size = self._size(chunk, self.memory // threads)
+        """In chunks of at most `chunk` pictures, each on a thread of its own where that helps.
+
+        Chunks are a function of the request and the budget alone: the same request gives the same
+        bits on any number of threads.
+        """
+        share = self.memory // self.form.shares
+        size = self._size(chunk, share)
         if size == 0:
-            threads, size = 1, self._size(chunk, self.memory) or 1
+            share, size = self.memory, self._size(chunk, self.memory) or 1
+        threads = min(self.form.threads, self.memory // max(share, 1), len(self.corners))
         scratches: SimpleQueue[Scratch] = SimpleQueue()
         for _ in range(threads):
             scratches.put(Scratch(self.features, triton=self.triton))
@@ -139,14 +144,13 @@ class _Work:
         def work(pictures: slice) -> int:
             scratch = scratches.get()
             with torch.inference_mode():
-                self._fill(pictures, self.memory // threads, scratch)
+                self._fill(pictures, share, scratch)
             scratches.put(scratch)
             return len(self.corners[pictures])
 
-        pieces = evenly(len(self.corners), size, threads)
         with serial.pool(threads) as each:
             done = 0
-            for count in each(work, pieces):
+            for count in each(work, evenly(len(self.corners), size, min(2, self.form.shares))):
                 done += count
                 progress("occlusion", done, len(self.corners))
 
@@ -180,9 +184,9 @@ class _Work:
             self._fill(slice(middle, pictures.stop), memory, scratch)
 
 
-def evenly(count: int, most: int, threads: int) -> Iterator[slice]:
-    """`count` in slices of at most `most`, as many for every thread, and as alike as can be."""
+def evenly(count: int, most: int, multiple: int) -> Iterator[slice]:
+    """`count` in slices of at most `most`, as alike as can be; as many as a multiple, if possible."""
     pieces = -(-count // most)
-    pieces = min(count, -(-pieces // threads) * threads)
+    pieces = min(count, -(-pieces // multiple) * multiple)
     for i in range(pieces):
         yield slice(count * i // pieces, count * (i + 1) // pieces)

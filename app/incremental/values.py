@@ -22,6 +22,7 @@ class Values:
     """The layers before the classifier, prepared. Threads may share it."""
 
     threads = 1  # that may fill chunks at the same time
+    shares = 1  # of the memory budget, for as many threads
 
     def __init__(
         self, layers: tuple[Layer, ...], device: torch.device, recorder: Recorder | None

@@ -59,5 +59,5 @@ def test_an_interrupt_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("app.networks.weights.read_manifest", interrupted)
+    monkeypatch.setattr("app.networks.manifest.read_manifest", interrupted)
     assert cli.main(["weights", "list"]) == 130

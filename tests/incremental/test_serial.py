@@ -56,13 +56,13 @@ def test_what_is_left_when_a_pool_ends_early_is_not_begun() -> None:
     assert len(begun) < 50
 
 
-@pytest.mark.parametrize(("count", "most", "threads"), [(1, 64, 2), (213, 64, 2), (7, 3, 4)])
+@pytest.mark.parametrize(("count", "most", "multiple"), [(1, 64, 2), (213, 64, 2), (7, 3, 4)])
 def test_every_picture_is_in_one_slice_and_every_thread_has_as_many(
-    count: int, most: int, threads: int
+    count: int, most: int, multiple: int
 ) -> None:
-    slices = list(evenly(count, most, threads))
+    slices = list(evenly(count, most, multiple))
     assert [i for each in slices for i in range(each.start, each.stop)] == list(range(count))
     sizes = [each.stop - each.start for each in slices]
     assert max(sizes) <= most
     assert max(sizes) - min(sizes) <= 1
-    assert len(sizes) % threads == 0 or len(sizes) == count
+    assert len(sizes) % multiple == 0 or len(sizes) == count
