@@ -4,12 +4,15 @@ Every fast path is compared with this.
 """
 
 import math
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from app.networks.efficientnet_lite import EfficientNetLite
 
 
 def occlusion_drops(
@@ -130,13 +133,17 @@ def grad_cam(module: nn.Module, x: Tensor, target: int) -> NDArray[np.float64]:
     """(h, w): Selvaraju et al. 2017, equations 1 and 2, on the map before the global average or the
     classifier.
     """
-    if hasattr(module, "features"):
+    pool: Callable[[Tensor], Tensor] = getattr(module, "avgpool", nn.AdaptiveAvgPool2d(1))
+    if isinstance(module, EfficientNetLite):
+        stem, last = (module._conv_stem, module._bn0), (module._conv_head, module._bn1)
+        body, head = [*stem, module._relu, *module._blocks, *last, module._relu], module._fc
+    elif hasattr(module, "features"):
         body, head = [module.features], module.classifier
     else:
         names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
         body, head = [getattr(module, name) for name in names], module.fc
     features = nn.Sequential(*body)(x).detach().clone().requires_grad_(True)
-    score = head(module.avgpool(features).flatten(1))[0, target]
+    score = head(pool(features).flatten(1))[0, target]
     (gradient,) = torch.autograd.grad(score, features)
     weights = gradient[0].mean((1, 2))
     cam = (weights[:, None, None] * features[0]).sum(0).clamp(min=0)

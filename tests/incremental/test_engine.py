@@ -175,8 +175,8 @@ def test_a_budget_is_kept_by_what_is_really_held_and_changes_nothing(
     class Watched(Scratch):
         """Counts what is used; what is reserved beyond it has no pages."""
 
-        def __init__(self, like: Tensor) -> None:
-            super().__init__(like)
+        def __init__(self, like: Tensor, *, triton: bool = True) -> None:
+            super().__init__(like, triton=triton)
             self.used: dict[str, int] = {}
 
         def take(self, name: str, *shape: int) -> Tensor:
