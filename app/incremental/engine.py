@@ -21,7 +21,7 @@ from app.incremental.plan import local
 from app.incremental.scratch import Scratch
 from app.incremental.values import Values
 from app.incremental.windows import Corners
-from app.networks.network import Network, Trace, converted
+from app.networks.network import Conv, Layer, Network, Residual, Trace, converted
 from app.progress import Progress, no_progress, part_of
 
 PLANS = 64  # chunks whose indices are kept for the next picture,
@@ -101,14 +101,25 @@ class Incremental:
 
 
 def form_of(
-    layers: tuple[Any, ...], device: torch.device, dtype: torch.dtype, recorder: Recorder | None
+    layers: tuple[Layer, ...], device: torch.device, dtype: torch.dtype, recorder: Recorder | None
 ) -> Deltas | Values:
     """The faster of the two forms, as measured: changes on a CPU. A GPU's matrix units want
-    whole tiles of outputs, and half precision has no transforms.
+    whole tiles of outputs, half precision has no transforms, and grouped convolutions are direct
+    in both forms, where values cost less (EfficientNet-Lite0, 169 boxes: 1.9 s against 8.4 s).
     """
-    if recorder is None and device.type != "cuda" and dtype in (torch.float32, torch.float64):
+    on_cpu = device.type != "cuda" and dtype in (torch.float32, torch.float64)
+    if recorder is None and on_cpu and not _grouped(layers):
         return Deltas(layers)
     return Values(layers, device, recorder)
+
+
+def _grouped(layers: tuple[Layer, ...]) -> bool:
+    """Whether any convolution is grouped, within blocks too."""
+    return any(
+        (isinstance(layer, Conv) and layer.groups > 1)
+        or (isinstance(layer, Residual) and _grouped(layer.main))
+        for layer in layers
+    )
 
 
 @dataclass(frozen=True, eq=False)
