@@ -154,9 +154,11 @@ class _Work:
 
         def work(pictures: slice) -> int:
             scratch = scratches.get()
-            with torch.inference_mode():
-                self._fill(pictures, share, scratch)
-            scratches.put(scratch)
+            try:
+                with torch.inference_mode():
+                    self._fill(pictures, share, scratch)
+            finally:  # the other threads wait for it
+                scratches.put(scratch)
             return len(self.corners[pictures])
 
         with serial.pool(threads) as each:

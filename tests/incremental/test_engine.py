@@ -242,6 +242,21 @@ def test_a_budget_that_no_single_box_fits_into_says_how_much_it_needs(
         Incremental(network, 20_000).logits(network.trace(x), ((0, 0), (3, 3)), 5, drawn(2, x))
 
 
+def test_what_fails_in_one_thread_ends_the_others_instead_of_holding_them(
+    network: Network, x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that fails gives back the scratch that the next chunk waits for."""
+    corners = tuple((top, left) for top in range(0, 28, 3) for left in range(0, 28, 3))
+
+    def lost(*_: object) -> None:
+        raise RuntimeError("the device is gone")
+
+    engine = Incremental(network, 700_000)
+    monkeypatch.setattr(type(engine.form), "fill", lost)
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        engine.logits(network.trace(x), corners, 5, drawn(len(corners), x))
+
+
 def test_the_order_of_corners_is_the_order_of_logits(module: nn.Module, x: Tensor) -> None:
     network = network_of(module)
     trace: Trace = network.trace(x)
