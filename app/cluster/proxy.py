@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import DeadlinePassed, QueueFull, Unavailable, WeakpointsError
+from app.errors import DeadlinePassed, QueueFull, Unavailable, UploadTooSlow, WeakpointsError
 from app.service.request_ids import request_id_of
 
 log = logging.getLogger("weakpoints")
@@ -45,25 +45,32 @@ class Doorman:
         if scope["type"] != "http" or scope["path"].startswith(RAY_S_OWN):
             return await self.app(scope, receive, send)
         request_id = _prepare(MutableHeaders(scope=scope))
-        started, replaced = False, False
+        started, replaced, sent = False, False, False
+
+        async def watched() -> Message:
+            nonlocal sent
+            message = await receive()
+            sent = sent or (message["type"] == "http.request" and not message.get("more_body"))
+            return message
 
         async def forward(message: Message) -> None:
             nonlocal started, replaced
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                replaced = OURS not in headers
+                # A second replica waits in vain for a body that the first one took with it.
+                bereft = sent and message["status"] == UploadTooSlow.status
+                replaced = bereft or OURS not in headers
                 headers["x-request-id"] = request_id  # Ray appends its own to the service's
             if not replaced:
                 started = True
                 await send(message)
             elif message["type"] == "http.response.start":
                 started = True
-                await _problem(REFUSALS.get(message["status"], LOST), scope["path"], request_id)(
-                    scope, receive, send
-                )
+                refusal = LOST if bereft else REFUSALS.get(message["status"], LOST)
+                await _problem(refusal, scope["path"], request_id)(scope, receive, send)
 
         try:
-            await self.app(scope, receive, forward)
+            await self.app(scope, watched, forward)
         except Exception as error:
             log.error("request %s failed in Ray's proxy", request_id, exc_info=error)
         if not started:

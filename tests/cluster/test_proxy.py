@@ -64,6 +64,20 @@ def test_what_ray_says_itself_is_said_as_the_service_says_it(
     assert "secret" not in answer.text
 
 
+@pytest.mark.parametrize(("taken", "status"), [(True, 503), (False, 408)])
+def test_a_body_that_was_lost_with_its_replica_is_not_the_caller_s_fault(
+    taken: bool, status: int
+) -> None:
+    """The second replica of a request waits for a body that the first one has read."""
+
+    async def second(scope: Scope, receive: Receive, send: Send) -> None:
+        if taken:
+            await receive()
+        await Response(status_code=408, headers=OURS)(scope, receive, send)
+
+    assert ask(second).status_code == status
+
+
 def test_its_problems_have_the_shape_of_the_service_s() -> None:
     theirs = ask(PlainTextResponse("backpressure", 429)).json()
     error = QueueFull("full", retry_after=1)
