@@ -11,9 +11,9 @@ from app.method.keypoints import corner_likelihood, local_maxima, ranked, refine
 from app.method.localization import Keypoint, Maps
 from app.options import ResolvedOptions
 
-WINDOW = 2.5  # network pixels: half the refinement's window
-BLUR = 0.6  # network pixels: deviation of the refinement's Gaussian
-CORNER = 0.6  # network pixels: deviation of the Gaussian before corners are looked for
+# Shares of the input's side: a corner is as large a part of the photograph for every network.
+CORNER = 1 / 187  # deviation of the Gaussian before corners are looked for, and refined
+WINDOW = 1 / 45  # half the refinement's window
 DETAIL = 3  # pixels per network pixel of the picture on which corners are looked for, at most
 
 
@@ -40,7 +40,9 @@ def find_peaks(
     if options.combine == "corners":
         grid = frame.close_up(DETAIL)
         detail = float(np.mean(frame.scale / grid.scale))
-        by_corner = corner_likelihood(grid.stretched(image, frame.box), CORNER * detail)
+        by_corner = corner_likelihood(
+            grid.stretched(image, frame.box), CORNER * frame.side * detail
+        )
         score = grid.stretched(score, frame.content) + (1 - options.weight) / 2 * by_corner
         peaks = ranked(local_maxima(by_corner, max(1, round(options.nms_radius * detail))), score)
     else:
@@ -53,8 +55,8 @@ def keypoints(
     image: NDArray[np.uint8], frame: Frame, maps: Maps, peaks: Peaks, target: int
 ) -> tuple[Keypoint, ...]:
     """The peaks refined to sub-pixel accuracy, with the maps' values there, in their order."""
-    scale = float(np.mean(frame.scale))
-    points = refine(image, peaks.points, max(2, round(WINDOW * scale)), BLUR * scale)
+    side = frame.side * float(np.mean(frame.scale))  # in pixels of the photograph
+    points = refine(image, peaks.points, max(2, round(WINDOW * side)), CORNER * side)
     x, y = np.rint(frame.to_network(peaks.points)).astype(int).clip(0, frame.side - 1).T
     coarse = standardise(maps.coarse, frame.inside)[y, x]
     fine = standardise(maps.fine, frame.inside)[y, x]

@@ -1,8 +1,57 @@
-"""Where overlays go."""
-
+import json
 from pathlib import Path
 
+import cv2
+import numpy as np
+import pytest
+
+from app.cli import main as cli
 from app.cli.detect import overlay_paths
+
+QUICK = ["--patch", "14", "--stride", "14"]
+
+
+@pytest.fixture
+def files(tmp_path: Path, photograph: np.ndarray) -> list[str]:
+    """A photograph, one that is cut short, and one that is not there."""
+    png = cv2.imencode(".png", photograph[..., ::-1])[1].tobytes()
+    (tmp_path / "whole.png").write_bytes(png)
+    (tmp_path / "short.png").write_bytes(png[: len(png) // 2])
+    return [str(tmp_path / name) for name in ("short.png", "absent.png", "whole.png")]
+
+
+def test_each_photograph_is_one_line_of_json_and_each_failure_is_said(
+    files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["detect", *files, "--json", *QUICK]) == 1
+    said = capsys.readouterr()
+    (line,) = said.out.splitlines()
+    answer = json.loads(line)
+    assert answer["file"] == files[2]
+    assert answer["model"]["name"] == "toy"
+    assert answer["keypoints"]
+    assert [each for each in files if each in said.err] == files[:2]
+
+
+def test_people_read_the_class_and_a_line_for_each_keypoint(
+    files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["detect", files[2], *QUICK, "--max-keypoints", "3"]) == 0
+    first, *points = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{files[2]}: ")
+    assert first.endswith("3 keypoints")
+    assert len(points) == 3
+    assert all("confidence 0." in point for point in points)
+
+
+def test_an_overlay_is_as_large_as_its_photograph(
+    files: list[str], tmp_path: Path, photograph: np.ndarray
+) -> None:
+    out = tmp_path / "overlays"
+    assert cli.main(["detect", files[2], "--overlay", str(out), *QUICK]) == 0
+    drawn = cv2.imread(str(out / "whole.png"))
+    assert drawn.shape == photograph.shape
+    assert (drawn != photograph[..., ::-1]).any()
 
 
 def test_overlays_have_a_name_each(tmp_path: Path) -> None:
