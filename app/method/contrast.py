@@ -18,7 +18,8 @@ from app.networks.network import AveragePool, Linear, Network, Trace
 from app.options import Fine
 
 RIVALS = 20  # the likeliest other classes: with 1,000 classes, five miss the second object
-FAR = 2  # power of the distance: a rival that shares the object hardly counts
+FAR = 3  # power of the distance: a rival that shares the object hardly counts
+LIKELY = 0.2  # power of how likely a rival is, beside the target: an unlikely one hardly counts
 SHARPNESS = 3  # power of the share
 FLOOR = 0.05  # of the highest evidence: below it there is none
 
@@ -49,10 +50,16 @@ def class_contrast(network: Network, trace: Trace, target: int) -> NDArray[np.fl
     """
     rivals = [c for c in trace.ranking if c != target][:RIVALS]
     evidence = class_evidence(network, trace, [target, *rivals]).double().cpu().numpy()
+    likely = likelihoods(trace, target, rivals) ** LIKELY
+    mine = share(evidence[0], likely[:, None, None] * evidence[1:])
     side = trace.x.shape[-1]
-    return np.asarray(
-        cv2.resize(share(evidence[0], evidence[1:]), (side, side), interpolation=cv2.INTER_LINEAR)
-    )
+    return np.asarray(cv2.resize(mine, (side, side), interpolation=cv2.INTER_LINEAR))
+
+
+def likelihoods(trace: Trace, target: int, rivals: Sequence[int]) -> NDArray[np.float64]:
+    """(R,) in (0, 1]: how likely each rival is beside the target, 1 where it is the likelier."""
+    behind = trace.logits[0, list(rivals)] - trace.logits[0, target]
+    return np.asarray(np.exp(np.minimum(behind.double().cpu().numpy(), 0)))
 
 
 @torch.inference_mode()

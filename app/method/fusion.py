@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from app.options import Combine
 
-# The Gaussian's deviation, as a share of the input's side: as wide as the paper's box. The evidence
-# for a corner lies around it, and finer detail changes with every shift of the picture.
-SMOOTH = 1 / 14
+# The Gaussian's deviation, as a share of the input's side. The evidence for a corner lies around it,
+# and finer detail changes with every shift of the picture.
+SMOOTH = 1 / 20
+CORNER = 1 / 3  # of what the coarse map leaves is for the corner itself, the rest for the fine map
 FLOOR = 1e-3  # values below 0.1 % of the maximum are clipped
 
 
@@ -27,8 +28,8 @@ def fuse(
 
     coarse, fine: (S, S). u and v are these maps standardised over the inside, w is the weight.
     `log_sigmoid`: w log sigmoid(u) + (1 - w) log sigmoid(v). Both maps have to agree (the paper).
-    `corners`: both maps are smoothed first; w log sigmoid(u) + (1 - w) / 2 log_share(fine). The
-    other (1 - w) / 2 is for the corner itself: `peaks.find_peaks` adds it.
+    `corners`: both maps are smoothed first; w log sigmoid(u) + (1 - w) (1 - CORNER)
+    log_share(fine). What is left, `corner_weight`, is for the corner: `peaks.find_peaks` adds it.
     """
     if combine == "log_sigmoid":
         patches = log_sigmoid(standardise(coarse, inside))
@@ -37,8 +38,13 @@ def fuse(
     else:
         patches = log_sigmoid(standardise(smooth(coarse, inside), inside))
         pixels = log_share(smooth(fine, inside))
-        score = weight * patches + (1 - weight) / 2 * pixels
+        score = weight * patches + (1 - weight - corner_weight(weight)) * pixels
     return np.where(inside, score, -np.inf)
+
+
+def corner_weight(weight: float) -> float:
+    """The corner's share of the log-likelihood, where the coarse map has `weight`."""
+    return CORNER * (1 - weight)
 
 
 def smooth(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:

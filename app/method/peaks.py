@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.method.fusion import standardise
+from app.method.fusion import corner_weight, standardise
 from app.method.image import Frame
 from app.method.keypoints import corner_likelihood, local_maxima, ranked, refine, strongest
 from app.method.localization import Keypoint, Maps
@@ -43,7 +43,7 @@ def find_peaks(
         by_corner = corner_likelihood(
             grid.stretched(image, frame.box), CORNER * frame.side * detail
         )
-        score = grid.stretched(score, frame.content) + (1 - options.weight) / 2 * by_corner
+        score = grid.stretched(score, frame.content) + corner_weight(options.weight) * by_corner
         peaks = ranked(local_maxima(by_corner, max(1, round(options.nms_radius * detail))), score)
     else:
         grid, peaks = frame, local_maxima(score, options.nms_radius)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from app.method.contrast import class_contrast, class_evidence, fine_maps, share
+from app.method.contrast import class_contrast, class_evidence, fine_maps, likelihoods, share
 from app.method.guided import guided_maps
 from app.networks.architectures import network_of
 from tests.oracle import grad_cam
@@ -29,6 +29,17 @@ def test_a_rival_bites_where_it_lies_and_not_where_it_shares_the_object() -> Non
     np.testing.assert_allclose(share(LEFT, LEFT[None]), 1)
     wide = share(LEFT, np.ones((1, 4, 4)))
     assert wide.min() > share(LEFT, RIGHT[None]).min()
+
+
+def test_a_rival_counts_by_its_probability_beside_the_target_s(
+    module: nn.Module, x: torch.Tensor
+) -> None:
+    trace = network_of(module).trace(x)
+    p = trace.logits[0].softmax(0).numpy()
+    for target in (trace.ranking[0], trace.ranking[-1]):
+        rivals = [c for c in trace.ranking if c != target]
+        expected = np.minimum(p[rivals] / p[target], 1)
+        np.testing.assert_allclose(likelihoods(trace, target, rivals), expected, rtol=1e-9)
 
 
 def test_without_evidence_or_rivals_nothing_is_taken_away() -> None:

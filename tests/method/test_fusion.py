@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.method.fusion import FLOOR, SMOOTH, fuse, log_sigmoid, smooth, standardise
+from app.method.fusion import FLOOR, SMOOTH, corner_weight, fuse, log_sigmoid, smooth, standardise
 
 EVERYWHERE = np.ones((6, 6), bool)
 
@@ -25,12 +25,13 @@ def test_corners_leave_their_share_to_the_photograph_and_look_around_themselves_
 ):
     coarse, fine, spread = np.zeros((56, 56)), np.zeros((56, 56)), SMOOTH * 56
     fine[20, 30] = 5.0
+    rest = 1 - 0.4 - corner_weight(0.4)
     score = fuse(coarse, fine, np.ones((56, 56), bool), weight=0.4, combine="corners")
     assert score.max() == pytest.approx(0.4 * np.log(0.5))
     assert score[20, 32] == pytest.approx(
-        0.4 * np.log(0.5) - 0.3 * 2**2 / (2 * spread**2), rel=0.02
+        0.4 * np.log(0.5) - rest * 2**2 / (2 * spread**2), rel=0.02
     )
-    assert score.min() == pytest.approx(0.4 * np.log(0.5) + 0.3 * np.log(FLOOR))
+    assert score.min() == pytest.approx(0.4 * np.log(0.5) + rest * np.log(FLOOR))
     by_coarse = fuse(fine, coarse, np.ones((56, 56), bool), weight=0.4, combine="corners")
     assert by_coarse.argmax() == fine.argmax()
     assert by_coarse[20, 30] > by_coarse[20, 34] > by_coarse[20, 38]
