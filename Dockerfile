@@ -25,7 +25,7 @@ WORKDIR /srv
 COPY constraints.txt ./
 RUN python -m venv /tools \
  && /tools/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt hatchling
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY model_weights model_weights
 COPY benchmarks/results benchmarks/results
