@@ -1,4 +1,7 @@
-"""Where the photographs of a batch are: a folder, a list of files, a COCO file, here or anywhere that fsspec reaches."""
+"""Where the photographs of a batch are: a folder, a list of files, or a COCO file.
+
+It may lie here, or anywhere that fsspec reaches.
+"""
 
 import codecs
 import json
@@ -57,10 +60,11 @@ class Collection:
 
 
 def open_collection(source: str, outside: bool = False) -> Collection:
-    """Of a folder (and those below it), of a `.txt` with one name a line, or of a COCO `.json`.
+    """The photographs of a folder and those below it, of a list, or of a COCO file.
 
-    Names are relative to it. A COCO file's may lead out of its folder, or to a URL, only if `outside`.
-    Raises BadOption where there is no such thing, or no photograph in it.
+    `source` is a folder, a `.txt` with one name a line, or a COCO `.json`. Names are relative to
+    it. A COCO file's names may lead out of its folder, or to a URL, only if `outside`. Raises
+    BadOption where there is no such thing, or no photograph in it.
     """
     try:
         filesystem, path = _place(source)
@@ -101,12 +105,18 @@ def told(left_out: Mapping[str, int]) -> str:
 
 
 def printable(name: str) -> str:
-    r"""The name as JSON can say it: bytes that are not UTF-8 as \x.., as Python and ls show them."""
+    r"""The name as JSON can say it.
+
+    Bytes that are not UTF-8 become \x.., as Python and ls show them.
+    """
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _place(source: str) -> tuple[AbstractFileSystem, str]:
-    """A path here may have anything in it, `::` too; only what has `://` and isn't here is a URL."""
+    """The file system of `source`, and the path in it.
+
+    A path here may have anything in it, `::` too. Only what has `://` and isn't here is a URL.
+    """
     if "://" in source and not os.path.exists(source):
         filesystem, path = url_to_fs(source)
         return filesystem, path

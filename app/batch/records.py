@@ -1,4 +1,7 @@
-"""What is known of a collection's photographs: one row each, kept as it is done, so that a run goes on where it was killed."""
+"""What is known of a collection's photographs: one row each.
+
+A row is kept as soon as it is done. So a run that was killed goes on where it stopped.
+"""
 
 import fcntl
 import json
@@ -16,7 +19,10 @@ from app.schemas import Figure, WireKeypoint
 
 
 class Row(BaseModel):
-    """One photograph: what was found on it, or why nothing could be. Figures are rounded as the service rounds them."""
+    """One photograph: what was found on it, or why nothing could be.
+
+    Figures are rounded as the service rounds them.
+    """
 
     file_name: str
     error: str | None = None
@@ -48,7 +54,11 @@ def found_row(name: str, found: Localization) -> Row:
 
 @contextmanager
 def open_log(path: Path, stamp: dict[str, Any], resume: bool) -> Iterator["Log"]:
-    """Raises BadOption where another run writes it, or where it is to be resumed with another network or other options."""
+    """The log at `path`, locked while it is open.
+
+    Raises BadOption where another run writes it. Raises BadOption, too, where it is to be resumed
+    with another network or other options.
+    """
     with path.open("r+b" if path.exists() else "w+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,7 +68,8 @@ def open_log(path: Path, stamp: dict[str, Any], resume: bool) -> Iterator["Log"]
         known = file.readline() if resume else b""
         if known.endswith(b"\n") and known != head:
             raise BadOption(
-                f"{path} was begun with another network, version or other options; finish it with those, or start without --resume"
+                f"{path} was begun with another network, version or other options; "
+                "finish it with those, or start without --resume"
             )
         if known != head:
             file.seek(0)
@@ -68,10 +79,16 @@ def open_log(path: Path, stamp: dict[str, Any], resume: bool) -> Iterator["Log"]
 
 
 class Log:
-    """Rows in the order in which they were done, under a first line that says by what network and options."""
+    """Rows in the order in which they were done.
+
+    The line above them says by what network and options they were made.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
-        """The file stands after its first line. A row that was cut while it was written is cut off, and whatever follows it."""
+        """The file stands after its first line.
+
+        A row that was cut while it was written is cut off, and whatever follows it.
+        """
         self._file = file
         self._places: dict[str, int] = {}
         self.failed: set[str] = set()

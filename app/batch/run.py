@@ -1,4 +1,7 @@
-"""A collection of photographs into COCO keypoints and Parquet, resumable after any interruption, whatever engine computes."""
+"""A collection of photographs into COCO keypoints and Parquet, whatever engine computes.
+
+A run can be resumed after any interruption.
+"""
 
 import json
 import time
@@ -28,8 +31,9 @@ TOLD = 20  # failures that a summary tells; the files have them all
 
 @dataclass(frozen=True)
 class Summary:
-    """How many photographs were done now, had been done before, and failed; some of the failures (file: reason).
+    """How many photographs were done now, had been done before, and failed.
 
+    failures: some of those that failed (file: reason).
     left_out: files of the folder that were not taken for photographs.
     """
 
@@ -51,10 +55,12 @@ def run_batch(
     resume: bool,
     progress: Progress,
 ) -> Summary:
-    """Each row goes to `out/rows.jsonl` as it is done; at the end they become `keypoints.coco.json` and `keypoints.parquet`.
+    """Looks at each photograph of the collection and writes what was found into `out`.
 
-    What failed is tried again when a run is resumed. Raises WeakpointsError in one sentence where `out`
-    can't be written; what was done until then is kept.
+    Each row goes to `out/rows.jsonl` as it is done. At the end the rows become
+    `keypoints.coco.json` and `keypoints.parquet`. What failed is tried again when a run is resumed.
+    Raises WeakpointsError in one sentence where `out` can't be written. What was done until then is
+    kept.
     """
     start = time.perf_counter()
     try:
@@ -64,7 +70,8 @@ def run_batch(
         )
     except OSError as error:  # an engine's own are records
         raise WeakpointsError(
-            f"{printable(str(out))} can't be written: {reason(error)}; when it can, go on with --resume"
+            f"{printable(str(out))} can't be written: {reason(error)}; "
+            "when it can, go on with --resume"
         ) from error
     return Summary(
         done - failed,
@@ -104,7 +111,8 @@ def _rows(
             log.add(line)
         if lost := [name for name in todo if name not in log and name not in log.failed]:
             raise WeakpointsError(
-                f"{len(lost)} photographs did not come back, {lost[0]} is the first; go on with --resume"
+                f"{len(lost)} photographs did not come back, {lost[0]} is the first; "
+                "go on with --resume"
             )
         rows = partial(log.rows, names)
         write_coco(

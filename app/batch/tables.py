@@ -1,4 +1,7 @@
-"""A collection's rows as COCO keypoints and as Parquet: row by row, whatever their number, each file in one move."""
+"""A collection's rows as COCO keypoints and as Parquet.
+
+They are written row by row, whatever their number. Each file is put in place in one move.
+"""
 
 import json
 import os
@@ -16,7 +19,10 @@ GROUP = 1000  # photographs a row group of Parquet
 
 
 def write_coco(path: Path, rows: Rows, labels: Iterable[str], description: str) -> None:
-    """One annotation a photograph; x, y, v triples strongest first, their confidences beside them; `errors` has what failed."""
+    """One annotation a photograph: x, y, v triples, strongest first, their confidences beside them.
+
+    `errors` has what failed.
+    """
     parts = {
         "images": (
             {"id": i, "file_name": row.file_name, "width": row.width, "height": row.height}
@@ -46,7 +52,10 @@ def write_coco(path: Path, rows: Rows, labels: Iterable[str], description: str) 
 
 
 def write_parquet(path: Path, rows: Rows, stamp: dict[str, Any]) -> None:
-    """One row a keypoint, strongest first; a photograph without any, and one that failed, has one row without a keypoint."""
+    """One row a keypoint, strongest first.
+
+    A photograph without any keypoint has one row without a keypoint, and so has one that failed.
+    """
     import pyarrow as pa  # heavy, and wanted here alone
     import pyarrow.parquet as pq
 

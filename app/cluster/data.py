@@ -1,4 +1,7 @@
-"""A collection through Ray Data: tasks read and decode, actors with a network each locate, and the rows stream back here."""
+"""A collection through Ray Data.
+
+Tasks read and decode. Actors with a network each locate. The rows stream back here.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil
@@ -23,9 +26,10 @@ ROUNDS = 4  # blocks that each worker has at least, so that they end together
 
 
 class Locate:
-    """One network, as long as the actor lives. A photograph becomes the line of its row, or the reason why the run ends.
+    """One network, as long as the actor lives.
 
-    That there is no network, or no device any more, is not raised: Ray would try again and hide what was said.
+    A photograph becomes the line of its row, or the reason why the run ends. That there is no
+    network, or no device any more, is not raised: Ray would try again and hide what was said.
     """
 
     def __init__(self, load: Callable[[], Detector], options: Options) -> None:
@@ -55,7 +59,10 @@ def block_size(count: int, workers: int) -> int:
 def on_ray(
     load: Callable[[], Detector], share: Share, reader: Reader, options: Options, limits: Limits
 ) -> Engine:
-    """`share.workers` actors on the cluster that this process is connected to. What a lost node had is done again elsewhere."""
+    """`share.workers` actors on the cluster that this process is connected to.
+
+    What a lost node had is done again elsewhere.
+    """
 
     def lines(names: Sequence[str]) -> Iterator[str]:
         if not names:

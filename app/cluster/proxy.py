@@ -1,7 +1,7 @@
-"""In front of each of Ray Serve's proxies: what Ray itself refuses or loses is told as the service tells it.
+"""In front of each of Ray Serve's proxies: tells what Ray refuses or loses as the service does.
 
-A detection changes nothing, so whatever was lost with its replica may be asked again: 503. Nothing here imports torch, for Ray
-gives a proxy five seconds to be there.
+A detection changes nothing. So whatever was lost with its replica may be asked again: 503. Nothing
+here imports torch, for Ray gives a proxy five seconds to be there.
 """
 
 import logging
@@ -36,7 +36,11 @@ def middlewares() -> list[Middleware]:
 
 
 class Doorman:
-    """The caller's deadline is Ray's, too; answers that are not the service's become problem+json; no answer becomes 503."""
+    """Stands before the proxy and mends its answers.
+
+    The caller's deadline is Ray's, too. Answers that are not the service's become problem+json. No
+    answer becomes 503.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -78,7 +82,10 @@ class Doorman:
 
 
 def _prepare(headers: MutableHeaders) -> str:
-    """The request's id, the caller's if it is harmless. Ray's own headers are not for callers: they could switch its timeout off."""
+    """The request's id, the caller's if it is harmless.
+
+    Ray's own headers are not for callers: they could switch its timeout off. They are taken out.
+    """
     headers["x-request-id"] = request_id = request_id_of(headers)
     del headers["x-request-disconnect-disabled"], headers["x-request-timeout-seconds"]
     if seconds := _seconds(headers):

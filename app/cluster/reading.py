@@ -1,4 +1,7 @@
-"""What reads a collection's photographs for Ray Data. Nothing here imports torch: it runs in many processes."""
+"""What reads a collection's photographs for Ray Data.
+
+Nothing here imports torch: it runs in many processes.
+"""
 
 from functools import cache
 from typing import Any
@@ -15,7 +18,10 @@ def decoders(limits: Limits) -> Decoders:
 
 
 def pixels(item: dict[str, Any], reader: Reader, limits: Limits) -> dict[str, Any]:
-    """A file name to what it was decoded to, (height, width, 3) bytes, or to the error that there was."""
+    """A file name to what it was decoded to, or to the error that there was.
+
+    The pixels are the bytes of (height, width, 3).
+    """
     try:
         image = decoders(limits).decode(reader.read(item["file_name"], limits.max_bytes))
     except Exception as error:  # of a file system or a file: whatever it is, its record

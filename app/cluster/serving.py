@@ -1,7 +1,9 @@
-"""`weakpoints serve` many times over: each replica is the whole service, behind the proxies of Ray Serve.
+"""`weakpoints serve` many times over, behind the proxies of Ray Serve.
 
-Routes, schemas, errors, limits, queue and cache are those of `create_app`. Ray spreads requests over replicas (the less loaded of two),
-restarts those that die, adds and removes them by load, and replaces them one after the other when the settings change.
+Each replica is the whole service. Routes, schemas, errors, limits, queue and cache are those of
+`create_app`. Ray spreads requests over replicas: the less loaded of two gets it. It restarts those
+that die, and adds and removes them by load. When the settings change, it replaces them one after
+the other.
 """
 
 import asyncio
@@ -35,12 +37,16 @@ from app.settings import Settings
 
 NAME = "weakpoints"
 CHECK = 1.0  # seconds between health checks; three that fail replace the replica
-ONGOING = 16  # requests that a replica holds: one that is looked at, some that are received, some that wait
+# requests that a replica holds: one that is looked at, some that are received, some that wait
+ONGOING = 16
 SCRAPE = 5.0  # seconds that other replicas may take to tell their metrics
 
 
 class Replica:
-    """One service: its own network, device thread, queue and cache. What its queue refuses is answered 429, whoever sent it here."""
+    """One service: its own network, device thread, queue and cache.
+
+    What its queue refuses is answered 429, whoever sent it here.
+    """
 
     service: Service
 
@@ -111,14 +117,21 @@ def by_replica(told: Mapping[str, Iterable[Metric]]) -> bytes:
 
 
 def application(settings: Settings) -> serve.Application:
-    """For `serve deploy`: its `args` are settings by their names; those not given come from the environment."""
+    """For `serve deploy`: its `args` are settings by their names.
+
+    Those that are not given come from the environment.
+    """
     return deployed(settings, Share())
 
 
 def deployed(
     settings: Settings, share: Share, load: Callable[[], Detector] | None = None
 ) -> serve.Application:
-    """A replica holds few requests, so that those that wait go to whichever is free or comes up; beyond the queue's size they are answered 429."""
+    """The service as a deployment of `share.workers` replicas.
+
+    A replica holds few requests. So those that wait go to whichever replica is free or comes up.
+    Beyond the queue's size they are answered 429.
+    """
     deployment: Any = serve.deployment(
         serve.ingress()(Replica),
         name=NAME,

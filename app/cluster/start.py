@@ -1,4 +1,7 @@
-"""Ray, only where it is asked for: the share of the cluster that each worker takes, and the connection."""
+"""Ray, only where it is asked for.
+
+The share of the cluster that each worker takes, and the connection.
+"""
 
 import os
 import sys
@@ -15,13 +18,19 @@ ENVIRONMENT = {
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "app.cluster.proxy.middlewares",
     "RAY_SERVE_PROXY_PREFER_LOCAL_NODE_ROUTING": "0",
 }
-"""What Ray's processes must be started with, by `ray start`, too: no usage statistics, our errors from its proxies, and requests to the
-less loaded replica rather than to the nearest until it is full."""
+"""What Ray's processes must be started with, by `ray start`, too.
+
+No usage statistics; our errors from its proxies; and requests go to the less loaded replica rather
+than to the nearest until it is full.
+"""
 
 
 @dataclass(frozen=True)
 class Share:
-    """So many workers (of a collection) or replicas (of the service), each with so many cores and so much of a GPU."""
+    """So many workers of a collection, or replicas of the service.
+
+    Each has so many cores and so much of a GPU.
+    """
 
     workers: int = 1
     cpus: float = 1.0
@@ -41,9 +50,11 @@ def require_ray() -> None:
 
 @contextmanager
 def connected(**how: Any) -> Iterator[None]:
-    """To the cluster that `RAY_ADDRESS` names or that runs here already; else to one that is started on this machine and ends with this.
+    """Connects to a Ray cluster for the time of the `with`.
 
-    What Ray says meanwhile goes to stderr, where it would mix with results. A process that is connected already stays so.
+    It is the cluster that `RAY_ADDRESS` names, or that runs here already. Otherwise one is started
+    on this machine, and ends with this. What Ray says meanwhile goes to stderr, for on stdout it
+    would mix with results. A process that is connected already stays so.
     """
     require_ray()
     import ray

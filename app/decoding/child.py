@@ -1,8 +1,8 @@
 """The process that decodes: one picture after the other, without torch, in bounded memory and time.
 
-A request is a line of JSON and a file in memory that holds the picture. The answer is `began`, then a
-line of JSON, and the pixels are in that file. The process ends with its parent, or by SIGALRM at a deadline that
-its parent did not see to.
+A request is a line of JSON, and a file in memory that holds the picture. The answer is `began`,
+then a line of JSON; the pixels are then in that file. The process ends with its parent, or by
+SIGALRM at a deadline that its parent did not see to.
 """
 
 import json
@@ -43,7 +43,10 @@ def task_of(line: bytes) -> Task:
 
 
 def main() -> None:
-    """Arguments: the descriptor of the socket to the parent, and the bytes of memory to take at most."""
+    """Answers the parent until it ends.
+
+    Arguments: the descriptor of the socket to the parent, and the bytes of memory to take at most.
+    """
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the parent decides
         signal.signal(ignored, signal.SIG_IGN)
     cv2.setNumThreads(1)

@@ -1,9 +1,9 @@
 """Pictures decoded in processes of their own, which can be ended: a hole in a codec costs a child.
 
-Our own, for what the pools that were looked at do when a child ends: `concurrent.futures` and loky 3.7
-give up every task of the pool, not the one; pebble 5.2 gives up the pool where the child was idle,
-waits 3 s for a codec to heed SIGTERM, under a lock that all others need, and looks each 0.1 s; and all
-of them import the parent's main module, which may be all of torch, into their children.
+The pool is our own, for what others do when a child ends. `concurrent.futures` and loky 3.7 give up
+every task of the pool, not the one. pebble 5.2 gives up the pool where the child was idle. It waits
+3 s for a codec to heed SIGTERM, under a lock that all others need, and looks each 0.1 s. And all of
+them import the parent's main module into their children, which may be all of torch.
 """
 
 import json
@@ -98,7 +98,11 @@ class Child:
         self._ready = True
 
     def ask(self, task: Task, file: int, until: float) -> dict[str, Any]:
-        """The answer; raises TimeoutError, EOFError where the child ended, Unavailable if at once."""
+        """The answer to one task.
+
+        Raises TimeoutError. Raises EOFError where the child ended, or Unavailable where it ended
+        before it was ready.
+        """
         self.began = False
         self.wait(until)
         socket.send_fds(self._socket, [task.line()], [file])
@@ -250,9 +254,10 @@ class Decoders:
 
 
 def _memory_file() -> Any:
-    """A file that has no name and is nowhere but in memory: it goes with its last user, whatever ends.
+    """A file that has no name and is nowhere but in memory.
 
-    Not of `/dev/shm`, of which a container has 64 MiB.
+    It goes with its last user, whatever ends. It is not of `/dev/shm`, of which a container has 64
+    MiB.
     """
     if hasattr(os, "memfd_create"):
         return open(os.memfd_create("picture"), "r+b", buffering=0)

@@ -17,7 +17,11 @@ Progress = Callable[[Iterable[Path]], Iterable[Path]]
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Shares in [0, 1]; top1_per_class is the mean over classes; failed are files that could not be read."""
+    """Shares in [0, 1].
+
+    top1_per_class: the mean over classes.
+    failed: files that could not be read.
+    """
 
     top1: float
     top5: float

@@ -1,5 +1,8 @@
-"""Points of many photographs against their landmarks: the figures of each method, the differences between them, the paper's
-Table I, and what confidence means."""
+"""Points of many photographs against their landmarks.
+
+The figures of each method, the differences between them, the paper's Table I, and what confidence
+means.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -93,7 +96,10 @@ def f1_scores(methods: Mapping[str, Sequence[Placed]]) -> dict[str, dict[str, Ar
 
 
 def less(f1: Mapping[str, Mapping[str, Array]], first: str) -> dict[str, Any]:
-    """F1 of one method less that of each other one: mean, and interval over photographs drawn in pairs."""
+    """F1 of one method less that of each other one: the mean, and its interval.
+
+    The interval is over photographs drawn in pairs.
+    """
     return {
         second: {
             alpha: {"mean": float(less.mean()), "interval": interval(less[:, None])}
@@ -114,7 +120,10 @@ def chance(photograph: Landmarked, area: Area, count: int, alpha: float) -> NDAr
 
 
 def in_boxes(placed: list[Placed]) -> dict[str, Any]:
-    """The share of points inside the annotated boxes (pointing game), and the share of the area that the boxes have."""
+    """The share of points inside the annotated boxes (pointing game).
+
+    Beside it, the share of the area that the boxes have.
+    """
     shares = np.array(
         [
             [
@@ -135,7 +144,10 @@ def in_boxes(placed: list[Placed]) -> dict[str, Any]:
 
 
 def table(placed: list[Placed]) -> list[dict[str, Any]]:
-    """The paper's Table I: how often each landmark is found at 0.1, left and right as one, and how often by random points."""
+    """The paper's Table I: how often each landmark is found at 0.1, left and right as one.
+
+    Beside it, how often random points find it, as many of them.
+    """
     found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for each in placed:
         luck = chance(each.photograph, each.area, each.count, TABLE_ALPHA)

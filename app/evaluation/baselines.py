@@ -1,4 +1,7 @@
-"""What the keypoints have to beat: points that know nothing, corner detectors that know no class, a network that learnt nothing."""
+"""What the keypoints have to beat.
+
+Points that know nothing, corner detectors that know no class, and a network that learnt nothing.
+"""
 
 import itertools
 from collections.abc import Callable
@@ -97,7 +100,10 @@ CORNERS: dict[str, Callable[[Image, float], Points]] = {
 
 
 def suppress(xy: Array, score: Array, radius: float) -> Points:
-    """Greedy: the strongest first, none within the square of +-radius around one that is kept. The same for every method."""
+    """Greedy: the strongest first, none within the square of +-radius around one that is kept.
+
+    The same for every method.
+    """
     order = np.argsort(-score, kind="stable")
     kept: list[int] = []
     for i in order:
@@ -116,7 +122,10 @@ def _features(finder: cv2.Feature2D, image: Image, radius: float) -> Points:
 
 
 def random_weights(network: Network, top: int | None = None) -> Network:
-    """The same layers, the last `top` layers that have weights (all if None) drawn anew: He et al. 2015, without biases."""
+    """The same layers, with weights drawn anew: He et al. 2015, without biases.
+
+    top: redraw only the last `top` layers that have weights. None: all.
+    """
     rng = torch.Generator().manual_seed(0)
     kept = itertools.repeat(True, 0 if top is None else depth(network.layers) - top)
 

@@ -1,6 +1,8 @@
-"""Does the class depend on the keypoints? Discs around them are blurred away, strongest first, and the class is asked again.
+"""Does the class depend on the keypoints?
 
-Detection occludes with boxes of one colour; here it is a blur, so that the same perturbation does not judge itself.
+Discs around them are blurred away, strongest first, and the class is asked again. Detection
+occludes with boxes of one colour. Here it is a blur, so that the same perturbation does not judge
+itself.
 """
 
 from collections.abc import Sequence
@@ -31,9 +33,11 @@ DRAWS = 10
 def deletion(
     detector: Detector, paths: Sequence[Path], options: Options, rows: Rows
 ) -> dict[str, Any]:
-    """One object a method. deletion and insertion: mean class probability over 0 to COUNT discs, over the clean photograph's.
+    """One object a method.
 
-    Lower deletion and higher insertion are better; behind_ours: by how much ours is better, the area between the curves.
+    deletion and insertion: mean class probability over 0 to COUNT discs, divided by the clean
+    photograph's. Lower deletion and higher insertion are better.
+    behind_ours: by how much ours is better, the area between the curves.
     rank_correlation (ours): Spearman of confidence and the probability that one disc costs.
     """
     measured = rows.of({str(path): path for path in paths}, partial(_measure, detector, options))

@@ -1,8 +1,10 @@
-"""FG3DCar (Lin et al. 2014), the paper's cars: 300 photographs of 30 models with 64 landmarks, in a MATLAB file.
+"""FG3DCar (Lin et al. 2014), the paper's cars: 300 photographs, 30 models, 64 landmarks.
 
-The data set is hard to come by. What others' code shows of it is a cell array `manualParam` with `filename` and `box` (x, y, w, h) for
-each photograph; how the landmarks are written it does not show. So any numbers of 2 (or 3, with visibility) rows or columns are taken
-for landmarks: x, y in MATLAB's pixels, from 1. What is NaN, or (0, 0), or has visibility 0, is not visible.
+The landmarks are in a MATLAB file. The data set is hard to come by. What others' code shows of it
+is a cell array `manualParam` with `filename` and `box` (x, y, w, h) for each photograph. How the
+landmarks are written it does not show. So any numbers of 2 (or 3, with visibility) rows or columns
+are taken for landmarks: x, y in MATLAB's pixels, from 1. What is NaN, or (0, 0), or has visibility
+0, is not visible.
 """
 
 from collections.abc import Iterator
@@ -22,7 +24,11 @@ FEWEST = 4  # rows of numbers that can be landmarks: a box has four numbers, but
 
 
 def read_fg3dcar(file: Path, images: Path, boxes: Boxes = "annotation") -> tuple[Landmarked, ...]:
-    """A photograph's group is its folder, if it has one: `test/<model>/*.jpg`. Without a box, the paper's rule. Raises BadOption."""
+    """The photographs of FG3DCar with at least one visible landmark.
+
+    A photograph's group is its folder, if it has one: `test/<model>/*.jpg`. Without a box, the
+    paper's rule makes one. Raises BadOption where the file can't be read.
+    """
     try:
         cells = loadmat(file, simplify_cells=True)[CELLS]
         rows = [_landmarked(cell, images, boxes) for cell in np.atleast_1d(cells)]

@@ -1,4 +1,7 @@
-"""Do keypoints lie where people put landmarks? The paper's IV.A and IV.B, beside what chance and corner detectors give."""
+"""Do keypoints lie where people put landmarks?
+
+The paper's IV.A and IV.B, beside what chance and corner detectors give.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,10 +38,13 @@ def landmarks(
 ) -> dict[str, Any]:
     """One object a method, of points inside the annotated boxes; under "whole", of points anywhere.
 
-    Each baseline is cut to as many points as ours has on that photograph, the strongest first. recall
-    counts landmarks with any point near (the paper's), corrected_recall takes away what as many random
-    points find in the same area, the rest is one to one. differences: F1 of one method less that of another, paired.
-    by_set: the same for each annotation file, and by_class: for each category, F1 only.
+    Each baseline is cut to as many points as ours has on that photograph, the strongest first.
+
+    recall: counts landmarks with any point near, as the paper does.
+    corrected_recall: takes away what as many random points find in the same area.
+    The rest of the figures match points and landmarks one to one.
+    differences: F1 of one method less that of another, paired.
+    by_set: the same for each annotation file. by_class: for each category, F1 only.
     calibration: of our keypoints by confidence, the share within 0.1 of a landmark.
     """
     names = {f"{each.path} {each.box}": each for each in photographs}
@@ -111,7 +117,10 @@ def _by_part(part_of: Sequence[str], f1: F1, whole_f1: F1) -> dict[str, Any]:
 def _measure(
     detector: Detector, untrained: Detector, options: Options, photograph: Landmarked
 ) -> Row:
-    """Each method's points, as x, y, score: "inside" the box and "anywhere", no more than ours; and the photograph's "area"."""
+    """Each method's points as x, y, score, and the photograph's "area".
+
+    Points are those "inside" the box and those "anywhere"; no method has more than ours.
+    """
     image = read(photograph.path)
     ours, found = detected(detector, image, options)
     methods = {
@@ -133,7 +142,10 @@ def _measure(
 
 
 def _corners_only(image: NDArray[np.uint8], found: Localization) -> Points:
-    """The corners that ours are chosen from, ranked by the corner alone: what the maps have to beat."""
+    """The corners that ours are chosen from, ranked by the corner alone.
+
+    This is what the maps have to beat.
+    """
     asked = replace(found.options, combine="corners", **ALL)
     peaks = find_peaks(image, found.frame, np.where(found.frame.inside, 0.0, -np.inf), asked)
     return Points(peaks.points, peaks.log_likelihood)

@@ -1,4 +1,7 @@
-"""Points against points: who meets whom within a radius, and the figures made of it. Points are (N, 2) x, y in pixels."""
+"""Points against points: who meets whom within a radius, and the figures made of it.
+
+Points are (N, 2): x, y in pixels.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +20,10 @@ BINS = 5
 
 @dataclass(frozen=True)
 class Match:
-    """One photograph's points against its landmarks. recall: share of landmarks with any point near, the paper's "found".
+    """One photograph's points against its landmarks.
 
-    precision, matched_recall and f1 count each point and each landmark once.
+    recall: share of landmarks with any point near, the paper's "found".
+    precision, matched_recall and f1: count each point and each landmark once.
     """
 
     recall: float
@@ -29,7 +33,11 @@ class Match:
 
 
 def match(points: Array, landmarks: Array, radius: float) -> Match:
-    """A distance of exactly `radius` is a hit (Tulsiani and Malik's PCK). Without points every figure is 0."""
+    """The figures of these points (N, 2) against these landmarks (M, 2).
+
+    A distance of exactly `radius` is a hit (Tulsiani and Malik's PCK). Without points every figure
+    is 0.
+    """
     pairs = len(one_to_one(points, landmarks, radius)[0])
     found = float((cdist(landmarks, points) <= radius).any(1).mean()) if len(points) else 0.0
     return Match(
@@ -43,7 +51,10 @@ def match(points: Array, landmarks: Array, radius: float) -> Match:
 def one_to_one(
     points: Array, others: Array, radius: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices into both of as many pairs as there can be, no more than `radius` apart; of those the nearest (Hungarian method)."""
+    """Indices into both of as many pairs as there can be, no more than `radius` apart.
+
+    Of those, the nearest (Hungarian method).
+    """
     distances = cdist(points, others)
     near = distances <= radius
     reward = np.where(
@@ -56,7 +67,12 @@ def one_to_one(
 
 @dataclass(frozen=True)
 class Ranked:
-    """One photograph's points for `average_precision`: whether each hits a landmark, its score, and how many landmarks there are."""
+    """One photograph's points for `average_precision`.
+
+    hits: whether each point hits a landmark.
+    scores: the score of each point.
+    landmarks: how many landmarks there are.
+    """
 
     hits: NDArray[np.bool_]
     scores: Array
@@ -76,7 +92,10 @@ def ranked(points: Array, scores: Array, landmarks: Array, radius: float) -> Ran
 
 
 def average_precision(photographs: Sequence[Ranked]) -> float:
-    """Area under precision over recall, all photographs' points in one order of confidence (as VOC and COCO do it)."""
+    """Area under precision over recall, as VOC and COCO do it.
+
+    All photographs' points are in one order of confidence.
+    """
     hits, scores = (
         np.concatenate(each)
         for each in zip(*((p.hits, p.scores) for p in photographs), strict=True)
@@ -108,7 +127,10 @@ def resampled(photographs: int, statistic: Callable[[NDArray[np.int64]], float])
 
 
 def _drawn(photographs: int) -> NDArray[np.int64]:
-    """(RESAMPLES, photographs) indices, the same each time: figures of one run are drawn in pairs."""
+    """(RESAMPLES, photographs) indices, the same each time.
+
+    So the figures of one run are drawn in pairs.
+    """
     return np.random.default_rng(0).integers(0, photographs, (RESAMPLES, photographs))
 
 
@@ -118,7 +140,10 @@ def _middle(statistics: Sequence[float]) -> Interval:
 
 
 def summary(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    """The mean of each figure over photographs, and under "interval" where 95 % of the resampled ones lie."""
+    """The mean of each figure over photographs.
+
+    Under "interval": where 95 % of the resampled means lie.
+    """
     columns = {name: np.array([[row[name]] for row in rows]) for name in rows[0]}
     return {
         **{name: float(column.mean()) for name, column in columns.items()},
@@ -127,7 +152,11 @@ def summary(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
 
 
 def calibration(points: Sequence[tuple[float, bool]]) -> list[dict[str, Any]]:
-    """Of each point its confidence, and whether it was right. BINS of equal number by confidence: its mean, and the share that was right."""
+    """What each confidence meant: how often points of that confidence were right.
+
+    points: of each point its confidence, and whether it was right. They come in BINS of equal
+    number, by confidence. Each bin has its mean confidence, and the share that was right.
+    """
     bins = np.array_split(np.array(sorted(points), float).reshape(-1, 2), BINS)
     return [
         {"confidence": c, "right": r, "keypoints": len(each)}

@@ -1,4 +1,7 @@
-"""The paper's Figure 2 for any photograph: input, coarse, fine, fused, keypoints, and where people put landmarks."""
+"""The paper's Figure 2 for any photograph.
+
+Input, coarse, fine, fused, keypoints, and where people put landmarks.
+"""
 
 from typing import Any
 
@@ -20,7 +23,10 @@ Image = NDArray[np.uint8]
 
 
 def montage(detector: Detector, photograph: Landmarked, options: Options) -> dict[str, Any]:
-    """One row: its name, what the network said, and a PNG of all COLUMNS side by side, HEIGHT pixels high."""
+    """One row: its name, what the network said, and a PNG.
+
+    The PNG has all COLUMNS side by side, HEIGHT pixels high.
+    """
     image = read(photograph.path)
     found = detector.locate(image, options)
     cells = [

@@ -1,7 +1,8 @@
 """Two photographs in one picture, one of them asked for: how much of the answer lies on it?
 
-The grid pointing game (Böhle et al. 2021), made for keypoints: a method that follows the class puts everything on the photograph
-that was asked for, one that only knows corners puts there what chance gives.
+The grid pointing game (Böhle et al. 2021), made for keypoints. A method that follows the class puts
+everything on the photograph that was asked for. One that only knows corners puts there what chance
+gives.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,12 @@ SMALL = 0.4  # side of the small photograph inside the large one, of the large o
 
 @dataclass(frozen=True)
 class Case:
-    """asked: index of the photograph that is asked for, `target` its class; corner: where the small one lies, 0 to 3."""
+    """One picture made of two photographs.
+
+    asked: index of the photograph that is asked for.
+    target: its class.
+    corner: where the small one lies, 0 to 3.
+    """
 
     number: int
     paths: tuple[Path, Path]
@@ -50,10 +56,15 @@ class Case:
 def pairs(
     detector: Detector, cases: Sequence[Case], options: Options, rows: Rows
 ) -> dict[str, Any]:
-    """keypoint_share: of our keypoints, the share on the photograph that was asked for; a mean over cases.
+    """One object a method: how much of its answer lies on the photograph that was asked for.
 
-    One object a method ("ours": the options as given): share of its keypoints, and of each map's mass.
-    shi_tomasi: as many corners as ours. chance: the share that the photograph has of the picture.
+    That is the share of its keypoints, and of each map's mass.
+
+    keypoint_share: of our keypoints, the share on the photograph that was asked for; a mean over
+    cases.
+    ours: the options as given.
+    shi_tomasi: as many corners as ours.
+    chance: the share that the photograph has of the picture.
     """
     measured = rows.of({case.name: case for case in cases}, partial(_measure, detector, options))
     layouts = [case.layout for case in cases]
@@ -68,7 +79,10 @@ def pairs(
 
 
 def choose_cases(classes: Mapping[int, Sequence[Path]], count: int) -> list[Case]:
-    """`count` pairs of photographs of different classes, layouts in turn, the same ones each time."""
+    """`count` pairs of photographs of different classes, the same ones each time.
+
+    Layouts come in turn.
+    """
     if len(classes) < 2:
         raise BadOption("pairs need photographs of two classes")
     rng, targets = np.random.default_rng(0), sorted(classes)
@@ -85,7 +99,10 @@ def choose_cases(classes: Mapping[int, Sequence[Path]], count: int) -> list[Case
 def compose(
     first: Image, second: Image, layout: Layout, corner: int
 ) -> tuple[Image, NDArray[np.int64]]:
-    """The picture, and of each of its pixels (H, W) whose it is: 0 the first photograph's, 1 the second's."""
+    """The picture, and (H, W) of whose each of its pixels is.
+
+    0 is the first photograph's, 1 the second's.
+    """
     first, second = _square(first, TILE), _square(second, TILE)
     owner = np.zeros((TILE, TILE), np.int64)
     match layout:
@@ -117,7 +134,10 @@ def figures(rows: Sequence[Mapping[str, float]], layouts: Sequence[str]) -> dict
 
 
 def _measure(detector: Detector, options: Options, case: Case) -> Row:
-    """By method: the share of keypoints, and of each map's mass, on the photograph that is asked for."""
+    """By method: what lies on the photograph that is asked for.
+
+    That is the share of keypoints, and of each map's mass.
+    """
     first, second = (read(path) for path in case.paths)
     picture, owner = compose(first, second, case.layout, case.corner)
     mine = owner == case.asked

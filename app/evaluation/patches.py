@@ -1,4 +1,7 @@
-"""The paper's comparison of occluders: smaller ones localise better, larger ones change the score more. And of colours and scales."""
+"""The paper's comparison of occluders, and of colours and scales.
+
+The paper: smaller ones localise better, larger ones change the score more.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -26,9 +29,14 @@ COLOURS = (1, 4)  # of 16/8, beside the options' own number
 def patches(
     detector: Detector, paths: Sequence[Path], options: Options, rows: Rows
 ) -> dict[str, Any]:
-    """One object an occluder, named patch/stride at 224 pixels and scaled to the network's side; with +, the maps of several.
+    """One object an occluder.
 
-    half_area: share of the picture that holds half of the coarse map; range, deviation: of the map; seconds: of the occlusion.
+    Its name is patch/stride at 224 pixels, and it is scaled to the network's side. With +, the maps
+    of several.
+
+    half_area: share of the picture that holds half of the coarse map.
+    range, deviation: of the map.
+    seconds: of the occlusion.
     stable: Spearman correlation with the map of other random colours.
     """
     measured = rows.of({str(path): path for path in paths}, partial(_measure, detector, options))

@@ -27,8 +27,11 @@ MARGIN = 0.1  # of the landmarks' extent on each side, for boxes by the paper's 
 
 @dataclass(frozen=True)
 class Landmarked:
-    """landmarks: (M, 2) x, y of the visible ones, in our pixels; names: theirs; group: the category; box: x, y, w, h.
+    """A photograph, and where people put landmarks on it.
 
+    landmarks: (M, 2) x, y of the visible ones, in our pixels. names: theirs.
+    group: the category.
+    box: x, y, w, h.
     source: the folder and stem of the annotation file.
     """
 
@@ -48,9 +51,11 @@ class Landmarked:
 def read_coco(
     annotations: Path, images: Path, boxes: Boxes = "annotation"
 ) -> tuple[Landmarked, ...]:
-    """COCO's (0, 0) is the picture's corner, ours the centre of the first pixel. Raises BadOption for a file that is not of this kind.
+    """The photographs of a COCO keypoint file with at least one visible landmark.
 
-    `boxes="landmarks"` is the paper's rule: from the first to the last visible landmark, and a margin.
+    COCO's (0, 0) is the picture's corner, ours the centre of the first pixel. `boxes="landmarks"`
+    is the paper's rule: from the first to the last visible landmark, and a margin. Raises BadOption
+    for a file that is not of this kind.
     """
     try:
         coco = json.loads(annotations.read_text())
@@ -78,9 +83,10 @@ def sample(folder: Path, count: int) -> tuple[Path, ...]:
 
 
 def folders_by_class(folder: Path, labels: Sequence[str]) -> dict[int, tuple[Path, ...]]:
-    """The photographs of each class: one sub-folder a class, named as the network's label or by its index.
+    """The photographs of each class.
 
-    Raises BadOption for a name that the network does not know.
+    One sub-folder a class, named as the network's label or by its index. Raises BadOption for a
+    name that the network does not know.
     """
     index = {label: i for i, label in enumerate(labels)}
     index |= {name: int(name) for name in _names(folder) if _is_index(name, len(labels))}
@@ -121,12 +127,18 @@ def detected(
 
 
 def suppression(found: Localization) -> float:
-    """The keypoints' own radius in pixels of the photograph, for the corner detectors to be spread alike."""
+    """The keypoints' own radius, in pixels of the photograph.
+
+    With it, corner detectors are spread as the keypoints are.
+    """
     return found.options.nms_radius * float(np.mean(found.frame.scale))
 
 
 def landmarks_box(landmarks: NDArray[np.float64]) -> Area:
-    """x, y, w, h with the picture's corner as origin: from the first to the last landmark, and a margin."""
+    """x, y, w, h with the picture's corner as origin.
+
+    It goes from the first to the last landmark, with a margin.
+    """
     low, extent = landmarks.min(0), np.ptp(landmarks, axis=0)
     x, y, w, h = np.concatenate([low + 0.5 - MARGIN * extent, (1 + 2 * MARGIN) * extent]).tolist()
     return (x, y, w, h)

@@ -1,4 +1,7 @@
-"""What was measured of each photograph, kept as it comes: an interrupted study goes on where it stopped."""
+"""What was measured of each photograph, kept as it comes.
+
+So an interrupted study goes on where it stopped.
+"""
 
 import hashlib
 import json
@@ -14,14 +17,21 @@ Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
 @dataclass(frozen=True)
 class Rows:
-    """Measures photograph after photograph. `asked`: all that a row depends on besides the photograph; `folder`: where rows are kept, if at all."""
+    """Measures photograph after photograph.
+
+    asked: all that a row depends on besides the photograph.
+    folder: where rows are kept, if at all.
+    """
 
     progress: Progress = iter
     folder: Path | None = None
     asked: str = ""
 
     def of(self, photographs: Mapping[str, T], measure: Callable[[T], Row]) -> list[Row]:
-        """The row of each photograph, by its name; what the folder has of the same question is not measured again."""
+        """The row of each photograph, by its name.
+
+        What the folder has of the same question is not measured again.
+        """
         file = self._file()
         kept = _read(file) if file else {}
         rows = []
@@ -39,14 +49,16 @@ class Rows:
         if self.folder is None:
             return None
         self.folder.mkdir(parents=True, exist_ok=True)
-        return (
-            self.folder
-            / f"{self.asked.split()[0]}-{hashlib.sha256(self.asked.encode()).hexdigest()[:12]}.jsonl"
-        )
+        digest = hashlib.sha256(self.asked.encode()).hexdigest()
+        return self.folder / f"{self.asked.split()[0]}-{digest[:12]}.jsonl"
 
 
 def _read(file: Path) -> dict[str, Row]:
-    """A line that was cut while it was written is left out, and closed so that the next one begins anew."""
+    """The rows of a file, by photograph.
+
+    A line that was cut while it was written is left out and taken away. So the next one begins
+    anew.
+    """
     text = file.read_text() if file.exists() else ""
     if text and not text.endswith("\n"):
         text = text[: text.rfind("\n") + 1]

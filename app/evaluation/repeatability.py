@@ -1,4 +1,7 @@
-"""Are the same points found when the photograph changes? Protocol of DeTone et al. 2018, at as many points for everybody."""
+"""Are the same points found when the photograph changes?
+
+Protocol of DeTone et al. 2018, at as many points for everybody.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -29,11 +32,14 @@ NEAR = 0.01  # of the photograph's longer side: 3 pixels of 300
 def repeatability(
     detector: Detector, paths: Sequence[Path], options: Options, rows: Rows
 ) -> dict[str, Any]:
-    """One object a method: repeatability (a mean over warps), its interval over photographs, by warp, by class, and the error in pixels.
+    """One object a method: repeatability, a mean over warps, and the error in pixels.
 
-    `unrefined` are our peaks before Förstner's step. Of every method as many points are taken as our options keep on the photograph.
-    behind_ours: by how much ours is more repeatable, photograph by photograph. calibration: of our keypoints by confidence, the share
-    that a homography leaves.
+    Repeatability has its interval over photographs, and is given by warp and by class, too. Of
+    every method as many points are taken as our options keep on the photograph.
+
+    unrefined: our peaks before Förstner's step.
+    behind_ours: by how much ours is more repeatable, photograph by photograph.
+    calibration: of our keypoints by confidence, the share that a homography leaves.
     """
     measured = rows.of({str(path): path for path in paths}, partial(_measure, detector, options))
     groups = [path.parent.name for path in paths]
@@ -52,7 +58,10 @@ def repeatability(
 
 
 def _measure(detector: Detector, options: Options, path: Path) -> Row:
-    """By method and warp: the share and the error of `repeated`; "survived": confidence of ours, and whether it is found again."""
+    """By method and warp: the share and the error of `repeated`.
+
+    "survived": the confidence of each of our points, and whether it is found again.
+    """
     image, rng = read(path), np.random.default_rng(0)
     before, count = _points(detector, image, options, rng)
     row: Row = {name: defaultdict(list) for name in before} | {"survived": []}
@@ -80,7 +89,10 @@ def _measure(detector: Detector, options: Options, path: Path) -> Row:
 def found_again(
     points: Array, others: Array, warp: Warp, shape: tuple[int, ...]
 ) -> list[bool | None]:
-    """Whether each point has one of the other picture's within NEAR; None if it is not in that picture."""
+    """Whether each point has one of the other picture's within NEAR.
+
+    It is None if the point is not in that picture.
+    """
     there = warp.forward(points)
     near = (cdist(there, others) <= NEAR * max(shape)).any(1)
     return [
@@ -91,9 +103,11 @@ def found_again(
 def repeated(
     points: Array, others: Array, warp: Warp, shape: tuple[int, ...], count: int
 ) -> tuple[float, float]:
-    """Share of the points that lie in both pictures and are within NEAR of one of the other's, and the mean distance of those.
+    """Share of the points that are found in the other picture, too, and their mean distance.
 
-    Of each picture's points that the other one shows, the `count` strongest. NaN where there are none.
+    Counted are points that lie in both pictures: of each picture's points that the other one shows,
+    the `count` strongest. Found is what is within NEAR of one of the other's; the mean distance is
+    of those. NaN where there are none.
     """
     there = warp.forward(points)
     there = there[_shown(there, shape)][:count]
@@ -109,7 +123,10 @@ def repeated(
 def _points(
     detector: Detector, image: Image, options: Options, rng: np.random.Generator
 ) -> tuple[dict[str, Points], int]:
-    """Each method's points, all of them: a warp takes some out of the picture, and then the next ones count. How many our options keep."""
+    """Each method's points, all of them, and how many our options keep.
+
+    All are needed: a warp takes some out of the picture, and then the next ones count.
+    """
     ours, found = detected(detector, image, replace(options, **ALL))
     count = len(strongest(ours.xy, keep=options.keep, limit=options.max_keypoints))
     peaks = find_peaks(image, found.frame, found.maps.fused, found.options)
@@ -127,7 +144,10 @@ def _shown(points: Array, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def _figures(photographs: list[Row], groups: list[str]) -> dict[str, Any]:
-    """photographs: of one method, by warp, (share, error) pairs with NaN where nothing was measured."""
+    """The figures of one method.
+
+    photographs: by warp, (share, error) pairs, with NaN where nothing was measured.
+    """
     shares = [[share for pairs in row.values() for share, _ in pairs] for row in photographs]
     by_warp = {
         warp: [[share for share, _ in row[warp]] for row in photographs]
@@ -176,7 +196,10 @@ def _means(photographs: list[list[float]]) -> Array:
 
 
 def _mean(photographs: list[list[float]]) -> float | None:
-    """None where nothing was measured: the random points of one photograph may never meet again, and JSON has no NaN."""
+    """The mean over photographs, or None where nothing was measured.
+
+    The random points of one photograph may never meet again, and JSON has no NaN.
+    """
     means = _means(photographs)
     return float(means.mean()) if len(means) else None
 

@@ -21,15 +21,27 @@ WIDTH = 480  # pixels of the longest bar
 LONG = {"behind_ours", "by_class", "by_layout", "interval"}  # too much for a terminal
 PAIRED = {"differences", "by_set", "by_class"}  # of many methods: read them in the JSON
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 78rem; margin: 2rem auto; padding: 0 1rem; color-scheme: light dark }
-table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto } img { width: 100% }
-th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #8885; white-space: pre; vertical-align: top } th:first-child { text-align: left }
-svg { font-size: 12px; fill: currentColor } rect { fill: #4a8 } path { stroke: currentColor; stroke-width: 2 } tr.ours { font-weight: bold } small { opacity: .7; font-weight: normal } figure { margin: 1rem 0 }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 78rem; margin: 2rem auto; padding: 0 1rem }
+body { color-scheme: light dark }
+table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto }
+img { width: 100% }
+th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #8885 }
+th, td { white-space: pre; vertical-align: top }
+th:first-child { text-align: left }
+svg { font-size: 12px; fill: currentColor }
+rect { fill: #4a8 }
+path { stroke: currentColor; stroke-width: 2 }
+tr.ours { font-weight: bold }
+small { opacity: .7; font-weight: normal }
+figure { margin: 1rem 0 }
 """
 
 
 def flat(figures: Mapping[str, Any]) -> str:
-    """A line a method: its numbers by name, those keyed by alpha in a row. Tables within follow under their name."""
+    """A line a method: its numbers by name, those keyed by alpha in a row.
+
+    Tables within follow under their name.
+    """
     lines = []
     for title, table in tables(figures):
         for name, row in table.items():
@@ -43,7 +55,10 @@ def flat(figures: Mapping[str, Any]) -> str:
 def tables(
     figures: Mapping[str, Any], title: str = ""
 ) -> Iterator[tuple[str, dict[str, Mapping[str, Any]]]]:
-    """Each table within the figures, its title and its rows by name; single numbers are a row of one."""
+    """Each table within the figures: its title, and its rows by name.
+
+    Single numbers are a row of one.
+    """
     rows: dict[str, Mapping[str, Any]] = {}
     deeper: list[tuple[str, Mapping[str, Any]]] = []
     for name, value in figures.items():
@@ -89,16 +104,23 @@ def page(
         data = base64.b64encode(row["png"]).decode()
         caption = escape(f"{row['name']}: {row['said']}")
         parts.append(
-            f'<figure><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+            f'<figure><img alt="{caption}" src="data:image/png;base64,{data}">'
+            f"<figcaption>{caption}</figcaption></figure>"
         )
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{STYLE}</style>'
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style>"
+    )
     return (
         f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
     )
 
 
 def _bars(title: str, figure: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """A line a method: the figure as a bar, its interval as a whisker; of those keyed by alpha the one at 0.1."""
+    """A line a method: the figure as a bar, its interval as a whisker.
+
+    Of figures keyed by alpha, the one at 0.1.
+    """
     found = {
         name: (_at(row[figure]), _at(row["interval"][figure]))
         for name, row in rows.items()
@@ -114,13 +136,17 @@ def _bars(title: str, figure: str, rows: Mapping[str, Mapping[str, Any]]) -> str
     for i, (name, (value, span)) in enumerate(found.items()):
         y, (end, low, high) = 20 * i, (WIDTH * max(each, 0) / highest for each in (value, *span))
         lines.append(
-            f'<text x="150" y="{y + 14}" text-anchor="end">{escape(name)}</text><rect x="160" y="{y + 3}" width="{end:.1f}" height="14"/>'
-            f'<path d="M{160 + low:.1f} {y + 10}H{160 + high:.1f}"/><text x="{170 + high:.1f}" y="{y + 14}">{value:.3f}</text>'
+            f'<text x="150" y="{y + 14}" text-anchor="end">{escape(name)}</text>'
+            f'<rect x="160" y="{y + 3}" width="{end:.1f}" height="14"/>'
+            f'<path d="M{160 + low:.1f} {y + 10}H{160 + high:.1f}"/>'
+            f'<text x="{170 + high:.1f}" y="{y + 14}">{value:.3f}</text>'
         )
-    caption = escape(
-        f"{title}{figure}{' at 0.1' if any(isinstance(row.get(figure), Mapping) for row in rows.values()) else ''}"
+    by_alpha = any(isinstance(row.get(figure), Mapping) for row in rows.values())
+    caption = escape(f"{title}{figure}{' at 0.1' if by_alpha else ''}")
+    svg = (
+        f'<svg viewBox="0 0 {WIDTH + 230} {20 * len(found)}" width="{WIDTH + 230}" role="img" '
+        f'aria-label="{caption}">{"".join(lines)}</svg>'
     )
-    svg = f'<svg viewBox="0 0 {WIDTH + 230} {20 * len(found)}" width="{WIDTH + 230}" role="img" aria-label="{caption}">{"".join(lines)}</svg>'
     return f"<figure><figcaption>{caption}, with 95 % intervals</figcaption>{svg}</figure>"
 
 
@@ -140,9 +166,8 @@ def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
                 + "</tr>"
             )
         cells = "".join(f"<td>{escape(_named(value))}</td>" for value in row.values())
-        lines.append(
-            f"<tr{' class=ours' if name == 'ours' else ''}><th>{escape(title + name)}</th>{cells}</tr>"
-        )
+        mark = " class=ours" if name == "ours" else ""
+        lines.append(f"<tr{mark}><th>{escape(title + name)}</th>{cells}</tr>")
     return f"<table>{''.join(lines)}</table>"
 
 

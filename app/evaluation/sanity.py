@@ -1,4 +1,7 @@
-"""Do the maps and the keypoints depend on what the network learnt and on the class? Adebayo et al. 2018."""
+"""Do the maps and the keypoints depend on what the network learnt, and on the class?
+
+Adebayo et al. 2018.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,10 +29,15 @@ MAPS = ("coarse", "fine", "fused")
 def sanity(
     detector: Detector, paths: Sequence[Path], options: Options, rows: Rows
 ) -> dict[str, Any]:
-    """One object a change: Spearman correlation of each map with the unchanged network's, and the one-to-one F1 of the keypoints.
+    """One object a change: how alike the maps and the keypoints stay. 1 is no change.
 
-    top_N: the last N layers with weights drawn anew, the class kept. random_class: another class, the network kept. 1 is no change.
-    How high it can be: other_colours, which should change nothing. How low: random_points, as many and anywhere, instead of keypoints.
+    Of each map, the Spearman correlation with the unchanged network's; of the keypoints, the
+    one-to-one F1.
+
+    top_N: the last N layers with weights drawn anew, the class kept.
+    random_class: another class, the network kept.
+    other_colours: how high it can be, for they should change nothing.
+    random_points: how low it can be, as many and anywhere, instead of keypoints.
     """
     count = depth(detector.network.layers)
     changed = {

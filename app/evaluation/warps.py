@@ -1,4 +1,7 @@
-"""Changes to a photograph under which its keypoints should stay where they are, and where each of its points goes."""
+"""Changes to a photograph under which its keypoints should stay where they are.
+
+Each change says where each of its points goes.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +18,10 @@ TILT = 0.12  # a homography moves each corner by up to this share of the side
 
 @dataclass(frozen=True)
 class Warp:
-    """`matrix`: (3, 3) homography from x, y of the photograph to x, y of the changed one, which has its size."""
+    """A change to a photograph, which keeps its size.
+
+    matrix: (3, 3) homography from x, y of the photograph to x, y of the changed one.
+    """
 
     name: str
     matrix: Array
@@ -32,7 +38,10 @@ class Warp:
 
 
 def warps(width: int, height: int, rng: np.random.Generator) -> tuple[Warp, ...]:
-    """Two homographies, the mirror image, two shifts, light, noise and JPEG, for a photograph of this size."""
+    """The changes for a photograph of this size.
+
+    Two homographies, the mirror image, two shifts, light, noise and JPEG.
+    """
     still = np.eye(3)
     gain, gamma, noise = rng.uniform(0.6, 1.4), rng.uniform(0.7, 1.4), rng.integers(2**31)
     mirror = np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])

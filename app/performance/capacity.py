@@ -1,4 +1,7 @@
-"""What a collection, or a rate of requests, needs: device hours, replicas, bytes. Every figure says where it comes from."""
+"""What a collection, or a rate of requests, needs: device hours, replicas, bytes.
+
+Every figure says where it comes from.
+"""
 
 import json
 from collections.abc import Mapping
@@ -32,7 +35,11 @@ class Assumption:
 def plan(
     device: str, images: float, rate: float | None, latency: float | None, seconds: float | None
 ) -> dict[str, Any]:
-    """For VGG-16 on a GPU or the bundled network on two cores, one photograph at a time; `seconds` a photograph where they were measured."""
+    """What `images` photographs need on the device, and `rate` requests a second, if given.
+
+    It is for VGG-16 on a GPU, or for the bundled network on two cores, one photograph at a time.
+    seconds: what a photograph takes, where it was measured.
+    """
     each, kept, pace = _seconds(device, seconds), _bytes(), _efficiency()
     hours = [
         images * value / share / 3600
@@ -60,7 +67,8 @@ def text(found: Mapping[str, Any]) -> str:
     work = found["collection"]
     low, high = work["device_hours"]
     lines = [
-        f"{work['images']:.3g} photographs on {found['device']}: {low:,.0f} to {high:,.0f} device hours, "
+        f"{work['images']:.3g} photographs on {found['device']}: "
+        f"{low:,.0f} to {high:,.0f} device hours, "
         + ", ".join(
             f"{low:,.3g} to {high:,.3g} days on {fleet}"
             for fleet, (low, high) in work["days_on"].items()
@@ -70,8 +78,9 @@ def text(found: Mapping[str, Any]) -> str:
     ]
     if service := found.get("service"):
         lines.append(
-            f"{service['rate']:g} requests/s, 95 % within {service['latency_s']:.3g} s: {service['replicas']} replicas, {service['busy']:.0%} busy, "
-            f"mean {service['mean_s']:.3g} s, 95 % within {service['p95_s']:.3g} s ({service['model']})"
+            f"{service['rate']:g} requests/s, 95 % within {service['latency_s']:.3g} s: "
+            f"{service['replicas']} replicas, {service['busy']:.0%} busy, mean "
+            f"{service['mean_s']:.3g} s, 95 % within {service['p95_s']:.3g} s ({service['model']})"
         )
     return "\n".join(
         [
@@ -101,7 +110,8 @@ def _service(rate: float, seconds: float, latency: float | None) -> dict[str, An
         "busy": rate * seconds / replicas,
         "mean_s": float(found.mean()),
         "p95_s": float(np.quantile(found, SHARE)),
-        "model": f"simulated: callers at random, the shorter of two queues; {SHARE:.0%} within the latency, no replica busier than {BUSIEST:.0%}",
+        "model": "simulated: callers at random, the shorter of two queues; "
+        f"{SHARE:.0%} within the latency, no replica busier than {BUSIEST:.0%}",
     }
 
 
@@ -126,8 +136,9 @@ def _seconds(device: str, seconds: float | None) -> Assumption:
     return Assumption(
         name,
         *ARITHMETIC,
-        "ESTIMATE, not measured: no GPU was at hand. Twice (two colours) the 5 to 8 ms that arithmetic and memory leave for the 729 boxes of VGG-16 "
-        "in half precision, which the engine has but no GPU has run yet. Measure, and give --seconds-per-image",
+        "ESTIMATE, not measured: no GPU was at hand. Twice (two colours) the 5 to 8 ms that "
+        "arithmetic and memory leave for the 729 boxes of VGG-16 in half precision, which the "
+        "engine has but no GPU has run yet. Measure, and give --seconds-per-image",
     )
 
 
@@ -138,7 +149,10 @@ def _efficiency() -> Assumption:
             name, 1.0, 1.0, "ASSUMED, not measured: benchmarks/results/scale.json is not here"
         )
     shares = [figures[f"sleeping_collection_{workers}"]["efficiency"] for workers in (2, 4)]
-    known = "measured: benchmarks/results/scale.json, collections by 2 and 4 workers against one, on one machine; not across machines"
+    known = (
+        "measured: benchmarks/results/scale.json, collections by 2 and 4 workers against one, "
+        "on one machine; not across machines"
+    )
     return Assumption(name, min(1.0, max(shares)), min(1.0, *shares), known)
 
 

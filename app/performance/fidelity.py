@@ -1,4 +1,7 @@
-"""What a precision costs in truth and gives in speed: the same photographs against float32, and pictures a second as more of them wait."""
+"""What a precision costs in truth and gives in speed.
+
+The same photographs against float32, and pictures a second as more of them wait.
+"""
 
 import statistics
 import time
@@ -25,7 +28,11 @@ NEAR = 0.5  # pixels of the photograph
 
 @dataclass(frozen=True)
 class Likeness:
-    """Spearman's correlation of each map in the order of MAPS; the share of the FIRST keypoints that both have within NEAR."""
+    """How alike two answers about one photograph are.
+
+    maps: Spearman's correlation of each map, in the order of MAPS.
+    keypoints: the share of the FIRST keypoints that both have within NEAR.
+    """
 
     maps: tuple[float, ...]
     keypoints: float
@@ -39,7 +46,10 @@ def fidelity(
     queued: Sequence[int],
     progress: Progress,
 ) -> dict[str, Any]:
-    """`other` against `exact`, the same network in float32: the median and the worst photograph; its speed with so many queued."""
+    """`other` against `exact`, the same network in float32.
+
+    The median and the worst photograph; and the speed of `other` with so many queued.
+    """
     rows = []
     for path in progress(paths):
         image = read(path)
@@ -84,7 +94,10 @@ def alike(one: Localization, other: Localization) -> Likeness:
 def throughput(
     detector: Detector, paths: Sequence[Path], options: Options, queued: int
 ) -> dict[str, float]:
-    """As the service does it when so many wait: looked at together, finished in turn. The median of three, and their spread."""
+    """Pictures a second: the median of three, and their spread.
+
+    It goes as in the service when so many wait: looked at together, finished in turn.
+    """
     images = [read(paths[i % len(paths)]) for i in range(queued)]
     rates = []
     for _ in range(4):

@@ -1,4 +1,7 @@
-"""What the service costs on top of its device: callers on loopback against a device that sleeps a known time an image."""
+"""What the service costs on top of its device.
+
+Callers on loopback, against a device that sleeps a known time an image.
+"""
 
 import asyncio
 import multiprocessing
@@ -36,7 +39,10 @@ NOTHING = torch.empty(0)
 
 @dataclass(frozen=True)
 class Sleeping(Detector):
-    """A device that takes `seconds` for a photograph and always finds the same on it, but for its size."""
+    """A device that takes `seconds` for a photograph.
+
+    It always finds the same on it, but for its size.
+    """
 
     seconds: float = 0.0
     answer: Localization | None = None
@@ -72,7 +78,10 @@ class Run:
 
 
 def service_load(settings: Settings, requests: int, device_ms: float) -> dict[str, Any]:
-    """One object a number of callers, the engine alone in the same run beside it. Raises WeakpointsError if the service does not start."""
+    """One object a number of callers, the engine alone in the same run beside it.
+
+    Raises WeakpointsError if the service does not start.
+    """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     child = context.Process(target=_serve, args=(settings, device_ms / 1000, there), daemon=True)

@@ -1,8 +1,9 @@
-"""How long callers wait for one of several devices that each take the same time, sent as Ray sends them: to the shorter of two queues.
+"""How long callers wait for one of several devices that each take the same time.
 
-Callers come at random (Poisson). There is no formula for the waits ("power of two choices", Mitzenmacher 2001, IEEE TPDS 12, has the
-limit of infinitely many devices), so they are simulated. One queue for all, M/D/c, would be shorter: the shorter of two may still be
-one with somebody in it, while a third device is free.
+Ray sends each caller to the shorter of two queues. Callers come at random (Poisson). There is no
+formula for the waits, so they are simulated; "power of two choices", Mitzenmacher 2001, IEEE TPDS
+12, has the limit of infinitely many devices. One queue for all, M/D/c, would be shorter: the
+shorter of two may still be one with somebody in it, while a third device is free.
 """
 
 import math
@@ -15,9 +16,10 @@ SETTLED = 2_000  # callers after which the queues are as they stay
 
 
 def latencies(rate: float, seconds: float, devices: int) -> NDArray[np.float64]:
-    """Seconds from coming to answer, of CALLERS callers, `rate` of them a second, each taking a device for so many seconds.
+    """Seconds from coming to answer, of each of CALLERS callers.
 
-    Infinite where they are too many.
+    `rate` of them come a second, and each takes a device for so many seconds. Infinite where they
+    are too many.
     """
     if rate * seconds >= devices:
         return np.full(1, math.inf)
@@ -39,7 +41,10 @@ def latencies(rate: float, seconds: float, devices: int) -> NDArray[np.float64]:
 def devices_for(
     rate: float, seconds: float, latency: float, share: float = 0.95, most_load: float = 0.8
 ) -> int | None:
-    """The fewest devices by which this share of callers is answered within `latency`, none busier than `most_load`; None: never."""
+    """The fewest devices by which this share of callers is answered within `latency` seconds.
+
+    None of the devices is busier than `most_load`. None: no number of devices does it.
+    """
     if latency < seconds:
         return None
 

@@ -1,4 +1,7 @@
-"""What more workers of a Ray cluster on this machine bring: against a device that sleeps, and with the network itself."""
+"""What more workers of a Ray cluster on this machine bring.
+
+Against a device that sleeps, and with the network itself.
+"""
 
 import asyncio
 import tempfile
@@ -48,9 +51,10 @@ class Asked:
 def scale(
     settings: Settings, photographs: Collection, device_ms: float, count: int
 ) -> dict[str, Any]:
-    """Photographs a second of the service and of a collection: `count` a worker by the device that sleeps, then all photographs by the network.
+    """Photographs a second of the service and of a collection.
 
-    Ray gives each worker of the network one core.
+    First `count` a worker by the device that sleeps, then all photographs by the network. Ray gives
+    each worker of the network one core.
     """
     with connected(num_cpus=2 * max(WORKERS), include_dashboard=False, log_to_driver=False):
         found = _measured(settings, photographs, device_ms / 1000, count)
@@ -105,7 +109,10 @@ def pictures(count: int) -> Iterator[Collection]:
 
 
 def _service(made: Collection, workers: int, device: float) -> dict[str, Any]:
-    """At its fullest, then at LOAD with callers that come at random: the latency beside the one that is expected of the queues."""
+    """The service at its fullest, then at LOAD with callers that come at random.
+
+    The latency stands beside the one that is expected of the queues.
+    """
     full = asyncio.run(_closed(made, CALLERS * workers))
     rate = LOAD * workers / device
     calm = asyncio.run(_open(made, rate))
@@ -129,7 +136,8 @@ def _collection(
 ) -> dict[str, Any]:
     """Seconds until its first row and its last, and photographs a second while every worker works.
 
-    The rate is of the workers' own clocks, for rows come back in bursts: from when the last of them has begun until the first has ended.
+    The rate is of the workers' own clocks, for rows come back in bursts. It counts from when the
+    last worker has begun until the first has ended.
     """
     from app.cluster.data import on_ray
 
@@ -146,7 +154,8 @@ def _collection(
     begun, ended = max(each[0] for each in workers), min(each[-1] for each in workers)
     if len(workers) < share.workers or ended <= begun:
         raise WeakpointsError(
-            f"{len(photographs.names)} photographs are too few for {share.workers} workers to work at the same time"
+            f"{len(photographs.names)} photographs are too few "
+            f"for {share.workers} workers to work at the same time"
         )
     done = sum(begun < moment <= ended for each in workers for moment in each)
     return {"images_per_second": done / (ended - begun), "start_s": times[0], "total_s": times[-1]}

@@ -1,4 +1,7 @@
-"""How long the occlusion of one picture takes, against what people use today, in one run on one machine."""
+"""How long the occlusion of one picture takes, against what people use today.
+
+All in one run on one machine.
+"""
 
 import copy
 import ctypes
@@ -52,7 +55,10 @@ def speed_of(
     device: str,
     precision: Precision,
 ) -> dict[str, Any]:
-    """`compare` for a network of the manifest; with random weights where its own are not here, for speed does not depend on them."""
+    """`compare` for a network of the manifest.
+
+    Where its own weights are not here, they are random: speed does not depend on them.
+    """
     trained = entry.path.exists()
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -71,7 +77,8 @@ def speed_of(
 def table(found: Mapping[str, Any]) -> str:
     """The same for people."""
     lines = [
-        f"{found['network']} ({found['weights']} weights), {found['side']} px, boxes of {found['box']} every {found['step']}, "
+        f"{found['network']} ({found['weights']} weights), {found['side']} px, "
+        f"boxes of {found['box']} every {found['step']}, "
         f"{found['device']}, {found['precision']}, {found['threads']} threads",
         f"{'':16}{'s/image':>10}{'spread':>10}{'times ours':>12}{'peak MiB':>10}",
     ]
@@ -94,13 +101,18 @@ def table(found: Mapping[str, Any]) -> str:
             if found["saving_turned_into_time"] is None
             else f"{found['saving_turned_into_time']:.0%}"
         )
-        + f"; {found['ours_products_per_second'] / 1e9:.1f} G products/s, {rate:.0%} of this machine's matrix product"
+        + f"; {found['ours_products_per_second'] / 1e9:.1f} G products/s, "
+        + f"{rate:.0%} of this machine's matrix product"
     )
     return "\n".join(lines)
 
 
 def setting(side: int, limit: int) -> Setting:
-    """The default box, a fourteenth of the side, at the finest step that asks for no more than `limit` positions."""
+    """The default box, a fourteenth of the side, at the finest step that `limit` allows.
+
+    That is the step that asks for no more than `limit` positions. Raises BadOption where there is
+    none.
+    """
     box = side // 14
     for step in range(max(box // 2, 1), box + 1):
         found = Setting(side, box, step)
@@ -123,10 +135,15 @@ def compare(
     device: str,
     precision: Precision,
 ) -> dict[str, Any]:
-    """Seconds a picture, taken in turn after a warm-up: medians, and the spread (largest less smallest) over the rounds.
+    """Seconds a picture, taken in turn after a warm-up: medians, and the spread over the rounds.
 
-    ours: `Incremental`. full: every masked picture through the whole network, in the best batch, compiled where that helps.
-    captum_default, captum_best: Captum's Occlusion, one picture a pass, and as many as serve it best. All in the same precision.
+    The spread is the largest less the smallest. All are in the same precision.
+
+    ours: `Incremental`.
+    full: every masked picture through the whole network, in the best batch, compiled where that
+    helps.
+    captum_default, captum_best: Captum's Occlusion, one picture a pass, and as many as serve it
+    best.
     """
     with arithmetic(device, precision):
         return _compare(module, where, against, rounds, device, precision)
@@ -232,7 +249,10 @@ def products(network: Network, where: Setting) -> dict[str, int]:
 
 
 def _best_forward(module: nn.Module, x: Tensor) -> tuple[Callable[[Tensor], Tensor], int, bool]:
-    """The fastest of the batches, plain and compiled with its weights frozen; where there is no compiler, plain."""
+    """The fastest of the batches, plain and compiled with its weights frozen.
+
+    Where there is no compiler, plain.
+    """
     compiled = torch.compile(module, options={"freezing": True})
     found: list[tuple[float, int, bool]] = []
     with torch.inference_mode():
