@@ -1,3 +1,6 @@
-"""weakpoints: keypoints of the main object in a photograph, from a network that only ever saw class labels."""
+"""weakpoints: keypoints of the main object in a photograph.
+
+They come from a network that only ever saw class labels.
+"""
 
 __version__ = "0.5.0"

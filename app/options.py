@@ -83,7 +83,8 @@ class Options:
         Fine,
         doc(
             "backward rule of the fine map; `mirrored` is `guided`, averaged with that of the "
-            "mirrored picture; `contrast` is `mirrored` where no other likely class claims the place"
+            "mirrored picture; `contrast` is `mirrored` where no other likely class claims "
+            "the place"
         ),
     ] = "contrast"
     combine: Annotated[
@@ -162,8 +163,9 @@ def resolve(
     """The options for a network with `side` x `side` pixels of input and these labels.
 
     box: patch and stride of this network's default occlusion. Without it, and in preset `paper`,
-    they are side/14 and side/28; `nms_radius` is side/28. A label becomes its index; `target_class` None stays: it means the predicted class.
-    Raises BadOption where patch, stride and side do not fit, or there is no such class.
+    they are side/14 and side/28. `nms_radius` is side/28. A label becomes its index. `target_class`
+    None stays: it means the predicted class. Raises BadOption where patch, stride and side do not
+    fit, or there is no such class.
     """
     given = {name: getattr(options, name) for name in NAMES}
     patch, stride = max(1, side // 14), max(1, side // 28)
@@ -210,7 +212,8 @@ def _classes(
     parts = [part.strip() for part in wanted.split(",")]
     if len(parts) > MOST_TARGETS:
         raise BadOption(
-            f"target_class names {len(parts)} classes; at most {MOST_TARGETS} are explained at once",
+            f"target_class names {len(parts)} classes; "
+            f"at most {MOST_TARGETS} are explained at once",
             option="target_class",
             limit=MOST_TARGETS,
             actual=len(parts),

@@ -82,7 +82,10 @@ class ScoredClass(BaseModel):
 
 
 class Prediction(ScoredClass):
-    """The network's own answer; `options.target_class` is what was explained: a class, or a list."""
+    """The network's own answer.
+
+    `options.target_class` is what was explained: a class, or a list.
+    """
 
     top: list[ScoredClass]
 

@@ -27,8 +27,8 @@ class Settings(BaseSettings):
 
     network: str = Field(
         "auto",
-        description="name of a network in the manifest; `auto`: `vgg16` where its weights are here, "
-        "else `efficientnet_lite0`",
+        description="name of a network in the manifest; `auto`: `vgg16` where its weights are "
+        "here, else `efficientnet_lite0`",
     )
     manifest: Path = Field(
         MODEL_WEIGHTS / "manifest.json",
@@ -78,7 +78,8 @@ class Settings(BaseSettings):
         512,
         ge=1,
         le=100_000,
-        description="connections open at the same time, fewer where `ulimit -n` says so; one more closes the longest idle",
+        description="connections open at the same time, fewer where `ulimit -n` says so; "
+        "one more closes the longest idle",
     )
     keep_alive: float = Field(
         75, gt=0, description="seconds that an idle connection is kept; a proxy's should be less"

@@ -1,8 +1,13 @@
-"""What each part of the default adds on one network, without the coarse map, which is the dearest part.
+"""What each part of the default adds on one network, without the coarse map.
 
-    python -m benchmarks.parts --network NAME --manifest FILE --annotations FILE --images DIR --classes DIR
+    python -m benchmarks.parts --network NAME --manifest FILE --annotations FILE
+        --images DIR --classes DIR
 
-corners: the photograph's corners alone; guided: times the fine map of `fine=mirrored`; contrast: of `fine=contrast`.
+The coarse map is the dearest part.
+
+corners: the photograph's corners alone.
+guided: times the fine map of `fine=mirrored`.
+contrast: of `fine=contrast`.
 """
 
 import argparse
@@ -97,7 +102,10 @@ def figures(
     sets: Iterable[str],
     asked: list[dict[str, float]],
 ) -> dict[str, Any]:
-    """Means with intervals: F1 by set, contrast less the other parts in pairs, shares of keypoints."""
+    """Means with intervals.
+
+    F1 by set, contrast less the other parts in pairs, and shares of keypoints.
+    """
     by_set: dict[str, Any] = {}
     of = np.array(list(sets))
     for name in sorted(set(of.tolist())):

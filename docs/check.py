@@ -122,7 +122,10 @@ def readme_runs() -> Iterator[str]:
 
 
 def answer_shown(text: str, answered: str) -> Iterator[str]:
-    """The first keypoint that README shows is the answer's strongest, to the digits that it shows."""
+    """What is wrong with the first keypoint that README shows.
+
+    It has to be the answer's strongest, to the digits that README shows.
+    """
     shown = POINT.search(text)
     try:
         strongest = json.loads(answered)["keypoints"][0]

@@ -1,11 +1,12 @@
-"""Fit a linear head on the averaged last map of given VGG-16 convolutions, from a folder of class folders.
+"""Fit a linear head on the averaged last map of given VGG-16 convolutions.
 
     python model_weights/fit_head.py --convolutions FILE --train DIR --out DIR
 
-FILE has torchvision's `features.*` tensors as safetensors. The convolutions stay as they are; the head is a multinomial
-logistic regression (softmax regression) with an L2 penalty. The photographs go through the network once: their features are
-kept in `--out`, so that an interrupted run goes on. It writes NAME.safetensors, NAME.labels.json and manifest.json
-(for `--manifest`) into `--out`. Needs `pip install -e .`.
+The photographs come from a folder of class folders. FILE has torchvision's `features.*` tensors as
+safetensors. The convolutions stay as they are. The head is a multinomial logistic regression
+(softmax regression) with an L2 penalty. The photographs go through the network once. Their features
+are kept in `--out`, so that an interrupted run goes on. It writes NAME.safetensors,
+NAME.labels.json and manifest.json (for `--manifest`) into `--out`. Needs `pip install -e .`.
 """
 
 import argparse
@@ -57,7 +58,10 @@ def with_convolutions(state: dict[str, Tensor], classes: int) -> VGG:
 
 @torch.inference_mode()
 def features(model: VGG, files: list[Path], spec: InputSpec) -> Tensor:
-    """(N, K): the averaged last map of each photograph, squashed into the input as the service does."""
+    """(N, K): the averaged last map of each photograph.
+
+    Photographs are squashed into the input as the service does.
+    """
     found = []
     for start in range(0, len(files), BATCH):
         images = [cv2.imread(str(file), cv2.IMREAD_COLOR_RGB) for file in files[start:][:BATCH]]
@@ -68,7 +72,10 @@ def features(model: VGG, files: list[Path], spec: InputSpec) -> Tensor:
 
 
 def softmax_regression(x: Tensor, labels: Tensor, classes: int) -> nn.Linear:
-    """The least penalised cross-entropy over features x (N, K), by L-BFGS on standardised features."""
+    """The least penalised cross-entropy over features x (N, K).
+
+    Found by L-BFGS on standardised features.
+    """
     mean, deviation = x.mean(0), x.std(0).clamp(min=1e-6)
     scaled = (x - mean) / deviation
     weight = torch.zeros(classes, x.shape[1], requires_grad=True)

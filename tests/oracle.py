@@ -187,7 +187,10 @@ def most_pairs(near: np.ndarray) -> int:
 
 
 def efficientnet_lite(state: dict[str, Tensor], x: Tensor) -> Tensor:
-    """The toy of `conftest` in inference: strides by hand, TensorFlow's padding as its documents say."""
+    """The toy of `conftest` in inference.
+
+    Strides by hand, TensorFlow's padding as its documents say.
+    """
 
     def normalised(y: Tensor, name: str) -> Tensor:
         mean, var, gain, shift = (

@@ -50,7 +50,10 @@ class Windows:
 
     @cached_property
     def table(self) -> Integers:
-        """(P, 5): start, height, width, the pixel of the whole map under the first row, map width."""
+        """(P, 5): start, height, width, the pixel of the whole map under the first row, map width.
+
+        One row a picture.
+        """
         under = self.y.first * self.x.length + self.x.first
         width = np.full(self.pictures, self.x.length)
         return np.stack([self.start[:-1], self.y.sizes, self.x.sizes, under, width], 1)
@@ -86,7 +89,10 @@ class Windows:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """`count` blocks of high x wide inputs: (high + 2) * (wide + 2) * count products from `base`."""
+    """`count` blocks of high x wide inputs.
+
+    Their (high + 2) * (wide + 2) * count products begin at `base`.
+    """
 
     high: int
     wide: int

@@ -1,6 +1,6 @@
 """Loops over windows, compiled by Numba for the processor that they run on.
 
-Their twins in PyTorch, which are the tests' oracle and run where there is no Numba, are in `changes`.
+Their twins in PyTorch are in `loops`. They are the tests' oracle, and run where there is no Numba.
 A table (rows, C) comes flat. What a loop writes lies at fixed distances in one array: LLVM gives up
 on vectors where it has to tell many places apart.
 """

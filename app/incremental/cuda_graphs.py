@@ -23,7 +23,10 @@ Capture = Callable[[Callable[[], None]], Callable[[], None]]
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """Reads and writes the same memory each time: what comes is copied there, what was found from there."""
+    """Reads and writes the same memory each time.
+
+    What comes is copied there, and what was found is copied from there.
+    """
 
     inputs: Inputs
     out: Tensor

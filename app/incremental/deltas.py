@@ -93,7 +93,10 @@ class Deltas:
     def fill(
         self, plan: Plan, clean: tuple[Clean, ...], colours: Tensor, out: Tensor, scratch: Scratch
     ) -> None:
-        """out (P, H * W, K): the maps behind the last layer, with a box of its colour (P, 3) each."""
+        """Writes into out (P, H * W, K) the maps behind the last layer.
+
+        Each of the P has a box of its colour, of (P, 3).
+        """
         picture, _, _ = plan.boxes.pixels
         table = _table("odd", plan.boxes.count, 3, scratch)
         torch.sub(colours[picture], clean[0].rows[plan.boxes.under], out=table[1:])

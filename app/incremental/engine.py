@@ -198,7 +198,10 @@ class _Work:
 
 
 def evenly(count: int, most: int, multiple: int) -> Iterator[slice]:
-    """`count` in slices of at most `most`, as alike as can be; as many as a multiple, if possible."""
+    """`count` in slices of at most `most`, as alike as can be.
+
+    There are as many slices as a multiple of `multiple`, if possible.
+    """
     pieces = -(-count // most)
     pieces = min(count, -(-pieces // multiple) * multiple)
     for i in range(pieces):

@@ -64,7 +64,10 @@ class Direct:
     layer: Conv
 
     def side(self, y: Spans, x: Spans) -> int:
-        """Of the tiles that cost least: large ones compute outputs that nobody needs, small ones read inputs more than once."""
+        """The side of the tiles that cost least.
+
+        Large tiles compute outputs that nobody needs. Small ones read inputs more than once.
+        """
 
         outputs = len(self.layer.weight) // self.layer.groups  # that read one input channel
 

@@ -17,7 +17,11 @@ class Paths:
 
 @dataclass(frozen=True)
 class Tried:
-    """What a trial found. why: the reason of a path that is off; gain: times faster than without."""
+    """What a trial found.
+
+    gain: times faster than without.
+    why: the reason of a path that is off.
+    """
 
     name: Name
     on: bool

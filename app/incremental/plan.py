@@ -1,4 +1,7 @@
-"""What is computed for a chunk of boxes: each layer over the tiles that the boxes change, worked out before any arithmetic."""
+"""What is computed for a chunk of boxes.
+
+Each layer runs over the tiles that the boxes change. All of it is worked out before any arithmetic.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,7 +27,10 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Clean:
-    """What a layer puts out without a box, (H * W, K); inner: the same of a block's main branch, but for its last layer."""
+    """What a layer puts out without a box, (H * W, K).
+
+    inner: the same of a block's main branch, but for its last layer.
+    """
 
     rows: Tensor
     inner: tuple[Tensor, ...] = ()
@@ -60,7 +66,10 @@ class Step:
         )
 
     def room(self, clean: Clean) -> tuple[int, int, int]:
-        """At most so many numbers are taken from the scratch: to gather and multiply, for two tables, and within a block."""
+        """At most so many numbers are taken from the scratch.
+
+        Three counts: to gather and multiply, for two tables, and within a block.
+        """
         layer = self.kernel.layer
         channels = clean.rows.shape[1]
         if isinstance(layer, Conv):
@@ -99,7 +108,10 @@ class Join:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The layers in turn; `whole` (P * H * W,) are the rows of the last table that make up each picture's whole map."""
+    """The layers in turn.
+
+    `whole` (P * H * W,) are the rows of the last table that make up each picture's whole map.
+    """
 
     steps: tuple[Step | Join, ...]
     device: torch.device
@@ -119,7 +131,10 @@ class Plan:
         return sum((step.products for step in self.steps), Products())
 
     def room(self, clean: tuple[Clean, ...]) -> int:
-        """At most so many numbers are taken from the scratch; clean: the picture, and what each step puts out without a box."""
+        """At most so many numbers are taken from the scratch.
+
+        clean: the picture, and what each step puts out without a box.
+        """
         rooms = (step.room(without) for step, without in zip(self.steps, clean[1:], strict=True))
         return sum(map(max, zip(*rooms, strict=True)))
 
@@ -134,7 +149,10 @@ def plan_of(
 
 
 def local(layers: tuple[Layer, ...]) -> Iterator[Layer]:
-    """The layers before the classifier: what they put out depends on a few neighbours, and what lies off the map counts as zero."""
+    """The layers before the classifier.
+
+    What they put out depends on a few neighbours, and what lies off the map counts as zero.
+    """
     positive = (
         False  # a padded pool takes its maximum over -inf, which is zero where all else is positive
     )

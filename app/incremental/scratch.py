@@ -4,7 +4,8 @@ from math import prod
 
 from torch import Tensor
 
-# bytes: glibc gives back at once what is larger, and keeps what is smaller; untouched pages are free
+# bytes: glibc gives back at once what is larger, and keeps what is smaller;
+# untouched pages are free
 LARGE = 32 * 2**20
 
 

@@ -1,8 +1,8 @@
 """Threads that work on a chunk each, and do not share their products.
 
 Two threads inside one small product wait for each other more often than they multiply. MKL and
-OpenMP both have a setting for the calling thread alone; where PyTorch comes without them, one thread
-works, and PyTorch splits products as it likes.
+OpenMP both have a setting for the calling thread alone. Where PyTorch comes without them, one
+thread works, and PyTorch splits products as it likes.
 """
 
 import ctypes

@@ -96,5 +96,6 @@ def _compare(answers: list[Tensor], expected: Tensor) -> None:
         difference = float((logits - expected).abs().max() / expected.abs().max())
         if difference > TOLERANCE:
             raise ArithmeticError(
-                f"its logits differ by {difference:.2g} of the largest; at most {TOLERANCE} is right"
+                f"its logits differ by {difference:.2g} of the largest; "
+                f"at most {TOLERANCE} is right"
             )

@@ -1,6 +1,7 @@
-"""The two ways in which rows move on a GPU, each one kernel in Triton: what PyTorch does in two or three passes over the memory.
+"""The two ways in which rows move on a GPU, each one kernel in Triton.
 
-Their twins in PyTorch, which run everywhere else and are the tests' oracle, stand beside their callers in `kernels`.
+PyTorch does the same in two or three passes over the memory. Their twins in PyTorch run everywhere
+else, and are the tests' oracle. They stand beside their callers in `kernels`.
 """
 
 import triton
@@ -47,7 +48,10 @@ def _biased(
 
 
 def largest_rows(table: Tensor, index: Tensor, out: Tensor) -> None:
-    """out (R, C): in each channel the largest of the A rows of `table` (., C) that index (R, A) names; A = 1 gathers."""
+    """out (R, C): in each channel the largest of the A rows that `index` (R, A) names.
+
+    The rows are of `table` (., C). A = 1 gathers.
+    """
     rows, among = index.shape
     channels = table.shape[1]
     wide = min(CHANNELS, triton.next_power_of_2(channels))

@@ -42,7 +42,10 @@ class Values:
     def fill(
         self, plan: Plan, clean: tuple[Clean, ...], colours: Tensor, out: Tensor, scratch: Scratch
     ) -> None:
-        """out (P, H * W, K): the maps behind the last layer, with a box of its colour (P, 3) each."""
+        """Writes into out (P, H * W, K) the maps behind the last layer.
+
+        Each of the P has a box of its colour, of (P, 3).
+        """
 
         def run(inputs: tuple[Tensor, ...], out: Tensor, scratch: Scratch) -> None:
             table = walk(plan.steps, _nested(clean, inputs[:-1]), inputs[-1], scratch)
@@ -63,7 +66,11 @@ class Values:
 def walk(
     steps: tuple[Step | Join, ...], clean: tuple[Clean, ...], boxes: Tensor, scratch: Scratch
 ) -> Tensor:
-    """The table behind the last step. clean: the picture, then what each step puts out without boxes; boxes: (pixels, 3)."""
+    """The table behind the last step.
+
+    clean: the picture, then what each step puts out without boxes.
+    boxes: (pixels, 3).
+    """
     table = _table(clean[0].rows, len(boxes), "odd", scratch)
     table[-len(boxes) :] = boxes
     for i, (step, without) in enumerate(zip(steps, clean[1:], strict=True)):

@@ -1,4 +1,7 @@
-"""Integer arithmetic of what a change reaches: how a window of pixels grows through a layer, and where its pixels are kept."""
+"""Integer arithmetic of what a change reaches.
+
+How a window of pixels grows through a layer, and where its pixels are kept.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,16 +29,22 @@ class Products:
 
 @dataclass(frozen=True)
 class Spans:
-    """For each of P pictures the pixels first..last (inclusive, (P,)) of an axis of `length` pixels that may have changed."""
+    """For each of P pictures, the pixels of an axis that may have changed.
+
+    They are first..last, inclusive, (P,) each. The axis has `length` pixels.
+    """
 
     first: Integers
     last: Integers
     length: int
 
     def through(self, kernel: int, stride: int, padding: int, extra: int = 0) -> "Spans":
-        """The outputs whose kernels meet the span, clipped to the map; one output at the rim where none does.
+        """The outputs whose kernels meet the span, clipped to the map.
 
-        padding: pixels off the map on both sides; extra: further ones behind it only.
+        Where none does, one output at the rim.
+
+        padding: pixels off the map on both sides.
+        extra: further ones behind it only.
         """
         length = (self.length + 2 * padding + extra - kernel) // stride + 1
         first = -(
@@ -57,10 +66,12 @@ class Spans:
 
 @dataclass(frozen=True)
 class Tiles:
-    """The windows y by x of P pictures, each cut from its top left corner into tiles of side x side pixels.
+    """The windows y by x of P pictures.
 
-    They say where pixels lie in a table of rows, a row holding a pixel's channels: row 0 is zero, for what lies off the map;
-    then come the pixels of the clean map, line by line; then the tiles, picture by picture, each line by line.
+    Each window is cut from its top left corner into tiles of side x side pixels. The tiles say
+    where pixels lie in a table of rows, a row holding a pixel's channels. Row 0 is zero, for what
+    lies off the map. Then come the pixels of the clean map, line by line. Then come the tiles,
+    picture by picture, each line by line.
     """
 
     y: Spans
@@ -92,7 +103,10 @@ class Tiles:
         return int(self.each.sum())
 
     def reads(self, before: "Tiles", kernel: int, stride: int, padding: int) -> Integers:
-        """(count, reach, reach): the rows of the table `before` that each tile of outputs is computed from, top to bottom, left to right."""
+        """(count, reach, reach): the rows of `before` that each tile of outputs is computed from.
+
+        They are rows of its table, top to bottom, left to right.
+        """
         picture = np.repeat(np.arange(self.pictures), self.each)
         down, across = np.divmod(
             np.arange(self.count) - self.start[picture], self.x.tiles(self.side)[picture]

@@ -1,8 +1,9 @@
 """Minimal convolution by overlap-add: n changed inputs and 3 weights an axis for n + 2 products.
 
-On one axis, two polynomials of n and 3 coefficients are evaluated at n + 2 points, multiplied there,
-and the n + 2 coefficients of their product interpolated (Toom and Cook; Lavin and Gray 2016, section
-4, is the transpose of it). On two axes, one after the other. Exact, up to rounding.
+On one axis, two polynomials of n and 3 coefficients are evaluated at n + 2 points and multiplied
+there. The n + 2 coefficients of their product are interpolated (Toom and Cook; Lavin and Gray 2016,
+section 4, is the transpose of it). On two axes, one after the other. Exact, up to rounding.
+
 The points of n are those of n - 1 and one more, so that kernels at all points serve every block.
 More points, or farther ones, save more products and lose more digits.
 """
@@ -48,6 +49,9 @@ def transformed(weight: Tensor) -> Tensor:
 
 
 def sizes(width: int) -> list[int]:
-    """Inputs of each block that a span of `width` is cut into: as few as can be, as alike as can be."""
+    """Inputs of each block that a span of `width` is cut into.
+
+    The blocks are as few as can be, and as alike as can be.
+    """
     count = -(-width // LARGEST)
     return [width // count + (i < width % count) for i in range(count)]

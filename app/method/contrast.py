@@ -1,8 +1,10 @@
-"""Where the class has evidence that no other class claims: what makes the fine map follow the class.
+"""Where the class has evidence that no other class claims.
 
-The evidence of a class is Grad-CAM's map (Selvaraju et al. 2017): the last map's channels, each weighted by the class score's
-mean gradient there, and what is negative clipped. On an averaged last map with one linear layer it is the class activation map
-(Zhou et al. 2016), up to a factor.
+It makes the fine map follow the class.
+
+The evidence of a class is Grad-CAM's map (Selvaraju et al. 2017): the last map's channels, each
+weighted by the class score's mean gradient there, and what is negative clipped. On an averaged last
+map with one linear layer it is the class activation map (Zhou et al. 2016), up to a factor.
 """
 
 from collections.abc import Sequence
@@ -44,9 +46,10 @@ def fine_maps(
 
 
 def class_contrast(network: Network, trace: Trace, target: int) -> NDArray[np.float64]:
-    """(S, S) in (0, 1]: the share that the target has in the evidence of a single picture, to the power SHARPNESS.
+    """(S, S) in (0, 1]: the share that the target has in the evidence of a single picture.
 
-    With one object it is near 1 all over it. Where a likely class claims another place it is near 0 there.
+    It is taken to the power SHARPNESS. With one object it is near 1 all over it. Where a likely
+    class claims another place it is near 0 there.
     """
     rivals = [c for c in trace.ranking if c != target][:RIVALS]
     evidence = class_evidence(network, trace, [target, *rivals]).double().cpu().numpy()
@@ -64,7 +67,10 @@ def likelihoods(trace: Trace, target: int, rivals: Sequence[int]) -> NDArray[np.
 
 @torch.inference_mode()
 def class_evidence(network: Network, trace: Trace, classes: Sequence[int]) -> Tensor:
-    """(M, h, w), >= 0: Grad-CAM of each class on the last map of a single picture, all classes in one walk."""
+    """(M, h, w), >= 0: Grad-CAM of each class on the last map of a single picture.
+
+    All classes in one walk.
+    """
     last = _last_map(network)
     head, features = network.layers[last + 1 :], trace.activations[last]
     signal = torch.zeros(len(classes), trace.logits.shape[1]).to(trace.logits)
@@ -78,8 +84,9 @@ def class_evidence(network: Network, trace: Trace, classes: Sequence[int]) -> Te
 def share(target: NDArray[np.float64], rivals: NDArray[np.float64]) -> NDArray[np.float64]:
     """(h, w) in (0, 1] of the target's evidence (h, w) and the rivals' (R, h, w).
 
-    A rival counts by (1 - s)^FAR with s the cosine of its evidence and the target's: a class that shares the object (a motorbike
-    and a wheelchair) does not compete with it, one that lies elsewhere does.
+    A rival counts by (1 - s)^FAR with s the cosine of its evidence and the target's: a class that
+    shares the object (a motorbike and a wheelchair) does not compete with it, one that lies
+    elsewhere does.
     """
     ours, theirs = target.ravel(), rivals.reshape(len(rivals), target.size)
     lengths = np.linalg.norm(ours) * np.linalg.norm(theirs, axis=1)
@@ -91,6 +98,9 @@ def share(target: NDArray[np.float64], rivals: NDArray[np.float64]) -> NDArray[n
 
 
 def _last_map(network: Network) -> int:
-    """Which layer's output is the last map: the one before the averaging and the fully connected layers."""
+    """Which layer's output is the last map.
+
+    It is the one before the averaging and the fully connected layers.
+    """
     layers = network.layers
     return max(i for i, layer in enumerate(layers) if not isinstance(layer, AveragePool | Linear))

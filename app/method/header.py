@@ -1,4 +1,7 @@
-"""What an image file says of itself, read without decoding, and the bytes of it that are decoded."""
+"""What an image file says of itself, and the bytes of it that are decoded.
+
+It is read without decoding.
+"""
 
 from dataclasses import dataclass
 
@@ -29,8 +32,10 @@ class Header:
 
 
 def read_header(data: bytes) -> Header:
-    """The size that the decoder will read, too. Raises UnsupportedMedia by the magic bytes, BadImage
-    where no size can be read."""
+    """The size that the decoder will read, too.
+
+    Raises UnsupportedMedia by the magic bytes, BadImage where no size can be read.
+    """
     if data.startswith(b"\xff\xd8"):
         return Header("image/jpeg", *jpeg_size(data))
     if data.startswith(SIGNATURE):
@@ -47,8 +52,10 @@ def read_header(data: bytes) -> Header:
 
 
 def read_body(data: bytes, header: Header, most_scanned: int) -> Body:
-    """The bytes that go on to the decoder, all of them walked here; `most_scanned` is the limit of a
-    JPEG's scans times pixels. Raises BadImage."""
+    """The bytes that go on to the decoder, all of them walked here.
+
+    `most_scanned` is the limit of a JPEG's scans times pixels. Raises BadImage.
+    """
     if header.media_type == "image/jpeg":
         return jpeg_body(data, most_scanned)
     return png_body(data) if header.media_type == "image/png" else webp_body(data)

@@ -13,7 +13,10 @@ from app.options import Precision, ResolvedOptions
 
 @dataclass(frozen=True)
 class Model:
-    """The network that answers, where it runs, and why it is this one; `side` of its input in pixels."""
+    """The network that answers, where it runs, and why it is this one.
+
+    side: of its input, in pixels.
+    """
 
     name: str
     architecture: str

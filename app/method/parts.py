@@ -1,4 +1,7 @@
-"""What the readers of JPEG, PNG and WebP share: how they give a file on, and how they refuse one."""
+"""What the readers of JPEG, PNG and WebP share.
+
+How they give a file on, and how they refuse one.
+"""
 
 from dataclasses import dataclass
 
@@ -12,8 +15,8 @@ class Body:
     """What the decoder gets of a file: the parts that were looked at, and no byte more.
 
     ended: whether the file has its end mark, or was given one here.
-    others: the same with other bytes behind the last, where the end mark is missing. A picture whose
-    pixels are all there decodes alike from each of them.
+    others: the same with other bytes behind the last, where the end mark is missing. A picture
+    whose pixels are all there decodes alike from each of them.
     """
 
     data: bytes

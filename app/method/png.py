@@ -32,7 +32,10 @@ def png_size(data: bytes) -> tuple[int, int]:
 
 
 def png_body(data: bytes) -> Body:
-    """The chunks that make the picture, and an end. Raises BadImage for a chunk that comes twice."""
+    """The chunks that make the picture, and an end.
+
+    Raises BadImage for a chunk that comes twice.
+    """
     parts, seen, pixels = [SIGNATURE], set[bytes](), 0
     for chunk in _chunks(data):
         if chunk.kind not in WANTED:
@@ -64,7 +67,10 @@ def _chunks(data: bytes) -> Iterator[Chunk]:
 
 
 def _whole(data: bytes, chunk: Chunk) -> bytes:
-    """The chunk; of one that is cut, what is there: whether pixels are missing, the decoder sees."""
+    """The chunk; of one that is cut, what is there.
+
+    Whether pixels are missing, the decoder sees.
+    """
     if chunk.end <= len(data):
         return data[chunk.start : chunk.end]
     content = data[chunk.start + 8 : min(chunk.end - 4, len(data))]

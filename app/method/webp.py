@@ -47,7 +47,10 @@ def webp_body(data: bytes) -> Body:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and whole chunk, padded to an even length; none that is cut or lies past the RIFF's end."""
+    """Kind and whole chunk, padded to an even length.
+
+    None is given that is cut or lies past the RIFF's end.
+    """
     at, end = 12, min(len(data), 8 + _little(data, 4, 4))
     for _ in range(MOST_PARTS):
         kind, size = data[at : at + 4], _little(data, at + 4, 4)
@@ -59,7 +62,10 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _picture_size(kind: bytes, content: bytes, data: bytes) -> Size:
-    """`content` begins the chunk: of VP8 a frame tag (3), a start code and 14 bits a side, twice."""
+    """The size that the chunk states, which `content` begins.
+
+    Of VP8: a frame tag (3 bytes), a start code and 14 bits a side, twice.
+    """
     if kind == b"VP8 " and content[3:6] == b"\x9d\x01\x2a":
         return _little(content, 6, 2) & 0x3FFF, _little(content, 8, 2) & 0x3FFF
     if kind == b"VP8L" and content[:1] == b"\x2f":

@@ -1,4 +1,7 @@
-"""VGGs, ResNets, MobileNetV2 and EfficientNet-Lite: built, given weights, written as layer tables."""
+"""VGGs, ResNets, MobileNetV2 and EfficientNet-Lite.
+
+They are built, given weights, and written as layer tables.
+"""
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +29,10 @@ ARCHITECTURES = (
 
 
 def load_network(entry: Entry, device: str = "cpu") -> Network:
-    """The network of a manifest entry with its verified weights. Raises WeightsError where file and architecture differ."""
+    """The network of a manifest entry with its verified weights.
+
+    Raises WeightsError where file and architecture differ.
+    """
     return network_of(
         load_module(entry).to(device).to(memory_format=torch.channels_last)
     )  # the faster layout on CPU and GPU alike
@@ -58,7 +64,10 @@ def network_of(module: nn.Module) -> Network:
 
 
 def narrow_vgg16(widths: Sequence[int], classes: int, *, batch_norm: bool) -> vgg.VGG:
-    """VGG-16's topology with `widths` channels in its five blocks, and one linear layer on the averaged last map."""
+    """VGG-16's topology with `widths` channels in its five blocks.
+
+    The head is one linear layer on the averaged last map.
+    """
     blocks: list[str | int] = []
     for width, depth in zip(widths, (2, 2, 3, 3, 3), strict=True):
         blocks += [*[width] * depth, "M"]
@@ -69,9 +78,10 @@ def narrow_vgg16(widths: Sequence[int], classes: int, *, batch_norm: bool) -> vg
 def small_vgg(
     blocks: list[str | int], pool: int, head: nn.Sequential, *, batch_norm: bool
 ) -> vgg.VGG:
-    """A VGG whose maps are averaged to pool x pool before another head; initialised as torchvision's.
+    """A VGG whose maps are averaged to pool x pool before another head.
 
-    torchvision's own head has 120 million weights: on the meta device they take neither time nor memory.
+    It is initialised as torchvision's. torchvision's own head has 120 million weights: on the meta
+    device they take neither time nor memory.
     """
     with torch.device("meta"):
         model = vgg.VGG(nn.Sequential(), init_weights=False)
@@ -88,7 +98,10 @@ def small_vgg(
 
 
 def fold_batch_norm(model: vgg.VGG) -> vgg.VGG:
-    """The same function without batch-norm: each normalisation is multiplied into the convolution before it."""
+    """The same function without batch-norm.
+
+    Each normalisation is multiplied into the convolution before it.
+    """
     layers: list[nn.Module] = []
     for layer in model.eval().features:
         if isinstance(layer, nn.BatchNorm2d):
@@ -110,7 +123,8 @@ def skeleton(entry: Entry) -> nn.Module:
         )
     if entry.architecture not in ARCHITECTURES:
         raise WeightsError(
-            f"network {entry.name!r} has architecture {entry.architecture!r}; known are {', '.join(ARCHITECTURES)}"
+            f"network {entry.name!r} has architecture {entry.architecture!r}; "
+            f"known are {', '.join(ARCHITECTURES)}"
         )
     if entry.architecture == "efficientnet_lite0":
         return EfficientNetLite(entry.side, classes)
@@ -155,7 +169,10 @@ def _resnet_layers(module: resnet.ResNet) -> Iterator[Layer]:
 
 
 def _mobilenet_layers(module: mobilenetv2.MobileNetV2) -> Iterator[Layer]:
-    """Inverted residuals (Sandler et al. 2018); one whose shapes change is a chain without shortcut."""
+    """Inverted residuals (Sandler et al. 2018).
+
+    One whose shapes change is a chain without shortcut.
+    """
     first, *blocks, last = module.features
     yield _conv(_fuse(first[0], first[1]), relu=True, ceiling=6)
     for block in blocks:
@@ -197,7 +214,8 @@ def _efficientnet_lite_layers(module: EfficientNetLite) -> Iterator[Layer]:
 def _fuse(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
     if not (isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)):
         raise TypeError(
-            f"batch-norm is folded into the convolution before it, not {type(norm).__name__} into {type(conv).__name__}"
+            "batch-norm is folded into the convolution before it, "
+            f"not {type(norm).__name__} into {type(conv).__name__}"
         )
     return fuse_conv_bn_eval(conv, norm).requires_grad_(False)
 

@@ -1,4 +1,7 @@
-"""Where a network runs: the device that was asked for, or one sentence about why it can't be had."""
+"""Where a network runs: the device that was asked for.
+
+If it can't be had, one sentence says why.
+"""
 
 import torch
 

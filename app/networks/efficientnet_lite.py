@@ -1,6 +1,7 @@
-"""EfficientNet-Lite (Google 2020): EfficientNet (Tan and Le 2019) with ReLU6, no squeeze-and-excite.
+"""EfficientNet-Lite (Google 2020).
 
-Parameters are named as in the published weights, which were converted from TensorFlow.
+It is EfficientNet (Tan and Le 2019) with ReLU6 and without squeeze-and-excite. Parameters are named
+as in the published weights, which were converted from TensorFlow.
 """
 
 from collections.abc import Sequence

@@ -88,7 +88,10 @@ def read_manifest(manifest: Path, downloads: Path | None = None) -> dict[str, En
 
 
 def find(manifest: Path, name: str, downloads: Path | None = None) -> Entry:
-    """One network, as `read_manifest` has it; `auto` is the first of AUTO whose weights are here."""
+    """One network, as `read_manifest` has it.
+
+    `auto` is the first of AUTO whose weights are here.
+    """
     return choose_network(manifest, name, downloads)[0]
 
 

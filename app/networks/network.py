@@ -1,6 +1,7 @@
 """The layer table of a convolutional classifier, built once.
 
-The forward pass, the occlusion (`app/incremental`) and the walk back (`app/method/guided.py`) read it.
+The forward pass, the occlusion (`app/incremental`) and the walk back (`app/method/guided.py`) read
+it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,9 @@
 """In what numbers a network is computed, and which shortcuts its device may take meanwhile.
 
-float32: exactly that. tf32: a GPU may round what it multiplies to ten binary digits. float16: the windows of the occlusion, which are nearly
-all of the work, are kept and multiplied in half precision; trace, guided walk and last layer stay as in tf32.
+float32: exactly that.
+tf32: a GPU may round what it multiplies to ten binary digits.
+float16: the windows of the occlusion, which are nearly all of the work, are kept and multiplied in
+half precision. Trace, guided walk and last layer stay as in tf32.
 """
 
 from collections.abc import Iterator
@@ -13,7 +15,10 @@ from app.options import Precision
 
 
 def settled(precision: Precision, device: str) -> Precision:
-    """`auto` is float16 on a GPU, whose rounding left the keypoints where they were (emulated, `half.json`), float32 on a CPU."""
+    """`auto` is float16 on a GPU and float32 on a CPU.
+
+    float16 left the keypoints where they were (its rounding emulated, `half.json`).
+    """
     if precision != "auto":
         return precision
     return "float16" if device.startswith("cuda") else "float32"
@@ -26,9 +31,11 @@ def windows(precision: Precision) -> torch.dtype:
 
 @contextmanager
 def arithmetic(device: str, precision: Precision) -> Iterator[None]:
-    """What a GPU may do in here: round to TensorFloat-32 unless float32 was asked for, and try which algorithm is best for a shape.
+    """What a GPU may do in here: round to TensorFloat-32, and try algorithms.
 
-    torch has these switches for the whole process only, so the one thread that owns the device turns them, and back again behind.
+    It rounds unless float32 was asked for. It tries which algorithm is best for a shape. torch has
+    these switches for the whole process only. So the one thread that owns the device turns them,
+    and turns them back behind.
     """
     if device == "cpu":
         yield

@@ -21,7 +21,10 @@ TIMEOUT = 30  # seconds without a byte
 
 
 def verify(entry: Entry) -> None:
-    """Raises WeightsError if the file is missing or not the one whose digest the manifest states."""
+    """Checks that the weights are here and are the right ones.
+
+    Raises WeightsError if the file is missing or not the one whose digest the manifest states.
+    """
     if not entry.path.exists():
         raise WeightsError(f"the weights of {entry.name!r} are not at {entry.path}; {_how(entry)}")
     actual = digest(entry.path)
@@ -34,7 +37,10 @@ def verify(entry: Entry) -> None:
 
 
 def load_state(entry: Entry) -> dict[str, Tensor]:
-    """The verified tensors on the CPU, from safetensors or a `.pth`, of which nothing but tensors is unpickled."""
+    """The verified tensors on the CPU, from safetensors or a `.pth`.
+
+    Of a `.pth` nothing but tensors is unpickled.
+    """
     verify(entry)
     try:
         if entry.path.suffix == ".safetensors":
@@ -48,7 +54,10 @@ def load_state(entry: Entry) -> dict[str, Tensor]:
 
 
 def assign(module: nn.Module, state: dict[str, Tensor], entry: Entry) -> None:
-    """Give a module (on the meta device, too) its tensors: all of them and no others, each of the right shape."""
+    """Gives a module its tensors: all of them and no others, each of the right shape.
+
+    The module may be on the meta device, too.
+    """
     wanted = module.state_dict()
     wanted = {
         key: value
@@ -76,7 +85,10 @@ def assign(module: nn.Module, state: dict[str, Tensor], entry: Entry) -> None:
 
 
 def pull(entry: Entry, *, progress: bool = True) -> Path:
-    """Download, going on where an earlier attempt stopped, verify, and only then put the file in place. Done already: nothing happens."""
+    """Downloads the weights, verifies them, and only then puts the file in place.
+
+    It goes on where an earlier attempt stopped. If it is done already, nothing happens.
+    """
     if entry.path.exists():
         verify(entry)
         return entry.path
@@ -88,14 +100,15 @@ def pull(entry: Entry, *, progress: bool = True) -> Path:
         _fetch(entry.url, partial, entry.name, progress)
     except (OSError, HTTPException) as error:
         raise WeightsError(
-            f"could not fetch {entry.name!r}: {error}. Run the command again to go on, or put the file at {entry.path} yourself; "
-            f"its SHA-256 begins with {entry.sha256[:16]}"
+            f"could not fetch {entry.name!r}: {error}. Run the command again to go on, or put the "
+            f"file at {entry.path} yourself; its SHA-256 begins with {entry.sha256[:16]}"
         ) from error
     actual = digest(partial)
     if not actual.startswith(entry.sha256):
         partial.unlink()
         raise WeightsError(
-            f"what came for {entry.name!r} has SHA-256 {actual}, not {entry.sha256}; it was deleted",
+            f"what came for {entry.name!r} has SHA-256 {actual}, "
+            f"not {entry.sha256}; it was deleted",
             expected=entry.sha256,
             actual=actual,
         )
@@ -118,7 +131,10 @@ def digest(path: Path) -> str:
 
 
 def _fetch(url: str, partial: Path, name: str, progress: bool) -> None:
-    """Append what is missing of `partial`. Raises OSError (URLError is one) where the answer ends early."""
+    """Appends what is missing of `partial`.
+
+    Raises OSError (URLError is one) where the answer ends early.
+    """
     if urlsplit(url).scheme not in ("http", "https"):
         raise OSError(f"{url} is not an http(s) address")
     have = partial.stat().st_size if partial.exists() else 0

@@ -30,7 +30,10 @@ class Connections:
         return len(self._open) > self.most
 
     def opened(self, connection: Closable) -> None:
-        """Closes the longest idle connection where there are too many; the new one if none is idle."""
+        """Closes the longest idle connection where there are too many.
+
+        If none is idle, it closes the new one.
+        """
         self._open.add(connection)
         if self.crowded and self._idle:
             longest = next(iter(self._idle))

@@ -1,4 +1,7 @@
-"""Rules for every request, as pure ASGI: what is refused before a route sees it, HEAD, redirects, CORS."""
+"""Rules for every request, as pure ASGI.
+
+What is refused before a route sees it, HEAD, redirects, CORS.
+"""
 
 import posixpath
 from urllib.parse import urlsplit
@@ -31,7 +34,10 @@ def add_rules(app: FastAPI, origins: tuple[str, ...]) -> None:
 
 
 class Gate:
-    """Refuses what comes from pages of other sites, and all but probes where connections are too many."""
+    """Refuses what comes from pages of other sites.
+
+    Where connections are too many, it refuses all but probes.
+    """
 
     def __init__(self, app: ASGIApp, origins: frozenset[str]) -> None:
         self.app, self.origins = app, origins
@@ -51,7 +57,10 @@ class Gate:
         await (answer or self.app)(scope, receive, send)
 
     def _cross_site(self, headers: Headers) -> bool:
-        """As Go's net/http.CrossOriginProtection: a form needs no consent by CORS to be sent, so it is refused here."""
+        """Whether a page of another site sent it, as Go's net/http.CrossOriginProtection says.
+
+        A form needs no consent by CORS to be sent. So it is refused here.
+        """
         origin, site = headers.get("origin", ""), headers.get("sec-fetch-site", "")
         if origin in self.origins:
             return False
@@ -61,10 +70,10 @@ class Gate:
 
 
 class Plain:
-    """HEAD is GET without a body; redirects are relative, so that they stay under a proxy's prefix.
+    """HEAD is GET without a body; redirects are relative.
 
-    A caller that waits for `100 Continue` and gets its answer instead may leave the body out, so the
-    connection has no use after it (RFC 9110, 10.1.1).
+    So redirects stay under a proxy's prefix. A caller that waits for `100 Continue` and gets its
+    answer instead may leave the body out. So the connection has no use after it (RFC 9110, 10.1.1).
     """
 
     def __init__(self, app: ASGIApp) -> None:

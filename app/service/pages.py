@@ -41,7 +41,10 @@ def add_pages(app: FastAPI) -> None:
 
 
 def _of_what_is_inline(page: str) -> str:
-    """The part of a policy that allows this page's own script, and the styles that Swagger UI sets."""
+    """The part of a policy that allows what is inline.
+
+    That is this page's own script, and the styles that Swagger UI sets.
+    """
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     digests = (b64encode(sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)

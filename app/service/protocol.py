@@ -1,7 +1,7 @@
 """HTTP/1.1 on a connection: uvicorn's, with a bound in time and bytes for every part of it.
 
-uvicorn has a timer for idle connections alone. Here a head must come in time, an answer must be read,
-and what is left of a body that nobody wants is read and dropped, so that the answer arrives.
+uvicorn has a timer for idle connections alone. Here a head must come in time, and an answer must be
+read. What is left of a body that nobody wants is read and dropped, so that the answer arrives.
 """
 
 import asyncio
@@ -110,7 +110,10 @@ class Protocol(HttpToolsProtocol):
             self._refuse(431, f"the head, or what frames the body, has more than {HEAD} bytes")
 
     def _feed(self, data: bytes) -> None:
-        """An offer to change to another protocol is not taken up: the request is answered as it is."""
+        """Gives the bytes to the parser.
+
+        An offer to change to another protocol is not taken up: the request is answered as it is.
+        """
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -216,7 +219,11 @@ class Protocol(HttpToolsProtocol):
             self.abort()
 
     def _finish(self) -> None:
-        """Closes; where a body is still coming, for sending alone, and once it has come altogether."""
+        """Closes the connection.
+
+        Where a body is still coming, it closes for sending alone; and altogether once the body has
+        come.
+        """
         if self._body_expected:
             self._open.idle(self)
             self.transport.raw.write_eof()

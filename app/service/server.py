@@ -63,9 +63,10 @@ class Server(uvicorn.Server):
         super().__init__(config(app, settings))
 
     def stop(self, number: int) -> None:
-        """What a signal does. It may come at any time, before the event loop runs too, so it only says so.
+        """What a signal does.
 
-        A second one ends the delay, a second Ctrl-C does not wait for what was accepted.
+        It may come at any time, even before the event loop runs. So this only says so. A second one
+        ends the delay. A second Ctrl-C does not wait for what was accepted.
         """
         again, settings = self.service.draining, self.service.settings
         self.service.draining = True

@@ -1,4 +1,7 @@
-"""The end of the process, by a signal or by force. Nothing heavy is imported here: a signal may come before that."""
+"""The end of the process, by a signal or by force.
+
+Nothing heavy is imported here: a signal may come before that.
+"""
 
 import logging
 import os
@@ -13,9 +16,10 @@ STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def on_stop(then: Callable[[int], None]) -> None:
-    """Calls `then` with the number of each signal; those that the caller ignores (`nohup`) stay ignored.
+    """Calls `then` with the number of each signal.
 
-    The first process of a container (PID 1) gets no default action: without this, SIGTERM does nothing.
+    Those that the caller ignores (`nohup`) stay ignored. The first process of a container (PID 1)
+    gets no default action: without this, SIGTERM does nothing.
     """
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -27,12 +31,18 @@ def on_stop(then: Callable[[int], None]) -> None:
 
 
 def leave_on_stop() -> None:
-    """While the service is being made there is nothing to end: the process leaves at once with 0."""
+    """A signal ends the process at once with 0.
+
+    It is for while the service is being made: there is nothing to end.
+    """
     on_stop(lambda number: os._exit(0))
 
 
 def leave(code: int) -> NoReturn:
-    """Ends the process now. With torch, Python's own end takes two seconds of processor for nothing."""
+    """Ends the process now.
+
+    With torch, Python's own end takes two seconds of processor for nothing.
+    """
     logging.shutdown()
     os._exit(code)
 

@@ -1,4 +1,7 @@
-"""One image out of a request: the raw body, or the multipart part named `image`, never more bytes than allowed."""
+"""One image out of a request: the raw body, or the multipart part named `image`.
+
+Never more bytes than allowed.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -38,7 +41,10 @@ REQUEST_BODY: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a body must come: `rate` bytes a second once `grace` seconds are over, and all of it in `total`."""
+    """How fast a body must come.
+
+    `rate` bytes a second once `grace` seconds are over, and all of it in `total` seconds.
+    """
 
     grace: float
     rate: float
@@ -54,7 +60,11 @@ class Pace:
 
 
 async def read_image(request: Request, max_bytes: int, pace: Pace) -> bytes:
-    """Raises MalformedRequest, TooLarge as soon as the limit is passed, UnsupportedMedia or UploadTooSlow."""
+    """The bytes of the image.
+
+    Raises MalformedRequest, UnsupportedMedia or UploadTooSlow, and TooLarge as soon as the limit is
+    passed.
+    """
     encoding = request.headers.get("content-encoding", "identity")
     if encoding != "identity":
         raise UnsupportedMedia(
@@ -66,7 +76,8 @@ async def read_image(request: Request, max_bytes: int, pace: Pace) -> bytes:
     if content_type.startswith("image/"):
         return await _body(request, max_bytes, 0, pace)
     raise UnsupportedMedia(
-        f"Content-Type is {content_type or 'missing'!r}; send multipart/form-data with a part named {FIELD!r}, or image/*"
+        f"Content-Type is {content_type or 'missing'!r}; "
+        f"send multipart/form-data with a part named {FIELD!r}, or image/*"
     )
 
 
@@ -84,8 +95,8 @@ async def _body(request: Request, max_bytes: int, envelope: int, pace: Pace) -> 
     except TimeoutError:
         seconds = asyncio.get_running_loop().time() - start
         raise UploadTooSlow(
-            f"{len(body)} bytes came in {seconds:.1f} s; after {pace.grace:g} s at least {pace.rate:g} "
-            f"a second are expected, and all within {pace.total:g} s",
+            f"{len(body)} bytes came in {seconds:.1f} s; after {pace.grace:g} s at least "
+            f"{pace.rate:g} a second are expected, and all within {pace.total:g} s",
             limit=pace.total,
         ) from None
     return bytes(body)
@@ -129,7 +140,8 @@ def _check_end(request: Request, body: bytes) -> None:
 def _malformed(error: Exception) -> MalformedRequest:
     if "Too many" in str(error):
         return MalformedRequest(
-            f"the multipart body has too many parts; at most {PARTS} files and {PARTS} fields are read",
+            "the multipart body has too many parts; "
+            f"at most {PARTS} files and {PARTS} fields are read",
             limit=PARTS,
         )
     return MalformedRequest("the multipart body is not well formed")
@@ -140,8 +152,8 @@ def _wrong_parts(form: FormData) -> MalformedRequest:
     parts = form.multi_items()
     if any(name == FIELD and isinstance(part, str) for name, part in parts):
         return MalformedRequest(
-            f"the part named {FIELD!r} has no filename, so that it is text; send it as a file, with "
-            f'Content-Disposition: form-data; name="{FIELD}"; filename="photograph.jpg"',
+            f"the part named {FIELD!r} has no filename, so that it is text; send it as a file, "
+            f'with Content-Disposition: form-data; name="{FIELD}"; filename="photograph.jpg"',
             expected=FIELD,
         )
     names = ", ".join(repr(name[:40]) for name, _ in parts) or "none"

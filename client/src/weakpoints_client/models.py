@@ -86,7 +86,11 @@ class ModelInfo(BaseModel):
 
 
 class FastPath(BaseModel):
-    """A fast path of the GPU; gain: times faster than without it; why: the reason where it is off."""
+    """A fast path of the GPU.
+
+    gain: times faster than without it.
+    why: the reason where it is off.
+    """
 
     name: str
     on: bool
