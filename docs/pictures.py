@@ -1,7 +1,7 @@
 """Make the pictures of the documentation: `python -m docs.pictures` -> docs/overlay.png,
 docs/stages.png.
 
-The photograph is scikit-image's astronaut (NASA's portrait of Eileen Collins, public domain).
+The photograph is scikit-image's cat Chelsea (by Stefan van der Walt, CC0).
 """
 
 import sys
@@ -26,8 +26,8 @@ PANELS = (
 
 
 def photograph() -> bytes:
-    """A JPEG of head and shoulders."""
-    image = cv2.cvtColor(data.astronaut()[:300, 60:420], cv2.COLOR_RGB2BGR)
+    """A JPEG of the cat's head."""
+    image = cv2.cvtColor(data.chelsea(), cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
 
 
@@ -44,7 +44,7 @@ def main() -> None:
 
         (OUT / "overlay.png").write_bytes(picture({"keypoints": True}))
         panels = [(title, picture(options) if options else photo) for title, options in PANELS]
-    figure, axes = plt.subplots(1, len(panels), figsize=(10, 2.4), layout="constrained")
+    figure, axes = plt.subplots(1, len(panels), figsize=(10, 1.9), layout="constrained")
     for axis, (title, encoded) in zip(axes, panels, strict=True):
         axis.imshow(pixels(encoded))
         axis.set_title(title, fontsize=10)
