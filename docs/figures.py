@@ -19,7 +19,9 @@ from annotated_types import DocInfo, Ge, Gt, Le
 from prometheus_client.metrics import MetricWrapperBase
 
 from app.cli.main import weakpoints
-from app.options import HINTS, NAMES, PRESETS
+from app.method.occlusion import box_count
+from app.networks.manifest import Entry, read_manifest
+from app.options import HINTS, NAMES, PRESETS, choose, resolve
 from app.performance.capacity import plan, text
 from app.service.metrics import Metrics
 from app.settings import Settings
@@ -113,6 +115,31 @@ def options() -> str:
         )
 
     return table(("option", "values", "default", "`preset=paper`", "meaning"), map(row, NAMES))
+
+
+def networks() -> str:
+    """Every network of the manifest: classes, input, default box, weights, licence."""
+    entries = read_manifest(ROOT / "model_weights" / "manifest.json").values()
+
+    def weights(entry: Entry) -> str:
+        if entry.package:
+            return "with the install"
+        return f"`weakpoints weights pull {entry.name}`" if entry.url else "in the repository"
+
+    def row(entry: Entry) -> tuple[object, ...]:
+        chosen = resolve(choose(), entry.side, entry.labels, entry.box)
+        return (
+            f"`{entry.name}`",
+            f"{len(entry.labels):,}",
+            entry.side,
+            f"{chosen.patch} / {chosen.stride}",
+            box_count(entry.side, chosen),
+            weights(entry),
+            entry.licence,
+        )
+
+    header = ("network", "classes", "input side", "box / step", "boxes", "weights", "licence")
+    return table(header, map(row, entries))
 
 
 def code(value: object) -> str:
