@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from app import __version__  # noqa: E402  the root has to be on the path first
+from app.method import contrast, fusion, peaks  # noqa: E402
 from docs import evaluation_tables, figures  # noqa: E402
 
 project = "weakpoints"
@@ -35,7 +36,8 @@ html_theme_options = {
 
 def made_of_the_code(app: object, page: str, source: list[str]) -> None:
     """Fill in the tables and figures that a page asks for; an unknown name stops the build."""
-    names = {**vars(figures), **{"evaluation": evaluation_tables}}
+    constants = {"contrast": contrast, "fusion": fusion, "peaks": peaks}
+    names = {**vars(figures), "evaluation": evaluation_tables, **constants}
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
     source[0] = template.from_string(source[0]).render(names)
 
