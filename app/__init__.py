@@ -3,4 +3,4 @@
 They come from a network that only ever saw class labels.
 """
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"

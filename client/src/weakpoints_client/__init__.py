@@ -14,7 +14,7 @@ from weakpoints_client.models import (
     ScoredClass,
 )
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
 __all__ = [
     "AsyncClient",
     "Client",
