@@ -22,7 +22,7 @@ from app.networks.precision import arithmetic, settled, windows
 from app.options import Limits, Precision
 from app.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("weakpoints")
 PHOTOGRAPH = Path(__file__).with_name("trial.png")  # of Eileen Collins, by NASA: public domain
 
 
@@ -73,7 +73,7 @@ def load_detector(
         reason,
         paths,
     )
-    log.info("network %s (%s)", entry.name, reason)
+    log.info("network %s from %s (%s)", entry.name, entry.path, reason)
     return Detector(occluder, model, spec, max_passes)
 
 

@@ -52,7 +52,7 @@ class Options:
         int | str | None,
         doc(
             "class index or label to explain, instead of the predicted one; several with commas "
-            "between them share one occlusion"
+            "between them, 10 at most, share one occlusion"
         ),
     ] = None
     fit: Annotated[
@@ -63,13 +63,13 @@ class Options:
         int | None,
         Ge(1),
         Le(1024),
-        doc("side of the occluding box, network pixels; side/14 if not given"),
+        doc("side of the occluding box, network pixels; the network's own if not given"),
     ] = None
     stride: Annotated[
         int | None,
         Ge(1),
         Le(1024),
-        doc("step of the occluding box, network pixels; side/28 if not given"),
+        doc("step of the occluding box, network pixels; the network's own if not given"),
     ] = None
     colours: Annotated[int, Ge(1), Le(64), doc("random box colours to average over")] = 2
     fill: Annotated[Fill, doc("the same colours at every position, or new ones for each box")] = (

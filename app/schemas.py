@@ -138,7 +138,7 @@ class ModelCard(ModelInfo):
 
 
 class Detection(BaseModel):
-    """The answer to one picture, keypoints strongest first."""
+    """The answer to one picture: of each class that was asked for, keypoints strongest first."""
 
     id: str
     image: ImageSize

@@ -114,7 +114,7 @@ def _first_here(entries: Mapping[str, Entry], manifest: Path) -> tuple[Entry, st
         )
     chosen = next((entry for entry in known if entry.path.exists()), known[-1])
     missing = [entry for entry in known[: known.index(chosen)]]
-    why = "".join(f"{entry.name} is not at {entry.path}; " for entry in missing)
+    why = "".join(f"the weights of {entry.name} are not here; " for entry in missing)
     return chosen, f"auto: {why}{chosen.name} is {'here' if chosen.path.exists() else 'the last'}"
 
 

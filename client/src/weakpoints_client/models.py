@@ -108,7 +108,10 @@ class ModelCard(ModelInfo):
 
 
 class Detection(BaseModel):
-    """The answer to one photograph, keypoints strongest first."""
+    """The answer to one photograph.
+
+    Keypoints of each class that was asked for, strongest first.
+    """
 
     id: str
     image: ImageSize
