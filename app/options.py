@@ -95,7 +95,7 @@ class Options:
         ),
     ] = "corners"
     weight: Annotated[float, Ge(0), Le(1), doc("share of the coarse map in the log-likelihood")] = (
-        0.2
+        0.1
     )
     keep: Annotated[
         float, Gt(0), Le(1), doc("share of the local maxima that is kept, strongest first")

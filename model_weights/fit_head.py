@@ -117,6 +117,7 @@ def save(model: VGG, classes: list[str], name: str, side: int, licence: str, out
         "file": weights.name,
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "licence": licence,
+        "occluder": {"patch": side // 7, "stride": side // 14},  # as of VGG-16 in our manifest
     }
     manifest = json.dumps({"networks": {name: entry}}, indent=1)
     (out / "manifest.json").write_text(manifest + "\n")
