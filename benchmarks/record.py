@@ -30,7 +30,7 @@ from app.method.detector import Detector
 from app.method.occlusion import positions
 from app.networks.architectures import network_of
 from app.options import PRESETS
-from app.performance.speed import Setting, memory, products, reset_peak
+from app.performance.speed import Setting, memory, processor, products, reset_peak
 from app.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
@@ -295,7 +295,13 @@ def record(name: str, figures: dict[str, object]) -> None:
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
     ).stdout.strip()
-    machine = {"device": "cpu", "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    machine = {
+        "device": "cpu",
+        "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
     versions = {"weakpoints": __version__, "torch": torch.__version__, "opencv": cv2.__version__}
     (RESULTS / f"{name}.json").write_text(
         json.dumps({"commit": commit, **machine, "versions": versions, **figures}, indent=1) + "\n"
