@@ -30,7 +30,8 @@ from app.method.detector import Detector
 from app.method.occlusion import positions
 from app.networks.architectures import network_of
 from app.options import PRESETS
-from app.performance.speed import Setting, memory, processor, products, reset_peak
+from app.performance.machine import memory, processor, reset_peak
+from app.performance.speed import Setting, products
 from app.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"

@@ -4,13 +4,11 @@ All in one run on one machine.
 """
 
 import copy
-import ctypes
 import platform
 import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,11 +23,8 @@ from app.networks.manifest import Entry
 from app.networks.network import Linear, Network
 from app.networks.precision import arithmetic, windows
 from app.options import Precision
-
-BATCHES = {
-    "cpu": (1, 4, 8, 16, 32),
-    "cuda": (32, 128, 256),
-}  # the full pass's and Captum's: the best of them is compared with
+from app.performance.machine import matmul_rate, memory, processor, reset_peak, seconds
+from app.performance.rivals import best_captum, best_forward, captum, full
 
 
 @dataclass(frozen=True)
@@ -44,6 +39,23 @@ class Setting:
     def corners(self) -> tuple[tuple[int, int], ...]:
         starts = positions(self.side, self.box, self.step)
         return tuple((y, x) for y in starts for x in starts)
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """settings: what was chosen for it, as it is told."""
+
+    name: str
+    run: Callable[[], object]
+    settings: dict[str, object]
+
+
+@dataclass
+class Measured:
+    """seconds: of each round; peak: bytes, None where the machine can't say."""
+
+    seconds: list[float] = field(default_factory=list)
+    peak: int | None = None
 
 
 def speed_of(
@@ -159,65 +171,35 @@ def _compare(
 ) -> dict[str, Any]:
     network = network_of(copy.deepcopy(module).to(device).to(memory_format=torch.channels_last))
     engine = Incremental(network, dtype=windows(precision))
-    module = module.to(device, engine.dtype).to(memory_format=torch.channels_last)
-    x = torch.randn(1, 3, where.side, where.side, generator=torch.Generator().manual_seed(0)).to(
-        device, engine.dtype
-    )
+    x = torch.randn(1, 3, where.side, where.side, generator=torch.Generator().manual_seed(0))
+    x = x.to(device, engine.dtype)
     colours = torch.zeros(len(where.corners), 3, device=device)
-    runs: dict[str, Callable[[], object]] = {
-        "ours": lambda: engine.logits(network.trace(x), where.corners, where.box, colours)
-    }
-    settings: dict[str, dict[str, object]] = {"ours": {}}
-    if "full" in against:
-        forward, batch, compiled = _best_forward(module, x)
-        runs["full"] = lambda: _full(forward, x, where, batch)
-        settings["full"] = {"batch": batch, "compiled": compiled}
-    if "captum" in against:
-        batch = _best_captum(module, x)
-        runs["captum_default"] = lambda: _captum(module, x, where.box, where.step, 1)
-        runs["captum_best"] = lambda: _captum(module, x, where.box, where.step, batch)
-        settings |= {
-            "captum_default": {"perturbations_per_eval": 1},
-            "captum_best": {"perturbations_per_eval": batch},
-        }
-    for _ in range(
-        3 if device == "cuda" else 1
-    ):  # on a GPU, the second time records; the others were warmed up when their batch was chosen
-        engine.logits(network.trace(x), where.corners, where.box, colours)
-    peaks: dict[str, int | None] = {}
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            reset_peak(device)
-            before = memory(device, "VmRSS")
-            seconds[name].append(_seconds(run, device))
-            after = memory(device, "VmHWM")
-            peaks[name] = (
-                None
-                if before is None or after is None
-                else max(after - before, peaks.get(name) or 0)
-            )
-    work = products(network, where)
-    rate = _matmul_rate(x)
-    medians = {name: statistics.median(each) for name, each in seconds.items()}
-    entries = {
-        name: {
-            "seconds_per_image": medians[name],
-            "spread": max(each) - min(each),
-            "positions": len(where.corners),
-            "all_seconds": each,
-            "peak_memory_bytes": peaks[name],
-            "ratio": medians[name] / medians["ours"],
-            **settings[name],
-        }
-        for name, each in seconds.items()
-    }
+
+    def ours() -> Tensor:
+        return engine.logits(network.trace(x), where.corners, where.box, colours)
+
+    module = module.to(device, engine.dtype).to(memory_format=torch.channels_last)
+    contestants = [Contestant("ours", ours, {}), *_rivals(module, x, where, against)]
+    for _ in range(3 if device == "cuda" else 1):  # a GPU records when it sees a chunk again
+        ours()  # the others were warmed up when their batch was chosen
+    measured = _in_turn(contestants, rounds, device)
+    work, rate = products(network, where), matmul_rate(x)
+    least = {name: statistics.median(each.seconds) for name, each in measured.items()}
     saving = work["full"] / work["windows"]
     return {
-        **entries,
-        "box": where.box,
-        "step": where.step,
-        "side": where.side,
+        **{
+            each.name: {
+                "seconds_per_image": least[each.name],
+                "spread": max(measured[each.name].seconds) - min(measured[each.name].seconds),
+                "positions": len(where.corners),
+                "all_seconds": measured[each.name].seconds,
+                "peak_memory_bytes": measured[each.name].peak,
+                "ratio": least[each.name] / least["ours"],
+                **each.settings,
+            }
+            for each in contestants
+        },
+        **asdict(where),
         "device": device,
         "precision": precision,
         "threads": torch.get_num_threads(),
@@ -228,13 +210,40 @@ def _compare(
         "form": type(engine.form).__name__.lower(),
         "products": work,
         "matmul_products_per_second": rate,
-        "ours_products_per_second": work["computed"] / medians["ours"],
-        "share_of_products": work["computed"] / rate / medians["ours"],
+        "ours_products_per_second": work["computed"] / least["ours"],
+        "share_of_products": work["computed"] / rate / least["ours"],
         "theoretical_saving": saving,
-        "saving_turned_into_time": medians["full"] / medians["ours"] / saving
-        if "full" in medians
-        else None,
+        "saving_turned_into_time": (
+            least["full"] / least["ours"] / saving if "full" in least else None
+        ),
     }
+
+
+def _rivals(
+    module: nn.Module, x: Tensor, where: Setting, against: Sequence[str]
+) -> Iterator[Contestant]:
+    if "full" in against:
+        forward, batch, compiled = best_forward(module, x)
+        run = partial(full, forward, x, where.corners, where.box, batch)
+        yield Contestant("full", run, {"batch": batch, "compiled": compiled})
+    if "captum" in against:
+        for name, batch in (("captum_default", 1), ("captum_best", best_captum(module, x))):
+            run = partial(captum, module, x, where.box, where.step, batch)
+            yield Contestant(name, run, {"perturbations_per_eval": batch})
+
+
+def _in_turn(contestants: Sequence[Contestant], rounds: int, device: str) -> dict[str, Measured]:
+    """In each round everyone once, so that all have the machine at its quick and its slow times."""
+    found = {each.name: Measured() for each in contestants}
+    for _ in range(rounds):
+        for each in contestants:
+            reset_peak(device)
+            before = memory(device, "VmRSS")
+            found[each.name].seconds.append(seconds(each.run, device))
+            after = memory(device, "VmHWM")
+            if before is not None and after is not None:
+                found[each.name].peak = max(after - before, found[each.name].peak or 0)
+    return found
 
 
 def products(network: Network, where: Setting) -> dict[str, int]:
@@ -246,116 +255,3 @@ def products(network: Network, where: Setting) -> dict[str, int]:
         layer.weight.numel() for layer in network.layers if isinstance(layer, Linear)
     )
     return asdict(found + Products(head, head, head))
-
-
-def _best_forward(module: nn.Module, x: Tensor) -> tuple[Callable[[Tensor], Tensor], int, bool]:
-    """The fastest of the batches, plain and compiled with its weights frozen.
-
-    Where there is no compiler, plain.
-    """
-    compiled = torch.compile(module, options={"freezing": True})
-    found: list[tuple[float, int, bool]] = []
-    with torch.inference_mode():
-        for batch in BATCHES[x.device.type]:
-            for is_compiled, forward in ((False, module), (True, compiled)):
-                try:
-                    found.append((_per_picture(forward, x, batch), batch, is_compiled))
-                except Exception:
-                    continue
-    _, batch, is_compiled = min(found)
-    return (compiled if is_compiled else module), batch, is_compiled
-
-
-def _per_picture(forward: Callable[[Tensor], Tensor], x: Tensor, batch: int) -> float:
-    pictures = x.repeat(batch, 1, 1, 1).contiguous(memory_format=torch.channels_last)
-    forward(pictures)
-    return min(_seconds(lambda: forward(pictures), x.device.type) for _ in range(3)) / batch
-
-
-@torch.inference_mode()
-def _full(forward: Callable[[Tensor], Tensor], x: Tensor, where: Setting, batch: int) -> Tensor:
-    corners, logits = where.corners, []
-    for first in range(0, len(corners), batch):
-        pictures = x.repeat(batch, 1, 1, 1).contiguous(
-            memory_format=torch.channels_last
-        )  # one size, so that nothing is compiled twice
-        for picture, (top, left) in zip(pictures, corners[first : first + batch], strict=False):
-            picture[:, top : top + where.box, left : left + where.box] = 0
-        logits.append(forward(pictures))
-    return torch.cat(logits)[: len(corners)]
-
-
-def _best_captum(module: nn.Module, x: Tensor) -> int:
-    """Chosen on 49 large boxes: what a pass costs does not depend on their size."""
-    box, step = x.shape[-1] // 2, -(-x.shape[-1] // 12)
-    _captum(module, x, box, step, 1)
-    return min(
-        BATCHES[x.device.type],
-        key=lambda batch: _seconds(lambda: _captum(module, x, box, step, batch), x.device.type),
-    )
-
-
-@torch.inference_mode()
-def _captum(module: nn.Module, x: Tensor, box: int, step: int, per_pass: int) -> Tensor:
-    from captum.attr import Occlusion  # heavy, and wanted here alone
-
-    shape, strides = (3, box, box), (3, step, step)
-    found: Tensor = Occlusion(module).attribute(
-        x, shape, strides=strides, target=0, perturbations_per_eval=per_pass
-    )
-    return found
-
-
-def _matmul_rate(x: Tensor) -> float:
-    """Multiplications a second of the largest product that is quick, the best of ten."""
-    size = 2048 if x.device.type == "cpu" else 8192
-    a = torch.randn(size, size, dtype=torch.float32).to(x)
-    return size**3 / min(_seconds(lambda: a @ a, x.device.type) for _ in range(10))
-
-
-def processor() -> str:
-    """Its name, as Linux says it; elsewhere the architecture's."""
-    found = Path("/proc/cpuinfo")
-    lines = found.read_text().splitlines() if found.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _seconds(run: Callable[[], object], device: str) -> float:
-    _wait(device)
-    start = time.perf_counter()
-    run()
-    _wait(device)
-    return time.perf_counter() - start
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def reset_peak(device: str) -> None:
-    """Before `memory` is asked for the peak of what follows."""
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        return
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(
-            0
-        )  # or what the last contestant freed would still be resident
-    clear = Path("/proc/self/clear_refs")  # "5" resets VmHWM, Linux's peak of the resident memory
-    if clear.exists():
-        clear.write_text("5")
-
-
-def memory(device: str, field: str) -> int | None:
-    """Bytes: VmRSS is what is held now, VmHWM the peak."""
-    if device == "cuda":
-        return (
-            torch.cuda.max_memory_allocated() if field == "VmHWM" else torch.cuda.memory_allocated()
-        )
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return None
-    lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-    return int(lines[field].split()[0]) * 1024

@@ -13,7 +13,7 @@ from app.incremental.cuda_graphs import Recorder
 from app.incremental.engine import Incremental
 from app.networks.architectures import narrow_vgg16, network_of
 from app.networks.manifest import find
-from app.performance import speed
+from app.performance import rivals, speed
 from app.performance.speed import Setting, compare, products, setting
 from app.settings import Settings
 from tests.conftest import seeded, toy_resnet
@@ -21,7 +21,7 @@ from tests.conftest import seeded, toy_resnet
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
-    monkeypatch.setattr(speed, "BATCHES", {"cpu": (2, 5)})
+    monkeypatch.setattr(rivals, "BATCHES", {"cpu": (2, 5)})
     monkeypatch.setattr(
         torch, "compile", lambda module, options: _refuse
     )  # minutes of compiling prove nothing here
@@ -72,8 +72,10 @@ def test_every_contestant_computes_the_same_logits_and_map(small: nn.Module) -> 
     ours = Incremental(network).logits(
         network.trace(x), where.corners, where.box, torch.zeros(49, 3)
     )
-    torch.testing.assert_close(speed._full(small, x, where, 5), ours, rtol=1e-4, atol=1e-5)
-    attributions = speed._captum(small, x, where.box, where.step, 4)[0, 0, ::8, ::8]
+    torch.testing.assert_close(
+        rivals.full(small, x, where.corners, where.box, 5), ours, rtol=1e-4, atol=1e-5
+    )
+    attributions = rivals.captum(small, x, where.box, where.step, 4)[0, 0, ::8, ::8]
     torch.testing.assert_close(
         attributions.flatten(), (network.logits(x)[0, 0] - ours[:, 0]), rtol=1e-3, atol=1e-4
     )

@@ -1,0 +1,63 @@
+"""What this machine is, how quick it is, and what a piece of work takes of it."""
+
+import ctypes
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+
+def processor() -> str:
+    """Its name, as Linux says it; elsewhere the architecture's."""
+    found = Path("/proc/cpuinfo")
+    lines = found.read_text().splitlines() if found.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def seconds(run: Callable[[], object], device: str) -> float:
+    _wait(device)
+    start = time.perf_counter()
+    run()
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def reset_peak(device: str) -> None:
+    """Before `memory` is asked for the peak of what follows."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)  # or what was freed before would still be resident
+    clear = Path("/proc/self/clear_refs")  # "5" resets VmHWM, Linux's peak of the resident memory
+    if clear.exists():
+        clear.write_text("5")
+
+
+def memory(device: str, field: str) -> int | None:
+    """Bytes: VmRSS is what is held now, VmHWM the peak."""
+    if device == "cuda":
+        return (
+            torch.cuda.max_memory_allocated() if field == "VmHWM" else torch.cuda.memory_allocated()
+        )
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+    return int(lines[field].split()[0]) * 1024
+
+
+def matmul_rate(x: Tensor) -> float:
+    """Multiplications a second of the largest product that is quick, the best of ten."""
+    size = 2048 if x.device.type == "cpu" else 8192
+    a = torch.randn(size, size, dtype=torch.float32).to(x)
+    return size**3 / min(seconds(lambda: a @ a, x.device.type) for _ in range(10))
