@@ -205,8 +205,13 @@ def _crop(image: NDArray[Any], box: Box) -> NDArray[Any]:
 
 
 def _resize(image: NDArray[Any], width: int, height: int) -> NDArray[Any]:
-    """One axis after the other: mean of areas where it shrinks, linear where it grows."""
-    for w, h in ((width, image.shape[0]), (width, height)):
+    """Mean of areas along an axis that shrinks, linear along one that grows.
+
+    In one step where both do the same, so that values are rounded once.
+    """
+    narrower, lower = width < image.shape[1], height < image.shape[0]
+    steps = [(width, height)] if narrower == lower else [(width, image.shape[0]), (width, height)]
+    for w, h in steps:
         shrinks = w < image.shape[1] or h < image.shape[0]
         image = cv2.resize(
             image, (w, h), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
