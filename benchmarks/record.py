@@ -158,6 +158,8 @@ def study(name: str, images: Path, annotations: Path, rows: Path) -> dict[str, o
             "app.cli",
             "evaluate",
             name,
+            "--network",
+            "bundled",
             "--images",
             images,
             "--resume",
