@@ -9,9 +9,11 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
+from math import isqrt
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -26,10 +28,9 @@ from app import __version__
 from app.evaluation.accuracy import accuracy
 from app.incremental.engine import BUDGET, Incremental
 from app.loading import load_detector
-from app.method.detector import Detector
-from app.method.occlusion import positions
+from app.method.occlusion import box_count, positions
 from app.networks.architectures import network_of
-from app.options import PRESETS
+from app.options import PRESETS, choose, resolve
 from app.performance.machine import memory, processor, reset_peak
 from app.performance.speed import Setting, products
 from app.settings import Settings
@@ -84,7 +85,8 @@ def main() -> None:
         record("fuzz", json.loads(subprocess.check_output([sys.executable, "-m", "tests.fuzz"])))
     detector = load_detector(Settings().manifest, "bundled", "cpu")
     if "detection" in only:
-        record("detection", detection(detector, args.repeats))
+        record("detection", detection("bundled", args.repeats))
+        record("detection_efficientnet_lite0", detection("efficientnet_lite0", args.repeats))
     if args.images is None and set(ASK_FOR_IMAGES) & set(only):
         parser.error(f"{', '.join(ASK_FOR_IMAGES)} need --images")
     if "gpu" in only and torch.cuda.is_available():
@@ -114,31 +116,39 @@ def main() -> None:
     )
 
 
-def detection(detector: Detector, repeats: int) -> dict[str, object]:
-    """Seconds of one whole detection in each preset, and of the 729 full passes that one colour
-    would cost, in turn, after a warm-up.
+def detection(name: str, repeats: int) -> dict[str, object]:
+    """Seconds of one whole detection in each preset, and of full passes, in turn, after a warm-up.
+
+    full_passes: of as many pictures as the default has boxes, for one of its two colours.
     """
+    detector = load_detector(Settings().manifest, name, "cpu")
     image = data.astronaut()[:300, 60:420].copy()
-    batch = torch.randn(81, 3, detector.model.side, detector.model.side).to(
-        memory_format=torch.channels_last
-    )
+    model = detector.model
+    boxes = box_count(model.side, resolve(choose(), model.side, model.labels, detector.input.box))
+    row = torch.randn(isqrt(boxes), 3, model.side, model.side).to(memory_format=torch.channels_last)
 
     def full_passes() -> None:
-        for _ in range(729 // len(batch)):
-            detector.network.logits(batch)
+        for _ in range(len(row)):
+            detector.network.logits(row)
 
-    runs = {name: partial(detector.locate, image, options) for name, options in PRESETS.items()} | {
-        "full_passes_729": full_passes
+    runs: dict[str, Callable[[], object]] = {
+        **{preset: partial(detector.locate, image, options) for preset, options in PRESETS.items()},
+        "full_passes": full_passes,
     }
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    seconds: dict[str, list[float]] = {run: [] for run in runs}
     for repeat in range(repeats + 1):
-        for name, run in runs.items():
+        for each, run in runs.items():
             start = time.perf_counter()
             run()
             if repeat:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[each].append(time.perf_counter() - start)
     return {
-        name: {"median_s": statistics.median(each), "all_s": each} for name, each in seconds.items()
+        "network": name,
+        "boxes": boxes,
+        **{
+            each: {"median_s": statistics.median(all_s), "all_s": all_s}
+            for each, all_s in seconds.items()
+        },
     }
 
 

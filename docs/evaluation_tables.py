@@ -5,6 +5,13 @@ from collections.abc import Iterator
 from docs.figures import Figures, read, span, table
 
 NETWORKS = ("vgg16real", "efficientnet_lite0")
+RIVALS = {
+    "corners": "plain corners",
+    "random_weights": "random weights",
+    "shi_tomasi": "Shi-Tomasi",
+    "sift": "SIFT",
+    "random": "random points",
+}
 
 
 def parts() -> str:
@@ -33,6 +40,48 @@ def _parts(network: str) -> Iterator[tuple[str, ...]]:
                 less.append(f"{behind[part]:+.3f} ({span(behind['interval'][part], 3)})")
         share = f"{pairs[part]:.2f} ({span(pairs['interval'][part])})"
         yield network, part, ", ".join(scores), ", ".join(less), share
+
+
+def real_landmarks() -> str:
+    """F1 at 0.1 of ours and of what it has to beat, by network and set; the whole default."""
+    return table(
+        ("network", "photographs", "ours", *RIVALS.values(), "ours less corners"),
+        (
+            line
+            for network in (*NETWORKS, "bundled")
+            for where in ("whole", "boxed")
+            for line in _real_landmarks(network, where)
+        ),
+    )
+
+
+def _real_landmarks(network: str, where: str) -> Iterator[tuple[str, ...]]:
+    for name, each in read(f"landmarks_{network}")["by_set"].items():
+        scores, less = each[where]["f1"], each[where]["ours_less"]["corners"]["0.1"]
+        yield (
+            network,
+            f"{each['photographs']} of {name.split('/')[0]}, {where}",
+            *(f"{scores[method]['0.1']:.3f}" for method in ("ours", *RIVALS)),
+            f"{less['mean']:+.3f} ({span(less['interval'], 3)})",
+        )
+
+
+def real_pairs() -> str:
+    """Share of keypoints and of each map's mass on the photograph that is asked for."""
+    kinds = ("keypoints", "coarse", "fine", "fused")
+    return table(
+        ("network", "", *kinds),
+        (
+            (
+                network,
+                method,
+                f"{each['keypoints']:.2f} ({span(each['interval']['keypoints'])})",
+                *(f"{each[kind]:.2f}" if kind in each else "" for kind in kinds[1:]),
+            )
+            for network in NETWORKS
+            for method, each in methods(f"pairs_{network}", "keypoints")
+        ),
+    )
 
 
 def landmarks() -> str:
