@@ -16,6 +16,8 @@ import tempfile
 import threading
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from types import TracebackType
 from typing import Any, Self
@@ -76,13 +78,17 @@ class Child:
         with theirs:
             path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
             number = str(theirs.fileno())
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "app.decoding.child", number, str(memory)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env=os.environ | ENVIRONMENT | {"PYTHONPATH": path},
-            )
+            try:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "app.decoding.child", number, str(memory)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    env=os.environ | ENVIRONMENT | {"PYTHONPATH": path},
+                )
+            except OSError:
+                self._socket.close()
+                raise
         self._ready, self._read = False, b""
         self.began = False  # with the task that it was given
         self.end = weakref.finalize(self, _end, self.process, self._socket)
@@ -183,11 +189,18 @@ class Decoders:
         """
         call, until = call or Call(), time.monotonic() + seconds
         admit(data, self._limits)
+        with _memory_file(data) as file:
+            return self._with_a_child(file, data, seconds, until, call)
+
+    def _with_a_child(
+        self, file: Any, data: bytes, seconds: float, until: float, call: Call
+    ) -> NDArray[np.uint8]:
+        """By one child, or by the next where it had ended before it began."""
         while True:
             child = self._take(until)
             try:
                 call.works_for(child)
-                return self._decoded(child, data, seconds, until)
+                return self._decoded(child, file, Task(len(data), seconds, self._limits), until)
             except (EOFError, OSError):
                 child.end()
                 if call.given_up or self._closed or time.monotonic() >= until:
@@ -201,21 +214,16 @@ class Decoders:
                 call.works_for(None)
                 self._give_back(child)
 
-    def _decoded(
-        self, child: Child, data: bytes, seconds: float, until: float
-    ) -> NDArray[np.uint8]:
-        with _memory_file() as file:
-            number = file.fileno()
-            file.write(data)
-            answer = child.ask(Task(len(data), seconds, self._limits), number, until)
-            if "shape" not in answer:
-                raise self._refusal(child, answer)
-            height, width = answer["shape"]
-            image = np.empty((height, width, 3), np.uint8)
-            file.seek(0)
-            if file.readinto(image.data.cast("B")) != image.size:
-                raise EOFError
-            return image
+    def _decoded(self, child: Child, file: Any, task: Task, until: float) -> NDArray[np.uint8]:
+        answer = child.ask(task, file.fileno(), until)
+        if "shape" not in answer:
+            raise self._refusal(child, answer)
+        height, width = answer["shape"]
+        image = np.empty((height, width, 3), np.uint8)
+        file.seek(0)
+        if file.readinto(image.data.cast("B")) != image.size:
+            raise EOFError
+        return image
 
     def _refusal(self, child: Child, answer: dict[str, Any]) -> Exception:
         if answer["error"] == MemoryError.__name__:
@@ -227,13 +235,16 @@ class Decoders:
         return ERRORS[answer["error"]](answer["detail"], **answer["figures"])
 
     def _take(self, until: float) -> Child:
-        """A child that is free. Raises DeadlinePassed where there is none in time."""
+        """A child that is free.
+
+        Raises DeadlinePassed where there is none in time, Unavailable where none can be started.
+        """
         with self._free:
             while not self._closed:
                 if self._idle:
                     child = self._idle.pop()
                 elif len(self._busy) < self._most:
-                    child = Child(self._memory)
+                    child = self._another()
                 elif self._free.wait(max(until - time.monotonic(), 0)):
                     continue
                 else:
@@ -246,18 +257,41 @@ class Decoders:
         """In place of a child that ended comes a new one, at once."""
         with self._free:
             self._busy.discard(child)
-            if not self._closed:
-                self._idle.append(child if child.alive else Child(self._memory))
-            else:
+            if self._closed:
                 child.end()
+            elif child.alive:
+                self._idle.append(child)
+            else:
+                with suppress(Unavailable):  # then whoever needs it tries again
+                    self._idle.append(self._another())
             self._free.notify()
 
+    def _another(self) -> Child:
+        """Raises Unavailable where the system has no process, memory or file for it."""
+        try:
+            return Child(self._memory)
+        except OSError as error:
+            raise Unavailable(
+                f"no process can be started to decode: {error.strerror}", retry_after=5
+            ) from error
 
-def _memory_file() -> Any:
-    """A file that has no name and is nowhere but in memory.
 
-    It goes with its last user, whatever ends. It is not of `/dev/shm`, of which a container has 64
-    MiB.
+@contextmanager
+def _memory_file(data: bytes) -> Iterator[Any]:
+    """A file with `data`. Raises Unavailable where the system has no room for it."""
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context(_nameless_file())
+            file.write(data)
+        except OSError as error:
+            raise Unavailable(f"no room to decode: {error.strerror}", retry_after=5) from error
+        yield file
+
+
+def _nameless_file() -> Any:
+    """Nowhere but in memory, and it goes with its last user, whatever ends.
+
+    It is not of `/dev/shm`, of which a container has 64 MiB.
     """
     if hasattr(os, "memfd_create"):
         return open(os.memfd_create("picture"), "r+b", buffering=0)

@@ -1,5 +1,6 @@
 """Pictures decoded in processes that hang, break down, are killed, or are no longer wanted."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -238,6 +239,38 @@ def test_a_child_that_can_not_start_is_said_to(monkeypatch: pytest.MonkeyPatch) 
         pool.start()
         with pytest.raises(Unavailable, match="can't start"):
             pool.wait()
+
+
+def test_without_room_for_a_process_or_a_file_it_is_said_and_the_pool_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none(*_: object, **__: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with Decoders(1, LIMITS) as pool:
+        for where in ("subprocess.Popen", "os.memfd_create"):
+            with monkeypatch.context() as patch:
+                patch.setattr(f"app.decoding.pool.{where}", none)
+                with pytest.raises(Unavailable, match="Too many open files"):
+                    pool.decode(EASY)
+            np.testing.assert_array_equal(pool.decode(EASY), decode(EASY, LIMITS))
+
+
+def test_a_child_that_ends_where_no_other_can_be_started_leaves_its_place(
+    slow: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    with Decoders(1, LIMITS) as pool:
+        pool.start()
+        pool.wait()
+        with monkeypatch.context() as patch:
+            patch.setattr("app.decoding.pool.subprocess.Popen", none)
+            with pytest.raises(DeadlinePassed):
+                pool.decode(slow, 0.5)
+            assert not children(pool)
+        np.testing.assert_array_equal(pool.decode(EASY), decode(EASY, LIMITS))
 
 
 def test_a_pool_can_be_ready_before_the_first_picture() -> None:
