@@ -258,7 +258,7 @@ def test_the_model_the_probes_and_the_documentation_answer(client: httpx2.Client
     schema = client.get("/openapi.json").json()
     parameters = {p["name"]: p for p in schema["paths"]["/heatmap"]["post"]["parameters"]}
     assert {"patch", "map", "style", "target_class", "roi"} <= set(parameters)
-    assert "side/14" in parameters["patch"]["description"]
+    assert "the network's own" in parameters["patch"]["description"]
     assert "image" in str(schema["paths"]["/detect"]["post"]["requestBody"])
 
 
