@@ -1,4 +1,4 @@
-"""`make demo`: start the service, send it a real photograph (scikit-image's astronaut), show the
+"""`make demo`: start the service, send it a real photograph (scikit-image's cat), show the
 answer, stop.
 """
 
@@ -21,7 +21,7 @@ PORT = 8765
 def main() -> int:
     OUT.mkdir(exist_ok=True)
     photo = io.BytesIO()
-    Image.fromarray(data.astronaut()[:300, 60:420]).save(photo, "JPEG", quality=92)
+    Image.fromarray(data.chelsea()).save(photo, "JPEG", quality=92)
     image = photo.getvalue()
     (OUT / "photo.jpg").write_bytes(image)
     service = subprocess.Popen(
