@@ -148,27 +148,18 @@ def _figures(photographs: list[Row], groups: list[str]) -> dict[str, Any]:
 
     photographs: by warp, (share, error) pairs, with NaN where nothing was measured.
     """
-    shares = [[share for pairs in row.values() for share, _ in pairs] for row in photographs]
-    by_warp = {
-        warp: [[share for share, _ in row[warp]] for row in photographs]
-        for warp in sorted(photographs[0])
-    }
-    by_class = {
-        group: [each for each, its in zip(shares, groups, strict=True) if its == group]
-        for group in sorted(set(groups))
-    }
-    figures: dict[str, list[list[float]]] = {
-        "repeatability": shares,
-        "error_px": [
-            [error for pairs in row.values() for _, error in pairs] for row in photographs
-        ],
-    }
+    shares, errors = _tables(photographs)
+    warp_of = np.array([warp for warp, pairs in _in_order(photographs[0]) for _ in pairs])
+    by_warp = {warp: shares[:, warp_of == warp] for warp, _ in _in_order(photographs[0])}
+    of_group = np.array(groups)
     return {
-        **{name: _mean(each) for name, each in figures.items()},
+        "repeatability": _mean(shares),
+        "error_px": _mean(errors),
         "by_warp": {warp: _mean(each) for warp, each in by_warp.items()},
-        "by_class": {group: _mean(each) for group, each in by_class.items()},
+        "by_class": {group: _mean(shares[of_group == group]) for group in sorted(set(groups))},
         "interval": {
-            **{name: _interval(each) for name, each in figures.items()},
+            "repeatability": _interval(shares),
+            "error_px": _interval(errors),
             "by_warp": {warp: _interval(each) for warp, each in by_warp.items()},
         },
     }
@@ -176,34 +167,39 @@ def _figures(photographs: list[Row], groups: list[str]) -> dict[str, Any]:
 
 def _behind_ours(measured: Sequence[Row], name: str) -> dict[str, Any]:
     """Photographs are drawn in pairs: what is hard for both is no difference."""
-    shares = [
-        [[[share for pairs in row[each].values() for share, _ in pairs]] for each in ("ours", name)]
-        for row in measured
-    ]
-    both = [
-        (ours[0], theirs[0])
-        for ours, theirs in (map(_means, each) for each in shares)
-        if len(ours) and len(theirs)
-    ]
-    differences = [[float(ours - theirs)] for ours, theirs in both]
-    return {"mean": _mean(differences), "interval": _interval(differences)}
+    ours, theirs = (_tables([row[each] for row in measured])[0] for each in ("ours", name))
+    both = ~(np.isnan(ours).all(1) | np.isnan(theirs).all(1))
+    less = np.nanmean(ours[both], 1) - np.nanmean(theirs[both], 1)
+    return {"mean": _mean(less[:, None]), "interval": _interval(less[:, None])}
 
 
-def _means(photographs: list[list[float]]) -> Array:
-    """(N,) of the photographs where something was measured."""
-    measured = [[value for value in each if not np.isnan(value)] for each in photographs]
-    return np.array([np.mean(each) for each in measured if each])
+def _in_order(photograph: Row) -> list[tuple[str, Any]]:
+    """Its warps by name: every photograph has the same ones."""
+    return sorted(photograph.items())
 
 
-def _mean(photographs: list[list[float]]) -> float | None:
+def _tables(photographs: list[Row]) -> tuple[Array, Array]:
+    """(N, W) shares and (N, W) errors of N photographs under W changes."""
+    table = np.array(
+        [[pair for _, pairs in _in_order(row) for pair in pairs] for row in photographs], float
+    )
+    return table[..., 0], table[..., 1]
+
+
+def _means(figures: Array) -> Array:
+    """(N, W) -> (M,) means of the photographs where something was measured."""
+    return np.asarray(np.nanmean(figures[~np.isnan(figures).all(1)], 1))
+
+
+def _mean(figures: Array) -> float | None:
     """The mean over photographs, or None where nothing was measured.
 
     The random points of one photograph may never meet again, and JSON has no NaN.
     """
-    means = _means(photographs)
+    means = _means(figures)
     return float(means.mean()) if len(means) else None
 
 
-def _interval(photographs: list[list[float]]) -> Interval | None:
-    means = _means(photographs)
+def _interval(figures: Array) -> Interval | None:
+    means = _means(figures)
     return interval(means[:, None]) if len(means) else None
