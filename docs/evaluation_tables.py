@@ -63,14 +63,16 @@ def real_pairs() -> str:
     """Share of keypoints and of each map's mass on the photograph that is asked for."""
     maps = ("coarse", "fine", "fused")
     return table(
-        ("", "keypoints", *maps),
+        ("network", "", "keypoints", *maps),
         (
             (
+                network,
                 method,
                 f"{each['keypoints']:.2f} ({span(each['interval']['keypoints'])})",
                 *(f"{each[kind]:.2f}" if kind in each else "" for kind in maps),
             )
-            for method, each in methods("pairs_vgg16real", "keypoints")
+            for network in NETWORKS
+            for method, each in methods(f"pairs_{network}", "keypoints")
         ),
     )
 
