@@ -58,8 +58,8 @@ def claims() -> Iterator[str]:
             whole = (read("service")["requests"], 0, {})
             if (each["answered"], each["mixed_up"], each["lost"]) != whole:
                 yield f"performance.md: not every request was answered: {name}"
-    if read("repeatability")["sift"]["behind_ours"]["interval"][0] <= 0:
-        yield "evaluation.md: not more repeatable than SIFT"
+    if read("repeatability")["orb"]["behind_ours"]["interval"][0] <= 0:
+        yield "evaluation.md: not more repeatable than ORB"
     fuzz = read("fuzz")
     ways = {"answered", "bad-image", "too-large", "unsupported-media-type"}
     if fuzz["decoded"]["inputs"] < 20_000 or set(fuzz["sent"]["outcomes"]) != ways:
