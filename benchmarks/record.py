@@ -83,7 +83,6 @@ def main() -> None:
         record("service", json.loads(subprocess.check_output(command)))
     if "fuzz" in only:
         record("fuzz", json.loads(subprocess.check_output([sys.executable, "-m", "tests.fuzz"])))
-    detector = load_detector(Settings().manifest, "bundled", "cpu")
     if "detection" in only:
         record("detection", detection("bundled", args.repeats))
         record("detection_efficientnet_lite0", detection("efficientnet_lite0", args.repeats))
@@ -107,6 +106,7 @@ def main() -> None:
             record(name, study(name, args.images, args.annotations, args.rows))
     if "accuracy" not in only:
         return
+    detector = load_detector(Settings().manifest, "bundled", "cpu")
     found = asdict(accuracy(detector, args.images, list))
     sizes = [len(list(folder.iterdir())) for folder in args.images.iterdir()]
     record(

@@ -12,7 +12,9 @@ from app.options import Combine
 # The Gaussian's deviation, as a share of the input's side. The evidence for a corner lies around
 # it, and finer detail changes with every shift of the picture.
 SMOOTH = 1 / 20
-CORNER = 1 / 3  # of what the coarse map leaves is for the corner itself, the rest for the fine map
+CORNER_SHARE = (
+    1 / 3
+)  # of what the coarse map leaves is for the corner itself, the rest for the fine map
 FLOOR = 1e-3  # values below 0.1 % of the maximum are clipped
 
 
@@ -28,7 +30,7 @@ def fuse(
 
     coarse, fine: (S, S). u and v are these maps standardised over the inside, w is the weight.
     `log_sigmoid`: w log sigmoid(u) + (1 - w) log sigmoid(v). Both maps have to agree (the paper).
-    `corners`: both maps are smoothed first; w log sigmoid(u) + (1 - w) (1 - CORNER)
+    `corners`: both maps are smoothed first; w log sigmoid(u) + (1 - w) (1 - CORNER_SHARE)
     log_share(fine). What is left, `corner_weight`, is for the corner: `peaks.find_peaks` adds it.
     """
     if combine == "log_sigmoid":
@@ -44,7 +46,7 @@ def fuse(
 
 def corner_weight(weight: float) -> float:
     """The corner's share of the log-likelihood, where the coarse map has `weight`."""
-    return CORNER * (1 - weight)
+    return CORNER_SHARE * (1 - weight)
 
 
 def smooth(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:

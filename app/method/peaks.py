@@ -12,7 +12,7 @@ from app.method.localization import Keypoint, Maps
 from app.options import ResolvedOptions
 
 # Shares of the input's side: a corner is as large a part of the photograph for every network.
-CORNER = 1 / 187  # deviation of the Gaussian before corners are looked for, and refined
+CORNER_SIZE = 1 / 187  # deviation of the Gaussian before corners are looked for, and refined
 WINDOW = 1 / 45  # half the refinement's window
 DETAIL = 3  # pixels per network pixel of the picture on which corners are looked for, at most
 
@@ -41,7 +41,7 @@ def find_peaks(
         grid = frame.close_up(DETAIL)
         detail = float(np.mean(frame.scale / grid.scale))
         by_corner = corner_likelihood(
-            grid.stretched(image, frame.box), CORNER * frame.side * detail
+            grid.stretched(image, frame.box), CORNER_SIZE * frame.side * detail
         )
         score = grid.stretched(score, frame.content) + corner_weight(options.weight) * by_corner
         peaks = ranked(local_maxima(by_corner, max(1, round(options.nms_radius * detail))), score)
@@ -56,7 +56,7 @@ def keypoints(
 ) -> tuple[Keypoint, ...]:
     """The peaks refined to sub-pixel accuracy, with the maps' values there, in their order."""
     side = frame.side * float(np.mean(frame.scale))  # in pixels of the photograph
-    points = refine(image, peaks.points, max(2, round(WINDOW * side)), CORNER * side)
+    points = refine(image, peaks.points, max(2, round(WINDOW * side)), CORNER_SIZE * side)
     x, y = np.rint(frame.to_network(peaks.points)).astype(int).clip(0, frame.side - 1).T
     coarse = standardise(maps.coarse, frame.inside)[y, x]
     fine = standardise(maps.fine, frame.inside)[y, x]

@@ -11,6 +11,7 @@ import torch
 
 from app import __version__
 from app.method.detector import Detector
+from app.performance.machine import processor
 
 PACKAGES = ("torch", "torchvision", "triton", "numba", "numpy", "opencv-python-headless", "fastapi")
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -47,7 +48,7 @@ def _version(package: str) -> str | None:
 
 def _device_name(device: str) -> str:
     if device == "cpu":
-        return platform.processor() or platform.machine()
+        return processor()
     return torch.cuda.get_device_name(device)
 
 
