@@ -88,44 +88,30 @@ class Windows:
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
-    """`count` blocks of high x wide inputs.
-
-    Their (high + 2) * (wide + 2) * count products begin at `base`.
-    """
-
-    high: int
-    wide: int
-    count: int
-    base: int
-
-    @property
-    def rows(self) -> int:
-        return (self.high + 2) * (self.wide + 2) * self.count
-
-
-@dataclass(frozen=True, eq=False)
 class Blocks:
     """The windows of some pictures, cut into blocks, for a 3x3 convolution by `winograd`.
 
-    table (B, 9): the picture, counted from the first; the first row before and the width of its
-    window; where the outputs begin in the window behind, down and across; inputs down and across;
-    the row of the first product, and how many rows farther the product at the next point is.
+    table (B, 7): the picture, counted from the first; the first row before and the width of its
+    window; where the outputs begin in the window behind, down and across; inputs down and across.
+    rows (B, 7, 7): the row of each block's product at each point, -1 at points it does not need.
+    ends (7, 7): the rows of one point follow each other, those of the next behind them; where
+    they end.
     windows: rows of `Windows.table`, behind.
     """
 
     table: Integers
-    groups: tuple[Group, ...]
+    rows: Integers
+    ends: Integers
     windows: Integers
 
     @property
-    def rows(self) -> int:
+    def count(self) -> int:
         """Products, each a row of all channels."""
-        return sum(group.rows for group in self.groups)
+        return int(self.ends[-1, -1])
 
 
 def cut(before: Windows, after: Windows, padding: int, row_bytes: int) -> tuple[Blocks, ...]:
-    """Blocks of as many pictures at a time as PART holds; row_bytes: of a product, in and out."""
+    """Blocks of as many pictures at a time as PART holds; row_bytes: of a product."""
     pieces = [_pieces(before, after, padding, p) for p in range(before.pictures)]
     products = np.array([int(((p[:, 5] + 2) * (p[:, 6] + 2)).sum()) for p in pieces])
     share = (np.cumsum(products) - products) * row_bytes // PART
@@ -137,7 +123,7 @@ def cut(before: Windows, after: Windows, padding: int, row_bytes: int) -> tuple[
 
 
 def _pieces(before: Windows, after: Windows, padding: int, p: int) -> Integers:
-    """The rows of `Blocks.table` of one picture, but for the last two."""
+    """The rows of `Blocks.table` of one picture."""
     start, height, width = before.table[p, :3].tolist()
     edge = winograd.KERNEL - 1 - padding
     top = int(before.y.first[p] - after.y.first[p]) - edge
@@ -147,23 +133,21 @@ def _pieces(before: Windows, after: Windows, padding: int, p: int) -> Integers:
         across = 0
         for wide in winograd.sizes(width):
             row = 1 + start + down * width + across
-            found.append((p, row, width, top + down, left + across, high, wide, 0, 0))
+            found.append((p, row, width, top + down, left + across, high, wide))
             across += wide
         down += high
     return np.array(found)
 
 
 def _blocks(table: Integers, windows: Integers, first: int) -> Blocks:
-    groups, base = [], 0
-    for high, wide in np.unique(table[:, 5:7], axis=0).tolist():
-        chosen = (table[:, 5] == high) & (table[:, 6] == wide)
-        group = Group(high, wide, int(chosen.sum()), base)
-        table[chosen, 7] = base + np.arange(group.count)
-        table[chosen, 8] = group.count
-        groups.append(group)
-        base += group.rows
+    """Ordered by points, so that each kernel is multiplied by all blocks at once."""
+    points = np.arange(winograd.LARGEST + winograd.KERNEL - 1)
+    down, across = (points < size[:, None] + 2 for size in table.T[5:7])
+    needed = down[:, :, None] & across[:, None, :]
+    ends = np.cumsum(needed.sum(0)).reshape(needed.shape[1:])
+    rank = np.cumsum(needed, 0) - needed.sum(0) - 1
     table[:, 0] -= first
-    return Blocks(table, tuple(groups), windows)
+    return Blocks(table, np.where(needed, ends + rank, -1), ends, windows)
 
 
 @dataclass(frozen=True, eq=False)

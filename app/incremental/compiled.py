@@ -43,18 +43,20 @@ def _evaluate(inputs, src, start, step, zeros, to, count):
 
 
 @jit
-def _interpolate(inputs, src, start, step, to, count):
-    """to (inputs + 2, LANE): the coefficients of a polynomial from its values at the points."""
-    y0 = src[start : start + count]
-    last = src[start + step : start + step + count]
-    y2 = src[start + 2 * step : start + 2 * step + count]
+def _interpolate(inputs, src, at, to, count):
+    """to (inputs + 2, LANE): the coefficients of a polynomial from its values at the points, which
+    begin at src[at].
+    """
+    y0 = src[at[0] : at[0] + count]
+    last = src[at[1] : at[1] + count]
+    y2 = src[at[2] : at[2] + count]
     if inputs == 1:
         for c in range(count):
             to[c] = y0[c]
             to[LANE + c] = y2[c] - y0[c] - last[c]
             to[2 * LANE + c] = last[c]
         return
-    y3 = src[start + 3 * step : start + 3 * step + count]
+    y3 = src[at[3] : at[3] + count]
     if inputs == 2:
         for c in range(count):
             to[c] = y0[c]
@@ -62,7 +64,7 @@ def _interpolate(inputs, src, start, step, to, count):
             to[2 * LANE + c] = 0.5 * (y2[c] + y3[c]) - y0[c]
             to[3 * LANE + c] = last[c]
         return
-    y4 = src[start + 4 * step : start + 4 * step + count]
+    y4 = src[at[4] : at[4] + count]
     if inputs == 3:
         for c in range(count):
             k2, odd = 0.5 * (y2[c] + y3[c]) - y0[c] - last[c], 0.5 * (y2[c] - y3[c])
@@ -73,7 +75,7 @@ def _interpolate(inputs, src, start, step, to, count):
             to[3 * LANE + c] = k3
             to[4 * LANE + c] = last[c]
         return
-    y5 = src[start + 5 * step : start + 5 * step + count]
+    y5 = src[at[5] : at[5] + count]
     if inputs == 4:
         for c in range(count):
             even, odd = 0.5 * (y2[c] + y3[c]) - y0[c], 0.5 * (y2[c] - y3[c]) - last[c]
@@ -87,7 +89,7 @@ def _interpolate(inputs, src, start, step, to, count):
             to[4 * LANE + c] = k4
             to[5 * LANE + c] = last[c]
         return
-    y6 = src[start + 6 * step : start + 6 * step + count]
+    y6 = src[at[6] : at[6] + count]
     for c in range(count):
         even, odd = 0.5 * (y2[c] + y3[c]) - y0[c] - last[c], 0.5 * (y2[c] - y3[c])
         far_even = 0.5 * (y4[c] + y5[c]) - y0[c] - 64 * last[c]
@@ -107,13 +109,13 @@ def _interpolate(inputs, src, start, step, to, count):
 
 
 @jit
-def evaluate(table, channels, blocks, points):
+def evaluate(table, channels, blocks, rows, points):
     """points: the changes of each block at the points of both axes."""
     middle = np.empty(5 * 7 * LANE, table.dtype)
     line = np.empty(7 * LANE, table.dtype)
     zeros = np.zeros(LANE, table.dtype)
     for b in range(len(blocks)):
-        _, first, width, _, _, high, wide, base, count = blocks[b]
+        _, first, width, _, _, high, wide = blocks[b]
         for c in range(0, channels, LANE):
             some = min(LANE, channels - c)
             for x in range(wide):
@@ -129,7 +131,7 @@ def evaluate(table, channels, blocks, points):
             for i in range(high + 2):
                 _evaluate(wide, middle, i * LANE, 7 * LANE, zeros, line, some)
                 for j in range(wide + 2):
-                    at = (base + (i * (wide + 2) + j) * count) * channels + c
+                    at = rows[b, i, j] * channels + c
                     points[at : at + some] = line[j * LANE : j * LANE + some]
 
 
@@ -140,10 +142,11 @@ def _add(to, line):
 
 
 @jit
-def interpolate(points, channels, blocks, windows, out):
+def interpolate(points, channels, blocks, rows, windows, out):
     """out: what the blocks' products add up to in each picture's window."""
     middle = np.empty(7 * 7 * LANE, out.dtype)
     line = np.empty(7 * LANE, out.dtype)
+    starts, steps = np.empty(7, np.int64), np.arange(7) * 7 * LANE
     last = 0
     for p in range(len(windows)):
         start, height, width = windows[p, 0], windows[p, 1], windows[p, 2]
@@ -154,13 +157,13 @@ def interpolate(points, channels, blocks, windows, out):
         for c in range(0, channels, LANE):
             some = min(LANE, channels - c)
             for b in range(first, last):
-                _, _, _, top, left, high, wide, base, count = blocks[b]
+                _, _, _, top, left, high, wide = blocks[b]
                 for j in range(wide + 2):
-                    at = (base + j * count) * channels + c
+                    starts[:] = rows[b, :, j] * channels + c
                     to = middle[j * 7 * LANE : (j + 1) * 7 * LANE]
-                    _interpolate(high, points, at, (wide + 2) * count * channels, to, some)
+                    _interpolate(high, points, starts, to, some)
                 for u in range(max(0, -top), min(high + 2, height - top)):
-                    _interpolate(wide, middle, u * LANE, 7 * LANE, line, some)
+                    _interpolate(wide, middle, steps + u * LANE, line, some)
                     for v in range(max(0, -left), min(wide + 2, width - left)):
                         at = (start + (top + u) * width + left + v) * channels + c
                         _add(out[at : at + some], line[v * LANE : v * LANE + some])

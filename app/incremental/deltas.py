@@ -37,6 +37,12 @@ class Clean:
     before: Tensor | None = None
     inner: tuple["Clean", ...] = ()
 
+    @property
+    def own_bytes(self) -> int:
+        """That are not the trace's."""
+        before = 0 if self.before is None else self.before.nbytes
+        return before + sum(each.rows.nbytes + each.own_bytes for each in self.inner)
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -49,6 +55,14 @@ class Plan:
     def products(self) -> Products:
         """Of all steps."""
         return sum((step.products for step in self.steps), Products())
+
+    @property
+    def changed(self) -> Tensor:
+        """(P, H, W): where the last maps may differ from the clean one."""
+        last = self.steps[-1].after
+        found = np.zeros((last.pictures, last.y.length, last.x.length), bool)
+        found[last.pixels] = True
+        return torch.from_numpy(found)
 
     def room(self, clean: tuple[Clean, ...]) -> int:
         """At most so many numbers are taken from the scratch: two tables, and within a step."""

@@ -17,10 +17,11 @@ from torch import Tensor
 from app.incremental import serial
 from app.incremental.cuda_graphs import Recorder
 from app.incremental.deltas import Deltas
+from app.incremental.head import COPIES, Head
 from app.incremental.plan import local
 from app.incremental.scratch import Scratch
 from app.incremental.values import Values
-from app.incremental.windows import Corners
+from app.incremental.windows import Corners, Products
 from app.networks.network import Conv, Layer, Network, Residual, Trace, converted
 from app.progress import Progress, no_progress, part_of
 
@@ -28,8 +29,7 @@ PLANS = 64  # chunks whose indices are kept for the next picture,
 REMEMBERED = 1024  # unless there are more boxes: their plans would only push each other out
 BUDGET = {"cpu": 256 * 2**20, "cuda": 4 * 2**30}  # bytes
 CHUNK = {"cpu": 64, "cuda": 1024}  # pictures, if their memory is in the budget
-FEATURES = 0.25  # of the budget is for what waits for the classifier
-COPIES = 3  # of it: itself, and what the classifier makes of it when it reads it
+MAPS = 0.25  # of the budget is for what waits for the classifier
 
 
 class Incremental:
@@ -53,9 +53,8 @@ class Incremental:
         self.network, self.dtype = network, dtype or network.like.dtype
         device = network.like.device
         self.form = form_of(converted(layers, self.dtype), device, self.dtype, recorder)
-        head = network.layers[len(layers) :]
+        self._head = Head(network.layers[len(layers) :], self.dtype)
         self._triton = triton
-        self._classifier = Network((*converted(head[:-1], self.dtype), *head[-1:]))
         self._budget = budget or BUDGET.get(device.type, BUDGET["cpu"])
         self._chunk = CHUNK.get(device.type, CHUNK["cpu"])
         self._depth = len(layers)
@@ -75,29 +74,36 @@ class Incremental:
         `progress` is told after every chunk how many boxes are done; what it raises stops the work.
         Raises OutOfMemoryError where the budget does not hold a single box.
         """
-        clean, last = self.form.clean(trace, self.dtype), trace.activations[self._depth - 1]
-        rows, colours = clean[-1].rows, colours.to(self.dtype)
-        group = min(len(corners), max(1, int(FEATURES * self._budget) // (COPIES * rows.nbytes)))
-        plan = self._kept if len(corners) <= REMEMBERED else self.form.plan
+        clean, colours = self.form.clean(trace, self.dtype), colours.to(self.dtype)
+        rows, size = clean[-1].rows, trace.activations[self._depth - 1].shape[2:4]
+        budget = self._budget - sum(each.own_bytes for each in clean)
+        group = min(len(corners), max(1, int(MAPS * budget) // (COPIES * rows.nbytes)))
+        plan: Callable[..., Any] = self._kept if len(corners) <= REMEMBERED else self.form.plan
         scratch, logits = Scratch(rows), []
         for first in range(0, len(corners), group):
             here = corners[first : first + group]
-            features = scratch.take("features", len(here), *rows.shape)
+            maps = scratch.take("maps", len(here), *rows.shape)
             work = _Work(
                 self.form,
                 lambda corners: plan(trace.x.shape[-1], box, corners),
                 clean,
                 here,
                 colours[first : first + group],
-                features,
-                self._budget - COPIES * features.nbytes,
+                maps,
+                budget - COPIES * maps.nbytes,
+                self._budget,
                 self._triton,
             )
             work.run(self._chunk, part_of(progress, first, len(corners)))
-            maps = scratch.take("maps", len(features), *last.shape[1:])
-            maps.flatten(2).copy_(features.transpose(1, 2))
-            logits.append(self._classifier.logits(maps))
+            changed = plan(trace.x.shape[-1], box, here).changed
+            clean_map = rows.view(*size, -1)
+            logits.append(self._head.logits(maps.view(len(maps), *size, -1), clean_map, changed))
         return torch.cat(logits)
+
+    def products(self, side: int, box: int, corners: Corners) -> Products:
+        """Multiplications for boxes over a side x side picture."""
+        plan = self.form.plan(side, box, corners)
+        return plan.products + self._head.products(len(corners), plan.changed)
 
 
 def form_of(
@@ -124,8 +130,9 @@ def _grouped(layers: tuple[Layer, ...]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """Boxes of one group. features (P, H * W, K): the maps that the classifier reads; memory: bytes
-    for all threads.
+    """Boxes of one group.
+
+    maps: (P, H * W, K), what the classifier reads. memory: bytes for all threads, of the budget.
     """
 
     form: Deltas | Values
@@ -133,8 +140,9 @@ class _Work:
     clean: tuple[Any, ...]
     corners: Corners
     colours: Tensor
-    features: Tensor
+    maps: Tensor
     memory: int
+    budget: int
     triton: bool
 
     def run(self, chunk: int, progress: Progress) -> None:
@@ -147,10 +155,10 @@ class _Work:
         size = self._size(chunk, share)
         if size == 0:
             share, size = self.memory, self._size(chunk, self.memory) or 1
-        threads = min(self.form.threads, self.memory // max(share, 1), len(self.corners))
+        threads = max(1, min(self.form.threads, self.memory // max(share, 1), len(self.corners)))
         scratches: SimpleQueue[Scratch] = SimpleQueue()
         for _ in range(threads):
-            scratches.put(Scratch(self.features, triton=self.triton))
+            scratches.put(Scratch(self.maps, triton=self.triton))
 
         def work(pictures: slice) -> int:
             scratch = scratches.get()
@@ -176,17 +184,18 @@ class _Work:
         return size
 
     def _needs(self, corners: Corners) -> int:
-        needed: int = self.plan(corners).room(self.clean) * self.features.itemsize
+        needed: int = self.plan(corners).room(self.clean) * self.maps.itemsize
         return needed
 
     def _fill(self, pictures: slice, memory: int, scratch: Scratch) -> None:
         """Where memory does not suffice, half as many pictures at a time."""
         corners = self.corners[pictures]
-        plan, out = self.plan(corners), self.features[pictures]
+        plan, out = self.plan(corners), self.maps[pictures]
         try:
             needed = plan.room(self.clean) * out.itemsize
             if needed > memory:
-                raise torch.OutOfMemoryError(f"{needed} bytes are needed and {memory} allowed")
+                whole = self.budget - memory + needed
+                raise torch.OutOfMemoryError(f"{whole} bytes are needed and {self.budget} allowed")
             self.form.fill(plan, self.clean, self.colours[pictures], out, scratch)
         except torch.OutOfMemoryError:
             if len(corners) == 1:

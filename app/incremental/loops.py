@@ -6,6 +6,7 @@ Tables are (rows, C), without the row of zeros but for `evaluate`, whose blocks 
 
 from importlib.util import find_spec
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,36 +19,38 @@ if NUMBA:
 
 
 def evaluate(table: Tensor, blocks: Blocks, points: Tensor) -> None:
-    """points (blocks.rows, C): the changes of each block at the points of both axes."""
+    """points (blocks.count, C): the changes of each block at the points of both axes."""
     if NUMBA:
-        compiled.evaluate(_flat(table), table.shape[1], blocks.table, _flat(points))
+        compiled.evaluate(_flat(table), table.shape[1], blocks.table, blocks.rows, _flat(points))
         return
-    for group, chosen in _by_group(blocks):
-        down, across = torch.arange(group.high)[:, None], torch.arange(group.wide)
-        rows = chosen[:, 1, None, None] + down * chosen[:, 2, None, None] + across
-        at_y, at_x = (_at(inputs, table) for inputs in (group.high, group.wide))
-        found = torch.einsum("iy,jx,byxc->ijbc", at_y, at_x, table[rows])
-        points[group.base : group.base + group.rows] = found.flatten(0, 2)
+    for high, wide, chosen, rows in _by_size(blocks):
+        down, across = torch.arange(high)[:, None], torch.arange(wide)
+        reads = chosen[:, 1, None, None] + down * chosen[:, 2, None, None] + across
+        at_y, at_x = (_at(inputs, table) for inputs in (high, wide))
+        points[rows] = torch.einsum("iy,jx,byxc->bijc", at_y, at_x, table[reads])
 
 
 def interpolate(points: Tensor, blocks: Blocks, out: Tensor) -> None:
-    """out: what the blocks' products (blocks.rows, K) add up to in each picture's window."""
+    """out: what the blocks' products (blocks.count, K) add up to in each picture's window."""
     if NUMBA:
         compiled.interpolate(
-            _flat(points), points.shape[1], blocks.table, blocks.windows, _flat(out)
+            _flat(points),
+            points.shape[1],
+            blocks.table,
+            blocks.rows,
+            blocks.windows,
+            _flat(out),
         )
         return
     windows = torch.from_numpy(blocks.windows)
     first, end = windows[0, 0], windows[-1, 0] + windows[-1, 1] * windows[-1, 2]
     out[first:end] = 0
-    for group, chosen in _by_group(blocks):
-        values = points[group.base : group.base + group.rows]
-        values = values.view(group.high + 2, group.wide + 2, group.count, -1)
-        back_y, back_x = (_back(inputs, points) for inputs in (group.high, group.wide))
-        found = torch.einsum("ui,vj,ijbk->buvk", back_y, back_x, values)
+    for high, wide, chosen, rows in _by_size(blocks):
+        back_y, back_x = (_back(inputs, points) for inputs in (high, wide))
+        found = torch.einsum("ui,vj,bijk->buvk", back_y, back_x, points[rows])
         start, height, width = windows[chosen[:, 0], :3].T[..., None, None]
-        y = chosen[:, 3, None, None] + torch.arange(group.high + 2)[:, None]
-        x = chosen[:, 4, None, None] + torch.arange(group.wide + 2)
+        y = chosen[:, 3, None, None] + torch.arange(high + 2)[:, None]
+        x = chosen[:, 4, None, None] + torch.arange(wide + 2)
         inside = (y >= 0) & (x >= 0) & (y < height) & (x < width)
         out.index_add_(0, (start + y * width + x)[inside], found[inside])
 
@@ -101,11 +104,12 @@ def _flat(table: Tensor):  # type: ignore[no-untyped-def]
     return table.detach().reshape(-1).numpy()
 
 
-def _by_group(blocks: Blocks):  # type: ignore[no-untyped-def]
-    table = torch.from_numpy(blocks.table)
-    for group in blocks.groups:
-        chosen = (table[:, 5] == group.high) & (table[:, 6] == group.wide)
-        yield group, table[chosen]
+def _by_size(blocks: Blocks):  # type: ignore[no-untyped-def]
+    """Inputs down and across; the blocks that have as many; their rows of products."""
+    table, rows = torch.from_numpy(blocks.table), torch.from_numpy(blocks.rows)
+    for high, wide in np.unique(blocks.table[:, 5:7], axis=0).tolist():
+        chosen = (table[:, 5] == high) & (table[:, 6] == wide)
+        yield high, wide, table[chosen], rows[chosen, : high + 2, : wide + 2]
 
 
 def _at(inputs: int, like: Tensor) -> Tensor:

@@ -35,6 +35,11 @@ class Clean:
     rows: Tensor
     inner: tuple[Tensor, ...] = ()
 
+    @property
+    def own_bytes(self) -> int:
+        """That are not the trace's."""
+        return sum(each.nbytes for each in self.inner)
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -116,6 +121,7 @@ class Plan:
     steps: tuple[Step | Join, ...]
     device: torch.device
     pixels: int  # of a box
+    changed = None  # where maps differ, not told: a GPU multiplies whole maps faster than cells
 
     @cached_property
     def whole(self) -> Tensor:

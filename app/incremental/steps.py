@@ -60,7 +60,7 @@ class Convolve:
 
     @cached_property
     def blocks(self) -> tuple[Blocks, ...]:
-        row_bytes = sum(self.channels) * self.linear.weight.itemsize
+        row_bytes = max(self.channels) * self.linear.weight.itemsize
         return cut(self.before, self.after, self.layer.padding, row_bytes)
 
     @cached_property
@@ -80,14 +80,14 @@ class Convolve:
         if not self.linear.by_blocks:
             return Products(full, self.after.count * weight, self.after.count * weight)
         inputs, channels = self.channels
-        computed = sum(part.rows for part in self.blocks) * inputs * channels
+        computed = sum(part.count for part in self.blocks) * inputs * channels
         return Products(full, self.before.count * weight, computed)
 
     @property
     def room(self) -> int:
         """At most so many numbers are taken from the scratch."""
         if self.linear.by_blocks:
-            return max(part.rows for part in self.blocks) * sum(self.channels)
+            return max(self._gap(part) + part.count * self.channels[0] for part in self.blocks)
         gathered = self.after.count * self.layer.kernel**2 * self.channels[0]
         return gathered * (2 if self.layer.groups > 1 else 1)
 
@@ -99,20 +99,27 @@ class Convolve:
         else:
             self._multiply(table, out, scratch)
 
+    def _gap(self, part: Blocks) -> int:
+        """How many numbers before the values the products have to begin, so that none is written
+        where values still wait: products of one point lie where earlier points were.
+        """
+        inputs, channels = self.channels
+        start = np.r_[0, part.ends.flat[:-1]]
+        return int((part.ends.ravel() * channels - start * inputs).max())
+
     def _add(self, part: Blocks, table: Tensor, out: Tensor, scratch: Scratch) -> None:
         inputs, channels = self.channels
-        points = scratch.take("points", part.rows, inputs)
-        products = scratch.take("products", part.rows, channels)
+        gap = self._gap(part)
+        room = scratch.take("points", gap + part.count * inputs)
+        points = room[gap:].view(part.count, inputs)
+        products = room[: part.count * channels].view(part.count, channels)
         loops.evaluate(table, part, points)
-        for group in part.groups:
-            wide, line = group.wide + 2, (group.wide + 2) * group.count
-            for i in range(group.high + 2):
-                here = slice(group.base + i * line, group.base + (i + 1) * line)
-                torch.bmm(
-                    points[here].view(wide, group.count, inputs),
-                    self.linear.weight[i, :wide],
-                    out=products[here].view(wide, group.count, channels),
-                )
+        start = 0
+        for kernel, end in zip(
+            self.linear.weight.flatten(0, 1), part.ends.ravel().tolist(), strict=True
+        ):
+            torch.mm(points[start:end], kernel, out=products[start:end])
+            start = end
         loops.interpolate(products, part, out)
 
     def _multiply(self, table: Tensor, out: Tensor, scratch: Scratch) -> None:

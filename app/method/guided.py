@@ -129,7 +129,11 @@ def _transpose(layer: Layer, signal: Tensor, x: Tensor, guided: bool) -> Tensor:
             )
             return rows @ signal @ columns.T
         case Linear():
-            return signal @ layer.weight
+            flat = signal @ layer.weight
+            if x.dim() == 2:
+                return flat
+            n, c, height, width = x.shape
+            return flat.view(n, height, width, c).permute(0, 3, 1, 2)
         case Residual():
             branches = (
                 (branch, tuple(outputs(branch, x))) for branch in (layer.main, layer.shortcut)

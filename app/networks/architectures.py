@@ -10,7 +10,7 @@ from math import inf
 from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import get_model, mobilenetv2, resnet, vgg
 
@@ -133,6 +133,7 @@ def skeleton(entry: Entry) -> nn.Module:
 
 def _vgg_layers(module: vgg.VGG) -> Iterator[Layer]:
     layers = [*fold_batch_norm(module).features, module.avgpool, *module.classifier]
+    cells = _average_pool(module.avgpool).side ** 2
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
         relu = isinstance(following, nn.ReLU)
         match layer:
@@ -143,11 +144,17 @@ def _vgg_layers(module: vgg.VGG) -> Iterator[Layer]:
             case nn.AdaptiveAvgPool2d():
                 yield _average_pool(layer)
             case nn.Linear():
-                yield Linear(layer.weight, layer.bias, relu)
+                yield Linear(_by_cells(layer.weight, cells), layer.bias, relu)
+                cells = 1
             case nn.ReLU() | nn.Dropout():
                 pass
             case _:
                 raise TypeError(f"a VGG with {type(layer).__name__} has no table")
+
+
+def _by_cells(weight: Tensor, cells: int) -> Tensor:
+    """(N, K * cells) -> (N, cells * K): PyTorch flattens a map channel by channel."""
+    return weight.view(len(weight), -1, cells).transpose(1, 2).flatten(1)
 
 
 def _resnet_layers(module: resnet.ResNet) -> Iterator[Layer]:

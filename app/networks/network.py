@@ -81,12 +81,17 @@ class AveragePool:
     ceiling = inf
 
     def __call__(self, x: Tensor) -> Tensor:
+        if x.shape[2:] == (self.side, self.side):
+            return x
         return F.adaptive_avg_pool2d(x, self.side)
 
 
 @dataclass(frozen=True)
 class Linear:
-    """On the flattened input, in the precision of its own weights."""
+    """On the flattened input, in the precision of its own weights.
+
+    weight: (N, H * W * K), a map's cells one after the other, as they lie in memory.
+    """
 
     weight: Tensor
     bias: Tensor
@@ -94,7 +99,9 @@ class Linear:
     ceiling = inf
 
     def __call__(self, x: Tensor) -> Tensor:
-        return activated(F.linear(x.flatten(1).to(self.weight.dtype), self.weight, self.bias), self)
+        cells = x.permute(0, 2, 3, 1) if x.dim() == 4 else x
+        flat = cells.flatten(1).to(self.weight.dtype)
+        return activated(F.linear(flat, self.weight, self.bias), self)
 
 
 Layer = Conv | MaxPool | Residual | AveragePool | Linear

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from app.errors import BadOption
 from app.incremental.engine import Incremental
-from app.incremental.windows import Products
 from app.method.occlusion import positions
 from app.networks.architectures import load_module, network_of, skeleton
 from app.networks.manifest import Entry
-from app.networks.network import Linear, Network
+from app.networks.network import Network
 from app.networks.precision import arithmetic, windows
 from app.options import Precision
 from app.performance.machine import matmul_rate, memory, processor, reset_peak, seconds
@@ -250,8 +249,4 @@ def products(network: Network, where: Setting) -> dict[str, int]:
     """Multiplications for all positions: of full passes, of what the form of windows needs (the
     theoretical saving), and those computed.
     """
-    found = Incremental(network).form.plan(where.side, where.box, where.corners).products
-    head = len(where.corners) * sum(
-        layer.weight.numel() for layer in network.layers if isinstance(layer, Linear)
-    )
-    return asdict(found + Products(head, head, head))
+    return asdict(Incremental(network).products(where.side, where.box, where.corners))
