@@ -150,6 +150,17 @@ class Detection(BaseModel):
     timing_ms: dict[str, Pixels]
 
 
+class OneOfSeveral(BaseModel):
+    """Which photograph of a request: its place, from 0, and its name as it was sent."""
+
+    index: int
+    filename: str | None
+
+
+class DetectionOfSeveral(Detection, OneOfSeveral):
+    """The answer to one of several pictures."""
+
+
 class Problem(BaseModel):
     """RFC 9457, with the numbers that a caller needs."""
 
@@ -160,6 +171,18 @@ class Problem(BaseModel):
     detail: str
     instance: str
     request_id: str
+
+
+class ProblemOfSeveral(OneOfSeveral):
+    """Why there is no answer to one of several pictures."""
+
+    problem: Problem
+
+
+class Results(BaseModel):
+    """The answer to several pictures, in the order in which they were sent."""
+
+    results: list[DetectionOfSeveral | ProblemOfSeveral]
 
 
 class Alive(BaseModel):

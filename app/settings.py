@@ -72,7 +72,8 @@ class Settings(BaseSettings):
         64,
         ge=1,
         le=10_000,
-        description="pictures that may be received at the same time; one more is answered 429",
+        description="pictures that may be received at the same time, of all requests; "
+        "one more is answered 429",
     )
     connections: int = Field(
         512,
@@ -88,7 +89,7 @@ class Settings(BaseSettings):
         10, gt=0, description="seconds that a request's head may take to come; then it is closed"
     )
     upload_timeout: float = Field(
-        30, gt=0, description="seconds that a body may take to come; then 408"
+        30, gt=0, description="seconds that a body may take to come, for each picture; then 408"
     )
     upload_grace: float = Field(
         5, gt=0, description="seconds after which a body must come at `upload_rate` at least"
@@ -132,6 +133,9 @@ class Settings(BaseSettings):
     decoders: int = Field(2, ge=1, le=64, description="pictures that are decoded at the same time")
     max_bytes: int = Field(
         DEFAULTS.max_bytes, ge=1024, description="bytes of a picture; more are answered 413"
+    )
+    max_images: int = Field(
+        16, ge=1, le=64, description="pictures in one request to `/detect`; more are answered 413"
     )
     max_pixels: int = Field(
         DEFAULTS.max_pixels, ge=256, description="pixels of a picture; more are answered 413"

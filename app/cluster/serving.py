@@ -25,6 +25,7 @@ from ray.serve.config import BackpressureConfig
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
+from app.cluster.proxy import GRACE
 from app.cluster.start import Share, connected
 from app.errors import WeakpointsError
 from app.loading import loaded
@@ -158,7 +159,7 @@ def start(settings: Settings, share: Share, load: Callable[[], Detector] | None 
         http_options={
             "host": settings.host,
             "port": settings.port,
-            "request_timeout_s": settings.request_timeout,
+            "request_timeout_s": settings.request_timeout + GRACE,
         }
     )
     try:

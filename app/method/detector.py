@@ -91,7 +91,7 @@ class Detector:
         It stops once, at `yield`, where the photograph waits for the device: pictures that wait
         there together share one forward and one backward pass (`look`).
         """
-        options = self._resolved(asked)
+        options = self.resolved(asked)
         x, frame = prepare(image, self.input, options.fit, options.roi)  # (1, 3, S, S), way back
         fills = self._fills(image, options)  # (R, places, 3) normalised colours
         clock.lap("prepare")
@@ -231,7 +231,7 @@ class Detector:
             maps[chosen] = fine_maps(self.network, traces, classes, rule=rule, pictures=of)
         return np.split(maps, np.cumsum([len(each) for each in targets])[:-1])
 
-    def _resolved(self, asked: Options) -> ResolvedOptions:
+    def resolved(self, asked: Options) -> ResolvedOptions:
         """Raises BadOption, also for more forward passes than are allowed."""
         options = resolve(asked, self.input.side, self.model.labels, self.input.box)
         passes = box_count(self.input.side, options) * options.colours

@@ -16,17 +16,18 @@ HEADER = "X-Request-Timeout"
 
 @dataclass
 class Caller:
-    """Who waits for the answer to one request."""
+    """Who waits for the answer to one request, until `end` on anyio's clock."""
 
     request: Request
     scope: anyio.CancelScope
+    end: float
     gone: bool = False
     _watching: asyncio.Task[None] | None = None
 
     @property
     def seconds_left(self) -> float:
         """What the caller still waits."""
-        return max(0.0, self.scope.deadline - anyio.current_time())
+        return max(0.0, self.end - anyio.current_time())
 
     def watch(self) -> None:
         """From here on a hang-up ends the work. To be called once the body has been read.
@@ -57,7 +58,7 @@ async def deadline(request: Request, most: float) -> AsyncIterator[Caller]:
     """
     seconds = seconds_allowed(request, most)
     with anyio.CancelScope(deadline=anyio.current_time() + seconds) as scope:
-        caller = Caller(request, scope)
+        caller = Caller(request, scope, scope.deadline)
         try:
             yield caller
         finally:

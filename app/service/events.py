@@ -1,12 +1,10 @@
-"""A detection as server-sent events.
-
-`progress` (stage, done, total), then `result`, or `error` with the problem.
-"""
+"""Answers that come bit by bit: server-sent events, or lines of JSON."""
 
 import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi.sse import format_sse_event
@@ -17,74 +15,99 @@ from app.progress import Progress
 
 log = logging.getLogger("weakpoints")
 KEEP_ALIVE = 15.0  # seconds after which a comment keeps proxies from closing the connection
+STILL_WAITING = format_sse_event(comment="still waiting")
+Emit = Callable[[bytes], None]
+"""Sends a piece of the answer; for any thread."""
+
+
+def event(name: str, data: str) -> bytes:
+    """A server-sent event; `data` is JSON."""
+    return format_sse_event(event=name, data_str=data)
+
+
+def progress_events(emit: Emit) -> Progress:
+    """Each call is an event `progress` (stage, done, total)."""
+
+    def progress(stage: str, done: int, total: int) -> None:
+        emit(event("progress", json.dumps({"stage": stage, "done": done, "total": total})))
+
+    return progress
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a stream says beside what its work emits.
+
+    failed: the last piece where the work fails. waiting: what is said when nothing came for
+    KEEP_ALIVE seconds, if anything may be.
+    """
+
+    failed: Callable[[WeakpointsError], bytes]
+    waiting: bytes = b""
 
 
 async def streamed(
-    work: Callable[[Progress], Coroutine[Any, Any, str]],
-    problem: Callable[[WeakpointsError], str],
-    gone: Callable[[], None],
+    work: Callable[[Emit], Coroutine[Any, Any, None]], words: Words, gone: Callable[[], None]
 ) -> AsyncIterator[bytes]:
-    """The events of `work`, whose result is the JSON of `result`; its Progress is for any thread.
+    """What `work` emits, as it comes.
 
-    To be awaited before the answer begins: what `work` raises before its first progress is raised
-    here, and gets a status. Later errors become an `error` event, made by `problem`. Closing the
-    iterator early cancels the work; then, or when the caller hangs up, `gone` is called.
+    To be awaited before the answer begins: what `work` raises before it has emitted anything is
+    raised here, and gets a status. Closing the iterator early cancels the work; then, or when the
+    caller hangs up, `gone` is called.
     """
     loop = asyncio.get_running_loop()
-    events: asyncio.Queue[bytes | None] = asyncio.Queue()
+    pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
 
-    def progress(stage: str, done: int, total: int) -> None:
-        data = json.dumps({"stage": stage, "done": done, "total": total})
-        event = format_sse_event(event="progress", data_str=data)
-        loop.call_soon_threadsafe(events.put_nowait, event)
+    def emit(piece: bytes) -> None:
+        loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-    job = asyncio.create_task(work(progress))
-    job.add_done_callback(lambda _: events.put_nowait(None))
+    job = asyncio.create_task(work(emit))
+    job.add_done_callback(lambda _: pieces.put_nowait(None))
     try:
-        first = await events.get()
+        first = await pieces.get()
         if first is None:
             job.result()
     except BaseException:
         await _end(job)
         raise
-    return _events(first, events, job, problem, gone)
+    return _pieces(first, pieces, job, words, gone)
 
 
-async def _events(
-    event: bytes | None,
-    events: asyncio.Queue[bytes | None],
-    job: asyncio.Task[str],
-    problem: Callable[[WeakpointsError], str],
+async def _pieces(
+    piece: bytes | None,
+    pieces: asyncio.Queue[bytes | None],
+    job: asyncio.Task[None],
+    words: Words,
     gone: Callable[[], None],
 ) -> AsyncIterator[bytes]:
-    """`event`, then those of the queue; None is the last: the job is done."""
+    """`piece`, then those of the queue; None is the last: the job is done."""
     try:
-        while event is not None:
-            yield event
-            event = await _next(events)
-        yield format_sse_event(event="result", data_str=job.result())
+        while piece is not None:
+            if piece:
+                yield piece
+            piece = await _next(pieces, words.waiting)
+        job.result()
     except (asyncio.CancelledError, GeneratorExit):
         gone()
         raise
     except ClientDisconnect:
         gone()
     except WeakpointsError as error:
-        yield format_sse_event(event="error", data_str=problem(error))
+        yield words.failed(error)
     except Exception as error:
         log.error("a stream failed", exc_info=error)
-        unforeseen = WeakpointsError("something went wrong here; the log has it")
-        yield format_sse_event(event="error", data_str=problem(unforeseen))
+        yield words.failed(WeakpointsError("something went wrong here; the log has it"))
     finally:
         await _end(job)
 
 
-async def _next(events: asyncio.Queue[bytes | None]) -> bytes | None:
+async def _next(pieces: asyncio.Queue[bytes | None], waiting: bytes) -> bytes | None:
     try:
-        return await asyncio.wait_for(events.get(), KEEP_ALIVE)
+        return await asyncio.wait_for(pieces.get(), KEEP_ALIVE)
     except TimeoutError:
-        return format_sse_event(comment="still waiting")
+        return waiting
 
 
-async def _end(job: asyncio.Task[str]) -> None:
+async def _end(job: asyncio.Task[None]) -> None:
     job.cancel()
     await asyncio.gather(job, return_exceptions=True)

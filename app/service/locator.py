@@ -1,7 +1,7 @@
 """The way of an uploaded file: decoded in a child, found in the cache or sent to the device."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import anyio
@@ -64,11 +64,14 @@ class Locator:
         """One detection without a caller. Raises what goes wrong."""
         await self.worker.run(self.detector.rehearsal(), Stopwatch())
 
-    @contextmanager
-    def upload(self, request: object) -> Iterator[None]:
-        """A place among the uploads that are received and decoded. Raises QueueFull."""
+    def place(self) -> ExitStack:
+        """A place among the uploads that are received and decoded, until it is closed.
+
+        Raises QueueFull.
+        """
+        place = ExitStack()
         try:
-            self.uploads.acquire_on_behalf_of_nowait(request)
+            self.uploads.acquire_on_behalf_of_nowait(place)
         except anyio.WouldBlock:
             limit = int(self.uploads.total_tokens)
             raise QueueFull(
@@ -76,10 +79,8 @@ class Locator:
                 limit=limit,
                 retry_after=1,
             ) from None
-        try:
-            yield
-        finally:
-            self.uploads.release_on_behalf_of(request)
+        place.callback(self.uploads.release_on_behalf_of, place)
+        return place
 
     async def receive(
         self, data: bytes, options: Options, clock: Stopwatch, seconds: float

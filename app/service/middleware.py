@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.service.problems import QUIET, problem
 
+STREAMS = ("text/event-stream", "application/x-ndjson")
 SAFE = {"GET", "HEAD", "OPTIONS"}  # RFC 9110, 9.2.1: they change nothing
 EXPOSED = ("X-Request-ID", "Server-Timing", "Cache-Status", "X-Map-Min", "X-Map-Max", "Retry-After")
 
@@ -96,8 +97,8 @@ class Plain:
                     headers["connection"] = "close"
                 if "location" in headers:
                     headers["location"] = relative(scope["path"], headers["location"])
-                if headers.get("content-type", "").startswith("text/event-stream"):
-                    headers["x-accel-buffering"] = "no"  # nginx passes events on as they come
+                if headers.get("content-type", "").startswith(STREAMS):
+                    headers["x-accel-buffering"] = "no"  # nginx passes them on as they come
             await send(message)
 
         # The server looks at its own scope: there it is HEAD still, and no body is sent.

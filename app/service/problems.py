@@ -46,7 +46,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         400: "Malformed request",
         401: "No valid key",
         408: "The body came too slowly",
-        413: "Too many bytes or pixels",
+        413: "Too many bytes, pixels or photographs",
         415: "Not a supported image type",
         422: "Bad image or option",
         429: "Queue full, see Retry-After",

@@ -1,46 +1,47 @@
-"""The HTTP API: a photograph comes in, JSON or a PNG goes out."""
+"""The HTTP API: photographs come in, JSON or a PNG goes out."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
-import numpy as np
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse
-from numpy.typing import NDArray
 
 from app import __version__
 from app.errors import WeakpointsError
 from app.loading import loaded
 from app.method.detector import Detector
-from app.method.localization import Localization
 from app.method.render import heatmap_png
-from app.method.stopwatch import Stopwatch
 from app.options import Options
-from app.progress import Progress, no_progress
 from app.schemas import (
     Detection,
+    DetectionOfSeveral,
     DetectQuery,
     HeatmapQuery,
     ModelCard,
+    Problem,
+    ProblemOfSeveral,
+    Results,
     detection,
     model_card,
 )
+from app.service.accept import preferred
+from app.service.answers import Answer, Delivery, Read, delivered
 from app.service.api_keys import let_in
-from app.service.deadlines import deadline
-from app.service.events import streamed
+from app.service.events import STILL_WAITING, Emit, Words, event, progress_events, streamed
 from app.service.middleware import add_rules
+from app.service.openapi import EVENTS, FILE, FILES, JSON, LINES, photographs, streams
 from app.service.pages import add_pages
 from app.service.probes import probes
 from app.service.problems import QUIET, RESPONSES, add_problems, problem_body
 from app.service.state import Service, service_of
-from app.service.tracing import telemetry, trace_stages
-from app.service.upload import REQUEST_BODY, Pace, read_image
+from app.service.tracing import telemetry
+from app.service.upload import read_uploads
 from app.settings import Settings
 
 
@@ -89,92 +90,88 @@ def create_app(
 routes = APIRouter()
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What was found on a photograph, an (H, W, 3) RGB image; `known`: by the cache.
-
-    timing_ms: milliseconds of each stage, and `total`.
-    """
-
-    image: NDArray[np.uint8]
-    found: Localization
-    known: bool
-    timing_ms: dict[str, float]
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Server-Timing and Cache-Status, as browsers and proxies read them."""
-        laps = [f"{stage};dur={duration:.1f}" for stage, duration in self.timing_ms.items()]
-        cache = "weakpoints; hit" if self.known else "weakpoints; fwd=miss"
-        return {"Server-Timing": ", ".join(laps), "Cache-Status": cache}
-
-
-async def _answer(request: Request, options: Options, progress: Progress = no_progress) -> Answer:
-    """One photograph within its caller's time: received, decoded, detected."""
-    service, clock = service_of(request), Stopwatch()
-    settings, locator = service.settings, service.locator
-    async with deadline(request, settings.request_timeout) as caller:
-        with locator.upload(request):
-            data = await read_image(request, settings.max_bytes, Pace.of(settings))
-            caller.watch()
-            clock.lap("upload")
-            received = await locator.receive(data, options, clock, caller.seconds_left)
-        found, known = await locator.locate(received, progress)
-    service.metrics.staged(clock.timing_ms)
-    trace_stages(clock)
-    timing = clock.timing_ms | {"total": clock.total_ms}
-    return Answer(received.paused.picture.image, found, known, timing)
-
-
 @routes.post(
     "/detect",
     operation_id="detect",
-    responses={
-        **RESPONSES,
-        200: {"content": {EventSourceResponse.media_type: {"schema": {"type": "string"}}}},
-    },
-    openapi_extra=REQUEST_BODY,
-    response_model=Detection,
+    responses={**RESPONSES, 200: {"content": streams()}},
+    openapi_extra=photographs(FILES),
+    response_model=Detection | Results,
 )
 async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Response:
-    """Keypoints of the main object of one photograph, with a confidence each.
+    """Keypoints of the main object of each photograph, with a confidence each.
 
-    With `Accept: text/event-stream` the answer is a stream of events: `progress`, then `result`
-    with the same JSON, or `error`.
+    One photograph: its answer. Several, as parts of one form: `results`, in the order in which
+    they were sent. Each is answered or refused by itself. With `Accept: application/x-ndjson` each
+    of them is a line, sent as soon as it is known. With `Accept: text/event-stream` the answer to
+    one photograph is a stream of events: `progress`, then `result` with the same JSON, or `error`.
     """
-    service = service_of(request)
+    options = query.options()
+    wanted = preferred(request.headers.get("accept", ""), JSON, LINES, EVENTS)
+    if wanted == LINES:
+        return await _lines(request, options)
+    if wanted == EVENTS:
+        return await _events(request, options)
+    results: dict[int, DetectionOfSeveral | ProblemOfSeveral] = {}
+    async with delivered(request, options, _reader(request, several=True)) as delivery:
+        if len(delivery.uploads) == 1:
+            answer = await delivery.answer(delivery.uploads[0], options)
+            json = _detection(request, answer).model_dump_json()
+            return Response(json, media_type=JSON, headers=answer.headers)
+        await _results(request, delivery, options, lambda each: results.update({each.index: each}))
+    found = Results(results=[results[index] for index in sorted(results)])
+    return Response(found.model_dump_json(), media_type=JSON)
 
-    def body(answer: Answer) -> str:
-        model, request_id = service.locator.detector.model, request.state.request_id
-        return detection(answer.found, model, request_id, answer.timing_ms).model_dump_json()
 
-    if EventSourceResponse.media_type not in request.headers.get("accept", ""):
-        answer = await _answer(request, query.options())
-        return Response(body(answer), media_type="application/json", headers=answer.headers)
+async def _lines(request: Request, options: Options) -> Response:
+    """A line of JSON for each photograph, whatever becomes of it."""
 
-    async def work(progress: Progress) -> str:
-        return body(await _answer(request, query.options(), progress))
+    async def work(emit: Emit) -> None:
+        async with delivered(request, options, _reader(request, several=True)) as delivery:
+            await _results(
+                request,
+                delivery,
+                options,
+                lambda each: emit(each.model_dump_json().encode() + b"\n"),
+            )
 
-    def problem(error: WeakpointsError) -> str:
-        service.metrics.failed(error)
-        return json.dumps(problem_body(request, error))
+    def failed(error: WeakpointsError) -> bytes:
+        return json.dumps({"problem": _counted(request, error)}).encode() + b"\n"
 
-    return EventSourceResponse(await streamed(work, problem, service.metrics.gone))
+    gone = service_of(request).metrics.gone
+    return StreamingResponse(await streamed(work, Words(failed), gone), media_type=LINES)
+
+
+async def _events(request: Request, options: Options) -> Response:
+    """The progress of one photograph, and its answer, as server-sent events."""
+
+    async def work(emit: Emit) -> None:
+        async with delivered(request, options, _reader(request)) as delivery:
+            progress = progress_events(emit)
+            answer = await delivery.answer(delivery.uploads[0], options, progress)
+        emit(event("result", _detection(request, answer).model_dump_json()))
+
+    def failed(error: WeakpointsError) -> bytes:
+        return event("error", json.dumps(_counted(request, error)))
+
+    words, gone = Words(failed, STILL_WAITING), service_of(request).metrics.gone
+    return EventSourceResponse(await streamed(work, words, gone))
 
 
 @routes.post(
     "/heatmap",
     operation_id="heatmap",
     responses={**RESPONSES, 200: {"content": {"image/png": {}}}},
-    openapi_extra=REQUEST_BODY,
+    openapi_extra=photographs(FILE),
     response_class=Response,
 )
 async def heatmap(request: Request, query: Annotated[HeatmapQuery, Query()]) -> Response:
-    """One of the maps as a PNG.
+    """One of the maps of one photograph as a PNG.
 
     `style=gray16` is the raw map, its range in `X-Map-Min` and `X-Map-Max`.
     """
-    answer = await _answer(request, query.options())
+    options = query.options()
+    async with delivered(request, options, _reader(request)) as delivery:
+        answer = await delivery.answer(delivery.uploads[0], options)
     draw = partial(
         heatmap_png,
         answer.image,
@@ -190,6 +187,40 @@ async def heatmap(request: Request, query: Annotated[HeatmapQuery, Query()]) -> 
         media_type="image/png",
         headers=answer.headers | {"X-Map-Min": f"{low:.9g}", "X-Map-Max": f"{high:.9g}"},
     )
+
+
+def _reader(request: Request, several: bool = False) -> Read:
+    settings = service_of(request).settings
+    return partial(read_uploads, settings=settings, most=settings.max_images if several else 1)
+
+
+async def _results(
+    request: Request,
+    delivery: Delivery,
+    options: Options,
+    tell: Callable[[DetectionOfSeveral | ProblemOfSeveral], None],
+) -> None:
+    def result(index: int, answer: Answer | WeakpointsError) -> None:
+        which = {"index": index, "filename": delivery.uploads[index].filename}
+        if isinstance(answer, WeakpointsError):
+            problem = Problem(**problem_body(request, answer))
+            tell(ProblemOfSeveral(**which, problem=problem))
+        else:
+            found = _detection(request, answer)
+            tell(DetectionOfSeveral(**which, **dict(found)))
+
+    await delivery.each(options, result)
+
+
+def _detection(request: Request, answer: Answer) -> Detection:
+    found, model = answer.found, service_of(request).locator.detector.model
+    return detection(found, model, request.state.request_id, answer.timing_ms)
+
+
+def _counted(request: Request, error: WeakpointsError) -> dict[str, Any]:
+    """The problem of an error that comes after the status."""
+    service_of(request).metrics.failed(error)
+    return problem_body(request, error)
 
 
 @routes.get("/model", operation_id="model", responses={401: RESPONSES[401], 503: RESPONSES[503]})

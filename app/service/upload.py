@@ -1,49 +1,37 @@
-"""One image out of a request: the raw body, or the multipart part named `image`.
+"""The photographs out of a request: the raw body is one, a form has one in each part `image`.
 
-Never more bytes than allowed.
+Never more bytes than allowed, of each and of all.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
 
-from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from app.errors import MalformedRequest, TooLarge, UnsupportedMedia, UploadTooSlow
+from app.errors import (
+    MalformedRequest,
+    QueueFull,
+    TooLarge,
+    UnsupportedMedia,
+    UploadTooSlow,
+    WeakpointsError,
+)
+from app.service.form import Form, Part, Take
 from app.settings import Settings
 
 FIELD = "image"
 ENVELOPE = 16 * 2**10  # bytes that multipart's boundaries, headers and other parts may add
-PARTS = 64  # files, and as many other fields, that a form may have
-REQUEST_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": [FIELD],
-                    "properties": {FIELD: {"type": "string", "format": "binary"}},
-                }
-            },
-            **{
-                f"image/{kind}": {"schema": {"type": "string", "format": "binary"}}
-                for kind in ("jpeg", "png", "webp")
-            },
-        },
-    }
-}
 
 
 @dataclass(frozen=True)
 class Pace:
     """How fast a body must come.
 
-    `rate` bytes a second once `grace` seconds are over, and all of it in `total` seconds.
+    `rate` bytes a second once `grace` seconds are over, and all of it in `total` seconds for each
+    photograph.
     """
 
     grace: float
@@ -54,118 +42,191 @@ class Pace:
     def of(cls, settings: Settings) -> "Pace":
         return cls(settings.upload_grace, settings.upload_rate, settings.upload_timeout)
 
-    def seconds(self, received: int) -> float:
+    def seconds(self, received: int, photographs: int = 1) -> float:
         """From the first to the next byte at most."""
-        return min(self.total, self.grace + received / self.rate)
+        return min(self.total * max(1, photographs), self.grace + received / self.rate)
 
 
-async def read_image(request: Request, max_bytes: int, pace: Pace) -> bytes:
-    """The bytes of the image.
+@dataclass(eq=False)
+class Upload:
+    """One photograph as it comes, at most `max_bytes`.
 
-    Raises MalformedRequest, UnsupportedMedia or UploadTooSlow, and TooLarge as soon as the limit is
-    passed.
+    `with upload as data` gives its bytes, or raises why it is refused. Behind it they are
+    forgotten, and its place among the uploads is free. filename: as the caller names it; the raw
+    body has none.
+    """
+
+    filename: str | None
+    max_bytes: int
+    place: ExitStack
+    refusal: WeakpointsError | None = None
+    _data: bytearray = field(default_factory=bytearray, repr=False)
+
+    def add(self, piece: bytes) -> None:
+        if self.refusal is None:
+            self._data += piece
+            if len(self._data) > self.max_bytes:
+                self.refusal = _too_large(len(self._data), 1, self.max_bytes)
+                self._forget()
+
+    def __enter__(self) -> bytes:
+        if self.refusal is not None:
+            raise self.refusal
+        data, self._data = bytes(self._data), bytearray()
+        return data
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self._data = bytearray()
+        self.place.close()
+
+
+async def read_uploads(
+    request: Request, place: Callable[[], ExitStack], *, settings: Settings, most: int
+) -> list[Upload]:
+    """The photographs of a request, one at least and `most` at most.
+
+    place: takes a place among the uploads, or raises QueueFull. It is asked before a byte is read,
+    and again when another photograph begins. Where there is none, or a photograph has too many
+    bytes, that one of several is refused, and its bytes are dropped. Raises WeakpointsError for
+    what is wrong with the whole request.
     """
     encoding = request.headers.get("content-encoding", "identity")
     if encoding != "identity":
         raise UnsupportedMedia(
             f"Content-Encoding {encoding!r} is not accepted; send the image as it is"
         )
-    content_type = request.headers.get("content-type", "").lower()
-    if content_type.startswith("multipart/form-data"):
-        return await _part(request, await _body(request, max_bytes, ENVELOPE, pace))
-    if content_type.startswith("image/"):
-        return await _body(request, max_bytes, 0, pace)
+    content_type = request.headers.get("content-type", "")
+    if content_type.lower().startswith("multipart/form-data"):
+        return await _of_form(request, content_type, settings, most, place)
+    if content_type.lower().startswith("image/"):
+        return [await _of_body(request, settings, place())]
     raise UnsupportedMedia(
         f"Content-Type is {content_type or 'missing'!r}; "
         f"send multipart/form-data with a part named {FIELD!r}, or image/*"
     )
 
 
-async def _body(request: Request, max_bytes: int, envelope: int, pace: Pace) -> bytes:
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal():
-        _refuse(int(declared[:20]), max_bytes, envelope)  # Python makes no number of 5,000 digits
-    body, start = bytearray(), asyncio.get_running_loop().time()
-    try:
-        async with asyncio.timeout_at(start + pace.seconds(0)) as timer:
-            async for chunk in request.stream():
-                body += chunk
-                _refuse(len(body), max_bytes, envelope)
-                timer.reschedule(start + pace.seconds(len(body)))
-    except TimeoutError:
-        seconds = asyncio.get_running_loop().time() - start
-        raise UploadTooSlow(
-            f"{len(body)} bytes came in {seconds:.1f} s; after {pace.grace:g} s at least "
-            f"{pace.rate:g} a second are expected, and all within {pace.total:g} s",
-            limit=pace.total,
-        ) from None
-    return bytes(body)
+async def _of_body(request: Request, settings: Settings, place: ExitStack) -> Upload:
+    upload = Upload(None, settings.max_bytes, place)
+    await read_body(request, settings.max_bytes, Pace.of(settings), upload.add)
+    return upload
 
 
-async def _part(request: Request, body: bytes) -> bytes:
-    async def stream() -> AsyncGenerator[bytes, None]:
-        yield body
+async def _of_form(
+    request: Request,
+    content_type: str,
+    settings: Settings,
+    most: int,
+    place: Callable[[], ExitStack],
+) -> list[Upload]:
+    uploads: list[Upload] = []
+    first = place()
 
-    if not body:
-        raise MalformedRequest(f"the request is empty; send a part named {FIELD!r}", actual=0)
-    _check_end(request, body)
-    parser = MultiPartParser(
-        request.headers, stream(), max_files=PARTS, max_fields=PARTS, max_part_size=len(body)
+    def begin(part: Part) -> Take:
+        if part.name != FIELD:
+            return lambda piece: None
+        if part.filename is None:
+            raise _no_filename()
+        if len(uploads) == most:
+            raise _too_many(most)
+        mine, refusal = first, None
+        if uploads:
+            try:
+                mine = place()
+            except QueueFull as full:
+                mine, refusal = ExitStack(), full
+        upload = Upload(part.filename, settings.max_bytes, mine, refusal)
+        uploads.append(upload)
+        return upload.add
+
+    form = Form(content_type, begin)
+    received = await read_body(
+        request,
+        settings.max_bytes,
+        Pace.of(settings),
+        form.feed,
+        most=most,
+        envelope=ENVELOPE,
+        photographs=lambda: len(uploads),
     )
-    try:
-        form = await parser.parse()
-    except (MultiPartException, KeyError) as error:
-        raise _malformed(error) from error
-    try:
-        images = [part for part in form.getlist(FIELD) if isinstance(part, UploadFile)]
-        if len(images) != 1:
-            raise _wrong_parts(form)
-        return await images[0].read()
-    finally:
-        await form.close()
-
-
-def _check_end(request: Request, body: bytes) -> None:
-    """Raises MalformedRequest where the last boundary is missing (RFC 2046, 5.1.1)."""
-    _, options = parse_options_header(request.headers["content-type"])
-    boundary = options.get(b"boundary", b"")
-    if b"--" + boundary + b"--" not in body:
+    if not received:
+        raise MalformedRequest(f"the request is empty; send a part named {FIELD!r}", actual=0)
+    form.end()
+    if not uploads:
         raise MalformedRequest(
-            f"the multipart body is cut short: it ends after {len(body)} bytes without its last "
-            f"boundary, {boundary[:70].decode('latin-1')!r}",
-            actual=len(body),
-        )
-
-
-def _malformed(error: Exception) -> MalformedRequest:
-    if "Too many" in str(error):
-        return MalformedRequest(
-            "the multipart body has too many parts; "
-            f"at most {PARTS} files and {PARTS} fields are read",
-            limit=PARTS,
-        )
-    return MalformedRequest("the multipart body is not well formed")
-
-
-def _wrong_parts(form: FormData) -> MalformedRequest:
-    """Why there isn't one image: its part is no file, or it is not there, or there are two."""
-    parts = form.multi_items()
-    if any(name == FIELD and isinstance(part, str) for name, part in parts):
-        return MalformedRequest(
-            f"the part named {FIELD!r} has no filename, so that it is text; send it as a file, "
-            f'with Content-Disposition: form-data; name="{FIELD}"; filename="photograph.jpg"',
+            f"a file in a part named {FIELD!r} is expected; parts that came: {form.names}",
             expected=FIELD,
         )
-    names = ", ".join(repr(name[:40]) for name, _ in parts) or "none"
+    return uploads
+
+
+async def read_body(
+    request: Request,
+    max_bytes: int,
+    pace: Pace,
+    take: Take,
+    *,
+    most: int = 1,
+    envelope: int = 0,
+    photographs: Callable[[], int] = lambda: 1,
+) -> int:
+    """Gives `take` each piece of the body, and returns how many bytes it had.
+
+    Raises TooLarge as soon as they are more than `most` times `max_bytes` and the envelope,
+    UploadTooSlow where they are late. photographs: how many have begun to come.
+    """
+    limit = most * max_bytes + envelope
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared[:20]) > limit:  # Python makes none of 5,000 digits
+        raise _too_large(int(declared[:20]), most, max_bytes)
+    received, start = 0, asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout_at(start + pace.seconds(0)) as timer:
+            async for piece in request.stream():
+                received += len(piece)
+                if received > limit:
+                    raise _too_large(received, most, max_bytes)
+                take(piece)
+                timer.reschedule(start + pace.seconds(received, photographs()))
+    except TimeoutError:
+        seconds = asyncio.get_running_loop().time() - start
+        total = pace.total * max(1, photographs())
+        raise UploadTooSlow(
+            f"{received} bytes came in {seconds:.1f} s; after {pace.grace:g} s at least "
+            f"{pace.rate:g} a second are expected, and all within {total:g} s",
+            limit=total,
+        ) from None
+    return received
+
+
+def _no_filename() -> MalformedRequest:
     return MalformedRequest(
-        f"one file in a part named {FIELD!r} is expected; parts that came: {names}", expected=FIELD
+        f"the part named {FIELD!r} has no filename, so that it is text; send it as a file, "
+        f'with Content-Disposition: form-data; name="{FIELD}"; filename="photograph.jpg"',
+        expected=FIELD,
     )
 
 
-def _refuse(actual: int, limit: int, envelope: int) -> None:
-    if actual > limit + envelope:
-        raise TooLarge(
-            f"the body has {actual} bytes or more; an image may have at most {limit}",
-            limit=limit,
-            actual=actual,
-        )
+def _too_many(most: int) -> WeakpointsError:
+    """Where one is expected, it is the wrong request; else it is more than the limit."""
+    came = f"{most + 1} or more files in parts named {FIELD!r} came"
+    if most == 1:
+        return MalformedRequest(f"{came}; one photograph is expected here", limit=1, actual=2)
+    return TooLarge(f"{came}; at most {most} are accepted", limit=most, actual=most + 1)
+
+
+def _too_large(actual: int, most: int, max_bytes: int) -> TooLarge:
+    accepted = f"an image may have at most {max_bytes}"
+    if most > 1:
+        accepted = f"at most {most} images of {max_bytes} are accepted"
+    return TooLarge(
+        f"the body has {actual} bytes or more; {accepted}", limit=most * max_bytes, actual=actual
+    )

@@ -19,7 +19,7 @@ from app.method.localization import Localization
 from app.options import choose
 from app.progress import Progress, no_progress
 from app.schemas import detection
-from tests.service import Held, encoded, serving
+from tests.service import Held, encoded, picture, serving
 from weakpoints_client import AsyncClient, Client, Refused
 
 ROOT = Path(__file__).parents[2]
@@ -197,6 +197,83 @@ def test_one_try_is_one_try(asynchronous: bool, detector: Detector, photo: bytes
             detect(str(service.base_url), asynchronous, photo, tries=1, **QUICK)
         assert raised.value.status == 503
         gate.set()
+
+
+def detect_many(url: str, asynchronous: bool, images: list[bytes], **options: object):
+    if not asynchronous:
+        with Client(url) as client:
+            return client.detect_many(images, **options)
+
+    async def run():
+        async with AsyncClient(url) as client:
+            return await client.detect_many(images, **options)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_many_photographs_are_answered_in_their_order_and_refused_by_themselves(
+    detector: Detector, asynchronous: bool
+) -> None:
+    images = [picture(90), b"text", picture(92), picture(91)]
+    with serving(lambda: detector) as service:
+        url = str(service.base_url)
+        for at_once in (16, 3):
+            one, text, two, three = detect_many(
+                url, asynchronous, images, at_once=at_once, target_class=["cat", 3], **QUICK
+            )
+            assert [each.image.width for each in (one, two, three)] == [90, 92, 91]
+            assert {point.target for point in one.keypoints} == {2, 3}
+            assert isinstance(text, Refused)
+            assert text.status == 415
+        assert detect_many(url, asynchronous, []) == []
+        with pytest.raises(Refused, match="unicorn"):
+            detect_many(url, asynchronous, images, target_class="unicorn")
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_of_many_those_that_found_no_room_are_sent_again(
+    detector: Detector, asynchronous: bool
+) -> None:
+    images = [picture(90), picture(91)]
+    once = OnceFull(detector.occluder, detector.model, detector.input)
+    with serving(lambda: once) as service:
+        url = str(service.base_url)
+        found = detect_many(url, asynchronous, images, tries=1, **QUICK)
+        assert sorted(isinstance(each, Refused) and each.status for each in found) == [False, 503]
+        once.asked.clear()
+        found = detect_many(url, asynchronous, images, seed=1, **QUICK)
+        assert [each.image.width for each in found] == [90, 91]
+        assert len(once.asked) == 3
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize(
+    ("line", "raised"),
+    [
+        (b'{"index": 1, "problem": {"status": 415}}\n', httpx2.RemoteProtocolError),
+        (b'{"problem": {"status": 500, "detail": "broken"}}\n', Refused),
+    ],
+)
+def test_lines_that_are_missing_are_not_made_up(
+    asynchronous: bool, line: bytes, raised: type[Exception]
+) -> None:
+    class Broken(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(line)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Broken) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with pytest.raises(raised):
+            detect_many(f"http://127.0.0.1:{server.server_port}", asynchronous, [b"a", b"b"])
+        thread.join()
 
 
 def test_heat_maps_the_model_and_readiness_are_asked_by_both(

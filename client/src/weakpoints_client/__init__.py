@@ -1,7 +1,8 @@
 """A typed client for the weakpoints service: `Client` blocks, `AsyncClient` is for asyncio."""
 
+from weakpoints_client.async_client import AsyncClient
 from weakpoints_client.calls import Progress, Refused
-from weakpoints_client.client import AsyncClient, Client
+from weakpoints_client.client import Client
 from weakpoints_client.models import (
     Detection,
     DetectOptions,

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import httpx2
@@ -10,6 +10,9 @@ import httpx2
 from weakpoints_client.models import Detection
 
 AGAIN = {429, 503}  # statuses after which the service asks to come again
+AT_ONCE = 16  # photographs in one request: what the service takes unless it is told otherwise
+LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=None)  # one a caller
+ENDED = "the stream ended before the result"
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is."""
 
@@ -25,7 +28,7 @@ class Refused(Exception):
 
 
 class Call:
-    """One photograph on its way, until its time or its tries are over."""
+    """What one call asks for, until its time or its tries are over."""
 
     def __init__(
         self,
@@ -36,16 +39,24 @@ class Call:
         progress: Progress | None = None,
     ) -> None:
         self.end, self.tries = time.monotonic() + seconds, tries
-        self.options, self.progress = dict(options), progress
+        self.options, self.progress = {k: _text(v) for k, v in options.items()}, progress
         self.key = {"Authorization": f"Bearer {key}"} if key else {}
 
     def request(self, image: bytes) -> dict[str, Any]:
-        """The arguments of an httpx2 request. The service is told how much time is left."""
+        """The arguments of an httpx2 request for one photograph."""
+        accept = {"Accept": "text/event-stream"} if self.progress else {}
+        return {"content": image, **self._arguments({"Content-Type": "image/*", **accept})}
+
+    def form(self, images: Sequence[bytes]) -> dict[str, Any]:
+        """The same for several, whose answers come as lines."""
+        files = [("image", (str(i), image)) for i, image in enumerate(images)]
+        return {"files": files, **self._arguments({"Accept": "application/x-ndjson"})}
+
+    def _arguments(self, headers: dict[str, str]) -> dict[str, Any]:
+        """The service is told how much time is left."""
         left = max(0.001, self.end - time.monotonic())
-        headers = {"Content-Type": "image/*", "X-Request-Timeout": f"{left:.3f}", **self.key}
-        if self.progress:
-            headers["Accept"] = "text/event-stream"
-        return {"content": image, "params": self.options, "headers": headers, "timeout": left + 1}
+        headers |= {"X-Request-Timeout": f"{left:.3f}", **self.key}
+        return {"params": self.options, "headers": headers, "timeout": left + 1}
 
     def pause(self, refused: Refused) -> float:
         """Seconds after which to come again.
@@ -54,7 +65,7 @@ class Call:
         """
         if self.tries is not None:
             self.tries -= 1
-        seconds = float(refused.problem.get("retry_after", 1))
+        seconds = _told_to_wait(refused)
         late = time.monotonic() + seconds >= self.end
         if refused.status not in AGAIN or late or self.tries == 0:
             raise refused
@@ -72,6 +83,56 @@ class Call:
             case "result":
                 return Detection.model_validate_json(fields["data"])
         return None
+
+
+class Together:
+    """Photographs that are sent in one request, and again those that the service had no room for.
+
+    `answers` has the answer to each, or why there is none, once `rest` is empty.
+    """
+
+    def __init__(self, call: Call, images: Sequence[bytes]) -> None:
+        self._call, self._images = call, images
+        self.rest = list(range(len(images)))
+        self._found: dict[int, Detection | Refused] = {}
+
+    @property
+    def answers(self) -> list[Detection | Refused]:
+        return [self._found[i] for i in range(len(self._images))]
+
+    def request(self) -> dict[str, Any]:
+        """The arguments of an httpx2 request for those that are left."""
+        return self._call.form([self._images[i] for i in self.rest])
+
+    def take(self, line: str) -> None:
+        """One line of the answer."""
+        told = json.loads(line)
+        if "index" not in told:
+            raise Refused(told["problem"])
+        refused = "problem" in told
+        answer = Refused(told["problem"]) if refused else Detection.model_validate(told)
+        self._found[self.rest[told["index"]]] = answer
+
+    def pause(self) -> float:
+        """Seconds after which to send again those that are left now, 0 if there are none.
+
+        Raises RemoteProtocolError where lines are missing.
+        """
+        sent, self.rest = self.rest, []
+        if not self._found.keys() >= set(sent):
+            raise httpx2.RemoteProtocolError("the stream ended before the last result")
+        refused = {i: each for i in sent if isinstance(each := self._found[i], Refused)}
+        again = {i: each for i, each in refused.items() if each.status in AGAIN}
+        if not again:
+            return 0.0
+        try:
+            seconds = self._call.pause(max(again.values(), key=_told_to_wait))
+        except Refused:  # no time is left, or no try
+            return 0.0
+        self.rest = list(again)
+        for i in again:
+            del self._found[i]
+        return seconds
 
 
 class Blocks:
@@ -103,3 +164,14 @@ def accepted(answer: httpx2.Response) -> bytes:
         raise Refused(problem | answer.json())
     except json.JSONDecodeError:  # from a proxy, not from the service
         raise Refused(problem) from None
+
+
+def _told_to_wait(refused: Refused) -> float:
+    """Seconds after which the service asks to come again."""
+    return float(refused.problem.get("retry_after", 1))
+
+
+def _text(option: object) -> object:
+    """Several classes have commas between them."""
+    several = isinstance(option, Sequence) and not isinstance(option, str)
+    return ",".join(map(str, option)) if several else option

@@ -1,24 +1,30 @@
-"""The two clients: `Client` blocks, `AsyncClient` awaits. They wait when they are told to.
+"""The client that blocks. It waits when it is told to.
 
     with Client("http://localhost:8000", key="...") as weakpoints:
         found = weakpoints.detect(Path("photo.jpg").read_bytes(), seconds=30, max_keypoints=10)
 
-All raise Refused, or what httpx2 raises where no answer comes.
+Everything raises Refused, or what httpx2 raises where no answer comes.
 """
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Unpack
 
 import httpx2
 
-from weakpoints_client.calls import Blocks, Call, Progress, Refused, accepted
+from weakpoints_client.calls import (
+    AT_ONCE,
+    ENDED,
+    LIMITS,
+    Blocks,
+    Call,
+    Progress,
+    Refused,
+    Together,
+    accepted,
+)
 from weakpoints_client.models import Detection, DetectOptions, HeatmapOptions, ModelCard
-
-LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=None)  # one a caller
-ENDED = "the stream ended before the result"
 
 
 class Client:
@@ -54,6 +60,31 @@ class Client:
         call = Call(self._key, seconds, tries, options, progress)
         found = self._post("/detect", call, image)
         return found if isinstance(found, Detection) else Detection.model_validate_json(found)
+
+    def detect_many(
+        self,
+        images: Sequence[bytes],
+        *,
+        seconds: float = 60.0,
+        tries: int | None = None,
+        at_once: int = AT_ONCE,
+        **options: Unpack[DetectOptions],
+    ) -> list[Detection | Refused]:
+        """The answer to each photograph, or why it has none, in their order.
+
+        at_once: how many are sent in one request; the service's WEAKPOINTS_MAX_IMAGES at most.
+        Those that it has no room for are sent again. seconds: for everything; tries: of a request.
+        Raises Refused where a whole request is refused.
+        """
+        found: list[Detection | Refused] = []
+        end = time.monotonic() + seconds
+        for start in range(0, len(images), at_once):
+            call = Call(self._key, end - time.monotonic(), tries, options)
+            group = Together(call, images[start : start + at_once])
+            while group.rest:
+                time.sleep(self._send(group, call))
+            found += group.answers
+        return found
 
     def heatmap(
         self,
@@ -91,84 +122,22 @@ class Client:
             except Refused as refused:
                 time.sleep(call.pause(refused))
 
+    def _send(self, group: Together, call: Call) -> float:
+        """Seconds after which to send what is left."""
+        try:
+            with self._http.stream("POST", "/detect", **group.request()) as answer:
+                if answer.status_code != 200:
+                    answer.read()
+                    accepted(answer)
+                for line in answer.iter_lines():
+                    group.take(line)
+            return group.pause()
+        except Refused as refused:
+            return call.pause(refused)
+
     def _watch(self, call: Call, lines: Iterator[str]) -> Detection:
         blocks = Blocks()
         for line in lines:
-            if (block := blocks.add(line)) and (found := call.event(block)):
-                return found
-        raise httpx2.RemoteProtocolError(ENDED)
-
-
-class AsyncClient:
-    """The same, for asyncio."""
-
-    def __init__(self, url: str, key: str | None = None) -> None:
-        self._http, self._key = httpx2.AsyncClient(base_url=url, limits=LIMITS), key
-
-    async def __aenter__(self) -> "AsyncClient":
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._http.aclose()
-
-    async def detect(
-        self,
-        image: bytes,
-        *,
-        seconds: float = 60.0,
-        tries: int | None = None,
-        progress: Progress | None = None,
-        **options: Unpack[DetectOptions],
-    ) -> Detection:
-        """As `Client.detect`."""
-        call = Call(self._key, seconds, tries, options, progress)
-        found = await self._post("/detect", call, image)
-        return found if isinstance(found, Detection) else Detection.model_validate_json(found)
-
-    async def heatmap(
-        self,
-        image: bytes,
-        *,
-        seconds: float = 60.0,
-        tries: int | None = None,
-        **options: Unpack[HeatmapOptions],
-    ) -> bytes:
-        """As `Client.heatmap`."""
-        png = await self._post("/heatmap", Call(self._key, seconds, tries, options), image)
-        assert isinstance(png, bytes)
-        return png
-
-    async def model(self) -> ModelCard:
-        """As `Client.model`."""
-        answer = await self._http.get("/model", headers=Call(self._key, 0, 1, {}).key)
-        return ModelCard.model_validate_json(accepted(answer))
-
-    async def ready(self) -> bool:
-        """As `Client.ready`."""
-        try:
-            return (await self._http.get("/readyz")).is_success
-        except httpx2.TransportError:
-            return False
-
-    async def _post(self, path: str, call: Call, image: bytes) -> bytes | Detection:
-        while True:
-            try:
-                async with self._http.stream("POST", path, **call.request(image)) as answer:
-                    if answer.status_code == 200 and call.progress:
-                        return await self._watch(call, answer.aiter_lines())
-                    await answer.aread()
-                    return accepted(answer)
-            except Refused as refused:
-                await asyncio.sleep(call.pause(refused))
-
-    async def _watch(self, call: Call, lines: AsyncIterator[str]) -> Detection:
-        blocks = Blocks()
-        async for line in lines:
             if (block := blocks.add(line)) and (found := call.event(block)):
                 return found
         raise httpx2.RemoteProtocolError(ENDED)

@@ -1,5 +1,6 @@
 """What is sent and what comes back. A newer service may add fields: they are ignored."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypedDict
 
 from pydantic import BaseModel
@@ -9,7 +10,7 @@ class DetectOptions(TypedDict, total=False):
     """How a photograph is read; the service's `/docs` says what each option means."""
 
     preset: Literal["default", "paper"]
-    target_class: str | int
+    target_class: str | int | Sequence[str | int]
     fit: Literal["squash", "letterbox"]
     roi: str
     patch: int

@@ -1,0 +1,126 @@
+"""From a request to what was found on its photographs. Each goes its own way, whoever sent it."""
+
+import logging
+import math
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import anyio
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+
+from app.errors import DeadlinePassed, WeakpointsError
+from app.method.localization import Localization
+from app.method.stopwatch import Stopwatch
+from app.options import Options
+from app.progress import Progress, no_progress
+from app.service.deadlines import Caller, deadline
+from app.service.locator import Received
+from app.service.state import Service, service_of
+from app.service.tracing import trace_stages
+from app.service.upload import Upload
+
+log = logging.getLogger("weakpoints")
+Read = Callable[[Request, Callable[[], ExitStack]], Coroutine[Any, Any, list[Upload]]]
+"""Reads the photographs of a request; is given what takes a place among the uploads."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found on a photograph, an (H, W, 3) RGB image; `known`: by the cache.
+
+    timing_ms: milliseconds of each stage, and `total`.
+    """
+
+    image: NDArray[np.uint8]
+    found: Localization
+    known: bool
+    timing_ms: dict[str, float]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Server-Timing and Cache-Status, as browsers and proxies read them."""
+        laps = [f"{stage};dur={duration:.1f}" for stage, duration in self.timing_ms.items()]
+        cache = "weakpoints; hit" if self.known else "weakpoints; fwd=miss"
+        return {"Server-Timing": ", ".join(laps), "Cache-Status": cache}
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """The photographs of one request, received, while their caller waits."""
+
+    uploads: list[Upload]
+    service: Service
+    caller: Caller
+    clock: Stopwatch
+
+    async def answer(
+        self, upload: Upload, options: Options, progress: Progress = no_progress
+    ) -> Answer:
+        """One photograph, decoded and detected. Raises WeakpointsError."""
+        clock = replace(self.clock, laps=[*self.clock.laps])
+        received = await self._decoded(upload, options, clock)
+        found, known = await self.service.locator.locate(received, progress)
+        self.service.metrics.staged(clock.timing_ms)
+        trace_stages(clock)
+        timing = clock.timing_ms | {"total": clock.total_ms}
+        return Answer(received.paused.picture.image, found, known, timing)
+
+    async def each(
+        self, options: Options, tell: Callable[[int, Answer | WeakpointsError], None]
+    ) -> None:
+        """All of them at the same time, as if each had a caller of its own.
+
+        tell: is told the number of a photograph, and its answer or why there is none, as soon as
+        that is known. Those that have no answer when the caller's time is over have DeadlinePassed.
+        """
+        self.caller.scope.deadline = math.inf  # each has the deadline for itself
+        async with anyio.create_task_group() as group:
+            for number, upload in enumerate(self.uploads):
+                group.start_soon(self._one, number, upload, options, tell)
+
+    async def _one(
+        self,
+        number: int,
+        upload: Upload,
+        options: Options,
+        tell: Callable[[int, Answer | WeakpointsError], None],
+    ) -> None:
+        answer: Answer | WeakpointsError = DeadlinePassed()
+        with anyio.CancelScope(deadline=self.caller.end):
+            try:
+                answer = await self.answer(upload, options)
+            except WeakpointsError as error:
+                answer = error
+            except Exception as error:
+                log.error("photograph %d of a request failed", number, exc_info=error)
+                answer = WeakpointsError("something went wrong here; the log has it")
+        if isinstance(answer, WeakpointsError):
+            self.service.metrics.failed(answer)
+        tell(number, answer)
+
+    async def _decoded(self, upload: Upload, options: Options, clock: Stopwatch) -> Received:
+        with upload as data:
+            seconds = self.caller.seconds_left
+            return await self.service.locator.receive(data, options, clock, seconds)
+
+
+@asynccontextmanager
+async def delivered(request: Request, options: Options, read: Read) -> AsyncIterator[Delivery]:
+    """The photographs that `read` finds in a request, within its caller's time.
+
+    Raises WeakpointsError for what is wrong with the whole request: options that don't fit the
+    network too, before anything is read.
+    """
+    service, clock = service_of(request), Stopwatch()
+    locator = service.locator
+    locator.detector.resolved(options)
+    async with deadline(request, service.settings.request_timeout) as caller:
+        with ExitStack() as held:
+            uploads = await read(request, lambda: held.enter_context(locator.place()))
+            caller.watch()
+            clock.lap("upload")
+            yield Delivery(uploads, service, caller, clock)
