@@ -21,6 +21,7 @@ Box = tuple[int, int, int, int]
 Which = Literal["fused", "coarse", "fine"]
 Style = Literal["overlay", "colormap", "gray16"]
 Size = Literal["image", "network"]
+Format = Literal["png", "npz"]
 MOST_TARGETS = 10  # classes of one request: each needs a backward pass
 Precision = Literal["auto", "float32", "tf32", "float16"]
 
@@ -198,6 +199,26 @@ def resolve(
     return resolved
 
 
+def drawn_class(
+    wanted: int | str | None, options: ResolvedOptions, labels: Sequence[str]
+) -> int | None:
+    """The index of the class to draw, None if not given.
+
+    Raises BadOption where it is none of those that are asked for.
+    """
+    if wanted is None:
+        return None
+    chosen = _class_index(wanted, labels, "drawn_class")
+    if chosen not in options.targets:
+        raise BadOption(
+            f"drawn_class is {wanted!r}, which is none of the classes of target_class",
+            option="drawn_class",
+            limit=list(options.targets),
+            actual=wanted,
+        )
+    return chosen
+
+
 def _classes(
     wanted: int | str | tuple[int, ...] | None, labels: Sequence[str]
 ) -> int | tuple[int, ...] | None:
@@ -222,19 +243,19 @@ def _classes(
     return tuple(dict.fromkeys(indices))
 
 
-def _class_index(wanted: int | str, labels: Sequence[str]) -> int:
+def _class_index(wanted: int | str, labels: Sequence[str], option: str = "target_class") -> int:
     if isinstance(wanted, str):
         if wanted not in labels:
             raise BadOption(
-                f"target_class is {wanted!r}, which is none of the {len(labels)} labels",
-                option="target_class",
+                f"{option} is {wanted!r}, which is none of the {len(labels)} labels",
+                option=option,
                 actual=wanted,
             )
         return labels.index(wanted)
     if not 0 <= wanted < len(labels):
         raise BadOption(
-            f"target_class is {wanted}; classes go from 0 to {len(labels) - 1}",
-            option="target_class",
+            f"{option} is {wanted}; classes go from 0 to {len(labels) - 1}",
+            option=option,
             actual=wanted,
         )
     return wanted

@@ -3,13 +3,26 @@
 Ranges and meanings of options come from `options.Options`.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import DocInfo
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, create_model
 
-from app.options import HINTS, NAMES, Options, Size, Style, Which, choose
+from app.options import (
+    HINTS,
+    MOST_TARGETS,
+    NAMES,
+    Format,
+    Options,
+    ResolvedOptions,
+    Size,
+    Style,
+    Which,
+    choose,
+    drawn_class,
+)
 
 if TYPE_CHECKING:  # the client reads the wire without torch
     from app.method.localization import Localization, Model
@@ -20,7 +33,7 @@ Figure = Annotated[float, PlainSerializer(lambda value: float(f"{value:.6g}"))]
 
 SPELLINGS = {
     "roi": Annotated[str | None, Field(pattern=r"^[0-9]{1,9}(,[0-9]{1,9}){3}$")],
-    "target_class": Annotated[str | None, Field(max_length=200)],
+    "target_class": Annotated[str | None, Field(max_length=100 * MOST_TARGETS)],
 }
 
 
@@ -46,7 +59,7 @@ class _Strict(BaseModel):
         return choose(
             self.model_dump()["preset"] or "default",
             roi=tuple(int(number) for number in roi.split(",")) if roi else None,
-            target_class=int(target) if target and target.isdecimal() else target,
+            target_class=_index_or_label(target),
             **given,
         )
 
@@ -55,15 +68,34 @@ class DetectQuery(create_model("EveryOption", __base__=_Strict, **_fields())):  
     """The options of `Options`, as query parameters and as command-line flags."""
 
 
+def _index_or_label(text: str | None) -> int | str | None:
+    return int(text) if text and text.isdecimal() else text
+
+
 class HeatmapQuery(DetectQuery):
     """The options of `/detect`, and how to draw."""
 
+    format: Format | None = Field(
+        None,
+        description="a picture, or all maps as numpy's file, to which the parameters below do "
+        "not matter; `Accept` decides if not given, and `png` where that does not say",
+    )
     map: Which = Field("fused", description="which map to draw")
     style: Style = Field(
         "overlay", description="over the picture, on its own, or the raw values as 16-bit grey"
     )
     keypoints: bool = Field(False, description="draw the keypoints, too")
     size: Size = Field("image", description="pixels of the picture, or of the network's input")
+    drawn_class: str | None = Field(
+        None,
+        max_length=200,
+        description="which of several classes of `target_class` to draw, index or label; the "
+        "first if not given",
+    )
+
+    def drawn(self, options: ResolvedOptions, labels: Sequence[str]) -> int | None:
+        """The index of the class to draw, None: the first. Raises BadOption."""
+        return drawn_class(_index_or_label(self.drawn_class), options, labels)
 
 
 class ImageSize(BaseModel):
@@ -179,10 +211,13 @@ class ProblemOfSeveral(OneOfSeveral):
     problem: Problem
 
 
+Result = DetectionOfSeveral | ProblemOfSeveral
+
+
 class Results(BaseModel):
     """The answer to several pictures, in the order in which they were sent."""
 
-    results: list[DetectionOfSeveral | ProblemOfSeveral]
+    results: list[Result]
 
 
 class Alive(BaseModel):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import chain, count
+from itertools import chain, count, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,10 @@ from app.cli.parameters import Json, Network, OptionFlags
 from app.cli.terminal import say
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from app.method.localization import Localization
     from app.schemas import Detection
 
 
@@ -20,7 +24,13 @@ def detect(
     /,
     *,
     overlay: Annotated[
-        Path | None, Parameter(help="write each photograph with its keypoints as a PNG here")
+        Path | None,
+        Parameter(
+            help="write each photograph with its keypoints as a PNG here, one for each class"
+        ),
+    ] = None,
+    arrays: Annotated[
+        Path | None, Parameter(help="write the maps of each photograph as an .npz here")
     ] = None,
     as_json: Json = False,
     network: Network = Network(),
@@ -31,16 +41,16 @@ def detect(
     from app.decoding.pool import Decoders
     from app.errors import WeakpointsError
     from app.loading import loaded
-    from app.method.render import heatmap_png
+    from app.method.arrays import npz
     from app.schemas import detection
 
     settings, options, failed = network.settings(), given.options(), 0
     decoders = Decoders(1, settings.limits)
     decoders.start()
     detector = loaded(settings)
-    if overlay:
-        overlay.mkdir(parents=True, exist_ok=True)
-    for path, drawing in zip(images, overlay_paths(images, overlay or Path()), strict=True):
+    drawings = output_paths(images, overlay, ".png")
+    files = output_paths(images, arrays, ".npz")
+    for path, drawing, file in zip(images, drawings, files, strict=True):
         name = printable(str(path))
         try:
             image = decoders.decode(path.read_bytes())
@@ -49,27 +59,33 @@ def detect(
             failed = say(f"{name}: {error}")
             continue
         answer = detection(found, detector.model, printable(path.name), dict(found.timing_ms))
-        if overlay:
-            png, _ = heatmap_png(
-                image, found, which="fused", style="overlay", keypoints=True, size="image"
-            )
-            drawing.write_bytes(png)
+        if drawing:
+            write_overlays(image, found, drawing)
+        if file:
+            file.write_bytes(npz(found, answer.model_dump_json()))
         line = json.dumps({"file": name, **answer.model_dump()})
-        print(line if as_json else _text(name, answer))
+        print(line if as_json else text(name, answer, detector.model.labels))
     decoders.close()
     return failed
 
 
-def overlay_paths(photographs: Sequence[Path], folder: Path) -> Iterator[Path]:
-    """One each: its name as a PNG, or with its old suffix or a number where that is another's.
+def output_paths(
+    photographs: Sequence[Path], folder: Path | None, suffix: str
+) -> Iterator[Path | None]:
+    """One each, in a folder that is made: its name with the suffix.
 
-    No photograph is written over, and no two paths differ in the case of letters alone.
+    Where that is another's, its old suffix or a number comes before the new one. No photograph is
+    written over, and no two paths differ in the case of letters alone. None without a folder.
     """
+    if folder is None:
+        yield from (None for _ in photographs)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
     taken = {photograph.resolve() for photograph in photographs}
     used = set[str]()
     for each in photographs:
-        names = (f"{each.stem}.png", f"{each.name}.png")
-        more = (f"{each.name}.{number}.png" for number in count(2))
+        names = (f"{each.stem}{suffix}", f"{each.name}{suffix}")
+        more = (f"{each.name}.{number}{suffix}" for number in count(2))
         for name in chain(names, more):
             path = folder / name
             if name.casefold() not in used and path.resolve() not in taken:
@@ -78,13 +94,35 @@ def overlay_paths(photographs: Sequence[Path], folder: Path) -> Iterator[Path]:
         yield path
 
 
-def _text(name: str, answer: "Detection") -> str:
-    """Class, probability and keypoints for people."""
+def write_overlays(image: "NDArray[np.uint8]", found: "Localization", path: Path) -> None:
+    """One picture a class: `path`, or with the index of the class before its suffix."""
+    from app.method.render import heatmap_png
+
+    for each in found.explained:
+        png, _ = heatmap_png(
+            image,
+            found,
+            which="fused",
+            style="overlay",
+            keypoints=True,
+            size="image",
+            target=each.target,
+        )
+        alone = len(found.explained) == 1
+        drawing = path if alone else path.with_suffix(f".{each.target}{path.suffix}")
+        drawing.write_bytes(png)
+
+
+def text(name: str, answer: "Detection", labels: Sequence[str]) -> str:
+    """Class, probability and keypoints for people; several classes with a heading each."""
     named, points = answer.prediction, answer.keypoints
     lines = [f"{name}: {named.label} ({named.probability:.2f}), {len(points)} keypoints"]
-    for point in points:
-        lines.append(
-            f"  {point.x:9.2f} {point.y:9.2f}  confidence {point.confidence:.3f}"
-            + ("" if point.refined else "  (not refined)")
-        )
+    for target, group in groupby(points, lambda point: point.target):
+        if isinstance(answer.options["target_class"], tuple):
+            lines.append(f"  {labels[target]}:")
+        for point in group:
+            lines.append(
+                f"  {point.x:9.2f} {point.y:9.2f}  confidence {point.confidence:.3f}"
+                + ("" if point.refined else "  (not refined)")
+            )
     return "\n".join(lines)

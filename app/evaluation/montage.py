@@ -32,7 +32,7 @@ def montage(detector: Detector, photograph: Landmarked, options: Options) -> dic
     cells = [
         image,
         *(_map(found, name) for name in MAPS),
-        draw(image, found, SIZE),
+        draw(image, found.keypoints, found.frame, SIZE),
         _crosses(image, photograph),
     ]
     return {

@@ -20,8 +20,14 @@ from app.incremental.engine import Incremental
 from app.method.contrast import fine_maps
 from app.method.fusion import fuse
 from app.method.image import InputSpec, decode, prepare
-from app.method.localization import ClassScore, Keypoint, Localization, Maps, Model
-from app.method.occlusion import box_count, occluded_logits, occlusion_map, random_colours
+from app.method.localization import ClassScore, Explained, Localization, Maps, Model
+from app.method.occlusion import (
+    box_count,
+    boxes,
+    occluded_logits,
+    occlusion_map,
+    random_colours,
+)
 from app.method.peaks import find_peaks, keypoints
 from app.method.stopwatch import Stopwatch
 from app.networks.network import Network, Trace
@@ -50,15 +56,6 @@ class Look(NamedTuple):
     trace: Trace
     targets: tuple[int, ...]
     fine: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Explained:
-    """One class of a picture: its maps, its keypoints, and whether any box gave evidence."""
-
-    maps: Maps
-    keypoints: tuple[Keypoint, ...]
-    evident: bool
 
 
 Method = Generator[Picture, tuple[Look, Progress], Localization]
@@ -112,19 +109,27 @@ class Detector:
             peaks = find_peaks(image, frame, score, options)  # (N, 2) pixels of the photograph
             maps = Maps(score, coarse.map, which_pixels)
             points = keypoints(image, frame, maps, peaks, target)  # sub-pixel, with covariance
-            explained.append(Explained(maps, points, coarse.evident))
+            explained.append(
+                Explained(
+                    target,
+                    maps,
+                    coarse.drops.ravel(),
+                    coarse.error.ravel(),
+                    coarse.evident,
+                    points,
+                )
+            )
         clock.lap("keypoints")
         return Localization(
             width=frame.width,
             height=frame.height,
             target=self._class_scores(trace, targets[:1])[0],
             top=self._class_scores(trace, trace.ranking[: options.top_classes]),
-            keypoints=tuple(point for each in explained for point in each.keypoints),
-            low_evidence=not all(each.evident for each in explained),
+            explained=tuple(explained),
+            boxes=boxes(self.input.side, options),
             options=replace(
                 options, target_class=targets[0] if len(targets) == 1 else tuple(targets)
             ),
-            maps=explained[0].maps,
             frame=frame,
             timing_ms=clock.timing_ms,
         )

@@ -64,6 +64,12 @@ class Frame:
             (np.asarray(points, float) + 0.5 - self.content[:2]) * self.scale - 0.5 + self.box[:2]
         )
 
+    @property
+    def image_from_network(self) -> NDArray[np.float64]:
+        """(2, 3), affine: it takes (x, y, 1) of a network pixel to x, y in the photograph."""
+        origin = self.to_image(np.zeros((1, 2)))[0]
+        return np.column_stack([np.diag(self.scale), origin])
+
     def to_network(self, points: NDArray[np.generic]) -> NDArray[np.float64]:
         """The inverse of `to_image`."""
         return (

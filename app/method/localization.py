@@ -74,21 +74,56 @@ class Maps:
 
 
 @dataclass(frozen=True)
+class Explained:
+    """One class of a photograph.
+
+    target: its index. drops, standard_errors: (P,) of each box, the mean drop of the class score
+    over the colours, and its standard error (NaN for one colour). evident: whether any drop is
+    above the noise of the colours. keypoints: strongest first.
+    """
+
+    target: int
+    maps: Maps
+    drops: NDArray[np.float64]
+    standard_errors: NDArray[np.float64]
+    evident: bool
+    keypoints: tuple[Keypoint, ...]
+
+
+@dataclass(frozen=True)
 class Localization:
     """The answer for one photograph of width x height pixels.
 
-    Top classes come strongest first, keypoints class by class and strongest first. target and maps
-    are of the first class that was asked for. low_evidence: for one of the classes, no box changed
-    the score by more than noise. timing_ms: of each stage.
+    target: the first class that was asked for. top: classes, the strongest first. explained: each
+    class that was asked for. boxes: (P, 4) x, y, w, h of each occluding box, in pixels of the
+    network's input. timing_ms: of each stage.
     """
 
     width: int
     height: int
     target: ClassScore
     top: tuple[ClassScore, ...]
-    keypoints: tuple[Keypoint, ...]
-    low_evidence: bool
+    explained: tuple[Explained, ...]
+    boxes: NDArray[np.int64]
     options: ResolvedOptions
-    maps: Maps
     frame: Frame
     timing_ms: Mapping[str, float]
+
+    def of(self, target: int) -> Explained:
+        """One class, by its index. Raises KeyError where it was not asked for."""
+        return {each.target: each for each in self.explained}[target]
+
+    @property
+    def maps(self) -> Maps:
+        """Of the first class that was asked for."""
+        return self.explained[0].maps
+
+    @property
+    def keypoints(self) -> tuple[Keypoint, ...]:
+        """Class by class."""
+        return tuple(point for each in self.explained for point in each.keypoints)
+
+    @property
+    def low_evidence(self) -> bool:
+        """For one of the classes, no box changed the score by more than noise."""
+        return not all(each.evident for each in self.explained)

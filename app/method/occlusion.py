@@ -48,6 +48,12 @@ def positions(side: int, patch: int, stride: int) -> list[int]:
     return starts if starts[-1] == side - patch else [*starts, side - patch]
 
 
+def boxes(side: int, options: ResolvedOptions) -> NDArray[np.int64]:
+    """(P, 4) x, y, w, h of the boxes over a side x side picture, row by row."""
+    starts = positions(side, options.patch, options.stride)
+    return np.array([(x, y, options.patch, options.patch) for y in starts for x in starts])
+
+
 def box_count(side: int, options: ResolvedOptions) -> int:
     """How many boxes there are over a side x side picture, for each colour."""
     return len(positions(side, options.patch, options.stride)) ** 2

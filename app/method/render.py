@@ -1,9 +1,12 @@
 """Maps and points as pictures."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.method.image import Frame
 from app.method.localization import Keypoint, Localization
 from app.options import Size, Style, Which
 
@@ -19,14 +22,18 @@ def heatmap_png(
     style: Style,
     keypoints: bool,
     size: Size,
+    target: int | None = None,
 ) -> tuple[bytes, tuple[float, float]]:
     """A PNG of one map over the (H, W, 3) RGB photograph, and the map's lowest and highest value.
 
-    which: the map. `style=gray16` is the raw map, linear from the lowest value (0) to the highest
-    (65535). Other styles show the exponential of the fused map, which is the confidence.
-    keypoints: draw them, too. size: of the photograph, or of the network's input.
+    which: the map. target: index of the class whose map and keypoints are drawn, one of those that
+    were asked for; the first of them if not given. `style=gray16` is the raw map, linear from the
+    lowest value (0) to the highest (65535). Other styles show the exponential of the fused map,
+    which is the confidence. keypoints: draw them, too. size: of the photograph, or of the network's
+    input.
     """
-    raw: NDArray[np.float64] = getattr(found.maps, which)
+    shown_class = found.explained[0] if target is None else found.of(target)
+    raw: NDArray[np.float64] = getattr(shown_class.maps, which)
     low, high = float(raw[found.frame.inside].min()), float(raw[found.frame.inside].max())
     shown = np.exp(raw) if which == "fused" and style != "gray16" else raw
     unit = scaled(shown, found.frame.inside)
@@ -37,7 +44,9 @@ def heatmap_png(
     if style == "gray16":
         return encode(np.rint(unit * 65535).astype(np.uint16)), (low, high)
     canvas = colour(unit) if style == "colormap" else overlay(image, unit)
-    return encode(draw(canvas, found, size) if keypoints else canvas), (low, high)
+    if keypoints:
+        canvas = draw(canvas, shown_class.keypoints, found.frame, size)
+    return encode(canvas), (low, high)
 
 
 def scaled(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.floating]:
@@ -61,13 +70,15 @@ def overlay(image: NDArray[np.uint8], unit: NDArray[np.floating]) -> NDArray[np.
     return np.asarray(np.rint(image * (1 - opacity) + colour(unit) * opacity), np.uint8)
 
 
-def draw(canvas: NDArray[np.uint8], found: Localization, size: Size) -> NDArray[np.uint8]:
+def draw(
+    canvas: NDArray[np.uint8], points: Sequence[Keypoint], frame: Frame, size: Size
+) -> NDArray[np.uint8]:
     """A ring at each keypoint, on a copy; stronger ones are larger, greener and on top."""
     canvas = canvas.copy()
     radius = max(2.0, min(canvas.shape[:2]) / 70)
-    for point in reversed(found.keypoints):
+    for point in reversed(points):
         at = np.array([[point.x, point.y]])
-        x, y = (found.frame.to_network(at) if size == "network" else at)[0]
+        x, y = (frame.to_network(at) if size == "network" else at)[0]
         centre = (round(x * 2**SHARP), round(y * 2**SHARP))
         reach = round(radius * (0.7 + point.confidence) * 2**SHARP)
         thick = max(1, round(radius / 3))

@@ -1,11 +1,14 @@
 """The last answers, so that `/heatmap` after `/detect` of the same photograph is immediate."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from zlib import crc32
 
+import numpy as np
 from cachetools import LRUCache
+from numpy.typing import NDArray
 
 from app.method.localization import Localization
 from app.options import Options
@@ -53,15 +56,21 @@ class Cache:
 
     def put(self, key: Key, found: Localization) -> None:
         """Keeps the answer, unless it is larger than the whole cache."""
-        maps = found.maps
-        size = maps.fused.nbytes + maps.coarse.nbytes + maps.fine.nbytes
+        size = sum(values.nbytes for values in _arrays(found))
         if size <= self._kept.maxsize:
             self._kept[key] = Entry(found, size, _checksum(found))
 
 
+def _arrays(found: Localization) -> Iterator[NDArray[np.float64]]:
+    """The maps and drops of each class, which are by far the largest part."""
+    for each in found.explained:
+        yield from (each.maps.fused, each.maps.coarse, each.maps.fine)
+        yield from (each.drops, each.standard_errors)
+
+
 def _checksum(found: Localization) -> int:
-    """CRC-32 of the three maps, which are by far the largest part: it takes about 1 ms."""
+    """CRC-32 of them: it takes about 1 ms a class."""
     checksum = 0
-    for values in (found.maps.fused, found.maps.coarse, found.maps.fine):
+    for values in _arrays(found):
         checksum = crc32(values.tobytes(), checksum)
     return checksum

@@ -30,7 +30,8 @@ class Form:
         """begin: called with each part when its head has come; returns what takes its bytes."""
         _, parameters = parse_options_header(content_type)
         self._boundary = parameters.get(b"boundary", b"")
-        self._begin, self._take = begin, _drop
+        self._begin = begin
+        self._take: Take = _drop
         self._received, self._ended = 0, False
         self._names: list[str] = []
         self._files = 0

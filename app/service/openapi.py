@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from app.options import Format
 from app.service.upload import FIELD
 
 JSON, LINES, EVENTS = "application/json", "application/x-ndjson", "text/event-stream"
 PNG, NPZ = "image/png", "application/x-npz"
+FORMATS: dict[str, Format] = {PNG: "png", NPZ: "npz"}
 FILE = {"type": "string", "format": "binary"}
 FILES = {
     "type": "array",

@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
@@ -15,34 +15,45 @@ from fastapi.sse import EventSourceResponse
 from app import __version__
 from app.errors import WeakpointsError
 from app.loading import loaded
+from app.method.arrays import npz
 from app.method.detector import Detector
 from app.method.render import heatmap_png
 from app.options import Options
 from app.schemas import (
     Detection,
-    DetectionOfSeveral,
     DetectQuery,
     HeatmapQuery,
     ModelCard,
-    Problem,
-    ProblemOfSeveral,
+    Result,
     Results,
-    detection,
     model_card,
 )
 from app.service.accept import preferred
-from app.service.answers import Answer, Delivery, Read, delivered
+from app.service.answers import delivered
 from app.service.api_keys import let_in
 from app.service.events import STILL_WAITING, Emit, Words, event, progress_events, streamed
 from app.service.middleware import add_rules
-from app.service.openapi import EVENTS, FILE, FILES, JSON, LINES, photographs, streams
+from app.service.openapi import (
+    EVENTS,
+    FILE,
+    FILES,
+    FORMATS,
+    JSON,
+    LINES,
+    NPZ,
+    PNG,
+    photographs,
+    streams,
+)
 from app.service.pages import add_pages
 from app.service.probes import probes
-from app.service.problems import QUIET, RESPONSES, add_problems, problem_body
+from app.service.problems import QUIET, RESPONSES, add_problems
+from app.service.replies import counted, detection_of, reader, tell_results
 from app.service.state import Service, service_of
 from app.service.tracing import telemetry
-from app.service.upload import read_uploads
 from app.settings import Settings
+
+T = TypeVar("T")
 
 
 def create_app(
@@ -111,13 +122,15 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
         return await _lines(request, options)
     if wanted == EVENTS:
         return await _events(request, options)
-    results: dict[int, DetectionOfSeveral | ProblemOfSeveral] = {}
-    async with delivered(request, options, _reader(request, several=True)) as delivery:
+    results: dict[int, Result] = {}
+    async with delivered(request, options, reader(request, several=True)) as delivery:
         if len(delivery.uploads) == 1:
             answer = await delivery.answer(delivery.uploads[0], options)
-            json = _detection(request, answer).model_dump_json()
+            json = detection_of(request, answer).model_dump_json()
             return Response(json, media_type=JSON, headers=answer.headers)
-        await _results(request, delivery, options, lambda each: results.update({each.index: each}))
+        await tell_results(
+            request, delivery, options, lambda each: results.update({each.index: each})
+        )
     found = Results(results=[results[index] for index in sorted(results)])
     return Response(found.model_dump_json(), media_type=JSON)
 
@@ -126,8 +139,8 @@ async def _lines(request: Request, options: Options) -> Response:
     """A line of JSON for each photograph, whatever becomes of it."""
 
     async def work(emit: Emit) -> None:
-        async with delivered(request, options, _reader(request, several=True)) as delivery:
-            await _results(
+        async with delivered(request, options, reader(request, several=True)) as delivery:
+            await tell_results(
                 request,
                 delivery,
                 options,
@@ -135,7 +148,7 @@ async def _lines(request: Request, options: Options) -> Response:
             )
 
     def failed(error: WeakpointsError) -> bytes:
-        return json.dumps({"problem": _counted(request, error)}).encode() + b"\n"
+        return json.dumps({"problem": counted(request, error)}).encode() + b"\n"
 
     gone = service_of(request).metrics.gone
     return StreamingResponse(await streamed(work, Words(failed), gone), media_type=LINES)
@@ -145,13 +158,13 @@ async def _events(request: Request, options: Options) -> Response:
     """The progress of one photograph, and its answer, as server-sent events."""
 
     async def work(emit: Emit) -> None:
-        async with delivered(request, options, _reader(request)) as delivery:
+        async with delivered(request, options, reader(request)) as delivery:
             progress = progress_events(emit)
             answer = await delivery.answer(delivery.uploads[0], options, progress)
-        emit(event("result", _detection(request, answer).model_dump_json()))
+        emit(event("result", detection_of(request, answer).model_dump_json()))
 
     def failed(error: WeakpointsError) -> bytes:
-        return event("error", json.dumps(_counted(request, error)))
+        return event("error", json.dumps(counted(request, error)))
 
     words, gone = Words(failed, STILL_WAITING), service_of(request).metrics.gone
     return EventSourceResponse(await streamed(work, words, gone))
@@ -160,18 +173,25 @@ async def _events(request: Request, options: Options) -> Response:
 @routes.post(
     "/heatmap",
     operation_id="heatmap",
-    responses={**RESPONSES, 200: {"content": {"image/png": {}}}},
+    responses={**RESPONSES, 200: {"content": {PNG: {}, NPZ: {"schema": FILE}}}},
     openapi_extra=photographs(FILE),
     response_class=Response,
 )
 async def heatmap(request: Request, query: Annotated[HeatmapQuery, Query()]) -> Response:
-    """One of the maps of one photograph as a PNG.
+    """One of the maps of one photograph as a PNG, or all of them as numbers.
 
-    `style=gray16` is the raw map, its range in `X-Map-Min` and `X-Map-Max`.
+    `style=gray16` is the raw map, its range in `X-Map-Min` and `X-Map-Max`. `format=npz`, or
+    `Accept: application/x-npz`, is a file for `numpy.load`.
     """
-    options = query.options()
-    async with delivered(request, options, _reader(request)) as delivery:
+    options, detector = query.options(), service_of(request).locator.detector
+    drawn = query.drawn(detector.resolved(options), detector.model.labels)
+    async with delivered(request, options, reader(request)) as delivery:
         answer = await delivery.answer(delivery.uploads[0], options)
+    accepted = preferred(request.headers.get("accept", ""), PNG, NPZ)
+    if (query.format or FORMATS[accepted]) == "npz":
+        json = detection_of(request, answer).model_dump_json()
+        file = await _made(request, partial(npz, answer.found, json))
+        return Response(file, media_type=NPZ, headers=answer.headers)
     draw = partial(
         heatmap_png,
         answer.image,
@@ -180,47 +200,16 @@ async def heatmap(request: Request, query: Annotated[HeatmapQuery, Query()]) -> 
         style=query.style,
         keypoints=query.keypoints,
         size=query.size,
+        target=drawn,
     )
-    png, (low, high) = await run_sync(draw, limiter=service_of(request).locator.decoders)
-    return Response(
-        png,
-        media_type="image/png",
-        headers=answer.headers | {"X-Map-Min": f"{low:.9g}", "X-Map-Max": f"{high:.9g}"},
-    )
+    png, (low, high) = await _made(request, draw)
+    extent = {"X-Map-Min": f"{low:.9g}", "X-Map-Max": f"{high:.9g}"}
+    return Response(png, media_type=PNG, headers=answer.headers | extent)
 
 
-def _reader(request: Request, several: bool = False) -> Read:
-    settings = service_of(request).settings
-    return partial(read_uploads, settings=settings, most=settings.max_images if several else 1)
-
-
-async def _results(
-    request: Request,
-    delivery: Delivery,
-    options: Options,
-    tell: Callable[[DetectionOfSeveral | ProblemOfSeveral], None],
-) -> None:
-    def result(index: int, answer: Answer | WeakpointsError) -> None:
-        which = {"index": index, "filename": delivery.uploads[index].filename}
-        if isinstance(answer, WeakpointsError):
-            problem = Problem(**problem_body(request, answer))
-            tell(ProblemOfSeveral(**which, problem=problem))
-        else:
-            found = _detection(request, answer)
-            tell(DetectionOfSeveral(**which, **dict(found)))
-
-    await delivery.each(options, result)
-
-
-def _detection(request: Request, answer: Answer) -> Detection:
-    found, model = answer.found, service_of(request).locator.detector.model
-    return detection(found, model, request.state.request_id, answer.timing_ms)
-
-
-def _counted(request: Request, error: WeakpointsError) -> dict[str, Any]:
-    """The problem of an error that comes after the status."""
-    service_of(request).metrics.failed(error)
-    return problem_body(request, error)
+async def _made(request: Request, make: Callable[[], T]) -> T:
+    """On a thread of its own, of which there are few."""
+    return await run_sync(make, limiter=service_of(request).locator.decoders)
 
 
 @routes.get("/model", operation_id="model", responses={401: RESPONSES[401], 503: RESPONSES[503]})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.cli import main as cli
-from app.cli.detect import overlay_paths
+from app.cli.detect import output_paths
 
 QUICK = ["--patch", "14", "--stride", "14"]
 
@@ -54,9 +54,32 @@ def test_an_overlay_is_as_large_as_its_photograph(
     assert (drawn != photograph[..., ::-1]).any()
 
 
+def test_several_classes_have_a_heading_and_an_overlay_each(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--target-class", "cat,dog", "--max-keypoints", "2", "--overlay", str(tmp_path / "o")]
+    assert cli.main(["detect", files[2], *asked, *QUICK]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [lines[i].strip() for i in (1, 4)] == ["cat:", "dog:"]
+    assert len(lines) == 7
+    drawn = {path.name: path.read_bytes() for path in (tmp_path / "o").iterdir()}
+    assert set(drawn) == {"whole.2.png", "whole.3.png"}
+    assert len(set(drawn.values())) == 2
+
+
+def test_arrays_are_written_beside_each_other(files: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "arrays"
+    assert cli.main(["detect", *files, "--arrays", str(out), *QUICK]) == 1
+    (path,) = out.iterdir()
+    assert path.name == "whole.npz"
+    with np.load(path, allow_pickle=False) as found:
+        assert found["fused"].shape == (56, 56)
+        assert json.loads(str(found["answer"]))["model"]["name"] == "toy"
+
+
 def test_overlays_have_a_name_each(tmp_path: Path) -> None:
     photographs = ["a.jpg", "a.png", "s/a.jpg", "s/A.JPG", "b.jpg", "a.jpg"]
-    found = list(overlay_paths([Path(each) for each in photographs], tmp_path))
+    found = list(output_paths([Path(each) for each in photographs], tmp_path, ".png"))
     assert [path.name for path in found] == [
         "a.png",
         "a.png.png",
@@ -70,4 +93,4 @@ def test_overlays_have_a_name_each(tmp_path: Path) -> None:
 
 def test_no_photograph_is_written_over(tmp_path: Path) -> None:
     photographs = [tmp_path / "a.png", tmp_path / "a.png.png"]
-    assert not set(overlay_paths(photographs, tmp_path)) & set(photographs)
+    assert not set(output_paths(photographs, tmp_path, ".png")) & set(photographs)

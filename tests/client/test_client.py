@@ -282,21 +282,25 @@ def test_heat_maps_the_model_and_readiness_are_asked_by_both(
     (tmp_path / "keys").write_text("alpha\n")
     options = {"style": "gray16", "size": "network", **QUICK}
 
-    async def by_async(url: str) -> tuple[bool, bytes, str]:
+    async def by_async(url: str) -> tuple[object, ...]:
         async with AsyncClient(url, "alpha") as client:
             png = await client.heatmap(photo, **options)
-            return await client.ready(), png, (await client.model()).name
+            arrays = await client.arrays(photo, **QUICK)
+            shown = png, arrays.answer.keypoints, arrays.fused.shape
+            return await client.ready(), (await client.model()).name, *shown
 
     with serving(lambda: detector, api_keys=tmp_path / "keys") as service:
         url = str(service.base_url)
         with Client(url, "alpha") as client:
-            asked = client.ready(), client.heatmap(photo, **options), client.model().name
+            arrays = client.arrays(photo, **QUICK)
+            shown = client.heatmap(photo, **options), arrays.answer.keypoints, arrays.fused.shape
+            asked = client.ready(), client.model().name, *shown
             with pytest.raises(Refused, match="style"):
                 client.heatmap(photo, style="loud")
         assert asked == asyncio.run(by_async(url))
-        assert asked[0]
-        assert asked[1].startswith(b"\x89PNG")
-        assert asked[2] == "toy"
+        assert asked[:2] == (True, "toy")
+        assert asked[2].startswith(b"\x89PNG")
+        assert asked[4] == (56, 56)
         with Client(url, "beta") as client, pytest.raises(Refused) as raised:
             client.model()
         assert raised.value.status == 401

@@ -32,7 +32,7 @@ def test_the_cache_keeps_to_its_bytes_and_drops_what_was_not_asked_for_longest(
     detector: Detector, photograph: np.ndarray
 ) -> None:
     found = detector.locate(photograph, choose(patch=14, stride=14))
-    size = 3 * 56 * 56 * 8
+    size = (3 * 56 * 56 + 2 * 16) * 8  # maps; drops and their errors
     cache = Cache(2 * size)
     one, two, three = (key(bytes([i]), choose()) for i in range(3))
     cache.put(one, found)

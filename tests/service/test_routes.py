@@ -1,3 +1,5 @@
+import io
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
@@ -113,6 +115,52 @@ def test_heatmap_is_a_png_of_the_asked_size(
 
 
 @pytest.mark.parametrize(
+    ("options", "headers"),
+    [
+        ({"format": "npz"}, {}),
+        ({}, {"accept": "application/x-npz"}),
+        ({"format": "npz"}, {"accept": "image/png"}),
+    ],
+)
+def test_heatmap_gives_the_numbers_themselves(
+    client: httpx2.Client, photo: bytes, options: dict[str, str], headers: dict[str, str]
+) -> None:
+    said = post(client, photo).json()
+    answer = client.post(
+        "/heatmap",
+        files={"image": ("p", photo)},
+        params={"patch": 14, "stride": 14} | options,
+        headers=headers,
+    )
+    assert answer.headers["content-type"] == "application/x-npz"
+    assert answer.headers["cache-status"] == "weakpoints; hit"
+    with np.load(io.BytesIO(answer.content), allow_pickle=False) as arrays:
+        assert arrays["fused"].shape == (56, 56)
+        assert json.loads(str(arrays["answer"]))["keypoints"] == said["keypoints"]
+
+
+def test_heatmap_draws_the_class_that_is_chosen_of_several(
+    client: httpx2.Client, photo: bytes
+) -> None:
+    def drawn(**options: str) -> bytes:
+        answer = post(client, photo, "/heatmap", style="gray16", map="coarse", **options)
+        assert answer.status_code == 200
+        return answer.content
+
+    both = {"target_class": "cat,dog"}
+    assert drawn(**both) == drawn(**both, drawn_class="cat") == drawn(target_class="cat")
+    assert drawn(**both, drawn_class="3") == drawn(target_class="dog") != drawn(**both)
+    assert drawn(**both, drawn_class="dog", format="png") == drawn(target_class="dog")
+    for wrong, says in (("eel", "none of the classes"), ("unicorn", "none of the 6 labels")):
+        answer = post(client, photo, "/heatmap", drawn_class=wrong, **both)
+        problem = refused(client, answer, 422, "bad-option", photo)
+        assert says in str(problem["detail"])
+        assert problem["option"] == "drawn_class"
+    alone = post(client, photo, "/heatmap", drawn_class="cat")
+    assert "target_class" in str(refused(client, alone, 422, "bad-option", photo)["detail"])
+
+
+@pytest.mark.parametrize(
     ("data", "status", "slug", "says"),
     [
         (b"", 400, "malformed-request", "0 bytes"),
@@ -197,9 +245,9 @@ def test_a_wrong_field_a_wrong_type_and_a_broken_form_are_told_apart(
             "detail"
         ]
     )
-    json = client.post("/detect", json={"image": "data"})
+    text = client.post("/detect", json={"image": "data"})
     assert "application/json" in str(
-        refused(client, json, 415, "unsupported-media-type", photo)["detail"]
+        refused(client, text, 415, "unsupported-media-type", photo)["detail"]
     )
     for content in (b"--x\r\nnonsense", b""):
         broken = client.post(
@@ -259,7 +307,16 @@ def test_the_model_the_probes_and_the_documentation_answer(client: httpx2.Client
     parameters = {p["name"]: p for p in schema["paths"]["/heatmap"]["post"]["parameters"]}
     assert {"patch", "map", "style", "target_class", "roi"} <= set(parameters)
     assert "the network's own" in parameters["patch"]["description"]
-    assert "image" in str(schema["paths"]["/detect"]["post"]["requestBody"])
+    detect, heatmap = (schema["paths"][path]["post"] for path in ("/detect", "/heatmap"))
+    one, several = (
+        operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]["image"]
+        for operation in (heatmap, detect)
+    )
+    assert one == several["items"] == {"type": "string", "format": "binary"}
+    told = detect["responses"]["200"]["content"]
+    assert set(told) == {"application/json", "application/x-ndjson", "text/event-stream"}
+    assert "Results" in str(told["application/json"])
+    assert set(heatmap["responses"]["200"]["content"]) == {"image/png", "application/x-npz"}
 
 
 def test_callers_at_the_same_time_get_their_own_answers(client: httpx2.Client) -> None:

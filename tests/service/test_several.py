@@ -126,7 +126,8 @@ def test_what_is_wrong_with_the_whole_request_has_a_status(detector: Detector, a
         large = send(client, [("a", bytes(200_000))], accept=accept)
         assert (large.status_code, large.json()["limit"]) == (413, 180_000)
         wrong = client.post(
-            "/detect?target_class=unicorn",
+            "/detect",
+            params={"target_class": "unicorn"},
             files=[("image", (name, data)) for name, data in named(90, 91)],
             headers={"accept": accept},
         )

@@ -1,5 +1,6 @@
 """A typed client for the weakpoints service: `Client` blocks, `AsyncClient` is for asyncio."""
 
+from weakpoints_client.arrays import Arrays
 from weakpoints_client.async_client import AsyncClient
 from weakpoints_client.calls import Progress, Refused
 from weakpoints_client.client import Client
@@ -17,6 +18,7 @@ from weakpoints_client.models import (
 
 __version__ = "0.6.0"
 __all__ = [
+    "Arrays",
     "AsyncClient",
     "Client",
     "DetectOptions",

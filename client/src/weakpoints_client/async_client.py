@@ -8,6 +8,7 @@ from typing import Unpack
 
 import httpx2
 
+from weakpoints_client.arrays import Arrays, read_arrays
 from weakpoints_client.calls import (
     AT_ONCE,
     ENDED,
@@ -85,6 +86,20 @@ class AsyncClient:
         png = await self._post("/heatmap", Call(self._key, seconds, tries, options), image)
         assert isinstance(png, bytes)
         return png
+
+    async def arrays(
+        self,
+        image: bytes,
+        *,
+        seconds: float = 60.0,
+        tries: int | None = None,
+        **options: Unpack[DetectOptions],
+    ) -> Arrays:
+        """As `Client.arrays`."""
+        call = Call(self._key, seconds, tries, {**options, "format": "npz"})
+        npz = await self._post("/heatmap", call, image)
+        assert isinstance(npz, bytes)
+        return read_arrays(npz)
 
     async def model(self) -> ModelCard:
         """As `Client.model`."""

@@ -173,5 +173,6 @@ def _told_to_wait(refused: Refused) -> float:
 
 def _text(option: object) -> object:
     """Several classes have commas between them."""
-    several = isinstance(option, Sequence) and not isinstance(option, str)
-    return ",".join(map(str, option)) if several else option
+    if isinstance(option, str) or not isinstance(option, Sequence):
+        return option
+    return ",".join(str(each) for each in option)

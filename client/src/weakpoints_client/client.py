@@ -13,6 +13,7 @@ from typing import Unpack
 
 import httpx2
 
+from weakpoints_client.arrays import Arrays, read_arrays
 from weakpoints_client.calls import (
     AT_ONCE,
     ENDED,
@@ -98,6 +99,20 @@ class Client:
         png = self._post("/heatmap", Call(self._key, seconds, tries, options), image)
         assert isinstance(png, bytes)
         return png
+
+    def arrays(
+        self,
+        image: bytes,
+        *,
+        seconds: float = 60.0,
+        tries: int | None = None,
+        **options: Unpack[DetectOptions],
+    ) -> Arrays:
+        """The maps as numbers; needs numpy. `seconds` and `tries` as for `detect`."""
+        call = Call(self._key, seconds, tries, {**options, "format": "npz"})
+        npz = self._post("/heatmap", call, image)
+        assert isinstance(npz, bytes)
+        return read_arrays(npz)
 
     def model(self) -> ModelCard:
         """The network that answers, and its labels."""

@@ -35,6 +35,7 @@ class HeatmapOptions(DetectOptions, total=False):
     style: Literal["overlay", "colormap", "gray16"]
     keypoints: bool
     size: Literal["image", "network"]
+    drawn_class: str | int
 
 
 class ImageSize(BaseModel):

@@ -1,0 +1,119 @@
+"""Several photographs, and several classes, in one request: `python -m benchmarks.several --images
+DIR`.
+
+A service in a process of its own, with the network of the settings and without a cache. In each
+round sixteen callers send a photograph each, and then one caller sends the same sixteen together;
+and one photograph is explained for one class, and then for three. Prints JSON, for
+`python -m benchmarks.keep several -- ...`.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from app.evaluation.photographs import sample
+from weakpoints_client import Client, Detection
+
+COUNT, CLASSES = 16, 3
+WAIT = 600.0  # seconds for an answer
+Figures = dict[str, Any]
+
+
+@contextmanager
+def service(port: int) -> Iterator[tuple[Client, int]]:
+    """The service, ready, and its process's number."""
+    environment = {"WEAKPOINTS_PORT": str(port), "WEAKPOINTS_CACHE_BYTES": "0"}
+    environment |= {"WEAKPOINTS_REQUEST_TIMEOUT": str(WAIT)}
+    command = [sys.executable, "-m", "app.cli", "serve"]
+    started = subprocess.Popen(
+        command, env=os.environ | environment, stderr=subprocess.DEVNULL, stdout=sys.stderr
+    )
+    try:
+        with Client(f"http://127.0.0.1:{port}") as client:
+            while not client.ready():
+                if started.poll() is not None:
+                    raise SystemExit("the service ended before it was ready")
+                time.sleep(0.2)
+            yield client, started.pid
+    finally:
+        started.terminate()
+        started.wait()
+
+
+def peak(pid: int, run: Callable[[], object]) -> tuple[float, int]:
+    """Seconds of a run, and the most bytes that the process had resident in it (Linux)."""
+    (Path("/proc") / str(pid) / "clear_refs").write_text("5")  # resets VmHWM
+    start = time.perf_counter()
+    run()
+    seconds = time.perf_counter() - start
+    status = (Path("/proc") / str(pid) / "status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return seconds, int(line.split()[1]) * 1024
+
+
+def compared(pid: int, rounds: int, runs: dict[str, Callable[[], object]]) -> Figures:
+    """Medians of what the runs take, in turn, and how the second compares with the first."""
+    taken = [[peak(pid, run) for run in runs.values()] for _ in range(rounds)]
+    found: Figures = {
+        name: {
+            "seconds": statistics.median(each[i][0] for each in taken),
+            "peak_memory_bytes": max(each[i][1] for each in taken),
+        }
+        for i, name in enumerate(runs)
+    }
+    ratios = [second[0] / first[0] for first, second in taken]
+    return found | {"ratio": statistics.median(ratios), "ratios": ratios}
+
+
+def photographs(client: Client, pid: int, paths: list[Path], rounds: int) -> Figures:
+    files = [path.read_bytes() for path in paths]
+
+    def alone() -> None:
+        with ThreadPoolExecutor(COUNT) as pool:
+            list(pool.map(lambda file: client.detect(file, seconds=WAIT), files))
+
+    def together() -> None:
+        found = client.detect_many(files, seconds=WAIT)
+        assert all(isinstance(each, Detection) for each in found)
+
+    return compared(pid, rounds, {"sixteen_callers": alone, "one_request": together})
+
+
+def classes(client: Client, pid: int, path: Path, rounds: int) -> Figures:
+    file = path.read_bytes()
+    ranking = [each.class_id for each in client.detect(file, seconds=WAIT).prediction.top]
+
+    def of(count: int) -> Callable[[], object]:
+        return lambda: client.detect(file, seconds=WAIT, target_class=ranking[:count])
+
+    return compared(pid, rounds, {"one_class": of(1), "three_classes": of(CLASSES)})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--port", type=int, default=8017)
+    args = parser.parse_args()
+    paths = sample(args.images, COUNT)
+    with service(args.port) as (client, pid):
+        client.detect(paths[0].read_bytes(), seconds=WAIT)
+        figures = {
+            "network": client.model().name,
+            "photographs": photographs(client, pid, paths, args.rounds),
+            "classes": classes(client, pid, paths[0], 3 * args.rounds),
+        }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
