@@ -69,12 +69,34 @@ class Incremental:
         colours: Tensor,
         progress: Progress = no_progress,
     ) -> Tensor:
-        """(P, C) logits with a box at each of P corners (y, x), filled with its colour of (P, 3).
+        """(..., P, C) logits with a box at each of P corners (y, x), filled with its colour of
+        (..., P, 3).
 
         `progress` is told after every chunk how many boxes are done; what it raises stops the work.
         Raises OutOfMemoryError where the budget does not hold a single box.
         """
-        clean, colours = self.form.clean(trace, self.dtype), colours.to(self.dtype)
+        clean = self.form.clean(trace, self.dtype)
+        each = colours.to(self.dtype).reshape(-1, len(corners), 3)
+        total = len(each) * len(corners)
+        logits = [
+            self._logits(
+                trace, clean, corners, box, one, part_of(progress, i * len(corners), total)
+            )
+            for i, one in enumerate(each)
+        ]
+        found = torch.stack(logits)
+        return found.view(*colours.shape[:-1], *found.shape[2:])
+
+    def _logits(
+        self,
+        trace: Trace,
+        clean: tuple[Any, ...],
+        corners: Corners,
+        box: int,
+        colours: Tensor,
+        progress: Progress,
+    ) -> Tensor:
+        """(P, C) of one colour a box."""
         rows, size = clean[-1].rows, trace.activations[self._depth - 1].shape[2:4]
         budget = self._budget - sum(each.own_bytes for each in clean)
         group = min(len(corners), max(1, int(MAPS * budget) // (COPIES * rows.nbytes)))

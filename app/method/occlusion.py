@@ -18,7 +18,7 @@ from app.errors import NotFinite
 from app.incremental.engine import Incremental
 from app.networks.network import Trace
 from app.options import ResolvedOptions, Score
-from app.progress import Progress, no_progress, part_of
+from app.progress import Progress, no_progress
 
 SIGNIFICANT = 3.0  # standard errors above which a drop is evidence
 ROUNDING = 1e-5  # drops below this are float32 rounding
@@ -87,18 +87,8 @@ def occluded_logits(
     corners = tuple((y, x) for y in starts for x in starts)
     if fills.shape[1] not in (1, len(corners)):
         raise ValueError(f"{fills.shape[1]} colours for {len(corners)} boxes")
-    total = len(fills) * len(corners)
-    logits = [
-        engine.logits(
-            trace,
-            corners,
-            options.patch,
-            fills[i].expand(len(corners), 3),
-            part_of(progress, i * len(corners), total),
-        )
-        for i in range(len(fills))
-    ]
-    occluded = torch.stack(logits)
+    colours = fills.expand(len(fills), len(corners), 3)
+    occluded = engine.logits(trace, corners, options.patch, colours, progress)
     if not (occluded.isfinite().all() and trace.logits.isfinite().all()):
         raise NotFinite(
             f"logits of this photograph exceed the range of {engine.dtype}; "
