@@ -12,7 +12,7 @@ from app.method.localization import Keypoint, Maps
 from app.options import ResolvedOptions
 
 # Shares of the input's side: a corner is as large a part of the photograph for every network.
-CORNER_SIZE = 1 / 187  # deviation of the Gaussian before corners are looked for, and refined
+CORNER_SIZE = 1 / 130  # deviation of the Gaussian before corners are looked for, and refined
 WINDOW = 1 / 45  # half the refinement's window
 DETAIL = 3  # pixels per network pixel of the picture on which corners are looked for, at most
 
