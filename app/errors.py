@@ -5,7 +5,7 @@ WeakpointsError
 ├── Unauthorized         401  no key, or not one of ours
 ├── UploadTooSlow        408  the body did not come in time
 ├── TooLarge             413  too many bytes, pixels or a side too long
-├── UnsupportedMedia     415  not JPEG, PNG or WebP
+├── UnsupportedMedia     415  not an image format that is read
 ├── BadImage             422  of a supported type, but it can't be decoded or is too small
 ├── BadOption            422  unknown, out of range, or impossible for this image or network
 ├── QueueFull            429  with the seconds after which to try again
@@ -59,7 +59,7 @@ class TooLarge(WeakpointsError):
 
 
 class UnsupportedMedia(WeakpointsError):
-    """Not a JPEG, PNG or WebP file."""
+    """Not an image format that is read here."""
 
     status, slug, title = 415, "unsupported-media-type", "Unsupported media type"
 

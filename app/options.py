@@ -22,6 +22,7 @@ Which = Literal["fused", "coarse", "fine"]
 Style = Literal["overlay", "colormap", "gray16"]
 Size = Literal["image", "network"]
 Format = Literal["png", "npz"]
+WHITE = "ffffff"
 MOST_TARGETS = 10  # classes of one request: each needs a backward pass
 Precision = Literal["auto", "float32", "tf32", "float16"]
 
@@ -60,6 +61,9 @@ class Options:
         Fit, doc("how the picture becomes a square: squeezed, or with its aspect kept")
     ] = "squash"
     roi: Annotated[Box | None, doc("x,y,w,h in pixels: look at this part only")] = None
+    background: Annotated[
+        str, doc("colour under what can be seen through, as RRGGBB; 000000 is black")
+    ] = WHITE
     patch: Annotated[
         int | None,
         Ge(1),

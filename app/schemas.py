@@ -34,6 +34,7 @@ Figure = Annotated[float, PlainSerializer(lambda value: float(f"{value:.6g}"))]
 SPELLINGS = {
     "roi": Annotated[str | None, Field(pattern=r"^[0-9]{1,9}(,[0-9]{1,9}){3}$")],
     "target_class": Annotated[str | None, Field(max_length=100 * MOST_TARGETS)],
+    "background": Annotated[str | None, Field(pattern=r"^[0-9a-fA-F]{6}$")],
 }
 
 

@@ -134,7 +134,8 @@ def plain(detector: Detector, reader: Reader, options: Options, limits: Limits) 
         with Decoders(1, limits) as decoders:
             for name in names:
                 try:
-                    image = decoders.decode(reader.read(name, limits.max_bytes))
+                    data = reader.read(name, limits.max_bytes)
+                    image = decoders.decode(data, background=options.background)
                 except Exception as error:  # of a file system or a file: whatever it is, its record
                     yield Row(file_name=name, error=reason(error)).line
                     continue

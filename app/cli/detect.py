@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def detect(
-    images: Annotated[list[Path], Parameter(help="photographs: JPEG, PNG or WebP")],
+    images: Annotated[
+        list[Path], Parameter(help="photographs: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC")
+    ],
     /,
     *,
     overlay: Annotated[
@@ -53,7 +55,7 @@ def detect(
     for path, drawing, file in zip(images, drawings, files, strict=True):
         name = printable(str(path))
         try:
-            image = decoders.decode(path.read_bytes())
+            image = decoders.decode(path.read_bytes(), background=options.background)
             found = detector.locate(image, options)
         except (WeakpointsError, OSError, ValueError) as error:
             failed = say(f"{name}: {error}")

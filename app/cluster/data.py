@@ -48,7 +48,8 @@ class Locate:
     def _line(self, item: dict[str, Any]) -> str:
         if item["error"]:
             return Row(file_name=item["file_name"], error=item["error"]).line
-        image = np.frombuffer(item["pixels"], np.uint8).reshape(item["height"], -1, 3)
+        shape = (item["height"], -1, item["bands"])
+        image = np.frombuffer(item["pixels"], np.uint8).reshape(shape)
         return located(self.detector, item["file_name"], image, self.options)
 
 
@@ -78,7 +79,10 @@ def on_ray(
         # No core is asked for: reading mostly waits, and the actors may have taken them all.
         tasks = ray.data.TaskPoolStrategy(size=min(2 * workers, blocks))
         images = items.map(
-            pixels, fn_kwargs={"reader": reader, "limits": limits}, compute=tasks, num_cpus=0
+            pixels,
+            fn_kwargs={"reader": reader, "limits": limits, "background": options.background},
+            compute=tasks,
+            num_cpus=0,
         )
         actors = ray.data.ActorPoolStrategy(size=workers)
         rows = images.map(

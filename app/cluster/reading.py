@@ -17,13 +17,15 @@ def decoders(limits: Limits) -> Decoders:
     return Decoders(1, limits)
 
 
-def pixels(item: dict[str, Any], reader: Reader, limits: Limits) -> dict[str, Any]:
+def pixels(item: dict[str, Any], reader: Reader, limits: Limits, background: str) -> dict[str, Any]:
     """A file name to what it was decoded to, or to the error that there was.
 
-    The pixels are the bytes of (height, width, 3).
+    The pixels are the bytes of (height, width, bands), as `decode` makes them.
     """
     try:
-        image = decoders(limits).decode(reader.read(item["file_name"], limits.max_bytes))
+        data = reader.read(item["file_name"], limits.max_bytes)
+        image = decoders(limits).decode(data, background=background)
     except Exception as error:  # of a file system or a file: whatever it is, its record
-        return item | {"error": reason(error), "height": 0, "pixels": b""}
-    return item | {"error": "", "height": image.shape[0], "pixels": image.tobytes()}
+        return item | {"error": reason(error), "height": 0, "bands": 0, "pixels": b""}
+    height, _, bands = image.shape
+    return item | {"error": "", "height": height, "bands": bands, "pixels": image.tobytes()}

@@ -11,10 +11,12 @@ import resource
 import signal
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import cv2
+from PIL import AvifImagePlugin, Image
 
 from app.errors import BadImage, WeakpointsError
 from app.method.image import decode
@@ -27,11 +29,15 @@ GRACE = 2.0  # seconds for which the parent comes first
 
 @dataclass(frozen=True)
 class Task:
-    """length: bytes of the picture, which the file begins with; seconds: that it may take."""
+    """length: bytes of the picture, which the file begins with; seconds: that it may take.
+
+    background: see `decode`.
+    """
 
     length: int
     seconds: float
     limits: Limits
+    background: str
 
     def line(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
@@ -49,12 +55,23 @@ def main() -> None:
     """
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the parent decides
         signal.signal(ignored, signal.SIG_IGN)
-    cv2.setNumThreads(1)
+    one_thread()
     bound_memory(int(sys.argv[2]))
     with socket.socket(fileno=int(sys.argv[1])) as parent:
         parent.sendall(READY)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # codecs write what they think of a picture
         serve(parent)
+
+
+def one_thread() -> None:
+    """A core a child, and memory for no more threads. How large a picture may be, we say."""
+    cv2.setNumThreads(1)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    Image.MAX_IMAGE_PIXELS = None
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.options.DECODE_THREADS = 1
 
 
 def bound_memory(more: int) -> None:
@@ -81,9 +98,9 @@ def serve(parent: socket.socket) -> None:
 
 
 def decoded(task: Task, file: int) -> dict[str, Any]:
-    """The height and width of the pixels that were written over the picture, or the error."""
+    """The shape of the pixels that were written over the picture, or the error."""
     try:
-        image = decode(os.pread(file, task.length, 0), task.limits)
+        image = decode(os.pread(file, task.length, 0), task.limits, task.background)
         write(file, image.data.cast("B"))
     except MemoryError:
         return {"error": "MemoryError"}
@@ -91,7 +108,7 @@ def decoded(task: Task, file: int) -> dict[str, Any]:
         return {"error": type(error).__name__, "detail": error.detail, "figures": error.figures}
     except Exception as error:  # a codec's binding may raise anything
         return {"error": BadImage.__name__, "detail": f"{type(error).__name__}", "figures": {}}
-    return {"shape": image.shape[:2]}
+    return {"shape": image.shape}
 
 
 def write(file: int, pixels: memoryview) -> None:

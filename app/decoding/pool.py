@@ -35,7 +35,7 @@ from app.errors import (
     UnsupportedMedia,
 )
 from app.method.image import admit
-from app.options import Limits
+from app.options import WHITE, Limits
 
 log = logging.getLogger("weakpoints")
 SECONDS = 60.0  # for a picture whose caller sets no deadline
@@ -83,6 +83,7 @@ class Child:
                     [sys.executable, "-P", "-m", "app.decoding.child", number, str(memory)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,  # until it is ready; then it writes none
                     pass_fds=[theirs.fileno()],
                     env=os.environ | ENVIRONMENT | {"PYTHONPATH": path},
                 )
@@ -99,8 +100,14 @@ class Child:
 
     def wait(self, until: float) -> None:
         """Until it has started. Raises TimeoutError, or Unavailable where it ended instead."""
-        if not self._ready and self._line(until) != READY:
+        if self._ready:
+            return
+        assert self.process.stderr is not None
+        if self._line(until) != READY:
+            said = self.process.stderr.read().decode(errors="replace")
+            log.error("the process that decodes can't start", extra={"said": said})
             raise Unavailable("the process that decodes can't start", retry_after=5)
+        self.process.stderr.close()
         self._ready = True
 
     def ask(self, task: Task, file: int, until: float) -> dict[str, Any]:
@@ -180,32 +187,37 @@ class Decoders:
             self._free.notify_all()
 
     def decode(
-        self, data: bytes, seconds: float = SECONDS, call: Call | None = None
+        self,
+        data: bytes,
+        seconds: float = SECONDS,
+        call: Call | None = None,
+        background: str = WHITE,
     ) -> NDArray[np.uint8]:
-        """(H, W, 3) RGB, as `app.method.image.decode` makes it, and with its errors.
+        """(H, W, 3) or (H, W, 4), as `app.method.image.decode` makes it, and with its errors.
 
         Raises DeadlinePassed after so many seconds or when the call is given up, and BadImage where
         the child came to its end by this picture.
         """
         call, until = call or Call(), time.monotonic() + seconds
         admit(data, self._limits)
+        task = Task(len(data), seconds, self._limits, background)
         with _memory_file(data) as file:
-            return self._with_a_child(file, data, seconds, until, call)
+            return self._with_a_child(file, data, task, until, call)
 
     def _with_a_child(
-        self, file: Any, data: bytes, seconds: float, until: float, call: Call
+        self, file: Any, data: bytes, task: Task, until: float, call: Call
     ) -> NDArray[np.uint8]:
         """By one child, or by the next where it had ended before it began."""
         while True:
             child = self._take(until)
             try:
                 call.works_for(child)
-                return self._decoded(child, file, Task(len(data), seconds, self._limits), until)
+                return self._decoded(child, file, task, until)
             except (EOFError, OSError):
                 child.end()
                 if call.given_up or self._closed or time.monotonic() >= until:
                     raise DeadlinePassed(
-                        f"the picture was not decoded after {seconds:g} s", limit=seconds
+                        f"the picture was not decoded after {task.seconds:g} s", limit=task.seconds
                     ) from None
                 if child.began:
                     raise _crashed(child.process, data) from None
@@ -218,8 +230,7 @@ class Decoders:
         answer = child.ask(task, file.fileno(), until)
         if "shape" not in answer:
             raise self._refusal(child, answer)
-        height, width = answer["shape"]
-        image = np.empty((height, width, 3), np.uint8)
+        image = np.empty(answer["shape"], np.uint8)
         file.seek(0)
         if file.readinto(image.data.cast("B")) != image.size:
             raise EOFError
@@ -314,4 +325,6 @@ def _end(process: subprocess.Popen[bytes], channel: socket.socket) -> None:
     """Closing the socket alone would do for a child that is idle."""
     process.kill()
     process.wait()
+    if process.stderr is not None:
+        process.stderr.close()
     channel.close()

@@ -19,7 +19,7 @@ from app.errors import BadOption, DeviceLost, OutOfMemory
 from app.incremental.engine import Incremental
 from app.method.contrast import fine_maps
 from app.method.fusion import fuse
-from app.method.image import InputSpec, decode, prepare
+from app.method.image import InputSpec, decode, prepare, split
 from app.method.localization import ClassScore, Explained, Localization, Maps, Model
 from app.method.occlusion import (
     box_count,
@@ -83,12 +83,13 @@ class Detector:
     max_passes: int = 20_000
 
     def method(self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch) -> Method:
-        """The method, one line a stage, for one (H, W, 3) RGB photograph from `decode`.
+        """The method, one line a stage, for one photograph from `decode`.
 
         It stops once, at `yield`, where the photograph waits for the device: pictures that wait
         there together share one forward and one backward pass (`look`).
         """
         options = self.resolved(asked)
+        image, seen = split(image)  # (H, W, 3) RGB; which of its pixels can be seen
         x, frame = prepare(image, self.input, options.fit, options.roi)  # (1, 3, S, S), way back
         fills = self._fills(image, options)  # (R, places, 3) normalised colours
         clock.lap("prepare")
@@ -106,9 +107,9 @@ class Detector:
                 weight=options.weight,
                 combine=options.combine,
             )  # (S, S) log-likelihood <= 0
-            peaks = find_peaks(image, frame, score, options)  # (N, 2) pixels of the photograph
+            peaks = find_peaks(image, frame, score, options, seen)  # (N, 2) pixels
             maps = Maps(score, coarse.map, which_pixels)
-            points = keypoints(image, frame, maps, peaks, target)  # sub-pixel, with covariance
+            points = keypoints(image, frame, maps, peaks, target, seen)  # sub-pixel, covariance
             explained.append(
                 Explained(
                     target,
@@ -135,13 +136,13 @@ class Detector:
         )
 
     def __call__(self, data: bytes, options: Options, limits: Limits) -> Localization:
-        """The keypoints of a JPEG, PNG or WebP file. Raises WeakpointsError."""
-        return self.locate(decode(data, limits), options)
+        """The keypoints of an image file. Raises WeakpointsError."""
+        return self.locate(decode(data, limits, options.background), options)
 
     def locate(
         self, image: NDArray[np.uint8], options: Options, progress: Progress = no_progress
     ) -> Localization:
-        """The keypoints of one (H, W, 3) RGB photograph.
+        """The keypoints of one photograph from `decode`, (H, W, 3) RGB, or (H, W, 4).
 
         `progress` is told how many boxes are done, and stops the work by raising. Raises BadOption
         for options that do not fit the photograph, OutOfMemory where the device has too little
@@ -177,8 +178,8 @@ class Detector:
             return self._rest(paused, look, progress)
 
     def classify(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """(C,) class probabilities of an (H, W, 3) RGB photograph, squashed into the input."""
-        x, _ = prepare(image, self.input, "squash", None)
+        """(C,) class probabilities of a photograph from `decode`, squashed into the input."""
+        x, _ = prepare(split(image)[0], self.input, "squash", None)
         logits = self.network.trace(torch.from_numpy(x)).logits
         return np.asarray(logits[0].double().softmax(0).cpu())
 

@@ -6,16 +6,17 @@ in `Frame` alone, by one conversion: (p + 0.5) * scale - 0.5.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import BadImage, BadOption, MalformedRequest, TooLarge
-from app.method.header import Header, read_body, read_header
-from app.method.parts import cut_short
-from app.options import Box, Fit, Limits
+from app.errors import BadImage, BadOption, MalformedRequest, TooLarge, WeakpointsError
+from app.method.header import READ, media_type_of, read_body, stated_size
+from app.method.parts import Size, cut_short
+from app.method.pixels import decoded, opened
+from app.options import WHITE, Box, Fit, Limits
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,13 @@ class Frame:
         w, h = (max(1, round(length * factor)) for length in self.box[2:])
         return Frame(self.width, self.height, max(w, h), self.box, (0, 0, w, h))
 
+    def sampled(self, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+        """(H, W) of the photograph: its pixel under each of the first `shape` network pixels."""
+        line = np.arange(max(shape))
+        x, y = np.rint(self.to_image(np.stack([line, line], 1))).astype(int).T
+        rows = y[: shape[0]].clip(0, self.height - 1)
+        return np.asarray(values[rows][:, x[: shape[1]].clip(0, self.width - 1)])
+
     def stretched(self, values: NDArray[Any], box: Box) -> NDArray[Any]:
         """(h, w, ...) of the content: the part `box` of (H, W, ...) values, resized to it."""
         return _resize(_crop(values, box), *self.content[2:])
@@ -110,53 +118,75 @@ class Frame:
         return result
 
 
-def decode(data: bytes, limits: Limits) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB with EXIF orientation applied; transparency is ignored, 16 bits become 8.
+def decode(data: bytes, limits: Limits, background: str = WHITE) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB as people see the picture: EXIF orientation applied, 16 bits become 8.
 
-    Raises WeakpointsError, for a size beyond the limits before anything is decoded.
+    What can be seen through lies over the background, `rrggbb`. Where something can't be seen at
+    all, it is (H, W, 4), see `split`. Of several pictures in a file it is the first. Raises
+    WeakpointsError, for a size beyond the limits before a pixel is decoded.
     """
-    header = admit(data, limits)
-    body = read_body(data, header, limits.max_scanned)
-    image = _pixels(body.data)
+    media_type = admit(data, limits)
+    body = read_body(data, media_type, limits.max_scanned)
+    image = _pixels(body.data, media_type, limits, background)
     if image is None and not body.ended:
-        raise cut_short(header.media_type, data)
-    if image is None or sorted(image.shape[:2]) != sorted((header.height, header.width)):
-        raise BadImage(f"the {header.media_type} of {len(data)} bytes can't be decoded")
+        raise cut_short(READ[media_type], data)
+    if image is None:
+        raise BadImage(f"the {READ[media_type]} of {len(data)} bytes can't be decoded")
     for other in body.others:
-        again = _pixels(other)
+        again = _pixels(other, media_type, limits, background)
         if again is None or not np.array_equal(image, again):
-            raise cut_short(header.media_type, data)
-    return np.ascontiguousarray(image, np.uint8)
+            raise cut_short(READ[media_type], data)
+    return image
 
 
-def admit(data: bytes, limits: Limits) -> Header:
-    """The header of a file within the limits. Raises WeakpointsError with limit and actual."""
+def admit(data: bytes, limits: Limits) -> str:
+    """The media type of a file whose bytes, and stated size, are within the limits.
+
+    Raises WeakpointsError with limit and actual.
+    """
     if not data:
         raise MalformedRequest("the image is empty: 0 bytes came", actual=0)
     _refuse("bytes", len(data), limits.max_bytes)
-    header = read_header(data)
-    check_size(header, limits)
-    return header
+    media_type = media_type_of(data)
+    if size := stated_size(data, media_type):
+        check_size(size, limits)
+    return media_type
 
 
-def _pixels(data: bytes) -> NDArray[np.uint8] | None:
+def split(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+    """RGB (H, W, 3) of what `decode` gives, and which pixels (H, W) can be seen; None: all."""
+    if image.shape[2] == 3:
+        return image, None
+    return np.ascontiguousarray(image[..., :3]), image[..., 3] > 0
+
+
+def _pixels(
+    data: bytes, media_type: str, limits: Limits, background: str
+) -> NDArray[np.uint8] | None:
+    """None where it can't be decoded. Raises TooLarge or BadImage for the size it will have."""
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except cv2.error:
+        image = opened(data, media_type)
+        size = image.size
+        check_size(size, limits)  # as the decoder reads it
+        pixels = decoded(image, data, media_type, background)
+        return pixels if sorted(pixels.shape[:2]) == sorted(size) else None
+    except (WeakpointsError, MemoryError):
+        raise
+    except Exception:  # of a broken file; Pillow's readers raise anything
         return None
-    return cast(NDArray[np.uint8] | None, image)
 
 
-def check_size(header: Header, limits: Limits) -> None:
+def check_size(size: Size, limits: Limits) -> None:
     """Raises TooLarge or BadImage with limit and actual."""
-    _refuse("pixels", header.width * header.height, limits.max_pixels)
-    _refuse("pixels on its longer side", max(header.width, header.height), limits.max_side)
-    if min(header.width, header.height) < limits.min_side:
+    width, height = size
+    _refuse("pixels", width * height, limits.max_pixels)
+    _refuse("pixels on its longer side", max(size), limits.max_side)
+    if min(size) < limits.min_side:
         raise BadImage(
-            f"the image is {header.width} x {header.height} pixels; "
+            f"the image is {width} x {height} pixels; "
             f"each side must have at least {limits.min_side}",
             limit=limits.min_side,
-            actual=min(header.width, header.height),
+            actual=min(size),
         )
 
 

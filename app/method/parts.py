@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from app.errors import BadImage
 
+Size = tuple[int, int]
 MOST_PARTS = 65_536  # segments or chunks of a file: walking so many takes less than 0.1 s
 
 

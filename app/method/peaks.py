@@ -7,7 +7,14 @@ from numpy.typing import NDArray
 
 from app.method.fusion import corner_weight, standardise
 from app.method.image import Frame
-from app.method.keypoints import corner_likelihood, local_maxima, ranked, refine, strongest
+from app.method.keypoints import (
+    Refined,
+    corner_likelihood,
+    local_maxima,
+    ranked,
+    refine,
+    strongest,
+)
 from app.method.localization import Keypoint, Maps
 from app.options import ResolvedOptions
 
@@ -29,13 +36,18 @@ class Peaks:
 
 
 def find_peaks(
-    image: NDArray[np.uint8], frame: Frame, score: NDArray[np.float64], options: ResolvedOptions
+    image: NDArray[np.uint8],
+    frame: Frame,
+    score: NDArray[np.float64],
+    options: ResolvedOptions,
+    seen: NDArray[np.bool_] | None = None,
 ) -> Peaks:
     """The strongest peaks of an (S, S) score.
 
     `combine=log_sigmoid`: local maxima of the score. `combine=corners`: corners of the photograph,
     ranked by the score and by how much of a corner they are. So a map that moves a little changes
-    the order of the keypoints, but not where they are.
+    the order of the keypoints, but not where they are. A peak lies on a pixel that is `seen`, of
+    (H, W); None: all are.
     """
     if options.combine == "corners":
         grid = frame.close_up(DETAIL)
@@ -44,19 +56,30 @@ def find_peaks(
             grid.stretched(image, frame.box), CORNER_SIZE * frame.side * detail
         )
         score = grid.stretched(score, frame.content) + corner_weight(options.weight) * by_corner
+        by_corner = _visible(by_corner, grid, seen)
         peaks = ranked(local_maxima(by_corner, max(1, round(options.nms_radius * detail))), score)
     else:
-        grid, peaks = frame, local_maxima(score, options.nms_radius)
+        grid, peaks = frame, local_maxima(_visible(score, frame, seen), options.nms_radius)
     peaks = strongest(peaks, keep=options.keep, limit=options.max_keypoints)
     return Peaks(grid.to_image(peaks), score[peaks[:, 1], peaks[:, 0]])
 
 
 def keypoints(
-    image: NDArray[np.uint8], frame: Frame, maps: Maps, peaks: Peaks, target: int
+    image: NDArray[np.uint8],
+    frame: Frame,
+    maps: Maps,
+    peaks: Peaks,
+    target: int,
+    seen: NDArray[np.bool_] | None = None,
 ) -> tuple[Keypoint, ...]:
-    """The peaks refined to sub-pixel accuracy, with the maps' values there, in their order."""
+    """The peaks refined to sub-pixel accuracy, with the maps' values there, in their order.
+
+    None touches a pixel that is not `seen`: see `on_what_is_seen`.
+    """
     side = frame.side * float(np.mean(frame.scale))  # in pixels of the photograph
     points = refine(image, peaks.points, max(2, round(WINDOW * side)), CORNER_SIZE * side)
+    if seen is not None:
+        points = on_what_is_seen(points, peaks.points, seen)
     x, y = np.rint(frame.to_network(peaks.points)).astype(int).clip(0, frame.side - 1).T
     coarse = standardise(maps.coarse, frame.inside)[y, x]
     fine = standardise(maps.fine, frame.inside)[y, x]
@@ -74,6 +97,34 @@ def keypoints(
         )
         for i in range(len(peaks.points))
     )
+
+
+def on_what_is_seen(
+    points: Refined, before: NDArray[np.float64], seen: NDArray[np.bool_]
+) -> Refined:
+    """Points that touch a pixel which can't be seen go back to the pixel where they were before.
+
+    A point touches the up to four pixels around it.
+    """
+    last = np.subtract(seen.shape[::-1], 1)
+    (left, top), (right, bottom) = (
+        near(points.points).astype(int).clip(0, last).T for near in (np.floor, np.ceil)
+    )
+    fine = seen[top, left] & seen[top, right] & seen[bottom, left] & seen[bottom, right]
+    return Refined(
+        np.where(fine[:, None], points.points, np.rint(before).clip(0, last)),
+        points.covariance,
+        points.refined & fine,
+    )
+
+
+def _visible(
+    score: NDArray[np.float64], frame: Frame, seen: NDArray[np.bool_] | None
+) -> NDArray[np.float64]:
+    """Minus infinity where the frame's pixels show nothing that can be seen."""
+    if seen is None:
+        return score
+    return np.where(frame.sampled(seen, score.shape), score, -np.inf)
 
 
 def _covariance(c: NDArray[np.float64]) -> tuple[tuple[float, float], tuple[float, float]]:

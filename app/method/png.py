@@ -8,9 +8,9 @@ from app.errors import BadImage
 from app.method.parts import MOST_PARTS, Body, broken, cut_short, too_many_parts
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# What the pixels and their orientation are made of. Text, profiles, times and the later pictures of
-# an animation are left out: the decoder would keep or inflate them for nothing.
-WANTED = {b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT"}
+# What the pixels, their colours and their orientation are made of. Text, times and the later
+# pictures of an animation are left out: the decoder would keep or inflate them for nothing.
+WANTED = {b"IHDR", b"iCCP", b"PLTE", b"tRNS", b"eXIf", b"IDAT"}
 ONCE = WANTED - {b"IDAT"}
 END = b"\0\0\0\0IEND" + zlib.crc32(b"IEND").to_bytes(4)
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.method.image import Frame
+from app.method.image import Frame, split
 from app.method.localization import Keypoint, Localization
 from app.options import Size, Style, Which
 
@@ -24,7 +24,7 @@ def heatmap_png(
     size: Size,
     target: int | None = None,
 ) -> tuple[bytes, tuple[float, float]]:
-    """A PNG of one map over the (H, W, 3) RGB photograph, and the map's lowest and highest value.
+    """A PNG of one map over the photograph from `decode`, and the map's lowest and highest value.
 
     which: the map. target: index of the class whose map and keypoints are drawn, one of those that
     were asked for; the first of them if not given. `style=gray16` is the raw map, linear from the
@@ -32,6 +32,7 @@ def heatmap_png(
     which is the confidence. keypoints: draw them, too. size: of the photograph, or of the network's
     input.
     """
+    image, _ = split(image)
     shown_class = found.explained[0] if target is None else found.of(target)
     raw: NDArray[np.float64] = getattr(shown_class.maps, which)
     low, high = float(raw[found.frame.inside].min()), float(raw[found.frame.inside].max())

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from app.errors import BadImage
-from app.method.parts import MOST_PARTS, Body, broken, cut_short, too_many_parts
+from app.method.parts import MOST_PARTS, Body, Size, broken, cut_short, too_many_parts
 
 FEATURES = b"VP8X"
 PIXELS = (
@@ -11,9 +11,8 @@ PIXELS = (
     b"VP8L",
     b"ANMF",
 )  # lossy, lossless, or a frame of an animation: the first is read
-WANTED = (FEATURES, b"ANIM", b"ALPH", b"EXIF", *PIXELS)
-PROFILE_OR_XMP = 0x20 | 0x04  # bits of the features: parts that are left out
-Size = tuple[int, int]
+WANTED = (FEATURES, b"ICCP", b"ANIM", b"ALPH", *PIXELS, b"EXIF")  # in the order of the format
+XMP = 0x04  # a bit of the features: a part that is left out
 
 
 def webp_size(data: bytes) -> Size:
@@ -26,7 +25,7 @@ def webp_size(data: bytes) -> Size:
 
 
 def webp_body(data: bytes) -> Body:
-    """Features, the first picture, what it is laid on, its orientation. Raises BadImage."""
+    """Features, colours, the first picture, what it is laid on, orientation. Raises BadImage."""
     chunks = dict[bytes, bytes]()
     for kind, chunk in _chunks(data):
         if kind in PIXELS and any(known in chunks for known in PIXELS):
@@ -38,11 +37,11 @@ def webp_body(data: bytes) -> Body:
         raise cut_short("WebP", data)
     if FEATURES in chunks:
         features = bytearray(chunks[FEATURES])
-        features[8] &= ~PROFILE_OR_XMP
+        features[8] &= ~XMP
         chunks[FEATURES] = bytes(features)
     if picture != b"ANMF":
         _check_canvas(_picture_size(picture, chunks[picture][8:18], data), webp_size(data))
-    body = b"".join(chunks[kind] for kind in (*WANTED[:3], *PIXELS, b"EXIF") if kind in chunks)
+    body = b"".join(chunks[kind] for kind in WANTED if kind in chunks)
     return Body(b"RIFF" + (len(body) + 4).to_bytes(4, "little") + b"WEBP" + body)
 
 

@@ -98,7 +98,7 @@ class Locator:
         call = Call()
 
         def work() -> Paused:
-            image = self._decoding.decode(data, seconds, call)
+            image = self._decoding.decode(data, seconds, call, options.background)
             clock.lap("decode")
             return self.detector.start(image, options, clock)
 

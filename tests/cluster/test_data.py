@@ -16,7 +16,7 @@ from app.cluster.reading import pixels
 from app.cluster.start import Share
 from app.errors import WeakpointsError, WeightsError
 from app.method.detector import Detector
-from app.options import Limits, choose
+from app.options import WHITE, Limits, choose
 from app.settings import Settings
 from tests.service import encoded
 from tests.toys import lost_toy, toy
@@ -32,7 +32,8 @@ def test_tasks_and_actors_make_the_rows_of_the_plain_engine(
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     reader, locate = open_collection(str(tmp_path)).reader, data.Locate(toy, OPTIONS)
     names = ["a.png", "broken.png", "gone.png"]
-    lines = [locate(pixels({"file_name": name}, reader, Limits()))["line"] for name in names]
+    items = [pixels({"file_name": name}, reader, Limits(), WHITE) for name in names]
+    lines = [locate(item)["line"] for item in items]
     assert lines == list(plain(detector, reader, OPTIONS, Limits())(names))
     assert [json.loads(line).get("error") is None for line in lines] == [True, False, False]
     assert json.loads(lines[2])["error"] == "No such file or directory", (
@@ -44,7 +45,13 @@ def test_a_worker_without_a_network_or_a_device_says_why_the_run_is_over() -> No
     def missing() -> Detector:
         raise WeightsError("network 'x' has no weights")
 
-    item = {"file_name": "a.png", "error": "", "height": 64, "pixels": bytes(64 * 64 * 3)}
+    item = {
+        "file_name": "a.png",
+        "error": "",
+        "height": 64,
+        "bands": 3,
+        "pixels": bytes(64 * 64 * 3),
+    }
     assert data.Locate(missing, OPTIONS)(item) == {"line": "", "over": "network 'x' has no weights"}
     assert data.Locate(partial(lost_toy, Settings()), OPTIONS)(item) == {
         "line": "",

@@ -11,7 +11,7 @@ import pytest
 
 from app.decoding import child
 from app.decoding.child import BEGAN, Task, bound_memory, decoded, serve, task_of
-from app.options import Limits
+from app.options import WHITE, Limits
 from tests.service import encoded
 
 NOISE = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
@@ -25,7 +25,7 @@ def in_memory(data: bytes) -> int:
 
 
 def test_a_task_survives_the_way() -> None:
-    task = Task(17, 2.5, Limits(max_pixels=99))
+    task = Task(17, 2.5, Limits(max_pixels=99), "00ff00")
     assert task_of(task.line()) == task
 
 
@@ -34,9 +34,9 @@ def test_pixels_are_written_over_the_picture_and_errors_are_told() -> None:
     thread = threading.Thread(target=serve, args=(theirs,))
     thread.start()
     with ours, theirs:
-        for data, expected in ((PICTURE, [60, 80]), (PICTURE[:300], "BadImage")):
+        for data, expected in ((PICTURE, [60, 80, 3]), (PICTURE[:300], "BadImage")):
             file = in_memory(data)
-            task = Task(len(data), 60, Limits())
+            task = Task(len(data), 60, Limits(), WHITE)
             socket.send_fds(ours, [task.line()], [file])
             with ours.makefile("rb") as lines:
                 assert lines.readline() == BEGAN
@@ -55,12 +55,12 @@ def test_pixels_are_written_over_the_picture_and_errors_are_told() -> None:
 def test_whatever_a_codec_raises_is_an_answer(
     raised: Exception, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(data: bytes, limits: Limits) -> None:
+    def broken(data: bytes, limits: Limits, background: str) -> None:
         raise raised
 
     monkeypatch.setattr(child, "decode", broken)
     file = in_memory(PICTURE)
-    assert decoded(Task(len(PICTURE), 60, Limits()), file)["error"] == told
+    assert decoded(Task(len(PICTURE), 60, Limits(), WHITE), file)["error"] == told
     os.close(file)
 
 

@@ -62,7 +62,7 @@ def gone(process: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 def test_the_pixels_are_those_of_decoding_here(decoders: Decoders, kind: str) -> None:
     turned = Image.Exif()
     turned[0x0112] = 6
@@ -73,11 +73,22 @@ def test_the_pixels_are_those_of_decoding_here(decoders: Decoders, kind: str) ->
     image[0, 0] = 0  # the caller's own
 
 
+def test_what_is_not_seen_and_the_background_come_back_too(decoders: Decoders) -> None:
+    picture = Image.fromarray(NOISE)
+    picture.putalpha(Image.fromarray(np.tile(np.linspace(0, 255, 80), (60, 1)).astype(np.uint8)))
+    for background in ("ffffff", "102030"):
+        image = decoders.decode(encoded(picture), background=background)
+        assert image.shape == (60, 80, 4)
+        assert image[0, 0].tolist() == [*bytes.fromhex(background), 0]
+        np.testing.assert_array_equal(image, decode(encoded(picture), LIMITS, background))
+
+
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
         (b"", MalformedRequest),
-        (b"GIF89a", UnsupportedMedia),
+        (b"GIF89a", BadImage),
+        (b"%PDF", UnsupportedMedia),
         (bytes(21 * 2**20), TooLarge),
         (EASY[:-99], BadImage),
         (EASY[:-2] + EASY[EASY.index(b"\xff\xc0") :], BadImage),

@@ -10,7 +10,7 @@ from app.errors import WeightsError
 from app.incremental.engine import Incremental
 from app.loading import load_detector
 from app.method.detector import Detector
-from app.method.image import frame_of
+from app.method.image import decode, frame_of
 from app.method.localization import Localization
 from app.method.peaks import find_peaks
 from app.method.stopwatch import Stopwatch
@@ -231,3 +231,34 @@ def test_several_classes_share_one_occlusion_and_each_is_as_if_it_were_alone(
     assert together.target == alone[0].target
     assert len(together.keypoints) == sum(len(found.keypoints) for found in alone)
     assert told[-1] == ("occlusion", 2 * 49, 2 * 49), "colours times boxes, once"
+
+
+@pytest.mark.parametrize("combine", ["corners", "log_sigmoid"])
+@pytest.mark.parametrize("hidden", ["noise", "black"])
+def test_no_keypoint_touches_what_can_not_be_seen_and_hidden_colours_change_nothing(
+    detector: Detector, photograph: np.ndarray, combine: str, hidden: str
+) -> None:
+    rng = np.random.default_rng(3)
+    cut_out = rng.integers(0, 256, (120, 160, 4), np.uint8) * (hidden == "noise")
+    cut_out[..., 3] = 0
+    cut_out[25:85, 40:120] = np.dstack([photograph, np.full((120, 160), 255)])[25:85, 40:120]
+    options = choose(combine=combine, keep=1.0, **QUICK)
+    found = detector(encoded(cut_out), options, Limits())
+    assert found.keypoints
+    for point in found.keypoints:
+        assert 40 <= point.x <= 119, point
+        assert 25 <= point.y <= 84, point
+    on_white = decode(encoded(cut_out), Limits())[..., :3]
+    plain = detector.locate(np.ascontiguousarray(on_white), options)
+    assert plain.top == found.top
+    np.testing.assert_array_equal(plain.maps.coarse, found.maps.coarse)
+
+
+def test_lines_of_one_pixel_have_keypoints_and_nothing_at_all_has_none(detector: Detector) -> None:
+    drawing = np.zeros((90, 130, 4), np.uint8)
+    drawing[20, 20:100, 3] = drawing[20:70, 100, 3] = 255
+    found = detector(encoded(drawing), choose(keep=1.0, **QUICK), Limits())
+    assert found.keypoints
+    assert all(drawing[round(each.y), round(each.x), 3] == 255 for each in found.keypoints)
+    drawing[..., 3] = 0
+    assert detector(encoded(drawing), choose(**QUICK), Limits()).keypoints == ()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.errors import BadImage, UnsupportedMedia, WeakpointsError
-from app.method.header import read_body, read_header
+from app.method.header import media_type_of, read_body, readable, stated_size
 
 
 def encoded(kind: str, **options: object) -> bytes:
@@ -37,9 +37,9 @@ FILES = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_size_and_type_are_read_without_decoding(name: str) -> None:
-    header = read_header(FILES[name])
-    assert (header.width, header.height) == (31, 24)
-    assert header.media_type.removeprefix("image/") in ("jpeg", "png", "webp")
+    media_type = media_type_of(FILES[name])
+    assert stated_size(FILES[name], media_type) == (31, 24)
+    assert media_type.removeprefix("image/") in ("jpeg", "png", "webp")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -47,32 +47,58 @@ def test_a_file_that_is_cut_keeps_its_size_or_has_none(name: str) -> None:
     data = FILES[name]
     for end in range(12, len(data)):
         try:
-            header = read_header(data[:end])
+            size = stated_size(data[:end], media_type_of(data))
         except BadImage as error:
             assert "cut short" in error.detail  # noqa: PT017
         else:
-            assert (header.width, header.height) == (31, 24)
+            assert size == (31, 24)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_bytes_after_the_end_go_no_further(name: str) -> None:
     data = FILES[name]
-    header = read_header(data)
-    assert read_body(data + b"motion photo", header, 10**9) == read_body(data, header, 10**9)
+    kind = media_type_of(data)
+    assert read_body(data + b"motion photo", kind, 10**9) == read_body(data, kind, 10**9)
 
 
 @pytest.mark.parametrize(
     ("data", "looks"),
     [
-        (b"GIF89a" + bytes(9), "GIF"),
-        (b"hello, world", "only JPEG"),
-        (b"BM" + bytes(9), "BMP"),
+        (b"%PDF-1.7", "AVIF and HEIC are read; this looks like PDF"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "looks like JPEG XL"),
+        (b"hello, world", "only JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF"),
+        (b"BM and more text, but no bitmap", "only JPEG"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "only JPEG"),
         (b"\0", "only JPEG"),
     ],
 )
 def test_other_types_are_refused_by_name(data: bytes, looks: str) -> None:
-    with pytest.raises(UnsupportedMedia, match=looks):
-        read_header(data)
+    with pytest.raises(UnsupportedMedia, match=looks) as raised:
+        media_type_of(data)
+    assert raised.value.figures == {"supported": readable()}
+
+
+@pytest.mark.parametrize(
+    ("brands", "kind"),
+    [
+        (b"avif\0\0\0\0mif1miaf", "avif"),
+        (b"mif1\0\0\0\0mif1avif", "avif"),
+        (b"heic\0\0\0\0mif1heic", "heic"),
+        (b"mif1\0\0\0\0mif1heix", "heic"),
+    ],
+)
+def test_avif_and_heic_are_told_apart_by_their_brands(brands: bytes, kind: str) -> None:
+    data = (len(brands) + 8).to_bytes(4) + b"ftyp" + brands
+    assert media_type_of(data) == f"image/{kind}"
+    assert stated_size(data, f"image/{kind}") is None
+
+
+def test_where_an_extra_is_missing_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.method.header.find_spec", lambda name: None)
+    with pytest.raises(UnsupportedMedia, match=r"pip install '\.\[heic\]'") as raised:
+        media_type_of(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    assert raised.value.figures["extra"] == "heic"
+    assert "image/heic" not in readable()
 
 
 @given(
@@ -87,6 +113,8 @@ def test_broken_bytes_raise_nothing_but_our_errors(
     for at, value in changes:
         data[at % len(data)] = value
     try:
-        read_body(bytes(data), read_header(bytes(data)), 10**9)
+        kind = media_type_of(bytes(data))
+        stated_size(bytes(data), kind)
+        read_body(bytes(data), kind, 10**9)
     except WeakpointsError as error:
         assert error.status in (415, 422)  # noqa: PT017

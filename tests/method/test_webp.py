@@ -51,7 +51,7 @@ def chunks(data: bytes) -> dict[bytes, bytes]:
 def test_pixels_and_orientation_go_on_and_nothing_else(name: str) -> None:
     data = KINDS[name]
     body = webp_body(data).data
-    assert set(chunks(body)) <= {b"VP8X", b"ALPH", b"VP8 ", b"VP8L", b"EXIF"}
+    assert set(chunks(body)) <= {b"VP8X", b"ICCP", b"ALPH", b"VP8 ", b"VP8L", b"EXIF"}
     assert int.from_bytes(body[4:8], "little") == len(body) - 8
     upright = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     expected = np.rot90(upright, -1) if name == "turned" else upright

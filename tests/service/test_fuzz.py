@@ -1,14 +1,18 @@
 """A short, seeded run of tests/fuzz.py; benchmarks/results/fuzz.json has the long one."""
 
+from functools import partial
 from itertools import islice
 
+from app.decoding.pool import Decoders
 from app.method.detector import Detector
+from app.options import Limits
 from tests.fuzz import decoded, fuzz, mutants, sent
 from tests.service import serving
 
 
 def test_mutated_images_are_images_or_refused_as_such() -> None:
-    seen = fuzz(decoded, 1500, seed=7)
+    with Decoders(1, Limits()) as decoders:
+        seen = fuzz(partial(decoded, decoders), 1500, seed=7)
     assert set(seen.outcomes) == {"decoded", "bad-image", "too-large", "unsupported-media-type"}
     assert min(seen.outcomes.values()) > 5, "every way out was taken"
     assert seen.growth_bytes < 50e6

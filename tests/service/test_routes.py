@@ -164,15 +164,16 @@ def test_heatmap_draws_the_class_that_is_chosen_of_several(
     ("data", "status", "slug", "says"),
     [
         (b"", 400, "malformed-request", "0 bytes"),
-        (b"just some text", 415, "unsupported-media-type", "JPEG, PNG and WebP"),
-        (b"GIF89a" + bytes(40), 415, "unsupported-media-type", "GIF"),
+        (b"just some text", 415, "unsupported-media-type", "only JPEG, PNG"),
+        (b"%PDF-1.7", 415, "unsupported-media-type", "looks like PDF"),
+        (b"GIF89a" + bytes(40), 422, "bad-image", "the GIF of 46 bytes"),
         (encoded(np.zeros((1, 1, 3), np.uint8)), 422, "bad-image", "at least 16"),
         (png_header(20_000, 20_000), 413, "too-large", "400000000"),
         (encoded(np.zeros((64, 64, 3), np.uint8), "JPEG")[:-40], 422, "bad-image", "cut short"),
         (bytes(200_001), 413, "too-large", "200000"),
         (bytes(500_000), 413, "too-large", "200000"),
     ],
-    ids=["empty", "text", "gif", "1x1", "bomb", "truncated", "over", "far over"],
+    ids=["empty", "text", "pdf", "gif", "1x1", "bomb", "truncated", "over", "far over"],
 )
 def test_bad_images_get_their_own_error(
     client: httpx2.Client, photo: bytes, data: bytes, status: int, slug: str, says: str
@@ -202,6 +203,7 @@ def test_a_body_without_a_length_is_stopped_at_the_limit(
         ({"score": "luck"}, "'log_odds', 'probability' or 'logit'"),
         ({"roi": "100,100,61,10"}, "160 x 120"),
         ({"roi": "1,2,3"}, "roi is '1,2,3'"),
+        ({"background": "white"}, "background is 'white'"),
         ({"target_class": "unicorn"}, "none of the 6 labels"),
         ({"target_class": 6}, "0 to 5"),
         ({"patch": 2, "stride": 1, "colours": 64}, "at most 20000"),
@@ -221,6 +223,7 @@ def test_every_option_is_taken_and_said_back(client: httpx2.Client, photo: bytes
         "target_class": "cat",
         "fit": "letterbox",
         "roi": "10,5,100,90",
+        "background": "00FF7f",
         "colours": 3,
         "seed": 7,
         "score": "logit",

@@ -13,6 +13,7 @@ class DetectOptions(TypedDict, total=False):
     target_class: str | int | Sequence[str | int]
     fit: Literal["squash", "letterbox"]
     roi: str
+    background: str
     patch: int
     stride: int
     colours: int
