@@ -18,9 +18,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 from app.errors import BadOption
 
-SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".webp"}
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".webp", ".gif", ".bmp", ".dib"}
+SUFFIXES |= {".tif", ".tiff", ".avif", ".heic", ".heif", ".hif"}
 ODD_NAME = "its name is not UTF-8: rename it"
-ELSEWHERE = "it lies outside of the COCO file's folder, which must be allowed"
+ELSEWHERE = "it lies outside of the folder that names are relative to, which must be allowed"
 
 
 @dataclass(frozen=True)
@@ -59,19 +60,19 @@ class Collection:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
-def open_collection(source: str, outside: bool = False) -> Collection:
+def open_collection(source: str, outside: bool = False, images: str | None = None) -> Collection:
     """The photographs of a folder and those below it, of a list, or of a COCO file.
 
     `source` is a folder, a `.txt` with one name a line, or a COCO `.json`. Names are relative to
-    it. A COCO file's names may lead out of its folder, or to a URL, only if `outside`. Raises
-    BadOption where there is no such thing, or no photograph in it.
+    its folder, or to `images`. A COCO file's names may lead out of there, or to a URL, only if
+    `outside`. Raises BadOption where there is no such thing, or no photograph in it.
     """
     try:
         filesystem, path = _place(source)
         found = (
             _folder(filesystem, path)
             if filesystem.isdir(path)
-            else _list(filesystem, path, outside)
+            else _list(filesystem, path, outside, images)
         )
     except Exception as error:  # a file system of fsspec's may raise anything
         raise BadOption(
@@ -138,7 +139,9 @@ def _folder(filesystem: AbstractFileSystem, path: str) -> Collection:
     return _collection(filesystem, path, names, {}, left_out)
 
 
-def _list(filesystem: AbstractFileSystem, path: str, outside: bool) -> Collection:
+def _list(
+    filesystem: AbstractFileSystem, path: str, outside: bool, images: str | None
+) -> Collection:
     suffix, refused = splitext(path)[1].lower(), dict[str, str]()
     if suffix not in (".txt", ".json"):
         raise ValueError(f"a list ends in .txt or .json, not in {suffix!r}")
@@ -146,10 +149,11 @@ def _list(filesystem: AbstractFileSystem, path: str, outside: bool) -> Collectio
     if suffix == ".txt":
         names = [line.strip() for line in text.splitlines() if line.strip()]
     else:
-        images: list[dict[str, Any]] = json.loads(text)["images"]
-        names = [str(image["file_name"]) for image in images]
+        entries: list[dict[str, Any]] = json.loads(text)["images"]
+        names = [str(each["file_name"]) for each in entries]
         refused = {name: ELSEWHERE for name in names if not outside and _leads_out(name)}
-    return _collection(filesystem, dirname(path), names, refused, {})
+    there, root = _place(images) if images else (filesystem, dirname(path))
+    return _collection(there, root, names, refused, {})
 
 
 def _collection(

@@ -5,12 +5,14 @@ They are written row by row, whatever their number. Each file is put in place in
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
+from app.batch.coco import coco_annotation, coco_category, coco_image
 from app.batch.records import Row
 from app.schemas import WireKeypoint
 
@@ -18,23 +20,22 @@ Rows = Callable[[], Iterator[Row]]
 GROUP = 1000  # photographs a row group of Parquet
 
 
-def write_coco(path: Path, rows: Rows, labels: Iterable[str], description: str) -> None:
-    """One annotation a photograph: x, y, v triples, strongest first, their confidences beside them.
-
-    `errors` has what failed.
-    """
+def write_coco(path: Path, rows: Rows, labels: Sequence[str], description: str) -> None:
+    """COCO keypoints as `coco.py` says; `errors` has what failed."""
+    most = _most_points(rows)
+    number = count(1)
     parts = {
         "images": (
-            {"id": i, "file_name": row.file_name, "width": row.width, "height": row.height}
-            for i, row in _good(rows)
+            coco_image(i, row.file_name, row.width or 0, row.height or 0) for i, row in _good(rows)
         ),
         "annotations": (
-            {"id": i, "image_id": i, "iscrowd": 0, **_annotation(row)} for i, row in _good(rows)
+            coco_annotation(next(number), i, target, points, most[target])
+            | {"score": row.probability if target == row.class_id else None}
+            | {"low_evidence": row.low_evidence}
+            for i, row in _good(rows)
+            for target, points in _by_class(row).items()
         ),
-        "categories": (
-            {"id": i, "name": label, "keypoints": [], "skeleton": []}
-            for i, label in enumerate(labels, 1)
-        ),
+        "categories": (coco_category(i, label, most[i]) for i, label in enumerate(labels)),
         "errors": (
             {"file_name": row.file_name, "error": row.error}
             for row in rows()
@@ -92,20 +93,21 @@ def _good(rows: Rows) -> Iterator[tuple[int, Row]]:
     return enumerate((row for row in rows() if row.error is None), 1)
 
 
-def _annotation(row: Row) -> dict[str, Any]:
-    points = [point.model_dump() for point in row.keypoints]
-    xs, ys = [p["x"] for p in points], [p["y"] for p in points]
-    box = [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)] if points else [0, 0, 0, 0]
-    return {
-        "category_id": (row.class_id or 0) + 1,
-        "score": row.probability,
-        "keypoints": [number for p in points for number in (p["x"], p["y"], 2)],
-        "num_keypoints": len(points),
-        "confidences": [p["confidence"] for p in points],
-        "bbox": [round(number, 3) for number in box],
-        "area": round(box[2] * box[3], 3),
-        "low_evidence": row.low_evidence,
-    }
+def _by_class(row: Row) -> dict[int, list[WireKeypoint]]:
+    """The keypoints of each class that was explained, the first one's even if it has none."""
+    found: dict[int, list[WireKeypoint]] = {row.class_id or 0: []}
+    for point in row.keypoints:
+        found.setdefault(point.target, []).append(point)
+    return found
+
+
+def _most_points(rows: Rows) -> Counter[int]:
+    """By class, the keypoints of the photograph that has the most."""
+    most = Counter[int]()
+    for _, row in _good(rows):
+        for target, points in _by_class(row).items():
+            most[target] = max(most[target], len(points))
+    return most
 
 
 def _records(row: Row) -> Iterator[dict[str, Any]]:

@@ -38,6 +38,10 @@ def batch(
             show_default=False,
         ),
     ] = False,
+    images: Annotated[
+        str | None,
+        Parameter(help="folder of what a list or a COCO file names, if not its own"),
+    ] = None,
     as_json: Json = False,
     network: Network = Network(),
     where: Where = Where(),
@@ -52,7 +56,7 @@ def batch(
 
     settings, options = network.settings(), given.options()
     try:
-        collection = open_collection(source, outside)
+        collection = open_collection(source, outside, images)
     except BadOption as error:
         return say(str(error), 2)
     detector = loaded(settings)

@@ -1,7 +1,7 @@
 """`weakpoints evaluate`: is it any good?"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -47,7 +47,7 @@ class Marked:
         """Those of every file. Raises BadOption."""
         from app.errors import BadOption
         from app.evaluation.fg3dcar import read_fg3dcar
-        from app.evaluation.photographs import read_coco
+        from app.evaluation.photographs import apart, read_coco
 
         if len(self.annotations) != len(self.images):
             raise BadOption(
@@ -55,8 +55,10 @@ class Marked:
                 "folders of images; each file needs one"
             )
         return tuple(
-            photograph
-            for file, folder in zip(self.annotations, self.images, strict=True)
+            replace(photograph, source=source)
+            for file, folder, source in zip(
+                self.annotations, self.images, apart(self.annotations), strict=True
+            )
             for photograph in (read_fg3dcar if file.suffix == ".mat" else read_coco)(
                 file, folder, self.boxes
             )

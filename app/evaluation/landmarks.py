@@ -6,6 +6,7 @@ The paper's IV.A and IV.B, beside what chance and corner detectors give.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def landmarks(
     by_set: the same for each annotation file. by_class: for each category, F1 only.
     calibration: of our keypoints by confidence, the share within 0.1 of a landmark.
     """
-    names = {f"{each.path} {each.box}": each for each in photographs}
+    names = named(photographs)
     measured = rows.of(names, partial(_measure, detector, reweighted(detector), options))
     inside, anywhere = (
         _methods(list(names.values()), measured, boxed=boxed) for boxed in (True, False)
@@ -72,6 +73,16 @@ def landmarks(
         "calibration": bins,
         "calibration_error": calibration_error(bins),
     }
+
+
+def named(photographs: Sequence[Landmarked]) -> dict[str, Landmarked]:
+    """By path and box, and a number where several people or sets marked the same box."""
+    found: dict[str, Landmarked] = {}
+    for each in photographs:
+        name = f"{each.path} {each.box}"
+        more = (f"{name} {number}" for number in count(2))
+        found[next(free for free in chain([name], more) if free not in found)] = each
+    return found
 
 
 def _methods(

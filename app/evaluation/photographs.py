@@ -9,11 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from app.batch.coco import HALF, visible_points
 from app.batch.collection import SUFFIXES
 from app.errors import BadOption
 from app.evaluation.baselines import Area, Points
 from app.method.detector import Detector
-from app.method.image import decode
+from app.method.image import decode, split
 from app.method.localization import Localization
 from app.options import Limits, Options
 
@@ -53,24 +54,35 @@ def read_coco(
 ) -> tuple[Landmarked, ...]:
     """The photographs of a COCO keypoint file with at least one visible landmark.
 
-    COCO's (0, 0) is the picture's corner, ours the centre of the first pixel. `boxes="landmarks"`
-    is the paper's rule: from the first to the last visible landmark, and a margin. Raises BadOption
-    for a file that is not of this kind.
+    `app/batch/coco.py` says how it is read. `boxes="landmarks"` is the paper's rule: from the first
+    to the last visible landmark, and a margin. Raises BadOption for a file that is not of this
+    kind.
     """
     try:
-        coco = json.loads(annotations.read_text())
+        coco = json.loads(annotations.read_text("utf-8-sig"))
         files = {each["id"]: images / each["file_name"] for each in coco["images"]}
-        categories = {each["id"]: (each["name"], each["keypoints"]) for each in coco["categories"]}
+        categories = {each["id"]: each for each in coco["categories"]}
         rows = [_landmarked(each, files, categories, boxes) for each in coco["annotations"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadOption(
             f"{annotations} can't be read as COCO keypoints: {type(error).__name__} {error}"
         ) from error
-    source = f"{annotations.parent.name}/{annotations.stem}"
+    (source,) = apart([annotations])
     rows = [replace(row, source=source) for row in rows if len(row.landmarks)]
     if not rows:
         raise BadOption(f"{annotations} has no visible landmark")
     return tuple(rows)
+
+
+def apart(files: Sequence[Path]) -> list[str]:
+    """The folder and stem of each file; more folders where two files would have one name."""
+    parts = [file.absolute().with_suffix("").parts for file in files]
+    most = max(map(len, parts), default=0)
+    for count in range(2, most + 1):
+        names = ["/".join(each[-count:]).lstrip("/") for each in parts]
+        if len(set(names)) == len(set(parts)):
+            break
+    return names
 
 
 def sample(folder: Path, count: int) -> tuple[Path, ...]:
@@ -105,8 +117,9 @@ def folders_by_class(folder: Path, labels: Sequence[str]) -> dict[int, tuple[Pat
 
 
 def read(path: Path) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB, on white where it can be seen through. Raises BadOption."""
     try:
-        return decode(path.read_bytes(), Limits())
+        return split(decode(path.read_bytes(), Limits()))[0]
     except OSError as error:
         raise BadOption(f"{path}: {error}") from error
 
@@ -140,7 +153,7 @@ def landmarks_box(landmarks: NDArray[np.float64]) -> Area:
     It goes from the first to the last landmark, with a margin.
     """
     low, extent = landmarks.min(0), np.ptp(landmarks, axis=0)
-    x, y, w, h = np.concatenate([low + 0.5 - MARGIN * extent, (1 + 2 * MARGIN) * extent]).tolist()
+    x, y, w, h = np.concatenate([low + HALF - MARGIN * extent, (1 + 2 * MARGIN) * extent]).tolist()
     return (x, y, w, h)
 
 
@@ -155,19 +168,15 @@ def _is_index(name: str, classes: int) -> bool:
 def _landmarked(
     annotation: dict[str, Any],
     files: dict[int, Path],
-    categories: dict[int, tuple[str, list[str]]],
+    categories: dict[int, dict[str, Any]],
     boxes: Boxes,
 ) -> Landmarked:
-    group, names = categories[annotation["category_id"]]
-    triples = np.array(annotation["keypoints"], float).reshape(len(names), 3)
-    seen = triples[:, 2] > 0
-    landmarks = triples[seen, :2] - 0.5
+    category = categories[annotation["category_id"]]
+    landmarks, names = visible_points(annotation, category)
     x, y, w, h = annotation["bbox"]
     box = (
         landmarks_box(landmarks)
         if boxes == "landmarks" and len(landmarks)
         else (float(x), float(y), float(w), float(h))
     )
-    return Landmarked(
-        files[annotation["image_id"]], group, box, landmarks, tuple(np.array(names)[seen].tolist())
-    )
+    return Landmarked(files[annotation["image_id"]], category["name"], box, landmarks, names)

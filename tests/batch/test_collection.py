@@ -90,20 +90,21 @@ def test_a_path_may_have_anything_in_its_name(tmp_path: Path, name: str) -> None
 
 
 def test_what_is_left_out_of_a_folder_is_counted_by_its_kind(tmp_path: Path) -> None:
-    for name in ("a.jpg", "b.jfif", "c.jpe", "d.JPEG", "e", "f.gif", "g.GIF", "h.txt"):
+    photographs = ("a.jpg", "b.jfif", "c.jpe", "d.JPEG", "i.HEIC", "j.tif")
+    for name in (*photographs, "e", "f.svg", "g.SVG", "h.txt"):
         (tmp_path / name).touch()
     found = open_collection(str(tmp_path))
-    assert found.names == ("a.jpg", "b.jfif", "c.jpe", "d.JPEG")
-    assert found.left_out == {"without suffix": 1, ".gif": 2, ".txt": 1}
-    assert told(found.left_out).startswith("; left out: 2 .gif, 1 .txt, 1 without suffix")
+    assert found.names == photographs
+    assert found.left_out == {"without suffix": 1, ".svg": 2, ".txt": 1}
+    assert told(found.left_out).startswith("; left out: 2 .svg, 1 .txt, 1 without suffix")
     assert told({}) == ""
 
 
 def test_a_place_without_photographs_is_said_to_be_one(tmp_path: Path) -> None:
-    (tmp_path / "a.gif").touch()
+    (tmp_path / "a.svg").touch()
     (tmp_path / "list.txt").write_text("\n\n")
     with pytest.raises(
-        BadOption, match=r"there is no photograph in .*; left out: 1 \.gif, 1 \.txt"
+        BadOption, match=r"there is no photograph in .*; left out: 1 \.svg, 1 \.txt"
     ):
         open_collection(str(tmp_path))
     with pytest.raises(BadOption, match="there is no photograph in"):
