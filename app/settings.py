@@ -50,6 +50,12 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="address to listen on; a container sets `0.0.0.0`")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[^/?#%\s]+)*$",
+        description="prefix of the paths that a proxy passes on, such as `/keypoints`, where it "
+        "does not take it away; without the prefix requests are answered as well",
+    )
     queue_size: int = Field(
         32,
         ge=1,
@@ -123,7 +129,7 @@ class Settings(BaseSettings):
     origins: tuple[str, ...] = Field(
         (),
         description="origins of other sites' pages that may ask from a browser, as JSON: "
-        '`["https://example.com"]`',
+        '`["https://example.com"]`; `["*"]`: all',
     )
     api_keys: Path | None = Field(
         None,

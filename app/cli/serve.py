@@ -20,10 +20,23 @@ Host = Annotated[str | None, Parameter(help="address to listen on [default: WEAK
 
 def serve(*, host: Host = None, port: Port = None, where: Where = Where()) -> int:
     """the REST service"""
-    from app.cluster.start import require_ray
-    from app.service import logs, signals
+    from app.service import logs
 
     logs.log_as_json()
+    log = logging.getLogger("weakpoints")
+    try:
+        return _serve(host, port, where)
+    except WeakpointsError as error:
+        log.critical("the service can't start: %s", error)
+    except Exception:  # whatever it is, the log has it as a line of its own kind
+        log.critical("the service broke down", exc_info=True)
+    return 1
+
+
+def _serve(host: str | None, port: int | None, where: Where) -> int:
+    from app.cluster.start import require_ray
+    from app.service import signals
+
     if where.engine == "plain":
         signals.leave_on_stop()
     from app.service import server

@@ -1,6 +1,7 @@
 """Logs as one JSON object a line, on stderr."""
 
 import logging
+import threading
 from typing import Any
 
 from pythonjsonlogger.core import RESERVED_ATTRS
@@ -32,6 +33,15 @@ def json_handler() -> logging.Handler:
 
 
 def log_as_json() -> None:
-    """For a process of its own: all that it writes on stderr is JSON, Python's warnings too."""
+    """For a process of its own: all that it writes on stderr is JSON.
+
+    So are Python's warnings, and what a thread dies of.
+    """
     logging.basicConfig(level=logging.INFO, handlers=[json_handler()])
     logging.captureWarnings(True)
+    threading.excepthook = _thread_died
+
+
+def _thread_died(how: threading.ExceptHookArgs) -> None:
+    error = (how.exc_type, how.exc_value or how.exc_type(), how.exc_traceback)
+    logging.getLogger("weakpoints").error("a thread died", exc_info=error)

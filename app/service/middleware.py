@@ -1,6 +1,6 @@
 """Rules for every request, as pure ASGI.
 
-What is refused before a route sees it, HEAD, redirects, CORS.
+The prefix, what is refused before a route sees it, HEAD, redirects, CORS.
 """
 
 import posixpath
@@ -15,8 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.service.problems import QUIET, problem
 
-STREAMS = ("text/event-stream", "application/x-ndjson")
 SAFE = {"GET", "HEAD", "OPTIONS"}  # RFC 9110, 9.2.1: they change nothing
+STREAMS = ("text/event-stream", "application/x-ndjson")
+ANY = "*"
 EXPOSED = ("X-Request-ID", "Server-Timing", "Cache-Status", "X-Map-Min", "X-Map-Max", "Retry-After")
 
 
@@ -32,6 +33,26 @@ def add_rules(app: FastAPI, origins: tuple[str, ...]) -> None:
             allow_headers=("*",),
             expose_headers=EXPOSED,
         )
+
+
+class Prefix:
+    """Answers below a prefix as well: some proxies do not take it away.
+
+    What is sent has no path in it that begins at the root. So all links stay below the prefix, and
+    nothing behind this knows it.
+    """
+
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        self.app, self.prefix = app, prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if path == self.prefix:  # links are relative to a folder
+            to = f"{posixpath.basename(path)}/" + _query(scope["query_string"].decode("latin-1"))
+            return await Response(status_code=307, headers={"location": to})(scope, receive, send)
+        if path.startswith(self.prefix + "/"):
+            scope = {**scope, "path": path[len(self.prefix) :]}
+        await self.app(scope, receive, send)
 
 
 class Gate:
@@ -63,7 +84,7 @@ class Gate:
         A form needs no consent by CORS to be sent. So it is refused here.
         """
         origin, site = headers.get("origin", ""), headers.get("sec-fetch-site", "")
-        if origin in self.origins:
+        if origin and {origin, ANY} & self.origins:
             return False
         if site:
             return site not in {"same-origin", "none"}
@@ -111,4 +132,8 @@ def relative(path: str, location: str) -> str:
     to = urlsplit(location)
     folder, name = posixpath.split(to.path)
     way = posixpath.relpath(folder, posixpath.dirname(path))
-    return posixpath.join(way, name) + (f"?{to.query}" if to.query else "")
+    return posixpath.join(way, name) + _query(to.query)
+
+
+def _query(query: str) -> str:
+    return f"?{query}" if query else ""

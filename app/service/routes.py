@@ -32,7 +32,7 @@ from app.service.accept import preferred
 from app.service.answers import delivered
 from app.service.api_keys import let_in
 from app.service.events import STILL_WAITING, Emit, Words, event, progress_events, streamed
-from app.service.middleware import add_rules
+from app.service.middleware import Prefix, add_rules
 from app.service.openapi import (
     EVENTS,
     FILE,
@@ -91,6 +91,8 @@ def create_app(
     app.state.service = service
     add_rules(app, settings.origins)
     add_problems(app, service.metrics)
+    if settings.root_path:
+        app.add_middleware(Prefix, prefix=settings.root_path)
     app.include_router(probes)
     keys = [Depends(let_in)] if settings.api_keys else []
     app.include_router(routes, dependencies=keys)

@@ -1,5 +1,7 @@
 import json
 import logging
+import subprocess
+import sys
 
 from app.service.logs import JsonFormatter
 
@@ -30,3 +32,20 @@ def test_an_exception_stays_on_the_line() -> None:
     line = JsonFormatter().format(made)
     assert "\n" not in line
     assert "KeyError" in json.loads(line)["exception"]
+
+
+def test_all_that_a_process_writes_on_stderr_is_json() -> None:
+    code = """
+import logging, threading, warnings
+from app.service.logs import log_as_json
+
+log_as_json()
+warnings.warn("odd")
+logging.getLogger("uvicorn.error").warning("no\\nnew line")
+threading.Thread(target=lambda: 1 / 0).start()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["logger"] for line in lines] == ["py.warnings", "uvicorn.error", "weakpoints"]
+    assert "odd" in lines[0]["message"]
+    assert "ZeroDivisionError" in lines[2]["exception"]

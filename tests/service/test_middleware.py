@@ -1,5 +1,6 @@
 """What holds for every request: HEAD, redirects, pages of other sites, `Expect`."""
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urljoin
@@ -9,6 +10,7 @@ import pytest
 
 from app.method.detector import Detector
 from app.service.middleware import relative
+from app.settings import Settings
 from tests.service import STREAM, Held, picture, post, request_head, serving, until
 
 GETS = ("/", "/livez", "/readyz", "/metrics", "/model", "/openapi.json", "/docs", "/page/")
@@ -69,6 +71,40 @@ def test_where_every_connection_is_busy_probes_alone_are_answered(detector: Dete
         assert client.get("/livez").status_code == 200
         held.gate.set()
         assert first.result().status_code == 200
+
+
+def test_below_a_prefix_everything_is_found_and_stays_there(detector: Detector) -> None:
+    """As a proxy passes it on that takes the prefix away, and as one that leaves it."""
+    with serving(lambda: detector, root_path="/a/kp", origins=("*",)) as client:
+        for prefix in ("", "/a/kp"):
+            here = f"{client.base_url}{prefix}/"
+            for path in GETS[1:-1]:
+                assert client.get(f"{prefix}{path}").status_code == 200, path
+            for page in ("", "docs"):
+                links = re.findall(r'(?:src|href)="([^"]+)"', client.get(f"{prefix}/{page}").text)
+                links = [urljoin(here + page, link) for link in links if "data:" not in link]
+                assert len(links) >= 2
+                for link in links:
+                    assert link.startswith(here)
+                    assert client.get(link, params={}).status_code == 200, link
+            document = f"{here}openapi.json"
+            (server,) = client.get(document).json()["servers"]
+            assert urljoin(document, server["url"]) == here
+            for path, to in (("detect/", "detect"), ("docs/", "docs"), ("page", "page/")):
+                answer = client.get(here + path, params={})
+                assert urljoin(here + path, answer.headers["location"]) == here + to
+            sent = {"content-type": "image/png", "origin": "https://any.example"}
+            answer = client.post(f"{prefix}/detect", content=picture(90), headers=sent)
+            assert answer.status_code == 200
+            assert answer.headers["access-control-allow-origin"] == "*"
+        answer = client.get("/a/kp", params={"x": "y"})
+        assert urljoin(f"{client.base_url}/a/kp", answer.headers["location"]) == (
+            f"{client.base_url}/a/kp/?x=y"
+        )
+        assert client.get("/a/kpx").status_code == 404
+    for wrong in ("kp", "/kp/", "/a b", "/a?b"):
+        with pytest.raises(ValueError, match="root_path"):
+            Settings(root_path=wrong)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,79 @@
+"""The example files for proxies and containers agree with the service's own limits."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from app.service.state import LAST
+from app.service.upload import ENVELOPE
+from app.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+SETTINGS = Settings()
+SIZES = {"k": 2**10, "m": 2**20, "g": 2**30, "Mi": 2**20, "Gi": 2**30}
+
+
+def number(text: str) -> float:
+    """`21m`, `130s` or `8Gi`."""
+    figure, unit = re.fullmatch(r"([\d.]+)(\w*)", text).groups()
+    return float(figure) * SIZES.get(unit, 1)
+
+
+def nginx() -> dict[str, str]:
+    """Directives by name."""
+    lines = (ROOT / "docs" / "nginx.conf").read_text().splitlines()
+    code = (line.partition("#")[0].strip() for line in lines)
+    return dict(line.rstrip(";").split(None, 1) for line in code if line.endswith(";"))
+
+
+def deployment() -> dict[str, Any]:
+    documents = yaml.safe_load_all((ROOT / "docs" / "kubernetes.yaml").read_text())
+    (found,) = (each for each in documents if each["kind"] == "Deployment")
+    return found["spec"]["template"]["spec"]
+
+
+def slowest_end(drain_delay: float) -> float:
+    """Seconds from SIGTERM to the end of the process, as `Server.stop` bounds them."""
+    return drain_delay + SETTINGS.stop_timeout + LAST + 1
+
+
+def test_nginx_lets_through_what_the_service_takes_and_waits_as_long() -> None:
+    conf = nginx()
+    assert number(conf["client_max_body_size"]) >= SETTINGS.max_bytes + ENVELOPE
+    assert number(conf["keepalive_timeout"]) < SETTINGS.keep_alive
+    for name in ("proxy_read_timeout", "proxy_send_timeout"):
+        assert number(conf[name]) > SETTINGS.request_timeout
+    assert "proxy_buffering" not in conf, "streams say themselves that they want none"
+
+
+def test_kubernetes_gives_the_service_time_to_end_and_asks_its_probes() -> None:
+    pod = deployment()
+    (container,) = pod["containers"]
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    for name in environment:
+        assert name.removeprefix("WEAKPOINTS_").lower() in Settings.model_fields
+    delay = float(environment["WEAKPOINTS_DRAIN_DELAY"])
+    assert pod["terminationGracePeriodSeconds"] > slowest_end(delay)
+    assert container["ports"][0]["containerPort"] == SETTINGS.port
+    probes = {name: each["httpGet"]["path"] for name, each in container.items() if "Probe" in name}
+    assert probes == {
+        "startupProbe": "/startupz",
+        "readinessProbe": "/readyz",
+        "livenessProbe": "/livez",
+    }
+    ready = container["readinessProbe"]["periodSeconds"]
+    assert delay > 2 * ready, "no more requests come when it stops listening"
+
+
+def test_compose_gives_the_service_time_to_end_and_as_much_memory_as_kubernetes() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    service = services["weakpoints"]
+    assert number(service["stop_grace_period"]) > slowest_end(SETTINGS.drain_delay)
+    (container,) = deployment()["containers"]
+    assert number(service["mem_limit"]) == number(container["resources"]["limits"]["memory"])
+    assert service["ports"][0].endswith(f":{SETTINGS.port}")
+    for name in service["environment"]:
+        setting = name.removeprefix("WEAKPOINTS_").lower()
+        assert name.startswith("OTEL_") or setting in Settings.model_fields
