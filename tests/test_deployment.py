@@ -41,7 +41,8 @@ def slowest_end(drain_delay: float) -> float:
 
 def test_nginx_lets_through_what_the_service_takes_and_waits_as_long() -> None:
     conf = nginx()
-    assert number(conf["client_max_body_size"]) >= SETTINGS.max_bytes + ENVELOPE
+    body = SETTINGS.max_images * SETTINGS.max_bytes + ENVELOPE
+    assert number(conf["client_max_body_size"]) >= body
     assert number(conf["keepalive_timeout"]) < SETTINGS.keep_alive
     for name in ("proxy_read_timeout", "proxy_send_timeout"):
         assert number(conf[name]) > SETTINGS.request_timeout

@@ -34,6 +34,7 @@ for command in (serve, detect, batch, weights, doctor, evaluate, benchmark):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code."""
+    _open_standard_files()
     try:
         status: int | None = weakpoints(
             sys.argv[1:] if arguments is None else arguments,
@@ -56,6 +57,19 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         _give_stdout_up()
         return say(f"{error.filename or 'the output'}: {error.strerror or error}")
+
+
+def _open_standard_files() -> None:
+    """A daemon may have none of them: the next files and sockets would take their numbers.
+
+    And whoever writes to number 2 would write into one of those. Python's own, `sys.stderr`, stays
+    None.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 def _give_stdout_up() -> None:

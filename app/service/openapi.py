@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from app.method.header import READ
 from app.options import Format
 from app.service.upload import FIELD
 
@@ -20,7 +21,7 @@ FILES = {
 def photographs(image: dict[str, Any]) -> dict[str, Any]:
     """A body; `image` is the schema of the form's field: FILE or FILES."""
     form = {"type": "object", "required": [FIELD], "properties": {FIELD: image}}
-    raw = {f"image/{kind}": {"schema": FILE} for kind in ("jpeg", "png", "webp")}
+    raw = {media_type: {"schema": FILE} for media_type in READ}
     content = {"multipart/form-data": {"schema": form}, **raw}
     return {"requestBody": {"required": True, "content": content}}
 

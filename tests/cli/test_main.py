@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +62,21 @@ def test_an_interrupt_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("app.networks.manifest.read_manifest", interrupted)
     assert cli.main(["weights", "list"]) == 130
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_no_file_takes_the_number_of_a_standard_one_that_is_closed(
+    closed: str, tmp_path: Path
+) -> None:
+    code = """
+import os, socket, sys
+from app.cli.main import main
+
+assert main(["--version"]) == 0
+ours = [os.open(os.devnull, os.O_RDONLY), *(each.fileno() for each in socket.socketpair())]
+open(sys.argv[1], "w").write(repr(min(ours) > 2))
+"""
+    told = tmp_path / "told"
+    command = f"{sys.executable} -c '{code}' {told} {closed}"
+    assert subprocess.run(["sh", "-c", command], check=True).returncode == 0
+    assert told.read_text() == "True"

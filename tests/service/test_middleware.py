@@ -92,15 +92,13 @@ def test_below_a_prefix_everything_is_found_and_stays_there(detector: Detector) 
             assert urljoin(document, server["url"]) == here
             for path, to in (("detect/", "detect"), ("docs/", "docs"), ("page", "page/")):
                 answer = client.get(here + path, params={})
-                assert urljoin(here + path, answer.headers["location"]) == here + to
+                way = answer.headers["location"].partition("?")[0]
+                assert urljoin(here + path, way) == here + to
             sent = {"content-type": "image/png", "origin": "https://any.example"}
             answer = client.post(f"{prefix}/detect", content=picture(90), headers=sent)
             assert answer.status_code == 200
             assert answer.headers["access-control-allow-origin"] == "*"
-        answer = client.get("/a/kp", params={"x": "y"})
-        assert urljoin(f"{client.base_url}/a/kp", answer.headers["location"]) == (
-            f"{client.base_url}/a/kp/?x=y"
-        )
+        assert client.get("/a/kp").headers["location"] == "kp/?patch=14&stride=14"
         assert client.get("/a/kpx").status_code == 404
     for wrong in ("kp", "/kp/", "/a b", "/a?b"):
         with pytest.raises(ValueError, match="root_path"):

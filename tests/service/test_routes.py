@@ -195,7 +195,7 @@ def test_a_body_without_a_length_is_stopped_at_the_limit(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"pach": 3}, "no option 'pach'; options are colours"),
+        ({"pach": 3}, "no option 'pach'; options are background"),
         ({"patch": 0}, "greater than or equal to 1"),
         ({"patch": 57}, "input side is 56"),
         ({"stride": 15}, "patch of 14"),

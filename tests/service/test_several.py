@@ -66,7 +66,7 @@ def test_results_have_the_order_of_the_photographs_and_each_is_as_if_it_were_alo
 def test_one_photograph_is_answered_as_ever_unless_lines_are_asked_for(detector: Detector) -> None:
     with serving(lambda: detector) as client:
         assert "results" not in send(client, named(90)).json()
-        assert send(client, [("a", b"GIF89a")]).status_code == 415
+        assert send(client, [("a", b"%PDF-1.7")]).status_code == 415
         (line,) = lines(send(client, named(90), **LINES))
         assert (line["index"], line["filename"], line["image"]["width"]) == (0, "90.png", 90)
         raw = client.post(
