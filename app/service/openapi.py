@@ -21,7 +21,7 @@ FILES = {
 def photographs(image: dict[str, Any]) -> dict[str, Any]:
     """A body; `image` is the schema of the form's field: FILE or FILES."""
     form = {"type": "object", "required": [FIELD], "properties": {FIELD: image}}
-    raw = {media_type: {"schema": FILE} for media_type in READ}
+    raw = {media_type: {"schema": FILE} for media_type in (*READ, "application/octet-stream")}
     content = {"multipart/form-data": {"schema": form}, **raw}
     return {"requestBody": {"required": True, "content": content}}
 

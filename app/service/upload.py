@@ -23,6 +23,8 @@ from app.service.form import Form, Part, Take
 from app.settings import Settings
 
 FIELD = "image"
+# A browser that does not know a file's type says so; its first bytes tell.
+RAW = ("image/", "application/octet-stream")
 ENVELOPE = 16 * 2**10  # bytes that multipart's boundaries, headers and other parts may add
 
 
@@ -106,7 +108,7 @@ async def read_uploads(
     content_type = request.headers.get("content-type", "")
     if content_type.lower().startswith("multipart/form-data"):
         return await _of_form(request, content_type, settings, most, place)
-    if content_type.lower().startswith("image/"):
+    if not content_type or content_type.lower().startswith(RAW):
         return [await _of_body(request, settings, place())]
     raise UnsupportedMedia(
         f"Content-Type is {content_type or 'missing'!r}; "

@@ -162,7 +162,7 @@ QUESTIONS: list[dict[str, object]] = [
     },
     {
         "url": "/detect",
-        "files": [("image", ("a", picture(97))), ("image", ("b", b"GIF89a")), ("note", b"text")],
+        "files": [("image", ("a", picture(97))), ("image", ("b", b"%PDF-1.7")), ("note", b"text")],
     },
     {
         "url": "/detect",
@@ -180,7 +180,7 @@ QUESTIONS: list[dict[str, object]] = [
     {"url": "/detect", "content": picture(94), "headers": JPEG, "params": {"patch": 0}},
     {"url": "/detect", "content": picture(94), "headers": JPEG, "params": {"luck": 1}},
     {"url": "/detect", "content": picture(95)[:300], "headers": JPEG},
-    {"url": "/detect", "content": b"GIF89a", "headers": JPEG},
+    {"url": "/detect", "content": b"%PDF-1.7", "headers": JPEG},
     {"url": "/detect", "content": b"", "headers": JPEG},
     {"url": "/detect", "content": b"x" * 300_000, "headers": JPEG},
     {"url": "/detect", "json": {"image": "data"}},

@@ -36,7 +36,7 @@ def test_what_fails_within_a_stream_is_its_last_event_and_before_it_a_status(
     with serving(lambda: slow) as client:
         assert (
             client.post(
-                "/detect", content=b"GIF89a", headers={"content-type": "image/png", **STREAM}
+                "/detect", content=b"%PDF-1.7", headers={"content-type": "image/png", **STREAM}
             ).status_code
             == 415
         )

@@ -73,7 +73,7 @@ def test_one_photograph_is_answered_as_ever_unless_lines_are_asked_for(detector:
             "/detect", content=picture(90), headers={"content-type": "image/png", **LINES}
         )
         assert [each["filename"] for each in lines(raw)] == [None]
-        assert statuses(lines(send(client, [("a", b"GIF89a")], **LINES))) == [415]
+        assert statuses(lines(send(client, [("a", b"%PDF-1.7")], **LINES))) == [415]
 
 
 def test_each_photograph_is_refused_by_itself(detector: Detector) -> None:
