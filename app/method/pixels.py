@@ -127,7 +127,8 @@ def _srgb(image: Image.Image) -> Image.Image:
     if profile is None:
         return image
     kind = "RGBA" if image.has_transparency_data else "RGB"
-    pixels = image if image.mode in ("L", "CMYK") and kind == "RGB" else image.convert(kind)
+    fits = image.mode == kind or (image.mode in ("L", "CMYK") and kind == "RGB")
+    pixels = image if fits else image.convert(kind)
     try:
         turned = ImageCms.profileToProfile(pixels, profile, SRGB, outputMode=kind)
     except ImageCms.PyCMSError:
@@ -139,7 +140,7 @@ def _over(image: Image.Image, background: str) -> Image.Image:
     """RGB over the background; RGBA where something can't be seen, with A as in `shown`."""
     if not image.has_transparency_data:
         return image.convert("RGB")
-    image = image.convert("RGBA")
+    image = image if image.mode == "RGBA" else image.convert("RGBA")  # which copies
     alpha = image.getchannel("A")
     result = Image.new("RGBA", image.size, f"#{background}")
     result.alpha_composite(image)
