@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from platformdirs import user_data_path
-from pydantic import Field
+from pydantic import Field, IPvAnyNetwork
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.options import Limits, Precision
@@ -56,6 +56,11 @@ class Settings(BaseSettings):
         description="prefix of the paths that a proxy passes on, such as `/keypoints`, where it "
         "does not take it away; without the prefix requests are answered as well",
     )
+    proxies: tuple[IPvAnyNetwork, ...] = Field(
+        (),
+        description="addresses or networks of proxies whose `X-Forwarded-For` names the caller, as "
+        'JSON: `["10.0.0.0/8"]`; else the caller is whose connection it is',
+    )
     queue_size: int = Field(
         32,
         ge=1,
@@ -75,11 +80,11 @@ class Settings(BaseSettings):
         description="pixels that all waiting pictures may have; more are answered 429",
     )
     uploads: int = Field(
-        64,
+        88,
         ge=1,
         le=10_000,
-        description="pictures that may be received at the same time, of all requests; "
-        "one more is answered 429",
+        description="pictures that may be received at the same time, three quarters of them by "
+        "one caller; one more is answered 429",
     )
     connections: int = Field(
         512,

@@ -17,6 +17,7 @@ from app.method.localization import Localization
 from app.method.stopwatch import Stopwatch
 from app.options import Options
 from app.progress import Progress, no_progress
+from app.service.callers import caller_of
 from app.service.deadlines import Caller, deadline
 from app.service.locator import Received
 from app.service.state import Service, service_of
@@ -50,11 +51,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Delivery:
-    """The photographs of one request, received, while their caller waits."""
+    """The photographs of one request, received, while their caller waits; `who` is its name."""
 
     uploads: list[Upload]
     service: Service
     caller: Caller
+    who: str
     clock: Stopwatch
 
     async def answer(
@@ -105,7 +107,7 @@ class Delivery:
     async def _decoded(self, upload: Upload, options: Options, clock: Stopwatch) -> Received:
         with upload as data:
             seconds = self.caller.seconds_left
-            return await self.service.locator.receive(data, options, clock, seconds)
+            return await self.service.locator.receive(data, options, clock, seconds, self.who)
 
 
 @asynccontextmanager
@@ -116,11 +118,11 @@ async def delivered(request: Request, options: Options, read: Read) -> AsyncIter
     network too, before anything is read.
     """
     service, clock = service_of(request), Stopwatch()
-    locator = service.locator
+    locator, who = service.locator, caller_of(request)
     locator.detector.resolved(options)
     async with deadline(request, service.settings.request_timeout) as caller:
         with ExitStack() as held:
-            uploads = await read(request, lambda: held.enter_context(locator.place()))
+            uploads = await read(request, lambda: held.enter_context(locator.place(who)))
             caller.watch()
             clock.lap("upload")
-            yield Delivery(uploads, service, caller, clock)
+            yield Delivery(uploads, service, caller, who, clock)

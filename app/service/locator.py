@@ -1,8 +1,10 @@
 """The way of an uploaded file: decoded in a child, found in the cache or sent to the device."""
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import ceil
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -17,12 +19,14 @@ from app.options import Options
 from app.progress import Progress, no_progress
 from app.service.cache import Cache, Key, key
 from app.service.metrics import Metrics
+from app.service.turns import Claim
 from app.service.worker import Worker
 from app.settings import Settings
 
 # Pictures that are looked at together. One keeps a CPU busy, and alone it gives the same bits
 # each time.
 BATCH = {"cpu": 1, "cuda": 8}
+SHARE = 3 / 4  # of the uploads, for one caller at most: the others always find a place
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Received:
 
     key: Key
     paused: Paused
+    claim: Claim
 
 
 class Locator:
@@ -49,6 +54,7 @@ class Locator:
         self.decoders = anyio.CapacityLimiter(settings.decoders)
         self._decoding = decoding
         self.uploads = anyio.CapacityLimiter(settings.uploads)
+        self._uploads_of = Counter[str]()
         self._cache = Cache(settings.cache_bytes)
         self.worker: Worker[Paused, Look, Localization] = Worker(
             detector.look,
@@ -64,36 +70,42 @@ class Locator:
         """One detection without a caller. Raises what goes wrong."""
         await self.worker.run(self.detector.rehearsal(), Stopwatch())
 
-    def place(self) -> ExitStack:
+    def place(self, caller: str) -> ExitStack:
         """A place among the uploads that are received and decoded, until it is closed.
 
         Raises QueueFull.
         """
+        limit = int(self.uploads.total_tokens)
+        share = ceil(SHARE * limit)
+        if self._uploads_of[caller] >= share:
+            raise _crowded(f"{share} pictures of one caller", share)
         place = ExitStack()
         try:
             self.uploads.acquire_on_behalf_of_nowait(place)
         except anyio.WouldBlock:
-            limit = int(self.uploads.total_tokens)
-            raise QueueFull(
-                f"{limit} pictures are being received, which is the limit",
-                limit=limit,
-                retry_after=1,
-            ) from None
+            raise _crowded(f"{limit} pictures", limit) from None
         place.callback(self.uploads.release_on_behalf_of, place)
+        self._uploads_of[caller] += 1
+        place.callback(self._leave, caller)
         return place
 
+    def _leave(self, caller: str) -> None:
+        self._uploads_of[caller] -= 1
+        if not self._uploads_of[caller]:
+            del self._uploads_of[caller]
+
     async def receive(
-        self, data: bytes, options: Options, clock: Stopwatch, seconds: float
+        self, data: bytes, options: Options, clock: Stopwatch, seconds: float, caller: str
     ) -> Received:
         """The file decoded, in a child that ends with this call, and prepared for the device.
 
-        seconds: what the caller still waits. Laps `decode` and `prepare`. All that can be refused
-        about a photograph is refused here: raises WeakpointsError. QueueFull is raised before it is
-        decoded, unless its answer is in the cache.
+        seconds: what the caller still waits. caller: see `callers`. Laps `decode` and `prepare`.
+        All that can be refused about a photograph is refused here: raises WeakpointsError.
+        QueueFull is raised before it is decoded, unless its answer is in the cache.
         """
         asked = key(data, options)
         if asked not in self._cache:
-            self.worker.room()
+            self.worker.room(caller)
 
         call = Call()
 
@@ -107,7 +119,10 @@ class Locator:
         finally:
             call.give_up()
         await checkpoint()  # a deadline or a hang-up may have come meanwhile
-        return Received(asked, paused)
+        picture = paused.picture
+        height, width, _ = picture.image.shape
+        claim = Claim(caller, self.detector.price(picture.options), height * width)
+        return Received(asked, paused, claim)
 
     async def locate(
         self, received: Received, progress: Progress = no_progress
@@ -116,8 +131,11 @@ class Locator:
         if known := self._cache.get(received.key):
             progress("queue", 0, 1)
             return known, True
-        picture = received.paused.picture
-        height, width, _ = picture.image.shape
-        found = await self.worker.run(received.paused, picture.clock, height * width, progress)
+        clock = received.paused.picture.clock
+        found = await self.worker.run(received.paused, clock, received.claim, progress)
         self._cache.put(received.key, found)
         return found, False
+
+
+def _crowded(what: str, limit: int) -> QueueFull:
+    return QueueFull(f"{what} are being received, which is the limit", limit=limit, retry_after=1)

@@ -43,6 +43,8 @@ def config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         ws="none",
         access_log=False,
         server_header=False,
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=list(map(str, settings.proxies)),
         log_config=None,
         timeout_keep_alive=cast(int, settings.keep_alive),  # any number of seconds will do
         timeout_graceful_shutdown=settings.stop_timeout,

@@ -1,10 +1,9 @@
-"""The bounded queue between HTTP and the device.
+"""Between HTTP and the device: a bounded queue, and one thread that owns the device.
 
-One thread owns the device. It looks at waiting requests together and answers them one by one.
+It looks at waiting requests together and answers them one by one.
 """
 
 import asyncio
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,10 +16,12 @@ from typing import Generic, TypeVar
 from app.errors import DeviceLost, QueueFull, Unavailable
 from app.method.stopwatch import Stopwatch
 from app.progress import Progress, no_progress
+from app.service.turns import Claim, Full, Turns
 
 Asked = TypeVar("Asked")
 Seen = TypeVar("Seen")
 Answer = TypeVar("Answer")
+ANYBODY = Claim()
 STUCK = 120.0  # seconds without progress in a job, after which the device counts as hung
 
 
@@ -33,7 +34,7 @@ class Job(Generic[Asked, Answer]):
     """One request in the queue; `dropped` is set when its caller is gone."""
 
     asked: Asked
-    pixels: int
+    claim: Claim
     clock: Stopwatch
     progress: Progress
     future: Future[Answer] = field(default_factory=Future)
@@ -63,10 +64,7 @@ class Worker(Generic[Asked, Seen, Answer]):
         self._batch = batch
         self._lost = lost
         self._batched = batched
-        self._jobs: queue.Queue[Job[Asked, Answer] | None] = queue.Queue(queue_size)
-        self._max_pixels = max_pixels
-        self._pixels = 0  # of the jobs that wait or run
-        self._lock = threading.Lock()
+        self._turns: Turns[Job[Asked, Answer]] = Turns(queue_size, max_pixels)
         self._mean_seconds = 1.0
         self._beat: float | None = None  # last sign of life of the job that runs
         self._closed = False
@@ -87,70 +85,66 @@ class Worker(Generic[Asked, Seen, Answer]):
     @property
     def waiting(self) -> int:
         """Requests in the queue."""
-        return self._jobs.qsize()
+        return len(self._turns)
 
-    def room(self) -> None:
-        """Raises QueueFull where the queue is full, so that no picture is decoded for nothing."""
-        if self._jobs.full():
-            raise self._crowded()
+    def room(self, caller: str) -> None:
+        """Raises QueueFull where the caller gets no place, so that nothing is decoded in vain."""
+        try:
+            self._turns.check(Claim(caller))
+        except Full as full:
+            raise self._full(full) from None
 
     async def run(
         self,
         asked: Asked,
         clock: Stopwatch,
-        pixels: int = 0,
+        claim: Claim = ANYBODY,
         progress: Progress = no_progress,
     ) -> Answer:
         """The answer to one request; `clock` laps `queue`, and `progress` is told when it waits.
 
-        Raises what the work raises, QueueFull at once if too much waits, Unavailable once closed.
-        When the caller is cancelled, work that waits never runs, and work that runs stops at its
-        next call of `progress`.
+        Raises what the work raises, QueueFull if too much waits, at once or when its place is taken
+        by a caller that holds less, Unavailable once closed. When the caller is cancelled, work
+        that waits gives its place back, and work that runs stops at its next call of `progress`.
         """
         if self._closed or self._broken:
             raise Unavailable(
                 "the device is lost" if self._broken else "the service is stopping", retry_after=5
             )
-        job: Job[Asked, Answer] = Job(asked, pixels, clock, progress)
+        job: Job[Asked, Answer] = Job(asked, claim, clock, progress)
         self._admit(job)
         try:
             return await asyncio.wrap_future(job.future)
         except asyncio.CancelledError:
             job.dropped.set()
+            self._turns.remove(job)
             raise
 
     def close(self) -> None:
         """Blocks until every accepted job has been answered."""
         self._closed = True
-        self._jobs.put(None)
+        self._turns.close()
         self._thread.join()
 
     def _admit(self, job: Job[Asked, Answer]) -> None:
-        with self._lock:
-            held = self._pixels + job.pixels
-            if self._pixels and held > self._max_pixels:
-                raise self._full(
-                    f"the pictures that wait would have {held} pixels, "
-                    f"and {self._max_pixels} is the limit",
-                    self._max_pixels,
-                )
-            self.room()
+        try:
+            self._turns.check(job.claim)
             job.progress("queue", 0, 1)  # before the device's thread can tell of its own
-            self._jobs.put(job)
-            self._pixels = held
+            leaving = self._turns.put(job, job.claim)
+        except Full as full:
+            raise self._full(full) from None
+        for each in leaving:
+            if each.future.set_running_or_notify_cancel():
+                detail = "other callers wait, and yours has the most requests in the queue"
+                each.future.set_exception(self._full(Full(detail, self._turns.places)))
 
-    def _crowded(self) -> QueueFull:
-        return self._full(
-            f"{self._jobs.maxsize} requests are waiting, which is the limit", self._jobs.maxsize
-        )
-
-    def _full(self, detail: str, limit: int) -> QueueFull:
+    def _full(self, full: Full) -> QueueFull:
         seconds = max(1, ceil(self.waiting * self._mean_seconds))
-        return QueueFull(f"{detail}; try again in {seconds} s", limit=limit, retry_after=seconds)
+        detail = f"{full}; try again in {seconds} s"
+        return QueueFull(detail, limit=full.limit, retry_after=seconds)
 
     def _serve(self) -> None:
-        while True:
-            taken, closing = self._take()
+        while taken := self._turns.take(self._batch):
             wanted = [
                 job
                 for job in taken
@@ -158,23 +152,8 @@ class Worker(Generic[Asked, Seen, Answer]):
             ]
             if wanted:
                 self._answer(wanted)
-            with self._lock:
-                self._pixels -= sum(job.pixels for job in taken)
-            if closing:
-                return
-
-    def _take(self) -> tuple[list[Job[Asked, Answer]], bool]:
-        """The jobs that wait, in order, at most a batch; and whether the worker closes now."""
-        taken: list[Job[Asked, Answer]] = []
-        while len(taken) < self._batch:
-            try:
-                job = self._jobs.get(block=not taken)
-            except queue.Empty:
-                break
-            if job is None:
-                return taken, True
-            taken.append(job)
-        return taken, False
+            for job in taken:
+                self._turns.done(job.claim)
 
     def _answer(self, jobs: list[Job[Asked, Answer]]) -> None:
         start = self._beat = time.perf_counter()

@@ -9,6 +9,7 @@ import pytest
 from app.errors import DeviceLost, QueueFull, Unavailable
 from app.method.stopwatch import Stopwatch
 from app.progress import Progress
+from app.service.turns import Claim
 from app.service.worker import Worker
 
 Alive = Callable[[], None]
@@ -44,7 +45,7 @@ def worker_of(queue_size: int, **settings: Any) -> Worker[Work, Work, object]:
 
 
 def run(worker: Worker[Any, Any, T], asked: object, pixels: int = 0) -> Coroutine[Any, Any, T]:
-    return worker.run(asked, Stopwatch(), pixels)
+    return worker.run(asked, Stopwatch(), Claim(pixels=pixels))
 
 
 def test_jobs_run_one_after_the_other_in_one_thread() -> None:
@@ -99,7 +100,7 @@ def test_closing_answers_what_was_accepted_and_refuses_what_comes_later() -> Non
         accepted = [asyncio.create_task(run(worker, gate)) for _ in range(3)]
         await soon(lambda: gate.began.is_set() and worker.waiting == 2)
         closing = asyncio.create_task(asyncio.to_thread(worker.close))
-        await soon(lambda: worker.waiting == 3)  # the sign that no more comes
+        await soon(lambda: worker._closed)
         gate.open.set()
         assert await asyncio.gather(*accepted) == [True] * 3
         await closing
@@ -281,7 +282,7 @@ def test_the_clock_counts_each_wait_as_queue_and_progress_is_told_of_it_first() 
 
         worker: Worker[int, int, int] = Worker(list, finish, 9)
         clock = Stopwatch()
-        await worker.run(1, clock, 0, lambda stage, done, total: told.append(stage))
+        await worker.run(1, clock, Claim(), lambda stage, done, total: told.append(stage))
         worker.close()
         assert told == ["queue", "occlusion"]
         assert [lap.stage for lap in clock.laps] == ["queue"]
