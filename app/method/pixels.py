@@ -130,10 +130,12 @@ def _srgb(image: Image.Image) -> Image.Image:
     fits = image.mode == kind or (image.mode in ("L", "CMYK") and kind == "RGB")
     pixels = image if fits else image.convert(kind)
     try:
-        turned = ImageCms.profileToProfile(pixels, profile, SRGB, outputMode=kind)
+        turned = ImageCms.profileToProfile(
+            pixels, profile, SRGB, outputMode=kind, inPlace=pixels.mode == kind
+        )
     except ImageCms.PyCMSError:
         return image
-    return turned or image  # None is for work in place
+    return turned or pixels  # None: in place
 
 
 def _over(image: Image.Image, background: str) -> Image.Image:
