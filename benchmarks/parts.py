@@ -29,7 +29,7 @@ from app.method.detector import Detector
 from app.method.fusion import fuse
 from app.method.guided import guided_maps
 from app.method.image import prepare
-from app.method.peaks import find_peaks
+from app.method.peaks import Scene, find_peaks
 from app.options import choose, resolve
 
 ALPHA = 0.1
@@ -68,10 +68,10 @@ def points(detector: Detector, image: NDArray[np.uint8], target: int | None) -> 
     guided = guided_maps(detector.network, trace, [target], rule="mirrored")[0]
     contrast = guided * class_contrast(detector.network, trace, target)
     even = np.zeros_like(guided)
-    found = {}
+    found, scene = {}, Scene(image, frame, options)
     for name, fine in zip(PARTS, (even, guided, contrast), strict=True):
         score = fuse(even, fine, frame.inside, weight=options.weight, combine=options.combine)
-        found[name] = find_peaks(image, frame, score, options).points
+        found[name] = find_peaks(scene, score).points
     return found
 
 

@@ -27,7 +27,7 @@ from app.evaluation.photographs import ALL, Landmarked, detected, read, suppress
 from app.evaluation.records import Row, Rows
 from app.method.detector import Detector
 from app.method.localization import Localization
-from app.method.peaks import find_peaks
+from app.method.peaks import Scene, find_peaks
 from app.options import Options, choose
 
 F1 = Mapping[str, Mapping[str, NDArray[np.float64]]]  # of each method and alpha, by photograph
@@ -158,7 +158,7 @@ def _corners_only(image: NDArray[np.uint8], found: Localization) -> Points:
     This is what the maps have to beat.
     """
     asked = replace(found.options, combine="corners", **ALL)
-    peaks = find_peaks(image, found.frame, np.where(found.frame.inside, 0.0, -np.inf), asked)
+    peaks = find_peaks(Scene(image, found.frame, asked), np.where(found.frame.inside, 0.0, -np.inf))
     return Points(peaks.points, peaks.log_likelihood)
 
 

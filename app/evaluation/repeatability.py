@@ -21,7 +21,7 @@ from app.evaluation.records import Row, Rows
 from app.evaluation.warps import Warp, warps
 from app.method.detector import Detector
 from app.method.keypoints import strongest
-from app.method.peaks import find_peaks
+from app.method.peaks import Scene, find_peaks
 from app.options import Options
 
 Array = NDArray[np.float64]
@@ -129,7 +129,7 @@ def _points(
     """
     ours, found = detected(detector, image, replace(options, **ALL))
     count = len(strongest(ours.xy, keep=options.keep, limit=options.max_keypoints))
-    peaks = find_peaks(image, found.frame, found.maps.fused, found.options)
+    peaks = find_peaks(Scene(image, found.frame, found.options), found.maps.fused)
     points = {
         "ours": ours,
         "unrefined": Points(peaks.points, peaks.log_likelihood),

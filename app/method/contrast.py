@@ -75,8 +75,7 @@ def class_evidence(network: Network, trace: Trace, classes: Sequence[int]) -> Te
     head, features = network.layers[last + 1 :], trace.activations[last]
     signal = torch.zeros(len(classes), trace.logits.shape[1]).to(trace.logits)
     signal[range(len(classes)), list(classes)] = 1
-    many = [each.expand(len(classes), *each.shape[1:]) for each in trace.activations[last:]]
-    gradient = walk_back(head, signal, many[0], tuple(many[1:]), guided=False)
+    gradient = walk_back(head, signal, features, trace.activations[last + 1 :], guided=False)
     weights = gradient.mean((2, 3))
     return torch.einsum("mk,khw->mhw", weights, features[0]).clamp(min=0)
 

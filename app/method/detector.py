@@ -28,7 +28,7 @@ from app.method.occlusion import (
     occlusion_map,
     random_colours,
 )
-from app.method.peaks import find_peaks, keypoints
+from app.method.peaks import Scene, find_peaks, keypoints
 from app.method.stopwatch import Stopwatch
 from app.networks.network import Network, Trace
 from app.networks.precision import arithmetic
@@ -97,7 +97,7 @@ class Detector:
         trace, targets, fine = look  # every activation; the classes; (T, S, S): which pixels
         occluded = occluded_logits(self.occluder, trace, fills.to(trace.x), options, progress)
         clock.lap("occlusion")
-        explained = []
+        scene, explained = Scene(image, frame, options, seen), []
         for target, which_pixels in zip(targets, fine, strict=True):
             coarse = occlusion_map(trace, occluded, target, options)  # (S, S): which patches
             score = fuse(
@@ -107,9 +107,9 @@ class Detector:
                 weight=options.weight,
                 combine=options.combine,
             )  # (S, S) log-likelihood <= 0
-            peaks = find_peaks(image, frame, score, options, seen)  # (N, 2) pixels
+            peaks = find_peaks(scene, score)  # (N, 2) pixels of the photograph
             maps = Maps(score, coarse.map, which_pixels)
-            points = keypoints(image, frame, maps, peaks, target, seen)  # sub-pixel, covariance
+            points = keypoints(scene, maps, peaks, target)  # sub-pixel, with covariance
             explained.append(
                 Explained(
                     target,

@@ -54,8 +54,21 @@ def guided_maps(
         flipped = network.trace(trace.x.flip(-1))
         other = guided_maps(network, flipped, targets, rule="guided", pictures=pictures)
         return (one + other[:, :, ::-1]) / 2
-    if pictures is not None and list(pictures) != list(range(len(trace.x))):
-        trace = trace.of(pictures)
+    chosen = list(range(len(trace.x)) if pictures is None else pictures)
+    if len(set(chosen)) == len(chosen):
+        seen = trace if chosen == list(range(len(trace.x))) else trace.of(chosen)
+        return _walked(network, seen, targets, rule)
+    maps = np.empty((len(targets), *trace.x.shape[2:]))
+    for picture in set(chosen):  # whose targets share all that does not depend on the class
+        mine = [i for i, each in enumerate(chosen) if each == picture]
+        maps[mine] = _walked(network, trace.of([picture]), [targets[i] for i in mine], rule)
+    return maps
+
+
+def _walked(
+    network: Network, trace: Trace, targets: Sequence[int], rule: Fine
+) -> NDArray[np.float64]:
+    """(N, S, S) for a target each of the trace's N pictures, or N targets of a single picture."""
     signal = walk_back(
         network.layers,
         log_odds_gradient(trace.logits, targets),
@@ -69,9 +82,13 @@ def guided_maps(
 
 
 def log_odds_gradient(logits: Tensor, targets: Sequence[int]) -> Tensor:
-    """(N, C): d(z_c - logsumexp of the others)/dz = e_c - softmax over the others."""
+    """(N, C): d(z_c - logsumexp of the others)/dz = e_c - softmax over the others.
+
+    logits: (N, C), or (1, C) for all targets.
+    """
     chosen = F.one_hot(torch.tensor(targets, device=logits.device), logits.shape[1])
-    return chosen - logits.masked_fill(chosen.bool(), -torch.inf).softmax(1)
+    others = logits.expand_as(chosen).masked_fill(chosen.bool(), -torch.inf)
+    return chosen - others.softmax(1)
 
 
 def walk_back(
@@ -82,9 +99,10 @@ def walk_back(
     *,
     guided: bool,
 ) -> Tensor:
-    """The signal at the input `x` (N, ...), from the signal behind the last layer.
+    """The signal at the input `x` (N, ...), from the N signals behind the last layer.
 
-    activations[i] is the output of layer i, behind its ReLU. guided: clip negative signals.
+    x and activations may be those of a single picture, (1, ...), for all N signals. activations[i]
+    is the output of layer i, behind its ReLU. guided: clip negative signals.
     """
     if not layers:  # the shortcut of a block that is the identity
         return signal
@@ -95,15 +113,16 @@ def walk_back(
             signal = signal * passing(after, layer)
             if guided:
                 signal = signal.clamp(min=0)
-        signal = _transpose(layer, signal.reshape(after.shape), before, guided)
+        signal = _transpose(layer, signal.reshape(-1, *after.shape[1:]), before, guided)
     return signal
 
 
 def _transpose(layer: Layer, signal: Tensor, x: Tensor, guided: bool) -> Tensor:
     """The signal before the layer's linear part, whose input was x."""
+    n = len(signal)
     match layer:
         case Conv():
-            n, c, height, width = x.shape
+            _, c, height, width = x.shape
             padded: Tensor = conv2d_input(  # type: ignore[no-untyped-call]
                 (n, c, height + layer.extra, width + layer.extra),
                 layer.weight,
@@ -117,22 +136,20 @@ def _transpose(layer: Layer, signal: Tensor, x: Tensor, guided: bool) -> Tensor:
             _, winners = F.max_pool2d(
                 x, layer.kernel, layer.stride, layer.padding, return_indices=True
             )
-            return (
-                torch.zeros_like(x)
-                .flatten(2)
-                .scatter_add_(2, winners.flatten(2), signal.flatten(2))
-                .view_as(x)
-            )
+            empty = x.new_zeros((n, *x.shape[1:])).flatten(2)
+            places = winners.flatten(2).expand(n, -1, -1)
+            return empty.scatter_add_(2, places, signal.flatten(2)).view(n, *x.shape[1:])
         case AveragePool():
             rows, columns = (
-                F.adaptive_avg_pool1d(torch.eye(n).to(x)[None], layer.side)[0] for n in x.shape[2:]
+                F.adaptive_avg_pool1d(torch.eye(length).to(x)[None], layer.side)[0]
+                for length in x.shape[2:]
             )
             return rows @ signal @ columns.T
         case Linear():
             flat = signal @ layer.weight
             if x.dim() == 2:
                 return flat
-            n, c, height, width = x.shape
+            _, c, height, width = x.shape
             return flat.view(n, height, width, c).permute(0, 3, 1, 2)
         case Residual():
             branches = (

@@ -79,22 +79,26 @@ def strongest(peaks: NDArray[T], *, keep: float, limit: int) -> NDArray[T]:
     return peaks[: min(math.ceil(keep * len(peaks)), limit)]
 
 
-def refine(
-    image: NDArray[np.uint8], points: NDArray[np.float64], half: int, blur: float = 0.0
-) -> Refined:
-    """Förstner's corner in the window around each point (paper, section III).
+def grey_of(image: NDArray[np.uint8], blur: float = 0.0) -> NDArray[np.uint8]:
+    """(H, W) of an (H, W, 3) RGB image, for `refine`.
 
-    image: (H, W, 3) RGB. points: (N, 2) x, y in pixels. The window has (2 half + 1)^2 pixels.
-    x = A^-1 b, with A the sum of [Ix^2 IxIy; IxIy Iy^2] over the window, and b the sum of that
-    matrix times the position. The covariance is s^2 A^-1, s^2 being the variance of the residual
-    (Förstner and Gülch 1987). Where A is near singular, or the step would leave the window or the
-    image, the point stays as it is.
     blur: deviation in pixels of the Gaussian that blurs the image first. Detail that the network
     can't see must not pull a point away.
     """
     if blur:
         image = cv2.GaussianBlur(image, (0, 0), blur).astype(np.uint8, copy=False)
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def refine(grey: NDArray[np.uint8], points: NDArray[np.float64], half: int) -> Refined:
+    """Förstner's corner in the window around each point (paper, section III).
+
+    grey: (H, W). points: (N, 2) x, y in pixels. The window has (2 half + 1)^2 pixels.
+    x = A^-1 b, with A the sum of [Ix^2 IxIy; IxIy Iy^2] over the window, and b the sum of that
+    matrix times the position. The covariance is s^2 A^-1, s^2 being the variance of the residual
+    (Förstner and Gülch 1987). Where A is near singular, or the step would leave the window or the
+    image, the point stays as it is.
+    """
     height, width = grey.shape
     placed = np.clip(points, 0, [width - 1, height - 1])
     covariance = np.full((len(points), 2, 2), np.nan)

@@ -1,6 +1,7 @@
 """From the fused map to the keypoints of the photograph."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from app.method.image import Frame
 from app.method.keypoints import (
     Refined,
     corner_likelihood,
+    grey_of,
     local_maxima,
     ranked,
     refine,
@@ -35,51 +37,83 @@ class Peaks:
     log_likelihood: NDArray[np.float64]
 
 
-def find_peaks(
-    image: NDArray[np.uint8],
-    frame: Frame,
-    score: NDArray[np.float64],
-    options: ResolvedOptions,
-    seen: NDArray[np.bool_] | None = None,
-) -> Peaks:
-    """The strongest peaks of an (S, S) score.
+@dataclass(frozen=True)
+class Corners:
+    """Corners on a close-up of the photograph.
+
+    grid: the close-up's frame. likelihood: (h, w), see `corner_likelihood`. maxima: (N, 2) x, y,
+    the strongest first.
+    """
+
+    grid: Frame
+    likelihood: NDArray[np.float64]
+    maxima: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A photograph, (H, W, 3) RGB, in which peaks are looked for.
+
+    What the photograph itself says is worked out once, whatever the number of classes. seen:
+    (H, W), which pixels can be seen; None: all.
+    """
+
+    image: NDArray[np.uint8]
+    frame: Frame
+    options: ResolvedOptions
+    seen: NDArray[np.bool_] | None = None
+
+    @cached_property
+    def corners(self) -> Corners:
+        grid = self.frame.close_up(DETAIL)
+        detail = float(np.mean(self.frame.scale / grid.scale))
+        likelihood = corner_likelihood(
+            grid.stretched(self.image, self.frame.box), CORNER_SIZE * self.frame.side * detail
+        )
+        radius = max(1, round(self.options.nms_radius * detail))
+        maxima = local_maxima(_visible(likelihood, grid, self.seen), radius)
+        return Corners(grid, likelihood, maxima)
+
+    @property
+    def side(self) -> float:
+        """The input's side, in pixels of the photograph."""
+        return self.frame.side * float(np.mean(self.frame.scale))
+
+    @cached_property
+    def grey(self) -> NDArray[np.uint8]:
+        """(H, W), without detail that the network can't see, on which peaks are refined."""
+        return grey_of(self.image, CORNER_SIZE * self.side)
+
+
+def find_peaks(scene: Scene, score: NDArray[np.float64]) -> Peaks:
+    """The strongest peaks of an (S, S) score, on pixels that are seen.
 
     `combine=log_sigmoid`: local maxima of the score. `combine=corners`: corners of the photograph,
     ranked by the score and by how much of a corner they are. So a map that moves a little changes
-    the order of the keypoints, but not where they are. A peak lies on a pixel that is `seen`, of
-    (H, W); None: all are.
+    the order of the keypoints, but not where they are.
     """
+    options, grid = scene.options, scene.frame
     if options.combine == "corners":
-        grid = frame.close_up(DETAIL)
-        detail = float(np.mean(frame.scale / grid.scale))
-        by_corner = corner_likelihood(
-            grid.stretched(image, frame.box), CORNER_SIZE * frame.side * detail
-        )
-        score = grid.stretched(score, frame.content) + corner_weight(options.weight) * by_corner
-        by_corner = _visible(by_corner, grid, seen)
-        peaks = ranked(local_maxima(by_corner, max(1, round(options.nms_radius * detail))), score)
+        corners = scene.corners
+        grid = corners.grid
+        share = corner_weight(options.weight)
+        score = grid.stretched(score, scene.frame.content) + share * corners.likelihood
+        peaks = ranked(corners.maxima, score)
     else:
-        grid, peaks = frame, local_maxima(_visible(score, frame, seen), options.nms_radius)
+        peaks = local_maxima(_visible(score, grid, scene.seen), options.nms_radius)
     peaks = strongest(peaks, keep=options.keep, limit=options.max_keypoints)
     return Peaks(grid.to_image(peaks), score[peaks[:, 1], peaks[:, 0]])
 
 
-def keypoints(
-    image: NDArray[np.uint8],
-    frame: Frame,
-    maps: Maps,
-    peaks: Peaks,
-    target: int,
-    seen: NDArray[np.bool_] | None = None,
-) -> tuple[Keypoint, ...]:
+def keypoints(scene: Scene, maps: Maps, peaks: Peaks, target: int) -> tuple[Keypoint, ...]:
     """The peaks refined to sub-pixel accuracy, with the maps' values there, in their order.
 
-    None touches a pixel that is not `seen`: see `on_what_is_seen`.
+    None touches a pixel that is not seen: see `on_what_is_seen`.
     """
-    side = frame.side * float(np.mean(frame.scale))  # in pixels of the photograph
-    points = refine(image, peaks.points, max(2, round(WINDOW * side)), CORNER_SIZE * side)
-    if seen is not None:
-        points = on_what_is_seen(points, peaks.points, seen)
+    frame = scene.frame
+    points = refine(scene.grey, peaks.points, max(2, round(WINDOW * scene.side)))
+    if scene.seen is not None:
+        points = on_what_is_seen(points, peaks.points, scene.seen)
     x, y = np.rint(frame.to_network(peaks.points)).astype(int).clip(0, frame.side - 1).T
     coarse = standardise(maps.coarse, frame.inside)[y, x]
     fine = standardise(maps.fine, frame.inside)[y, x]

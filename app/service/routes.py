@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse
 
 from app import __version__
-from app.errors import WeakpointsError
+from app.errors import BadOption, WeakpointsError
 from app.loading import loaded
 from app.method.arrays import npz
 from app.method.detector import Detector
@@ -100,6 +100,19 @@ def create_app(
     return app
 
 
+def each_once(request: Request) -> None:
+    """Raises BadOption for an option that is given twice: one of the two would be dropped."""
+    for name in set(request.query_params):
+        if len(values := request.query_params.getlist(name)) > 1:
+            raise BadOption(
+                f"{name[:100]} is given {len(values)} times; once is expected, and several classes "
+                "of target_class have commas between them",
+                option=name[:100],
+                limit=1,
+                actual=len(values),
+            )
+
+
 routes = APIRouter()
 
 
@@ -107,6 +120,7 @@ routes = APIRouter()
     "/detect",
     operation_id="detect",
     responses={**RESPONSES, 200: {"content": streams()}},
+    dependencies=[Depends(each_once)],
     openapi_extra=photographs(FILES),
     response_model=Detection | Results,
 )
@@ -176,6 +190,7 @@ async def _events(request: Request, options: Options) -> Response:
     "/heatmap",
     operation_id="heatmap",
     responses={**RESPONSES, 200: {"content": {PNG: {}, NPZ: {"schema": FILE}}}},
+    dependencies=[Depends(each_once)],
     openapi_extra=photographs(FILE),
     response_class=Response,
 )

@@ -12,7 +12,7 @@ from app.loading import load_detector
 from app.method.detector import Detector
 from app.method.image import decode, frame_of
 from app.method.localization import Localization
-from app.method.peaks import find_peaks
+from app.method.peaks import Scene, find_peaks
 from app.method.stopwatch import Stopwatch
 from app.networks.architectures import narrow_vgg16, network_of
 from app.options import Limits, choose, resolve
@@ -202,7 +202,8 @@ def test_maps_change_the_order_of_corners_but_not_where_they_are(
 ) -> None:
     frame = frame_of(160, 120, 56, "squash", None)
     options = resolve(choose(keep=1.0, max_keypoints=1000), 56, LABELS)
-    one, two = (find_peaks(photograph, frame, -rng.random((56, 56)), options) for _ in range(2))
+    scene = Scene(photograph, frame, options)
+    one, two = (find_peaks(scene, -rng.random((56, 56))) for _ in range(2))
     assert sorted(one.points.tolist()) == sorted(two.points.tolist())
     assert one.points.tolist() != two.points.tolist()
     for peaks in (one, two):

@@ -53,6 +53,19 @@ def test_the_log_odds_do_not_underflow_where_the_softmax_does() -> None:
     assert torch.isfinite(log_odds_gradient(logits, [0])).all()
 
 
+@pytest.mark.parametrize("rule", ["guided", "mirrored", "gradient"])
+def test_several_targets_of_a_picture_are_as_if_each_were_alone(
+    module: nn.Module, x: torch.Tensor, rule: str
+) -> None:
+    network = network_of(module)
+    pictures, targets = [1, 0, 1, 1], [0, 3, 2, 4]
+    both = torch.cat([x, x.roll(5, -1) / 2])
+    together = guided_maps(network, network.trace(both), targets, rule=rule, pictures=pictures)
+    for found, picture, target in zip(together, pictures, targets, strict=True):
+        alone = guided_maps(network, network.trace(both[[picture]]), [target], rule=rule)[0]
+        np.testing.assert_allclose(found, alone, rtol=1e-9, atol=1e-12)
+
+
 def test_the_trace_is_bit_identical_afterwards(network: Network, x: torch.Tensor) -> None:
     trace = network.trace(x)
     before = [a.clone() for a in trace.activations]

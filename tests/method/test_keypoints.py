@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from app.method.keypoints import corner, corner_likelihood, local_maxima, ranked, refine, strongest
+from app.method.keypoints import (
+    corner,
+    corner_likelihood,
+    grey_of,
+    local_maxima,
+    ranked,
+    refine,
+    strongest,
+)
 from tests import oracle
 
 
@@ -62,7 +70,7 @@ def chessboard_corner(x: float, y: float, angle: float = 0.0, size: int = 41) ->
 def test_a_synthetic_corner_is_recovered_within_a_twentieth_of_a_pixel(
     x: float, y: float, angle: float
 ) -> None:
-    found = refine(chessboard_corner(x, y, angle), np.array([[20.0, 20.0]]), half=5)
+    found = refine(grey_of(chessboard_corner(x, y, angle)), np.array([[20.0, 20.0]]), half=5)
     assert found.refined.all()
     np.testing.assert_allclose(found.points[0], [x, y], atol=0.05)
 
@@ -95,10 +103,9 @@ def test_the_covariance_tells_how_far_noise_moves_the_point(
         noise = rng.normal(0, 25, clean.shape[:2])[..., None]
         found.append(
             refine(
-                np.clip(np.rint(clean + noise), 0, 255).astype(np.uint8),
+                grey_of(np.clip(np.rint(clean + noise), 0, 255).astype(np.uint8), blur),
                 np.array([[20.0, 20.0]]),
                 half,
-                blur,
             )
         )
     actual = np.cov(np.array([f.points[0] for f in found]).T)
@@ -111,7 +118,7 @@ def test_on_an_edge_and_on_a_plain_the_point_stays_and_is_marked() -> None:
     edge[:, 15:] = 200
     points = np.array([[15.25, 12.0]])
     for image in (edge, np.full_like(edge, 90)):
-        found = refine(image, points, half=3)
+        found = refine(grey_of(image), points, half=3)
         assert not found.refined.any()
         assert np.isnan(found.covariance).all()
         np.testing.assert_array_equal(found.points, points)
@@ -122,7 +129,7 @@ def test_a_step_out_of_the_window_is_not_taken() -> None:
     wedge = np.repeat(np.where(np.abs(ys - 20) < 0.4 * (30 - xs), 200, 20)[..., None], 3, 2).astype(
         np.uint8
     )  # its tip is at (30, 20)
-    found = refine(cv2.GaussianBlur(wedge, (0, 0), 1), np.array([[21.0, 20.0]]), half=5)
+    found = refine(grey_of(wedge, 1), np.array([[21.0, 20.0]]), half=5)
     assert not found.refined.any()
 
 
@@ -135,12 +142,12 @@ def test_points_stay_inside_the_picture_however_small_it_is(
     image = (
         np.random.default_rng(width * height).integers(0, 256, (height, width, 3)).astype(np.uint8)
     )
-    found = refine(image, np.array([[x, y]]), half)
+    found = refine(grey_of(image), np.array([[x, y]]), half)
     assert ((found.points >= 0) & (found.points <= [width - 1, height - 1])).all()
 
 
 def test_no_points_in_no_points_out() -> None:
-    found = refine(np.zeros((20, 20, 3), np.uint8), np.zeros((0, 2)), 3)
+    found = refine(np.zeros((20, 20), np.uint8), np.zeros((0, 2)), 3)
     assert found.points.shape == (0, 2)
     assert found.covariance.shape == (0, 2, 2)
 

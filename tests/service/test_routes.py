@@ -219,6 +219,16 @@ def test_bad_options_name_the_option_and_its_range(
     assert problem["option"] in options
 
 
+def test_an_option_that_is_given_twice_is_not_dropped_in_silence(
+    client: httpx2.Client, photo: bytes
+) -> None:
+    for path in ("/detect", "/heatmap"):
+        answer = post(client, photo, path, target_class=["cat", "dog"])
+        problem = refused(client, answer, 422, "bad-option", photo)
+        assert (problem["option"], problem["actual"]) == ("target_class", 2)
+        assert "commas" in str(problem["detail"])
+
+
 def test_every_option_is_taken_and_said_back(client: httpx2.Client, photo: bytes) -> None:
     given = {
         "preset": "paper",
