@@ -43,16 +43,18 @@ def _parts(network: str) -> Iterator[tuple[str, ...]]:
 
 
 def real_landmarks() -> str:
-    """F1 at 0.1 of the embedded network's whole default, and of what it has to beat, by set."""
+    """F1 at 0.1 of each network's whole default, and of what it has to beat, by set."""
     return table(
-        ("photographs", "ours", *RIVALS.values(), "ours less corners"),
+        ("network", "photographs", "ours", *RIVALS.values(), "ours less corners"),
         (
             (
+                network,
                 f"{each['photographs']} of {name}, {where}",
                 *(f"{each[where]['f1'][method]['0.1']:.3f}" for method in ("ours", *RIVALS)),
                 f"{less['mean']:+.3f} ({span(less['interval'], 3)})",
             )
-            for name, each in read("landmarks_efficientnet_lite0")["by_set"].items()
+            for network in NETWORKS
+            for name, each in read(f"landmarks_{network}")["by_set"].items()
             for where in ("whole", "boxed")
             for less in [each[where]["ours_less"]["corners"]["0.1"]]
         ),
@@ -159,10 +161,16 @@ def repeatability() -> str:
     )
 
 
-def more_repeatable(than: str) -> str:
+def more_repeatable(than: str, study: str = "repeatability") -> str:
     """By how much ours is more repeatable, with the interval of the paired difference."""
-    behind = read("repeatability")[than]["behind_ours"]
+    behind = read(study)[than]["behind_ours"]
     return f"{behind['mean']:.2f} ({span(behind['interval'])})"
+
+
+def with_interval(study: str, method: str, figure: str) -> str:
+    """One figure of a study, and its interval."""
+    found = read(study)[method]
+    return f"{found[figure]:.2f} ({span(found['interval'][figure])})"
 
 
 def sanity() -> str:
