@@ -59,7 +59,6 @@ class Incremental:
         self._chunk = CHUNK.get(device.type, CHUNK["cpu"])
         self._depth = len(layers)
         self._kept = lru_cache(PLANS)(self.form.plan)
-        self.share = lru_cache(PLANS)(self._share)
 
     @torch.inference_mode()
     def logits(
@@ -122,12 +121,6 @@ class Incremental:
             clean_map = rows.view(*size, -1)
             logits.append(self._head.logits(maps.view(len(maps), *size, -1), clean_map, changed))
         return torch.cat(logits)
-
-    def _share(self, side: int, box: int) -> float:
-        """Of a forward pass, what a box in the middle costs, by its multiplications."""
-        middle = (side - box) // 2
-        found = self.products(side, box, ((middle, middle),))
-        return found.computed / found.full
 
     def products(self, side: int, box: int, corners: Corners) -> Products:
         """Multiplications for boxes over a side x side picture."""

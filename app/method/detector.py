@@ -177,11 +177,6 @@ class Detector:
         with self._device():
             return self._rest(paused, look, progress)
 
-    def price(self, options: ResolvedOptions) -> float:
-        """What an answer costs the device, in forward passes of the network."""
-        box = self.occluder.share(self.input.side, options.patch)
-        return 1 + options.colours * box_count(self.input.side, options) * box
-
     def classify(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(C,) class probabilities of a photograph from `decode`, squashed into the input."""
         x, _ = prepare(split(image)[0], self.input, "squash", None)

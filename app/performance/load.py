@@ -7,7 +7,8 @@ import asyncio
 import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -82,28 +83,35 @@ def service_load(settings: Settings, requests: int, device_ms: float) -> dict[st
 
     Raises WeakpointsError if the service does not start.
     """
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    child = context.Process(target=_serve, args=(settings, device_ms / 1000, there), daemon=True)
-    child.start()
-    try:
-        port = here.recv() if here.poll(START) else None
-        if port is None:
-            raise WeakpointsError(f"the service did not start in {START:g} s")
+    with sleeping_service(settings, device_ms / 1000) as (port, pid):
         engine = _back_to_back(min(requests, 200), device_ms / 1000)
-        runs = {
-            callers: asyncio.run(_run(port, child.pid or 0, callers, requests))
-            for callers in CALLERS
-        }
-    finally:
-        child.terminate()
-        child.join()
+        runs = {callers: asyncio.run(_run(port, pid, callers, requests)) for callers in CALLERS}
     return {
         "device_ms": device_ms,
         "requests": requests,
         "engine": engine,
         **{f"{n}_callers": _figures(run, engine) for n, run in runs.items()},
     }
+
+
+@contextmanager
+def sleeping_service(settings: Settings, seconds: float) -> Iterator[tuple[int, int]]:
+    """The service in a process of its own, with a device that sleeps `seconds` for a photograph.
+
+    Gives its port and its process. Raises WeakpointsError if it does not start.
+    """
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    child = context.Process(target=_serve, args=(settings, seconds, there), daemon=True)
+    child.start()
+    try:
+        port = here.recv() if here.poll(START) else None
+        if port is None:
+            raise WeakpointsError(f"the service did not start in {START:g} s")
+        yield port, child.pid or 0
+    finally:
+        child.terminate()
+        child.join()
 
 
 def _serve(settings: Settings, seconds: float, pipe: Connection) -> None:
@@ -137,16 +145,16 @@ def _back_to_back(count: int, seconds: float) -> dict[str, float]:
 async def _run(port: int, pid: int, callers: int, requests: int) -> Run:
     run, left, url = Run(), iter(range(requests)), f"http://127.0.0.1:{port}"
     async with AsyncClient(url) as client, httpx2.AsyncClient(base_url=url, timeout=60) as prober:
-        probing = asyncio.create_task(_probe(prober, run, pid))
+        probing = asyncio.create_task(probe(prober, run, pid))
         start = time.perf_counter()
-        await asyncio.gather(*(_call(client, run, left) for _ in range(callers)))
+        await asyncio.gather(*(call(client, run, left) for _ in range(callers)))
         run.seconds = time.perf_counter() - start
         probing.cancel()
         await asyncio.gather(probing, return_exceptions=True)
     return run
 
 
-async def _call(client: AsyncClient, run: Run, left: Any) -> None:
+async def call(client: AsyncClient, run: Run, left: Iterator[int]) -> None:
     """One caller: each of its photographs has a size of its own, by which its answer is known."""
     for number in left:
         width, height = 64 + number % 97, 64 + number % 89
@@ -171,7 +179,8 @@ async def _call(client: AsyncClient, run: Run, left: Any) -> None:
             break
 
 
-async def _probe(client: httpx2.AsyncClient, run: Run, pid: int) -> None:
+async def probe(client: httpx2.AsyncClient, run: Run, pid: int) -> None:
+    """Asks `/livez` again and again, and notes the memory of the process."""
     while True:
         start = time.perf_counter()
         (await client.get("/livez")).raise_for_status()

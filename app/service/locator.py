@@ -19,6 +19,7 @@ from app.options import Options
 from app.progress import Progress, no_progress
 from app.service.cache import Cache, Key, key
 from app.service.metrics import Metrics
+from app.service.slots import Slots
 from app.service.turns import Claim
 from app.service.worker import Worker
 from app.settings import Settings
@@ -52,6 +53,7 @@ class Locator:
         """lost: called once, when the device fails for good."""
         self.detector = detector
         self.decoders = anyio.CapacityLimiter(settings.decoders)
+        self._slots = Slots(settings.decoders)
         self._decoding = decoding
         self.uploads = anyio.CapacityLimiter(settings.uploads)
         self._uploads_of = Counter[str]()
@@ -115,14 +117,13 @@ class Locator:
             return self.detector.start(image, options, clock)
 
         try:
-            paused = await run_sync(work, limiter=self.decoders, abandon_on_cancel=True)
+            async with self._slots.one(caller):
+                paused = await run_sync(work, limiter=self.decoders, abandon_on_cancel=True)
         finally:
             call.give_up()
         await checkpoint()  # a deadline or a hang-up may have come meanwhile
-        picture = paused.picture
-        height, width, _ = picture.image.shape
-        claim = Claim(caller, self.detector.price(picture.options), height * width)
-        return Received(asked, paused, claim)
+        height, width, _ = paused.picture.image.shape
+        return Received(asked, paused, Claim(caller, height * width))
 
     async def locate(
         self, received: Received, progress: Progress = no_progress

@@ -1,8 +1,6 @@
 """The queue before the device, in which callers take turns, however many requests each one sends.
 
-Start-time fair queueing (Goyal, Vin and Cheng 1996): a caller's requests wind a clock of its own by
-their price, and the request that begins earliest on these clocks is next. A full queue takes from
-who holds most.
+A full queue takes from who holds most.
 """
 
 import threading
@@ -11,18 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from app.service.clocks import Clocks
+
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a request asks of the queue.
-
-    price: its device time, in any unit that all of them share. pixels: of its picture.
-    """
+    """What a request asks of the queue; pixels: of its picture."""
 
     caller: str = ""
-    price: float = 1.0
     pixels: int = 0
 
 
@@ -38,7 +34,6 @@ class Full(Exception):
 class _Place(Generic[T]):
     item: T
     claim: Claim
-    start: float
 
 
 class Turns(Generic[T]):
@@ -51,8 +46,7 @@ class Turns(Generic[T]):
         self.places, self.pixels = places, pixels
         self._waiting: list[_Place[T]] = []
         self._held = 0  # pixels
-        self._now = 0.0
-        self._ends: dict[str, float] = {}  # of each caller's last request, on its clock
+        self._clocks = Clocks()
         self._closed = False
         self._changed = threading.Condition()
 
@@ -70,9 +64,8 @@ class Turns(Generic[T]):
             leaving = self._leaving(claim)
             for place in leaving:
                 self._drop(place)
-            start = max(self._now, self._ends.get(claim.caller, 0.0))
-            self._ends[claim.caller] = start + claim.price
-            self._waiting.append(_Place(item, claim, start))
+            self._clocks.come(claim.caller)
+            self._waiting.append(_Place(item, claim))
             self._held += claim.pixels
             self._changed.notify()
         return [place.item for place in leaving]
@@ -81,17 +74,17 @@ class Turns(Generic[T]):
         """The next items, at least one; none once closed and empty. `done` has to follow."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
-            found = sorted(self._waiting, key=lambda place: place.start)[:most]
-            for place in found:
-                self._waiting.remove(place)
-                self._now = place.start
-            self._ends = {who: end for who, end in self._ends.items() if end > self._now}
+            found = list[_Place[T]]()
+            while self._waiting and len(found) < most:
+                next_one = self._clocks.first([place.claim.caller for place in self._waiting])
+                found.append(self._waiting.pop(next_one))
         return [place.item for place in found]
 
-    def done(self, claim: Claim) -> None:
-        """What was taken is no longer held."""
+    def done(self, claim: Claim, seconds: float) -> None:
+        """What was taken is no longer held, and has had so many seconds of the device."""
         with self._changed:
             self._held -= claim.pixels
+            self._clocks.had(claim.caller, seconds, self._callers())
 
     def remove(self, item: T) -> None:
         """Gives its place back, if it still waits."""
@@ -108,7 +101,9 @@ class Turns(Generic[T]):
     def _drop(self, place: _Place[T]) -> None:
         self._waiting.remove(place)
         self._held -= place.claim.pixels
-        self._ends[place.claim.caller] -= place.claim.price
+
+    def _callers(self) -> set[str]:
+        return {place.claim.caller for place in self._waiting}
 
     def _leaving(self, claim: Claim) -> list[_Place[T]]:
         """What has to leave for the claim. Raises Full where nobody holds more than its caller."""

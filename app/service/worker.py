@@ -150,10 +150,12 @@ class Worker(Generic[Asked, Seen, Answer]):
                 for job in taken
                 if not job.dropped.is_set() and job.future.set_running_or_notify_cancel()
             ]
+            start = time.perf_counter()
             if wanted:
                 self._answer(wanted)
+            each = (time.perf_counter() - start) / len(taken)
             for job in taken:
-                self._turns.done(job.claim)
+                self._turns.done(job.claim, each)
 
     def _answer(self, jobs: list[Job[Asked, Answer]]) -> None:
         start = self._beat = time.perf_counter()
