@@ -147,14 +147,14 @@ async def _run(port: int, pid: int, callers: int, requests: int) -> Run:
     async with AsyncClient(url) as client, httpx2.AsyncClient(base_url=url, timeout=60) as prober:
         probing = asyncio.create_task(probe(prober, run, pid))
         start = time.perf_counter()
-        await asyncio.gather(*(call(client, run, left) for _ in range(callers)))
+        await asyncio.gather(*(_call(client, run, left) for _ in range(callers)))
         run.seconds = time.perf_counter() - start
         probing.cancel()
         await asyncio.gather(probing, return_exceptions=True)
     return run
 
 
-async def call(client: AsyncClient, run: Run, left: Iterator[int]) -> None:
+async def _call(client: AsyncClient, run: Run, left: Iterator[int]) -> None:
     """One caller: each of its photographs has a size of its own, by which its answer is known."""
     for number in left:
         width, height = 64 + number % 97, 64 + number % 89
