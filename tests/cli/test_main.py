@@ -80,3 +80,16 @@ open(sys.argv[1], "w").write(repr(min(ours) > 2))
     command = f"{sys.executable} -c '{code}' {told} {closed}"
     assert subprocess.run(["sh", "-c", command], check=True).returncode == 0
     assert told.read_text() == "True"
+
+
+@pytest.mark.parametrize("stderr", ["2>/dev/full", "2</dev/null", "2>&-"])
+def test_a_stderr_that_takes_nothing_ends_no_command(stderr: str) -> None:
+    code = """
+from app.cli.main import main
+from app.cli.terminal import bar
+
+print(sum(bar("count", range(9))), main(["nothing"]))
+"""
+    command = f"{sys.executable} -c '{code}' {stderr}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout == "36 2\n"
