@@ -77,7 +77,8 @@ class Settings(BaseSettings):
     queue_pixels: int = Field(
         200_000_000,
         ge=256,
-        description="pixels that all waiting pictures may have; more are answered 429",
+        description="pixels of all pictures in memory, from decoding to the answer; more are "
+        "answered 429",
     )
     uploads: int = Field(
         88,

@@ -19,7 +19,6 @@ from app.options import Options
 from app.progress import Progress, no_progress
 from app.service.callers import caller_of
 from app.service.deadlines import Caller, deadline
-from app.service.locator import Received
 from app.service.state import Service, service_of
 from app.service.tracing import trace_stages
 from app.service.upload import Upload
@@ -60,12 +59,21 @@ class Delivery:
     clock: Stopwatch
 
     async def answer(
-        self, upload: Upload, options: Options, progress: Progress = no_progress
+        self,
+        upload: Upload,
+        options: Options,
+        held: ExitStack,
+        progress: Progress = no_progress,
     ) -> Answer:
-        """One photograph, decoded and detected. Raises WeakpointsError."""
-        clock = replace(self.clock, laps=[*self.clock.laps])
-        received = await self._decoded(upload, options, clock)
-        found, known = await self.service.locator.locate(received, progress)
+        """One photograph, decoded and detected. Raises WeakpointsError.
+
+        held: to be closed when the answer's picture is no longer needed.
+        """
+        locator, clock = self.service.locator, replace(self.clock, laps=[*self.clock.laps])
+        with upload as data:
+            seconds = self.caller.seconds_left
+            received = await locator.receive(data, options, clock, self.who, seconds, held)
+        found, known = await locator.locate(received, progress)
         self.service.metrics.staged(clock.timing_ms)
         trace_stages(clock)
         timing = clock.timing_ms | {"total": clock.total_ms}
@@ -94,7 +102,8 @@ class Delivery:
         answer: Answer | WeakpointsError = DeadlinePassed()
         with anyio.CancelScope(deadline=self.caller.end):
             try:
-                answer = await self.answer(upload, options)
+                with ExitStack() as held:
+                    answer = await self.answer(upload, options, held)
             except WeakpointsError as error:
                 answer = error
             except Exception as error:
@@ -103,11 +112,6 @@ class Delivery:
         if isinstance(answer, WeakpointsError):
             self.service.metrics.failed(answer)
         tell(number, answer)
-
-    async def _decoded(self, upload: Upload, options: Options, clock: Stopwatch) -> Received:
-        with upload as data:
-            seconds = self.caller.seconds_left
-            return await self.service.locator.receive(data, options, clock, seconds, self.who)
 
 
 @asynccontextmanager

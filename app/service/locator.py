@@ -97,11 +97,18 @@ class Locator:
             del self._uploads_of[caller]
 
     async def receive(
-        self, data: bytes, options: Options, clock: Stopwatch, seconds: float, caller: str
+        self,
+        data: bytes,
+        options: Options,
+        clock: Stopwatch,
+        caller: str,
+        seconds: float,
+        held: ExitStack,
     ) -> Received:
         """The file decoded, in a child that ends with this call, and prepared for the device.
 
-        seconds: what the caller still waits. caller: see `callers`. Laps `decode` and `prepare`.
+        caller: see `callers`. seconds: what it still waits. held: to be closed when the picture is
+        no longer in memory. Laps `decode` and `prepare`.
         All that can be refused about a photograph is refused here: raises WeakpointsError.
         QueueFull is raised before it is decoded, unless its answer is in the cache.
         """
@@ -123,7 +130,9 @@ class Locator:
             call.give_up()
         await checkpoint()  # a deadline or a hang-up may have come meanwhile
         height, width, _ = paused.picture.image.shape
-        return Received(asked, paused, Claim(caller, height * width))
+        claim = Claim(caller, height * width)
+        held.enter_context(self.worker.holding(claim))
+        return Received(asked, paused, claim)
 
     async def locate(
         self, received: Received, progress: Progress = no_progress

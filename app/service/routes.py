@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import Annotated, TypeVar
 
@@ -46,6 +46,7 @@ from app.service.openapi import (
     streams,
 )
 from app.service.pages import add_pages
+from app.service.pieces import Pieces
 from app.service.probes import probes
 from app.service.problems import QUIET, RESPONSES, add_problems
 from app.service.replies import counted, detection_of, reader, tell_results
@@ -113,6 +114,12 @@ def each_once(request: Request) -> None:
             )
 
 
+async def until_answered() -> AsyncIterator[ExitStack]:
+    """Closed when the answer has been sent, or given up."""
+    with ExitStack() as held:
+        yield held
+
+
 routes = APIRouter()
 
 
@@ -141,7 +148,8 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
     results: dict[int, Result] = {}
     async with delivered(request, options, reader(request, several=True)) as delivery:
         if len(delivery.uploads) == 1:
-            answer = await delivery.answer(delivery.uploads[0], options)
+            with ExitStack() as held:
+                answer = await delivery.answer(delivery.uploads[0], options, held)
             json = detection_of(request, answer).model_dump_json()
             return Response(json, media_type=JSON, headers=answer.headers)
         await tell_results(
@@ -176,7 +184,8 @@ async def _events(request: Request, options: Options) -> Response:
     async def work(emit: Emit) -> None:
         async with delivered(request, options, reader(request)) as delivery:
             progress = progress_events(emit)
-            answer = await delivery.answer(delivery.uploads[0], options, progress)
+            with ExitStack() as held:
+                answer = await delivery.answer(delivery.uploads[0], options, held, progress)
         emit(event("result", detection_of(request, answer).model_dump_json()))
 
     def failed(error: WeakpointsError) -> bytes:
@@ -194,7 +203,11 @@ async def _events(request: Request, options: Options) -> Response:
     openapi_extra=photographs(FILE),
     response_class=Response,
 )
-async def heatmap(request: Request, query: Annotated[HeatmapQuery, Query()]) -> Response:
+async def heatmap(
+    request: Request,
+    query: Annotated[HeatmapQuery, Query()],
+    held: Annotated[ExitStack, Depends(until_answered)],
+) -> Response:
     """One of the maps of one photograph as a PNG, or all of them as numbers.
 
     `style=gray16` is the raw map, its range in `X-Map-Min` and `X-Map-Max`. `format=npz`, or
@@ -203,12 +216,12 @@ async def heatmap(request: Request, query: Annotated[HeatmapQuery, Query()]) -> 
     options, detector = query.options(), service_of(request).locator.detector
     drawn = query.drawn(detector.resolved(options), detector.model.labels)
     async with delivered(request, options, reader(request)) as delivery:
-        answer = await delivery.answer(delivery.uploads[0], options)
+        answer = await delivery.answer(delivery.uploads[0], options, held)
     accepted = preferred(request.headers.get("accept", ""), PNG, NPZ)
     if (query.format or FORMATS[accepted]) == "npz":
         json = detection_of(request, answer).model_dump_json()
         file = await _made(request, partial(npz, answer.found, json))
-        return Response(file, media_type=NPZ, headers=answer.headers)
+        return Pieces(file, media_type=NPZ, headers=answer.headers)
     draw = partial(
         heatmap_png,
         answer.image,
@@ -221,7 +234,7 @@ async def heatmap(request: Request, query: Annotated[HeatmapQuery, Query()]) -> 
     )
     png, (low, high) = await _made(request, draw)
     extent = {"X-Map-Min": f"{low:.9g}", "X-Map-Max": f"{high:.9g}"}
-    return Response(png, media_type=PNG, headers=answer.headers | extent)
+    return Pieces(png, media_type=PNG, headers=answer.headers | extent)
 
 
 async def _made(request: Request, make: Callable[[], T]) -> T:

@@ -36,8 +36,14 @@ class _Place(Generic[T]):
     claim: Claim
 
 
+Amount = Callable[[Claim], int]
+"""How much of what is short a claim has."""
+Lacks = Callable[[Claim, list[_Place[T]]], Full | None]
+"""What there would be too much of with a claim, after some have left."""
+
+
 class Turns(Generic[T]):
-    """At most `places` items that wait, and `pixels` of those that wait or are worked on.
+    """At most `places` items that wait, and `pixels` of pictures that are held.
 
     Any number of threads may use it.
     """
@@ -56,19 +62,27 @@ class Turns(Generic[T]):
     def check(self, claim: Claim) -> None:
         """Raises Full where `put` would."""
         with self._changed:
-            self._leaving(claim)
+            self._leaving(claim, self._lacks_places, _one)
 
     def put(self, item: T, claim: Claim) -> list[T]:
         """Returns the items that lost their places to it, those of who holds most. Raises Full."""
         with self._changed:
-            leaving = self._leaving(claim)
-            for place in leaving:
-                self._drop(place)
+            leaving = self._sent_away(claim, self._lacks_places, _one)
             self._clocks.come(claim.caller)
             self._waiting.append(_Place(item, claim))
-            self._held += claim.pixels
             self._changed.notify()
-        return [place.item for place in leaving]
+        return leaving
+
+    def hold(self, claim: Claim) -> list[T]:
+        """As `put`, for a picture's pixels, until `release`. One picture always fits."""
+        with self._changed:
+            leaving = self._sent_away(claim, self._lacks_pixels, _pixels)
+            self._held += claim.pixels
+        return leaving
+
+    def release(self, claim: Claim) -> None:
+        with self._changed:
+            self._held -= claim.pixels
 
     def take(self, most: int) -> list[T]:
         """The next items, at least one; none once closed and empty. `done` has to follow."""
@@ -81,16 +95,14 @@ class Turns(Generic[T]):
         return [place.item for place in found]
 
     def done(self, claim: Claim, seconds: float) -> None:
-        """What was taken is no longer held, and has had so many seconds of the device."""
+        """What was taken has had so many seconds of the device."""
         with self._changed:
-            self._held -= claim.pixels
             self._clocks.had(claim.caller, seconds, self._callers())
 
     def remove(self, item: T) -> None:
         """Gives its place back, if it still waits."""
         with self._changed:
-            for place in [each for each in self._waiting if each.item is item]:
-                self._drop(place)
+            self._waiting = [place for place in self._waiting if place.item is not item]
 
     def close(self) -> None:
         """Nothing comes any more."""
@@ -98,49 +110,47 @@ class Turns(Generic[T]):
             self._closed = True
             self._changed.notify_all()
 
-    def _drop(self, place: _Place[T]) -> None:
-        self._waiting.remove(place)
-        self._held -= place.claim.pixels
-
     def _callers(self) -> set[str]:
         return {place.claim.caller for place in self._waiting}
 
-    def _leaving(self, claim: Claim) -> list[_Place[T]]:
+    def _sent_away(self, claim: Claim, lacks: Lacks[T], amount: Amount) -> list[T]:
+        leaving = self._leaving(claim, lacks, amount)
+        self._waiting = [place for place in self._waiting if place not in leaving]
+        return [place.item for place in leaving]
+
+    def _leaving(self, claim: Claim, lacks: Lacks[T], amount: Amount) -> list[_Place[T]]:
         """What has to leave for the claim. Raises Full where nobody holds more than its caller."""
-        left, leaving = list(self._waiting), list[_Place[T]]()
-        while lack := self._lack(claim, left):
-            full, amount = lack
+        leaving: list[_Place[T]] = []
+        while full := lacks(claim, leaving):
+            left = [place for place in self._waiting if place not in leaving]
             last = _last_of_the_largest(left, claim, amount)
             if last is None:
                 raise full
-            left.remove(last)
             leaving.append(last)
         return leaving
 
-    def _lack(
-        self, claim: Claim, left: list[_Place[T]]
-    ) -> tuple[Full, Callable[[Claim], int]] | None:
-        """What there would be too much of with the claim, and how much of it a claim takes."""
-        if len(left) >= self.places:
-            detail = f"{self.places} requests are waiting, which is the limit"
-            return Full(detail, self.places), lambda claim: 1
-        gone = _pixels(self._waiting) - _pixels(left)
-        held = self._held - gone + claim.pixels
-        if held > max(self.pixels, claim.pixels):
-            detail = (
-                f"the pictures that wait would have {held} pixels, and {self.pixels} is the limit"
-            )
-            return Full(detail, self.pixels), lambda claim: claim.pixels
-        return None
+    def _lacks_places(self, claim: Claim, leaving: list[_Place[T]]) -> Full | None:
+        if len(self._waiting) - len(leaving) < self.places:
+            return None
+        return Full(f"{self.places} requests are waiting, which is the limit", self.places)
+
+    def _lacks_pixels(self, claim: Claim, leaving: list[_Place[T]]) -> Full | None:
+        held = self._held + claim.pixels - sum(place.claim.pixels for place in leaving)
+        if held <= max(self.pixels, claim.pixels):
+            return None
+        detail = f"pictures at work would have {held} pixels, and {self.pixels} is the limit"
+        return Full(detail, self.pixels)
 
 
-def _pixels(places: list[_Place[T]]) -> int:
-    return sum(place.claim.pixels for place in places)
+def _one(claim: Claim) -> int:
+    return 1
 
 
-def _last_of_the_largest(
-    places: list[_Place[T]], claim: Claim, amount: Callable[[Claim], int]
-) -> _Place[T] | None:
+def _pixels(claim: Claim) -> int:
+    return claim.pixels
+
+
+def _last_of_the_largest(places: list[_Place[T]], claim: Claim, amount: Amount) -> _Place[T] | None:
     """The last place of the caller that holds most; None where the claim's caller would hold more
     than is left to that one.
     """

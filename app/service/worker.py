@@ -94,6 +94,19 @@ class Worker(Generic[Asked, Seen, Answer]):
         except Full as full:
             raise self._full(full) from None
 
+    @contextmanager
+    def holding(self, claim: Claim) -> Iterator[None]:
+        """A picture is in memory. Raises QueueFull where there would be too many pixels."""
+        try:
+            leaving = self._turns.hold(claim)
+        except Full as full:
+            raise self._full(full) from None
+        self._send_away(leaving, self._turns.pixels)
+        try:
+            yield
+        finally:
+            self._turns.release(claim)
+
     async def run(
         self,
         asked: Asked,
@@ -133,10 +146,13 @@ class Worker(Generic[Asked, Seen, Answer]):
             leaving = self._turns.put(job, job.claim)
         except Full as full:
             raise self._full(full) from None
-        for each in leaving:
-            if each.future.set_running_or_notify_cancel():
-                detail = "other callers wait, and yours has the most requests in the queue"
-                each.future.set_exception(self._full(Full(detail, self._turns.places)))
+        self._send_away(leaving, self._turns.places)
+
+    def _send_away(self, leaving: Sequence[Job[Asked, Answer]], limit: int) -> None:
+        for job in leaving:
+            if job.future.set_running_or_notify_cancel():
+                detail = "other callers wait, and yours holds most of the queue"
+                job.future.set_exception(self._full(Full(detail, limit)))
 
     def _full(self, full: Full) -> QueueFull:
         seconds = max(1, ceil(self.waiting * self._mean_seconds))

@@ -22,18 +22,18 @@ def test_a_full_queue_takes_from_who_holds_most_and_else_refuses() -> None:
     assert turns.take(3) == ["a", "X", "b"]
 
 
-def test_pixels_are_held_until_they_are_done_with_and_one_picture_always_fits() -> None:
+def test_pixels_are_held_until_they_are_released_and_one_picture_always_fits() -> None:
     turns: Turns[str] = Turns(9, 100)
-    turns.put("a", Claim("one", pixels=300))
+    turns.hold(Claim("one", pixels=300))
     with pytest.raises(Full, match="would have 301 pixels, and 100 is the limit"):
-        turns.put("b", Claim("one", pixels=1))
-    assert turns.take(1) == ["a"]
+        turns.hold(Claim("two", pixels=1))
+    turns.release(Claim("one", pixels=300))
+    for item in "ab":
+        turns.hold(Claim("one", pixels=50))
+        turns.put(item, Claim("one", pixels=50))
     with pytest.raises(Full):
-        turns.put("b", Claim("two", pixels=1))
-    turns.done(Claim("one", pixels=300), 1.0)
-    turns.put("b", Claim("one", pixels=50))
-    turns.put("c", Claim("one", pixels=50))
-    assert turns.put("X", Claim("two", pixels=40)) == ["c"]
+        turns.hold(Claim("one", pixels=1))
+    assert turns.hold(Claim("two", pixels=40)) == ["b"]
 
 
 def test_what_is_removed_gives_back_its_place_and_its_turn() -> None:
@@ -63,7 +63,7 @@ def test_one_caller_s_queue_does_not_keep_another_waiting(detector: Detector) ->
         modest = pool.submit(post, client, 90, **{"x-forwarded-for": "203.0.113.7"})
         refused = greedy[2].result()
         assert (refused.status_code, refused.json()["limit"]) == (429, 3)
-        assert "yours has the most" in refused.json()["detail"]
+        assert "yours holds most" in refused.json()["detail"]
         until(lambda: worker.waiting == 3)
         held.gate.set()
         answers = [each.result() for each in (first, *greedy[:2], modest)]

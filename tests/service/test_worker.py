@@ -44,8 +44,8 @@ def worker_of(queue_size: int, **settings: Any) -> Worker[Work, Work, object]:
     return Worker(list, finish, queue_size, **settings)
 
 
-def run(worker: Worker[Any, Any, T], asked: object, pixels: int = 0) -> Coroutine[Any, Any, T]:
-    return worker.run(asked, Stopwatch(), Claim(pixels=pixels))
+def run(worker: Worker[Any, Any, T], asked: object) -> Coroutine[Any, Any, T]:
+    return worker.run(asked, Stopwatch())
 
 
 def test_jobs_run_one_after_the_other_in_one_thread() -> None:
@@ -134,21 +134,21 @@ def test_work_whose_caller_is_gone_stops_at_its_next_sign_of_life() -> None:
     asyncio.run(scenario())
 
 
-def test_waiting_pictures_are_bounded_by_their_pixels_but_one_is_always_taken() -> None:
+def test_pictures_in_memory_are_bounded_by_their_pixels_but_one_is_always_taken() -> None:
     async def scenario() -> None:
         worker, gate = worker_of(9, max_pixels=100), Gate()
-        first = asyncio.create_task(run(worker, gate, 500))
+        with worker.holding(Claim(pixels=500)), pytest.raises(QueueFull, match="501 pixels"):
+            worker.holding(Claim(pixels=1)).__enter__()
+        running = asyncio.create_task(run(worker, gate))
         await soon(gate.began.is_set)
-        with pytest.raises(QueueFull, match="501 pixels, and 100 is the limit"):
-            await run(worker, lambda alive: None, 1)
+        large = Claim("large", 100)
+        with worker.holding(large):
+            waiting = asyncio.create_task(worker.run(lambda alive: 3, Stopwatch(), large))
+            await soon(lambda: worker.waiting)
+            with worker.holding(Claim("small", 1)), pytest.raises(QueueFull, match="holds most"):
+                await waiting
         gate.open.set()
-        await first
-        answers: list[object] = [None]
-        async with asyncio.timeout(30):
-            while answers != [3]:  # the pixels are given back just after the answer
-                answers = await asyncio.gather(
-                    run(worker, lambda alive: 3, 100), return_exceptions=True
-                )
+        await running
         worker.close()
 
     asyncio.run(scenario())
