@@ -25,7 +25,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from app.decoding.child import BEGAN, LINE, READY, Task
+from app.decoding.child import BEGAN, LINE, READY, Task, write
 from app.errors import (
     BadImage,
     DeadlinePassed,
@@ -293,7 +293,7 @@ def _memory_file(data: bytes) -> Iterator[Any]:
     with ExitStack() as opened:
         try:
             file = opened.enter_context(_nameless_file())
-            file.write(data)
+            write(file.fileno(), memoryview(data))
         except OSError as error:
             raise Unavailable(f"no room to decode: {error.strerror}", retry_after=5) from error
         yield file

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -265,6 +266,19 @@ def test_without_room_for_a_process_or_a_file_it_is_said_and_the_pool_goes_on(
                 with pytest.raises(Unavailable, match="Too many open files"):
                     pool.decode(EASY)
             np.testing.assert_array_equal(pool.decode(EASY), decode(EASY, LIMITS))
+
+
+def test_a_file_that_takes_a_part_is_no_room_and_not_a_picture_cut_short() -> None:
+    data = encoded(np.random.default_rng(2).integers(0, 256, (80, 90, 3), np.uint8))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Decoders(1, LIMITS) as pool:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))  # as `ulimit -f` does
+        try:
+            with pytest.raises(Unavailable, match="no room to decode: File too large"):
+                pool.decode(data)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert pool.decode(data).shape == (80, 90, 3)
 
 
 def test_a_child_that_ends_where_no_other_can_be_started_leaves_its_place(
