@@ -151,17 +151,13 @@ def _pixels(claim: Claim) -> int:
 
 
 def _last_of_the_largest(places: list[_Place[T]], claim: Claim, amount: Amount) -> _Place[T] | None:
-    """The last place of the caller that holds most; None where the claim's caller would hold more
-    than is left to that one.
+    """The last place of the caller that holds most; None where that is not more than the claim's
+    caller would hold.
     """
     held = Counter[str]()
     for place in places:
         held[place.claim.caller] += amount(place.claim)
-    if not held:
+    largest = max(held, key=held.__getitem__, default=claim.caller)
+    if largest == claim.caller or held[largest] <= held[claim.caller] + amount(claim):
         return None
-    largest = max(held, key=held.__getitem__)
-    last = next(place for place in reversed(places) if place.claim.caller == largest)
-    left = held[largest] - amount(last.claim)
-    if largest == claim.caller or left < held[claim.caller] + amount(claim):
-        return None
-    return last
+    return next(place for place in reversed(places) if place.claim.caller == largest)
