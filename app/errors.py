@@ -3,6 +3,7 @@
 WeakpointsError
 ├── MalformedRequest     400  empty body, wrong field, no image
 ├── Unauthorized         401  no key, or not one of ours
+├── UnknownModel         404  no model of this name is served
 ├── UploadTooSlow        408  the body did not come in time
 ├── TooLarge             413  too many bytes, pixels or a side too long
 ├── UnsupportedMedia     415  not an image format that is read
@@ -44,6 +45,12 @@ class Unauthorized(WeakpointsError):
     """No key came, or none that is accepted."""
 
     status, slug, title = 401, "unauthorized", "Unauthorized"
+
+
+class UnknownModel(WeakpointsError):
+    """No model of this name is served."""
+
+    status, slug, title = 404, "unknown-model", "Unknown model"
 
 
 class UploadTooSlow(WeakpointsError):

@@ -3,13 +3,22 @@
 Ranges and meanings of options come from `options.Options`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from annotated_types import DocInfo
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    create_model,
+    field_validator,
+)
 
+from app.errors import BadOption
 from app.options import (
     HINTS,
     MOST_TARGETS,
@@ -25,7 +34,7 @@ from app.options import (
 )
 
 if TYPE_CHECKING:  # the client reads the wire without torch
-    from app.method.localization import Localization, Model
+    from app.method.localization import ClassScore, Localization, Model
 
 Pixels = Annotated[float, PlainSerializer(lambda value: round(value, 3))]
 Figure = Annotated[float, PlainSerializer(lambda value: float(f"{value:.6g}"))]
@@ -73,14 +82,9 @@ def _index_or_label(text: str | None) -> int | str | None:
     return int(text) if text and text.isdecimal() else text
 
 
-class HeatmapQuery(DetectQuery):
+class DrawQuery(DetectQuery):
     """The options of `/detect`, and how to draw."""
 
-    format: Format | None = Field(
-        None,
-        description="a picture, or all maps as numpy's file, to which the parameters below do "
-        "not matter; `Accept` decides if not given, and `png` where that does not say",
-    )
     map: Which = Field("fused", description="which map to draw")
     style: Style = Field(
         "overlay", description="over the picture, on its own, or the raw values as 16-bit grey"
@@ -97,6 +101,57 @@ class HeatmapQuery(DetectQuery):
     def drawn(self, options: ResolvedOptions, labels: Sequence[str]) -> int | None:
         """The index of the class to draw, None: the first. Raises BadOption."""
         return drawn_class(_index_or_label(self.drawn_class), options, labels)
+
+
+class HeatmapQuery(DrawQuery):
+    """A picture, or a file of arrays."""
+
+    format: Format | None = Field(
+        None,
+        description="a picture, or all maps as numpy's file, to which the parameters of the "
+        "picture do not matter; `Accept` decides if not given, and `png` where that does not say",
+    )
+
+
+class DetectParameters(DetectQuery):
+    """The same as JSON and Python have them: a class may be a number, a list stands for commas."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    @field_validator("roi", "target_class", mode="before")
+    @classmethod
+    def _with_commas(cls, value: object) -> object:
+        return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+Parameters = TypeVar("Parameters", bound=DetectParameters)
+
+
+def options_of(given: Mapping[str, Any], kind: type[Parameters]) -> Parameters:
+    """The options by their names. Raises BadOption for the first that is wrong."""
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        raise bad_option(error.errors()[0], kind.model_fields) from None
+
+
+def bad_option(error: Mapping[str, Any], known: Iterable[str]) -> BadOption:
+    """What pydantic says of an option that is unknown or out of range, with what was given."""
+    name = str(error["loc"][-1])[:100]
+    if error["type"] == "extra_forbidden":
+        names = sorted(known)
+        return BadOption(
+            f"there is no option {name!r}; options are {', '.join(names)}",
+            option=name,
+            known=names,
+        )
+    given = str(error.get("input"))[:200]
+    return BadOption(
+        f"{name} is {given!r}: {error['msg']}",
+        option=name,
+        actual=given,
+        **error.get("ctx", {}),
+    )
 
 
 class ImageSize(BaseModel):
@@ -227,21 +282,38 @@ class Alive(BaseModel):
     status: Literal["ok"] = "ok"
 
 
+class Live(Alive):
+    """The same, with the member that clients of the Open Inference Protocol read."""
+
+    live: Literal[True] = True
+
+
+class Ready(Alive):
+    """The same, with the member that clients of the Open Inference Protocol read."""
+
+    ready: Literal[True] = True
+
+
 def detection(
     found: "Localization", model: "Model", request_id: str, timing_ms: dict[str, float]
 ) -> Detection:
     """The JSON of one answer; `timing_ms` in milliseconds a stage."""
-    scores = [ScoredClass(**asdict(score)) for score in found.top]
     return Detection(
         id=request_id,
         image=ImageSize(width=found.width, height=found.height),
-        prediction=Prediction(**scores[0].model_dump(), top=scores),
+        prediction=prediction(found.top),
         keypoints=[WireKeypoint(**asdict(point)) for point in found.keypoints],
         low_evidence=found.low_evidence,
         model=_info(model),
         options=asdict(found.options),
         timing_ms=timing_ms,
     )
+
+
+def prediction(top: "Sequence[ClassScore]") -> Prediction:
+    """The JSON of the likeliest classes, the likeliest first."""
+    scores = [ScoredClass(**asdict(score)) for score in top]
+    return Prediction(**scores[0].model_dump(), top=scores)
 
 
 def model_card(model: "Model") -> ModelCard:

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from platformdirs import user_data_path
-from pydantic import Field, IPvAnyNetwork
+from pydantic import Field, IPvAnyNetwork, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.errors import WeakpointsError
 from app.options import Limits, Precision
 
 DEFAULTS = Limits()
@@ -29,6 +30,11 @@ class Settings(BaseSettings):
         "auto",
         description="name of a network in the manifest; `auto`: `vgg16` where its weights are "
         "here, else `efficientnet_lite0`",
+    )
+    served_name: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9._-]*$",
+        description="name of the model in KServe's protocol; the network's if not given",
     )
     manifest: Path = Field(
         MODEL_WEIGHTS / "manifest.json",
@@ -171,3 +177,14 @@ class Settings(BaseSettings):
     def limits(self) -> Limits:
         """The limits of an upload."""
         return Limits(max_bytes=self.max_bytes, max_pixels=self.max_pixels, max_side=self.max_side)
+
+
+def read_settings(**given: Any) -> Settings:
+    """Settings of the environment, with what was `given` (not None) put over them.
+
+    Raises WeakpointsError for a setting that is wrong.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise WeakpointsError(str(error)) from error

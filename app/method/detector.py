@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from app.method.localization import ClassScore, Explained, Localization, Maps, M
 from app.method.occlusion import (
     box_count,
     boxes,
+    check_finite,
     occluded_logits,
     occlusion_map,
     random_colours,
@@ -35,22 +36,28 @@ from app.networks.precision import arithmetic
 from app.options import Limits, Options, ResolvedOptions, choose, resolve
 from app.progress import Progress, no_progress
 
+Found = TypeVar("Found")
+
 
 @dataclass(frozen=True)
 class Picture:
-    """What the network has to look at: x (1, 3, S, S), the normalised input of one photograph."""
+    """What the network has to look at: x (1, 3, S, S), the normalised input of one photograph.
+
+    explained: whether maps are asked for, or the network's classes alone.
+    """
 
     image: NDArray[np.uint8]
     x: Tensor
     options: ResolvedOptions
     clock: Stopwatch
+    explained: bool = True
 
 
 class Look(NamedTuple):
     """What the network says about one picture.
 
-    trace: its forward pass alone; targets: the T classes to explain; fine: (T, S, S), see
-    `fine_maps`.
+    trace: its forward pass alone; targets: the T classes to explain, none where the picture is not
+    explained; fine: (T, S, S), see `fine_maps`.
     """
 
     trace: Trace
@@ -58,15 +65,20 @@ class Look(NamedTuple):
     fine: NDArray[np.float64]
 
 
-Method = Generator[Picture, tuple[Look, Progress], Localization]
+Method = Generator[Picture, tuple[Look, Progress], Found]
 
 
 @dataclass(frozen=True)
-class Paused:
+class Paused(Generic[Found]):
     """A photograph that waits for the device: its picture, and the method, stopped at `yield`."""
 
     picture: Picture
-    method: Method
+    method: Method[Found]
+
+
+def started(method: Method[Found]) -> Paused[Found]:
+    """Runs the method up to the device, on any thread. Raises BadOption."""
+    return Paused(next(method), method)
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,9 @@ class Detector:
     input: InputSpec
     max_passes: int = 20_000
 
-    def method(self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch) -> Method:
+    def method(
+        self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch
+    ) -> Method[Localization]:
         """The method, one line a stage, for one photograph from `decode`.
 
         It stops once, at `yield`, where the photograph waits for the device: pictures that wait
@@ -135,6 +149,18 @@ class Detector:
             timing_ms=clock.timing_ms,
         )
 
+    def recognition(
+        self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch
+    ) -> Method[tuple[ClassScore, ...]]:
+        """The likeliest classes of one photograph, and no more: a forward pass, no occlusion."""
+        options = self.resolved(asked)
+        photograph, _ = split(image)
+        x, _ = prepare(photograph, self.input, options.fit, options.roi)
+        clock.lap("prepare")
+        look, _ = yield Picture(photograph, torch.from_numpy(x), options, clock, explained=False)
+        check_finite(look.trace.logits, self.occluder)
+        return self._class_scores(look.trace, look.trace.ranking[: options.top_classes])
+
     def __call__(self, data: bytes, options: Options, limits: Limits) -> Localization:
         """The keypoints of an image file. Raises WeakpointsError."""
         return self.locate(decode(data, limits, options.background), options)
@@ -152,19 +178,20 @@ class Detector:
         (look,) = self.look([paused])
         return self.finish(paused, look, progress)
 
-    def start(self, image: NDArray[np.uint8], options: Options, clock: Stopwatch) -> Paused:
-        """Runs the method up to the device, on any thread. Raises BadOption."""
-        method = self.method(image, options, clock)
-        return Paused(next(method), method)
+    def start(
+        self, image: NDArray[np.uint8], options: Options, clock: Stopwatch
+    ) -> Paused[Localization]:
+        """`method` up to the device, on any thread. Raises BadOption."""
+        return started(self.method(image, options, clock))
 
-    def look(self, waiting: Sequence[Paused]) -> list[Look]:
+    def look(self, waiting: Sequence[Paused[Any]]) -> list[Look]:
         """One forward and one backward pass for all that wait. Raises as `locate` does."""
         pictures = [each.picture for each in waiting]
         with self._device():
             traces = self.network.trace(torch.cat([picture.x for picture in pictures]))
             alone = [traces.of([i]) for i in range(len(pictures))]
             targets = [
-                picture.options.targets or (trace.predicted,)
+                (picture.options.targets or (trace.predicted,)) if picture.explained else ()
                 for trace, picture in zip(alone, pictures, strict=True)
             ]
             _lap_all(pictures, "trace")
@@ -172,7 +199,7 @@ class Detector:
             _lap_all(pictures, "guided")
         return [Look(*each) for each in zip(alone, targets, fine, strict=True)]
 
-    def finish(self, paused: Paused, look: Look, progress: Progress = no_progress) -> Localization:
+    def finish(self, paused: Paused[Found], look: Look, progress: Progress = no_progress) -> Found:
         """Runs the rest of the method, on the device. Raises as `locate` does."""
         with self._device():
             return self._rest(paused, look, progress)
@@ -183,7 +210,7 @@ class Detector:
         logits = self.network.trace(torch.from_numpy(x)).logits
         return np.asarray(logits[0].double().softmax(0).cpu())
 
-    def rehearsal(self) -> Paused:
+    def rehearsal(self) -> Paused[Localization]:
         """An even picture, to warm the device up before the first request.
 
         On a GPU with default options, whose shapes are tuned and recorded by it; on a CPU with a
@@ -203,11 +230,11 @@ class Detector:
         """Bytes that the device has given out; 0 on a CPU."""
         return torch.cuda.memory_allocated() if self.model.device.startswith("cuda") else 0
 
-    def _rest(self, paused: Paused, look: Look, progress: Progress) -> Localization:
+    def _rest(self, paused: Paused[Found], look: Look, progress: Progress) -> Found:
         try:
             paused.method.send((look, progress))
         except StopIteration as end:  # how a generator returns
-            found: Localization = end.value
+            found: Found = end.value
             return found
         raise RuntimeError("the method stopped a second time")
 

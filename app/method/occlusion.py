@@ -89,12 +89,18 @@ def occluded_logits(
         raise ValueError(f"{fills.shape[1]} colours for {len(corners)} boxes")
     colours = fills.expand(len(fills), len(corners), 3)
     occluded = engine.logits(trace, corners, options.patch, colours, progress)
-    if not (occluded.isfinite().all() and trace.logits.isfinite().all()):
+    check_finite(trace.logits, engine)
+    check_finite(occluded, engine)
+    return occluded
+
+
+def check_finite(logits: Tensor, engine: Incremental) -> None:
+    """Raises NotFinite where one is not."""
+    if not logits.isfinite().all():
         raise NotFinite(
             f"logits of this photograph exceed the range of {engine.dtype}; "
             "WEAKPOINTS_PRECISION=float32 holds more"
         )
-    return occluded
 
 
 def occlusion_map(

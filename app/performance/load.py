@@ -48,15 +48,15 @@ class Sleeping(Detector):
     seconds: float = 0.0
     answer: Localization | None = None
 
-    def start(self, image: NDArray[np.uint8], options: Options, clock: Stopwatch) -> Paused:
+    def start(self, image: NDArray[np.uint8], options: Options, clock: Stopwatch) -> Paused[Any]:
         assert self.answer is not None
         picture = Picture(image, NOTHING, self.answer.options, clock)
         return Paused(picture, self.method(image, options, clock))  # which is never run
 
-    def look(self, waiting: Sequence[Paused]) -> list[Look]:
+    def look(self, waiting: Sequence[Paused[Any]]) -> list[Look]:
         return [Look(Trace(NOTHING, ()), (0,), np.empty(0)) for _ in waiting]
 
-    def finish(self, paused: Paused, look: Look, progress: Progress = no_progress) -> Localization:
+    def finish(self, paused: Paused[Any], look: Look, progress: Progress = no_progress) -> Any:
         assert self.answer is not None
         time.sleep(self.seconds)
         return replace(

@@ -4,16 +4,20 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
+from typing import Any
 
 import anyio
+import numpy as np
 from anyio.lowlevel import checkpoint
 from anyio.to_thread import run_sync
+from numpy.typing import NDArray
 
 from app.decoding.pool import Call, Decoders
 from app.errors import QueueFull
-from app.method.detector import Detector, Look, Paused
-from app.method.localization import Localization
+from app.method.detector import Detector, Found, Look, Paused, started
+from app.method.localization import ClassScore, Localization
 from app.method.stopwatch import Stopwatch
 from app.options import Options
 from app.progress import Progress, no_progress
@@ -35,7 +39,7 @@ class Received:
     """A photograph that is decoded and may be sent to the device; `key` is its answer's."""
 
     key: Key
-    paused: Paused
+    paused: Paused[Localization]
     claim: Claim
 
 
@@ -58,7 +62,7 @@ class Locator:
         self.uploads = anyio.CapacityLimiter(settings.uploads)
         self._uploads_of = Counter[str]()
         self._cache = Cache(settings.cache_bytes)
-        self.worker: Worker[Paused, Look, Localization] = Worker(
+        self.worker: Worker[Paused[Any], Look, Any] = Worker(
             detector.look,
             detector.finish,
             settings.queue_size,
@@ -116,21 +120,9 @@ class Locator:
         if asked not in self._cache:
             self.worker.room(caller)
 
-        call = Call()
-
-        def work() -> Paused:
-            image = self._decoding.decode(data, seconds, call, options.background)
-            clock.lap("decode")
-            return self.detector.start(image, options, clock)
-
-        try:
-            async with self._slots.one(caller):
-                paused = await run_sync(work, limiter=self.decoders, abandon_on_cancel=True)
-        finally:
-            call.give_up()
-        await checkpoint()  # a deadline or a hang-up may have come meanwhile
-        height, width, _ = paused.picture.image.shape
-        claim = Claim(caller, height * width)
+        start = partial(self.detector.start, options=options, clock=clock)
+        paused = await self._decoded(data, options, clock, caller, seconds, start)
+        claim = _claim(caller, paused)
         held.enter_context(self.worker.holding(claim))
         return Received(asked, paused, claim)
 
@@ -142,9 +134,59 @@ class Locator:
             progress("queue", 0, 1)
             return known, True
         clock = received.paused.picture.clock
-        found = await self.worker.run(received.paused, clock, received.claim, progress)
+        found: Localization = await self.worker.run(
+            received.paused, clock, received.claim, progress
+        )
         self._cache.put(received.key, found)
         return found, False
+
+    async def recognise(
+        self, data: bytes, options: Options, clock: Stopwatch, caller: str, seconds: float
+    ) -> tuple[ClassScore, ...]:
+        """The likeliest classes of a photograph: a forward pass, without an occlusion.
+
+        Raises as `receive` and `Worker.run` do.
+        """
+        self.worker.room(caller)
+
+        def start(image: NDArray[np.uint8]) -> Paused[tuple[ClassScore, ...]]:
+            return started(self.detector.recognition(image, options, clock))
+
+        waiting = await self._decoded(data, options, clock, caller, seconds, start)
+        claim = _claim(caller, waiting)
+        with self.worker.holding(claim):
+            top: tuple[ClassScore, ...] = await self.worker.run(waiting, clock, claim)
+        return top
+
+    async def _decoded(
+        self,
+        data: bytes,
+        options: Options,
+        clock: Stopwatch,
+        caller: str,
+        seconds: float,
+        start: Callable[[NDArray[np.uint8]], Paused[Found]],
+    ) -> Paused[Found]:
+        """The photograph, decoded in a child and started on its way to the device."""
+        call = Call()
+
+        def work() -> Paused[Found]:
+            image = self._decoding.decode(data, seconds, call, options.background)
+            clock.lap("decode")
+            return start(image)
+
+        try:
+            async with self._slots.one(caller):
+                waiting = await run_sync(work, limiter=self.decoders, abandon_on_cancel=True)
+        finally:
+            call.give_up()
+        await checkpoint()  # a deadline or a hang-up may have come meanwhile
+        return waiting
+
+
+def _claim(caller: str, paused: Paused[Any]) -> Claim:
+    height, width, _ = paused.picture.image.shape
+    return Claim(caller, height * width)
 
 
 def _crowded(what: str, limit: int) -> QueueFull:

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from app.errors import Unavailable
-from app.schemas import Alive
+from app.schemas import Alive, Live, Ready
 from app.service.metrics import CONTENT_TYPE
 from app.service.problems import RESPONSES
 from app.service.state import service_of
@@ -41,9 +41,10 @@ async def readyz(request: Request) -> Alive:
     operation_id="v2_live",
     summary="/livez by the Open Inference Protocol's name",
 )
-async def v2_live(request: Request) -> Alive:
+async def v2_live(request: Request) -> Live:
     """See `/livez`."""
-    return await livez(request)
+    await livez(request)
+    return Live()
 
 
 @probes.get(
@@ -51,9 +52,10 @@ async def v2_live(request: Request) -> Alive:
     operation_id="v2_ready",
     summary="/readyz by the Open Inference Protocol's name",
 )
-async def v2_ready(request: Request) -> Alive:
+async def v2_ready(request: Request) -> Ready:
     """See `/readyz`."""
-    return await readyz(request)
+    await readyz(request)
+    return Ready()
 
 
 def _alive(yes: bool, otherwise: str) -> Alive:

@@ -17,8 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import BadOption, WeakpointsError
-from app.schemas import Problem
+from app.errors import WeakpointsError
+from app.schemas import Problem, bad_option
 from app.service.metrics import Metrics
 from app.service.request_ids import request_id_of
 from app.service.tracing import trace_id
@@ -54,6 +54,11 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         503: "Loading, stopping or device lost, see Retry-After",
         504: "Deadline passed",
     }.items()
+}
+V1 = "/v1/models"  # KServe's, whose clients read `error`, and of `application/json` alone
+V1_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {**told, "content": {"application/json": {"schema": Problem.model_json_schema()}}}
+    for status, told in (*RESPONSES.items(), (404, {"description": "No such model"}))
 }
 
 
@@ -156,10 +161,13 @@ def problem(
         "instance": request.scope["path"],
         "request_id": request.state.request_id,
     }
+    media_type = MEDIA_TYPE
+    if V1 in request.scope["path"]:
+        body["error"], media_type = detail, "application/json"
     headers = {"Retry-After": str(figures["retry_after"])} if "retry_after" in figures else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(body | figures, status, headers, MEDIA_TYPE)
+    return JSONResponse(body | figures, status, headers, media_type)
 
 
 def problem_body(request: Request, error: WeakpointsError) -> dict[str, Any]:
@@ -178,27 +186,8 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     """The first option that is unknown or out of range, with its range and what was given."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    name = str(first["loc"][-1])[:100]
-    if first["type"] == "extra_forbidden":
-        known = sorted(parameter["name"] for parameter in _parameters(request))
-        return await _deliberate(
-            request,
-            BadOption(
-                f"there is no option {name!r}; options are {', '.join(known)}",
-                option=name,
-                known=known,
-            ),
-        )
-    given = str(first.get("input"))[:200]
-    return await _deliberate(
-        request,
-        BadOption(
-            f"{name} is {given!r}: {first['msg']}",
-            option=name,
-            actual=given,
-            **first.get("ctx", {}),
-        ),
-    )
+    known = [parameter["name"] for parameter in _parameters(request)]
+    return await _deliberate(request, bad_option(first, known))
 
 
 def _parameters(request: Request) -> list[dict[str, str]]:

@@ -32,6 +32,7 @@ from app.service.accept import preferred
 from app.service.answers import delivered
 from app.service.api_keys import let_in
 from app.service.events import STILL_WAITING, Emit, Words, event, progress_events, streamed
+from app.service.kserve import v1
 from app.service.middleware import Prefix, add_rules
 from app.service.openapi import (
     EVENTS,
@@ -97,6 +98,7 @@ def create_app(
     app.include_router(probes)
     keys = [Depends(let_in)] if settings.api_keys else []
     app.include_router(routes, dependencies=keys)
+    app.include_router(v1, dependencies=keys)
     add_pages(app)
     return app
 

@@ -100,20 +100,23 @@ async def read_uploads(
     bytes, that one of several is refused, and its bytes are dropped. Raises WeakpointsError for
     what is wrong with the whole request.
     """
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding != "identity":
-        raise UnsupportedMedia(
-            f"Content-Encoding {encoding!r} is not accepted; send the image as it is"
-        )
+    check_encoding(request)
     content_type = request.headers.get("content-type", "")
     if content_type.lower().startswith("multipart/form-data"):
         return await _of_form(request, content_type, settings, most, place)
     if not content_type or content_type.lower().startswith(RAW):
         return [await _of_body(request, settings, place())]
     raise UnsupportedMedia(
-        f"Content-Type is {content_type or 'missing'!r}; "
+        f"Content-Type is {content_type!r}; "
         f"send multipart/form-data with a part named {FIELD!r}, or image/*"
     )
+
+
+def check_encoding(request: Request) -> None:
+    """Raises UnsupportedMedia for a body that is packed."""
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise UnsupportedMedia(f"Content-Encoding {encoding!r} is not accepted; send it as it is")
 
 
 async def _of_body(request: Request, settings: Settings, place: ExitStack) -> Upload:

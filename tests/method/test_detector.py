@@ -6,15 +6,16 @@ import pytest
 import torch
 from skimage import data
 
-from app.errors import WeightsError
+from app.errors import NotFinite, WeightsError
 from app.incremental.engine import Incremental
 from app.loading import load_detector
-from app.method.detector import Detector
+from app.method.detector import Detector, Look, started
 from app.method.image import decode, frame_of
 from app.method.localization import Localization
 from app.method.peaks import Scene, find_peaks
 from app.method.stopwatch import Stopwatch
 from app.networks.architectures import narrow_vgg16, network_of
+from app.networks.network import Trace
 from app.options import Limits, choose, resolve
 from app.settings import Settings
 from tests.conftest import LABELS, seeded
@@ -195,6 +196,31 @@ def test_photographs_looked_at_together_are_answered_as_if_each_were_alone(
             [(p.x, p.y) for p in alone.keypoints[:5]],
             atol=1e-9,
         )
+
+
+def test_the_classes_alone_are_those_of_the_whole_answer_and_share_its_forward_pass(
+    detector: Detector, photograph: np.ndarray
+) -> None:
+    options, clock = choose(top_classes=3, fit="letterbox", **QUICK), Stopwatch()
+    waiting = [
+        started(detector.recognition(photograph, options, clock)),
+        detector.start(photograph, options, clock),
+    ]
+    looks = detector.look(waiting)
+    top, found = (detector.finish(*each) for each in zip(waiting, looks, strict=True))
+    assert (looks[0].targets, looks[0].fine.shape) == ((), (0, 56, 56))
+    assert [each.label for each in top] == [each.label for each in found.top]
+    for mine, expected in zip(top, found.top, strict=True):
+        assert mine.probability == pytest.approx(expected.probability, rel=1e-5)
+
+
+def test_classes_beyond_the_range_of_the_precision_are_an_error(
+    detector: Detector, photograph: np.ndarray
+) -> None:
+    waiting = started(detector.recognition(photograph, choose(), Stopwatch()))
+    look = Look(Trace(waiting.picture.x, (torch.full((1, 6), torch.inf),)), (), np.empty(0))
+    with pytest.raises(NotFinite, match="WEAKPOINTS_PRECISION=float32"):
+        detector.finish(waiting, look)
 
 
 def test_maps_change_the_order_of_corners_but_not_where_they_are(
