@@ -18,9 +18,13 @@ from docs import evaluation_tables, figures  # noqa: E402
 project = "weakpoints"
 author = "the weakpoints developers"
 version = release = __version__
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_nb", "sphinx.ext.autodoc"]
 myst_enable_extensions = ["dollarmath", "fieldlist"]
 myst_heading_anchors = 3
+nb_execution_mode = "force"
+nb_execution_timeout = 300  # seconds for a cell, on a busy machine
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
 exclude_patterns = ["_build"]
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"

@@ -27,6 +27,7 @@ MAY_IMPORT = {  # a room, and the rooms that it may look into
     "schemas": BASE | {"method"},
     "service": SERVICE,
     "main": SERVICE,
+    "api": METHOD | {"settings", "schemas", "loading"},
     "batch": METHOD | {"decoding", "schemas", "batch"},
     "cluster": SERVICE | {"batch", "cluster"},
     "evaluation": METHOD | {"decoding", "schemas", "batch", "evaluation"},
@@ -40,7 +41,7 @@ MAY_NOT_IMPORT = {
     **dict.fromkeys(("incremental", "method"), WEB),
     "networks": WEB - {"pydantic"},  # the manifest is a file from outside, checked as one
     "decoding": WEB | TORCH,
-    **dict.fromkeys(("settings", "schemas", "service", "main", "batch", "cli"), TORCH),
+    **dict.fromkeys(("settings", "schemas", "service", "main", "api", "batch", "cli"), TORCH),
 }
 
 

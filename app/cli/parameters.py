@@ -14,7 +14,6 @@ from cyclopts import App, Group, Parameter, validators
 
 from app.cli.terminal import say
 from app.cluster.start import Share
-from app.errors import WeakpointsError
 from app.options import HINTS, NAMES, PRESETS, Options
 
 if TYPE_CHECKING:
@@ -41,18 +40,10 @@ def command_group(name: str, about: str) -> App:
 
 
 def read_settings(**given: Any) -> "Settings":
-    """Settings of the environment, with what was `given` (not None) put over them.
+    """As `app.settings` reads them; that is imported when it is needed."""
+    from app.settings import read_settings as read
 
-    Raises WeakpointsError for a setting that is wrong.
-    """
-    from pydantic import ValidationError
-
-    from app.settings import Settings
-
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        raise WeakpointsError(str(error)) from error
+    return read(**given)
 
 
 @Parameter(name="*")

@@ -1,0 +1,131 @@
+"""The Python API, as a notebook uses it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+import app
+from app import Weakpoints
+from app.errors import BadImage, BadOption, WeakpointsError
+from app.options import choose
+from tests.service import encoded
+
+FEW = {"patch": 64, "stride": 32, "colours": 1}
+
+
+@pytest.fixture(scope="module")
+def weakpoints() -> Weakpoints:
+    return Weakpoints("bundled", device="cpu")
+
+
+def test_importing_app_brings_neither_torch_nor_pydantic() -> None:
+    asked = "import sys, app; print({'torch', 'pydantic', 'numpy'} & set(sys.modules))"
+    told = subprocess.check_output([sys.executable, "-c", asked], text=True)
+    assert told.strip() == "set()"
+    with pytest.raises(AttributeError, match="no attribute 'Strongpoints'"):
+        app.Strongpoints  # noqa: B018
+
+
+def test_a_path_its_bytes_and_its_pixels_have_the_same_keypoints(
+    weakpoints: Weakpoints, photograph: np.ndarray, tmp_path: Path
+) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(encoded(photograph))
+    found = [
+        weakpoints.detect(each, **FEW)
+        for each in (path, str(path), path.read_bytes(), photograph, Image.fromarray(photograph))
+    ]
+    assert len(found[0].xy) > 1
+    for each in found[1:]:
+        np.testing.assert_array_equal(each.xy, found[0].xy)
+        np.testing.assert_array_equal(each.image, photograph)
+
+
+def test_arrays_are_those_of_the_answer(weakpoints: Weakpoints, photograph: np.ndarray) -> None:
+    found = weakpoints.detect(photograph, target_class=["camera", 3], max_keypoints=7, **FEW)
+    label = weakpoints.detector.model.labels.index("camera")
+    plain = weakpoints.detector.locate(
+        photograph, choose(target_class="camera,3", max_keypoints=7, **FEW)
+    )
+    points = plain.keypoints
+    assert found.xy.tolist() == [[point.x, point.y] for point in points]
+    assert found.confidence.tolist() == [point.confidence for point in points]
+    assert found.target.tolist() == [point.target for point in points]
+    assert set(found.target) == {label, 3}
+    assert [not np.isnan(each).any() for each in found.covariance] == [p.refined for p in points]
+    assert found.covariance.shape == (len(points), 2, 2)
+    assert found.map_of("coarse").shape == photograph.shape[:2]
+    assert found.top == plain.top
+    np.testing.assert_array_equal(found.maps.fused, plain.maps.fused)
+
+
+@pytest.mark.parametrize("which", [None, "fused", "coarse"])
+def test_a_plot_shows_every_keypoint_where_it_is(
+    weakpoints: Weakpoints, photograph: np.ndarray, which: str | None
+) -> None:
+    found = weakpoints.detect(photograph, **FEW)
+    axes = found.plot(Figure().subplots(), which)
+    (points,) = axes.collections
+    np.testing.assert_array_equal(points.get_offsets(), found.xy[::-1])
+    np.testing.assert_array_equal(axes.images[0].get_array(), photograph)
+    assert tuple(axes.images[0].get_extent()) == (
+        -0.5,
+        159.5,
+        119.5,
+        -0.5,
+    )  # pixel (0, 0) is at (0, 0)
+    assert len(axes.images) == (1 if which is None else 2)
+    assert found.localization.target.label in axes.get_title()
+
+
+def test_a_plot_takes_the_current_axes_and_needs_matplotlib(
+    weakpoints: Weakpoints, photograph: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import matplotlib.pyplot as plt
+
+    found = weakpoints.detect(photograph, **FEW)
+    assert found.plot() is plt.gca()
+    plt.close("all")
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(WeakpointsError, match=r"weakpoints\[plot\]"):
+        found.plot()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((40, 40), np.uint8),
+        np.zeros((40, 40, 4), np.uint8),
+        np.zeros((40, 40, 3)),
+        np.zeros((40, 15, 3), np.uint8),
+        b"no picture",
+    ],
+)
+def test_what_is_no_photograph_is_told_with_its_shape_and_type(
+    weakpoints: Weakpoints, wrong: np.ndarray | bytes
+) -> None:
+    with pytest.raises(WeakpointsError) as told:
+        weakpoints.detect(wrong)
+    if isinstance(wrong, np.ndarray):
+        assert isinstance(told.value, BadImage)
+        assert str(wrong.shape) in told.value.detail or "15 x 40" in told.value.detail
+
+
+def test_options_and_settings_are_checked_by_name(
+    weakpoints: Weakpoints, photograph: np.ndarray
+) -> None:
+    with pytest.raises(BadOption, match="no option 'pach'; options are background, colours"):
+        weakpoints.detect(photograph, pach=8)
+    with pytest.raises(BadOption, match="less than or equal to 1"):
+        weakpoints.detect(photograph, keep=2)
+    with pytest.raises(WeakpointsError, match="no network 'nets'"):
+        Weakpoints("nets")
+    with pytest.raises(WeakpointsError, match="devise"):
+        Weakpoints(devise="cpu")
+    with pytest.raises(FileNotFoundError):
+        weakpoints.detect("nowhere.jpg")
