@@ -1,189 +1,236 @@
-"use strict";
-const $ = (id) => document.getElementById(id);
-const SVG = "http://www.w3.org/2000/svg";
-let photo = null; // the file that was chosen
-let answer = null; // of /detect
-let layers = {}; // object URLs by name
+// The page: photographs come in, one after the other is looked at, one of them is shown.
+import { asJson, coco, curl, save, stem } from "./files.js";
+import { draw, showFrom, walkWithArrows } from "./points.js";
+import { detect, heatmap, queryOf } from "./service.js";
 
-function headers(more = {}) {
-  const key = $("key").value;
-  return { "Content-Type": photo.type, ...(key ? { Authorization: `Bearer ${key}` } : {}), ...more };
-}
+const $ = (id) => document.getElementById(id);
+const UNSURE = 0.5; // below this probability another class may be as likely
+const MAPS = ["coarse", "fine", "fused"];
+const HINT = $("about").textContent;
+let photographs = []; // {file, url, targets, maps, classes, answer, asked, error, says, done, busy, stop}
+let shown = null; // one of them
+let working = Promise.resolve();
+
+const key = () => $("key").value;
+const percent = (probability) => (probability < 0.005 ? "under 1 %" : `${Math.round(100 * probability)} %`);
+const made = (name, properties = {}, ...children) => {
+  const element = Object.assign(document.createElement(name), properties);
+  element.append(...children);
+  return element;
+};
 
 function say(text, isError = false) {
   $("status").textContent = text;
   $("status").classList.toggle("error", isError);
 }
 
-async function refusal(response) {
-  const problem = await response.json().catch(() => null);
-  return new Error(problem?.detail ?? `the service answered ${response.status}`);
+// Photographs come in.
+
+function take(files) {
+  if (!files?.length) return;
+  for (const photo of photographs) forget(photo);
+  $("threshold").value = 0;
+  document.querySelector("input[value=photograph]").checked = true;
+  photographs = [...files].map((file) => ({ file, url: URL.createObjectURL(file), targets: [], maps: new Map() }));
+  $("photographs").hidden = photographs.length < 2;
+  $("photographs").replaceChildren(...photographs.map(choice));
+  show(photographs[0]);
+  photographs.forEach(look);
 }
 
-async function* events(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  for (let rest = ""; ; ) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const blocks = (rest + value).split("\n\n");
-    rest = blocks.pop();
-    for (const block of blocks) {
-      const [, name, data] = block.match(/^event: (\w+)\ndata: (.*)$/s) ?? [];
-      if (name) yield [name, JSON.parse(data)];
-    }
-  }
+function choice(photo) {
+  const mark = made("span");
+  photo.mark = () => {
+    mark.textContent = photo.error ? "refused" : photo.answer ? photo.answer.prediction.label : "waits";
+    button.setAttribute("aria-pressed", photo === shown);
+  };
+  const picture = made("img", { src: photo.url, alt: "" });
+  picture.onerror = () => picture.remove(); // of a type that this browser does not show
+  const button = made("button", { type: "button", onclick: () => show(photo) }, picture, photo.file.name, mark);
+  return button;
 }
 
-async function detect(file) {
-  if (!file) return;
-  const mine = (photo = file);
-  answer = null;
-  Object.values(layers).forEach(URL.revokeObjectURL);
-  layers = { photograph: URL.createObjectURL(file) };
-  $("result").hidden = true;
-  $("progress").hidden = false;
-  $("progress").removeAttribute("value");
-  say("Sending …");
+function forget(photo) {
+  photo.stop?.abort();
+  for (const url of [photo.url, ...photo.maps.values()]) URL.revokeObjectURL(url);
+}
+
+// One after the other is looked at.
+
+function look(photo) {
+  photo.stop?.abort();
+  const stop = (photo.stop = new AbortController());
+  Object.assign(photo, { error: null, busy: true, done: undefined, says: "Waiting for the others …" });
+  tell(photo);
+  working = working.then(() => stop.signal.aborted || answer(photo, stop.signal));
+}
+
+async function answer(photo, signal) {
+  const asked = photo.targets;
+  photo.says = "Sending …";
+  tell(photo);
   try {
-    const response = await fetch("detect", { method: "POST", body: file, headers: headers({ Accept: "text/event-stream" }) });
-    if (!response.ok) throw await refusal(response);
-    for await (const [name, data] of events(response)) {
-      if (mine !== photo) return; // another was chosen meanwhile
-      if (name === "error") throw new Error(data.detail);
-      if (name === "result") answer = data;
-      else if (data.stage === "queue") say("Waiting for the device …");
-      else {
-        $("progress").value = data.done / data.total;
-        say(`Covering one patch after the other: ${data.done} of ${data.total}`);
-      }
+    for await (const [name, data] of detect(photo.file, asked, key(), signal)) {
+      if (name === "result") Object.assign(photo, { answer: data, asked, busy: false });
+      else if (data.stage === "queue") photo.says = "Waiting for the device …";
+      else Object.assign(photo, { done: data.done / data.total, says: `Covering one patch after the other: ${data.done} of ${data.total}` });
+      tell(photo);
     }
-    if (!answer) throw new Error("the connection was lost before the answer came");
-    show();
   } catch (error) {
-    if (mine === photo) say(error.message, true);
-  } finally {
-    if (mine === photo) $("progress").hidden = true;
+    if (signal.aborted) return;
+    Object.assign(photo, { error: error.message, busy: false });
+    tell(photo);
   }
 }
 
-function show() {
-  const { image, keypoints, prediction, low_evidence: low } = answer;
+// One of them is shown.
+
+/** anew: the answer is there, or another photograph is shown. */
+function tell(photo, anew = !photo.busy && !photo.error) {
+  for (const each of photographs) each.mark?.();
+  if (photo !== shown) return;
+  const { answer, error, busy, done, says } = photo;
+  $("result").hidden = !answer;
+  $("progress").hidden = !busy;
+  if (done === undefined) $("progress").removeAttribute("value");
+  else $("progress").value = done;
+  if (answer && anew) present(photo);
+  if (busy || error) say(error ?? says, Boolean(error));
+}
+
+function show(photo) {
+  shown = photo;
+  tell(photo, true);
+}
+
+function present(photo) {
+  const { answer } = photo, { keypoints, prediction, image } = answer;
+  photo.classes ??= prediction.top;
   const seconds = answer.timing_ms.total / 1000;
   say(`${keypoints.length} keypoints ${seconds < 0.1 ? "at once" : `in ${seconds.toFixed(1)} s`}`);
-  $("said").textContent = `${prediction.label}, ${Math.round(100 * prediction.probability)} %` + (low ? "; hardly any evidence" : "");
-  $("picture").alt = `The photograph, which the network calls ${prediction.label}`;
+  $("said").textContent = `${prediction.label}, ${percent(prediction.probability)}`;
+  $("unsure").textContent = doubts(photo).join(" ");
+  $("unsure").hidden = !$("unsure").textContent;
+  presentClasses(photo);
   $("stage").style.setProperty("--aspect", image.width / image.height);
-  $("points").setAttribute("viewBox", `-0.5 -0.5 ${image.width} ${image.height}`);
-  const unit = Math.max(image.width, image.height) / 90;
-  $("points").replaceChildren(...[...keypoints].reverse().map((point) => ring(point, unit)));
-  $("threshold").value = 0;
-  $("about").textContent = "Point at a keypoint, or reach it with Tab, for its figures.";
-  document.querySelector("input[value=photograph]").checked = true;
-  $("picture").src = layers.photograph;
-  $("result").hidden = false;
+  const targets = targetsOf(photo);
+  draw($("points"), answer, (target) => (targets.length > 1 ? labelOf(photo, target) : ""), (text) => ($("about").textContent = text));
+  $("about").textContent = HINT;
   threshold();
+  layer();
 }
 
-function ring(point, unit) {
-  const group = document.createElementNS(SVG, "g");
-  const figures = describe(point);
-  group.setAttribute("tabindex", "0");
-  group.setAttribute("role", "img");
-  group.setAttribute("aria-label", figures);
-  group.dataset.confidence = point.confidence;
-  for (const [name, width] of [["halo", 5], ["ring", 2.5]]) {
-    const circle = document.createElementNS(SVG, "circle");
-    circle.setAttribute("class", name);
-    circle.setAttribute("cx", point.x);
-    circle.setAttribute("cy", point.y);
-    circle.setAttribute("r", unit * (0.7 + point.confidence));
-    circle.setAttribute("stroke-width", width);
-    if (name === "ring") circle.setAttribute("stroke", `hsl(${50 + 100 * point.confidence} 95% 55%)`);
-    group.append(circle);
-  }
-  for (const event of ["pointerenter", "focus"]) group.addEventListener(event, () => ($("about").textContent = figures));
-  return group;
+const targetsOf = ({ answer }) => [answer.options.target_class].flat();
+const labelOf = ({ classes }, target) => classes.find((each) => each.class_id === target)?.label ?? `class ${target}`;
+
+function doubts(photo) {
+  const { prediction, low_evidence: low } = photo.answer;
+  const said = [];
+  if (prediction.probability < UNSURE) said.push(`The network is not sure what this is: it gives no class more than ${percent(prediction.probability)}. Look at what else it may be.`);
+  if (low) said.push("There is hardly any evidence: no covered patch changed the class score more than noise does. Do not trust the coarse map.");
+  return said;
 }
 
-function describe({ x, y, confidence, coarse, fine, covariance }) {
-  const sure = covariance ? `± ${Math.sqrt(covariance[0][0]).toFixed(2)}, ${Math.sqrt(covariance[1][1]).toFixed(2)} px` : "not refined";
-  return `x ${x.toFixed(1)}, y ${y.toFixed(1)} (${sure})\nconfidence ${confidence.toFixed(2)}\ncoarse ${coarse.toFixed(1)}, fine ${fine.toFixed(1)} deviations`;
+/** The boxes are made anew; the one that was ticked with the keyboard keeps the focus. */
+function presentClasses(photo) {
+  const at = $("classes").contains(document.activeElement) ? document.activeElement.value : null;
+  $("classes").replaceChildren($("classes").firstElementChild, ...photo.classes.map((each) => classBox(photo, each)));
+  if (at !== null) $("classes").querySelector(`[value="${at}"]`)?.focus();
+}
+
+function classBox(photo, { class_id: target, label, probability }) {
+  const targets = targetsOf(photo), at = targets.indexOf(target);
+  const box = made("input", { type: "checkbox", checked: at >= 0, value: target });
+  box.onchange = () => choose(photo, target, box.checked);
+  const mark = at >= 0 && targets.length > 1 ? [" ○", " □"][at] : "";
+  return made("label", {}, box, ` ${label}, ${percent(probability)}${mark}`);
+}
+
+/** A third class takes the place of the first; without any it is the predicted one. */
+function choose(photo, target, wanted) {
+  const others = (photo.targets.length ? photo.targets : targetsOf(photo)).filter((each) => each !== target);
+  photo.targets = wanted ? [...others, target].slice(-2) : others;
+  for (const box of $("classes").querySelectorAll("input")) box.checked = photo.targets.includes(Number(box.value));
+  look(photo);
 }
 
 function threshold() {
   const from = Number($("threshold").value);
-  const groups = [...$("points").children];
-  for (const group of groups) group.style.display = group.dataset.confidence < from ? "none" : "";
   $("from").textContent = from.toFixed(2);
-  $("shown").textContent = `${kept().length} of ${groups.length}`;
+  $("shown").textContent = `${showFrom($("points"), from)} of ${$("points").children.length}`;
 }
 
-function kept() {
-  return answer.keypoints.filter((point) => point.confidence >= Number($("threshold").value));
+const kept = () => shown.answer.keypoints.filter((point) => point.confidence >= Number($("threshold").value));
+
+// The maps.
+
+const chosenLayer = () => document.querySelector("input[name=layer]:checked").value;
+
+/** Without a choice there is one class, the predicted one. */
+const drawn = ({ asked }, target) => (asked.length ? { drawn_class: target } : {});
+
+async function mapOf(photo, map, target) {
+  const query = String(queryOf(photo.asked, { map, ...drawn(photo, target) }));
+  if (!photo.maps.has(query)) photo.maps.set(query, URL.createObjectURL(await heatmap(photo.file, query, key())));
+  return photo.maps.get(query);
 }
 
-async function heatmap(query) {
-  const response = await fetch(`heatmap?${query}`, { method: "POST", body: photo, headers: headers() });
-  if (!response.ok) throw await refusal(response);
-  return URL.createObjectURL(await response.blob());
-}
-
-async function layer(name) {
-  const mine = photo;
+async function layer() {
+  const photo = shown, name = chosenLayer();
+  $("stage").hidden = name === "all";
+  $("maps").hidden = name !== "all";
+  $("picture").alt = `${name === "photograph" ? "The photograph" : `The ${name} map over the photograph`}, which the network calls ${photo.answer.prediction.label}`;
   try {
-    const url = layers[name] ?? (await heatmap(`map=${name}`));
-    if (mine !== photo) return URL.revokeObjectURL(url);
-    layers[name] = url;
-    if (document.querySelector("input[name=layer]:checked").value === name) $("picture").src = url;
+    if (name === "all") return await compare(photo);
+    const url = name === "photograph" ? photo.url : await mapOf(photo, name, targetsOf(photo)[0]);
+    if (photo === shown && name === chosenLayer()) $("picture").src = url;
   } catch (error) {
     say(error.message, true);
   }
 }
 
-function save(url, name) {
-  const link = Object.assign(document.createElement("a"), { href: url, download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 10000);
+/** A row for each class: the three maps beside each other. */
+async function compare(photo) {
+  $("maps").replaceChildren();
+  for (const target of targetsOf(photo)) {
+    for (const map of MAPS) {
+      const url = await mapOf(photo, map, target);
+      if (photo !== shown || chosenLayer() !== "all") return;
+      const words = `${map}, ${labelOf(photo, target)}`;
+      $("maps").append(made("figure", {}, made("img", { src: url, alt: `The map: ${words}` }), made("figcaption", { textContent: words })));
+    }
+  }
 }
 
-function asFile(value, name) {
-  save(URL.createObjectURL(new Blob([JSON.stringify(value, null, 1)], { type: "application/json" })), name);
+/** One PNG for each class. */
+async function pictures(photo) {
+  const targets = targetsOf(photo), name = stem(photo.file.name);
+  for (const target of targets) {
+    const png = await heatmap(photo.file, queryOf(photo.asked, { keypoints: true, ...drawn(photo, target) }), key());
+    save(png, targets.length > 1 ? `${name}.${labelOf(photo, target)}.png` : `${name}.png`);
+  }
 }
 
-function coco() {
-  const points = kept();
-  const xs = points.map((p) => p.x), ys = points.map((p) => p.y);
-  const box = points.length ? [Math.min(...xs), Math.min(...ys), Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys)] : [0, 0, 0, 0];
-  return {
-    images: [{ id: 1, file_name: photo.name, ...answer.image }],
-    categories: [{ id: 1, name: answer.prediction.label, keypoints: points.map((_, i) => `point_${i + 1}`), skeleton: [] }],
-    annotations: [{
-      id: 1, image_id: 1, category_id: 1, iscrowd: 0, bbox: box, area: box[2] * box[3], num_keypoints: points.length,
-      keypoints: points.flatMap((p) => [p.x + 0.5, p.y + 0.5, 2]), scores: points.map((p) => p.confidence),
-    }],
-  };
-}
+// What people do.
 
-async function copy() {
-  const name = photo.name.replaceAll("'", "'\\''");
-  const key = $("key").value ? '-H "Authorization: Bearer $WEAKPOINTS_KEY" ' : "";
-  await navigator.clipboard.writeText(`curl ${key}-F image=@'${name}' ${new URL("detect", location.href)}`);
-  say("Copied.");
-}
-
-const stem = () => photo.name.replace(/\.\w+$/, "");
-for (const id of ["file", "camera"]) $(id).addEventListener("change", (event) => detect(event.target.files[0]));
-$("threshold").addEventListener("input", threshold);
-$("layers").addEventListener("change", (event) => layer(event.target.value));
-$("json").addEventListener("click", () => asFile({ ...answer, keypoints: kept() }, `${stem()}.json`));
-$("coco").addEventListener("click", () => asFile(coco(), `${stem()}.coco.json`));
-$("png").addEventListener("click", () => heatmap("keypoints=true").then((url) => save(url, `${stem()}.png`), (error) => say(error.message, true)));
-$("curl").addEventListener("click", () => copy().catch(() => say("This browser does not let pages copy.", true)));
-document.addEventListener("paste", (event) => detect(event.clipboardData.files[0]));
+for (const id of ["file", "camera"]) $(id).addEventListener("change", (event) => take(event.target.files));
+document.addEventListener("paste", (event) => take(event.clipboardData.files));
 for (const name of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(name, (event) => {
     event.preventDefault();
     document.body.classList.toggle("over", name === "dragover");
-    if (name === "drop") detect(event.dataTransfer.files[0]);
+    if (name === "drop") take(event.dataTransfer.files);
   });
 }
+walkWithArrows($("points"));
+$("threshold").addEventListener("input", threshold);
+$("layers").addEventListener("change", layer);
+$("picture").addEventListener("error", () => chosenLayer() === "photograph" && $("layers").querySelector("[value=fused]").click());
+$("json").addEventListener("click", () => save(asJson({ ...shown.answer, keypoints: kept() }), `${stem(shown.file.name)}.json`));
+$("coco").addEventListener("click", () => save(asJson(coco(shown.file.name, shown.answer, kept(), (target) => labelOf(shown, target))), `${stem(shown.file.name)}.coco.json`));
+$("png").addEventListener("click", () => pictures(shown).catch((error) => say(error.message, true)));
+$("curl").addEventListener("click", () => {
+  const address = new URL("detect", location.href), query = queryOf(shown.asked);
+  address.search = query;
+  navigator.clipboard.writeText(curl(shown.file.name, address.href, key())).then(() => say("Copied."), () => say("This browser does not let pages copy.", true));
+});
