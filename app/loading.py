@@ -1,25 +1,31 @@
 """A network of the manifest, on a device, in a precision: ready to detect."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from app.errors import WeightsError
 from app.incremental.cuda_graphs import unrecorded
 from app.incremental.engine import Incremental
 from app.incremental.kernels import TRITON
 from app.incremental.paths import Paths, Tried
-from app.incremental.trial import Boxes, trusted
-from app.method.detector import Detector
+from app.incremental.trial import Boxes, batching, trusted
+from app.method.detector import Detector, Paused
 from app.method.image import InputSpec, decode, prepare
 from app.method.localization import Model
+from app.method.stopwatch import Stopwatch
 from app.networks.architectures import load_network
 from app.networks.device import chosen_device
 from app.networks.manifest import Entry, choose_network
 from app.networks.network import Network
 from app.networks.precision import arithmetic, settled, windows
-from app.options import Limits, Precision
+from app.options import Limits, Precision, choose
 from app.settings import Settings
 
 log = logging.getLogger("weakpoints")
@@ -74,7 +80,8 @@ def load_detector(
         paths,
     )
     log.info("network %s from %s (%s)", entry.name, entry.path, reason)
-    return Detector(occluder, model, spec, max_passes)
+    detector = Detector(occluder, model, spec, max_passes)
+    return detector if device == "cpu" else _with_batching(detector)
 
 
 def _fastest(
@@ -100,6 +107,24 @@ def _trusted(
         )
 
     return trusted(build, wanted, boxes)
+
+
+def _with_batching(detector: Detector) -> Detector:
+    """Its model says whether it may look at several pictures together, as tried on three."""
+    photograph = decode(PHOTOGRAPH.read_bytes(), Limits())
+    least = choose(patch=detector.model.side, stride=1, colours=1, target_class=0)
+    waiting = [
+        detector.start(np.ascontiguousarray(image), least, Stopwatch())
+        for image in (photograph, photograph[:, ::-1], photograph[::-1])
+    ]
+
+    def looked(groups: Sequence[Sequence[Paused[Any]]]) -> list[Tensor]:
+        looks = [look for group in groups for look in detector.look(group)]
+        return [part for look in looks for part in (look.trace.logits, torch.from_numpy(look.fine))]
+
+    tried = batching(lambda: looked([[each] for each in waiting]), lambda: looked([waiting]))
+    paths = (*detector.model.paths, tried)
+    return replace(detector, model=replace(detector.model, paths=paths))
 
 
 def _boxes(spec: InputSpec) -> Boxes:

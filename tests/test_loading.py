@@ -1,18 +1,28 @@
 """A network on a device: which of its fast paths are trusted."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from app import loading
+from app.incremental import kernels
 from app.incremental.engine import Incremental
 from app.incremental.paths import Paths
 from app.incremental.trial import whole_passes
+from app.method.detector import Detector, Look, Paused
 from app.method.image import InputSpec
 from app.networks.architectures import network_of
+from app.options import Limits, choose
+from app.settings import Settings
 from tests.conftest import toy_vgg
+from tests.service import picture, serving
 
+PNG = {"content-type": "image/png"}
 SPEC = InputSpec(32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 
@@ -47,3 +57,69 @@ def test_a_gpu_s_paths_are_tried_on_a_photograph_and_a_broken_one_is_left_out(
     trace = network.trace(boxes.x)
     found = engine.logits(trace, boxes.corners, boxes.side, boxes.colours)
     torch.testing.assert_close(found, whole_passes(network, boxes), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_gpu_looks_at_pictures_together_if_it_sees_them_as_if_each_were_alone(
+    broken: bool, detector: Detector
+) -> None:
+    class Turned(Detector):
+        def look(self, waiting: Sequence[Paused]) -> list[Look]:
+            looks = super().look(waiting)
+            return looks[::-1] if broken else looks
+
+    tried = Turned(detector.occluder, detector.model, detector.input, max_passes=1)
+    (found,) = loading._with_batching(tried).model.paths
+    assert (found.name, found.on) == ("batching", not broken)
+
+
+def launcher(*arguments: object, **more: object) -> None:
+    """What Triton does at its first launch where there is a driver: compiles and loads it."""
+    from triton.backends.nvidia.driver import CudaUtils
+
+    CudaUtils()
+
+
+def test_a_service_whose_triton_is_broken_starts_and_answers_the_same_keypoints(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Triton's own errors: without a compiler, then with a cache that can't be written to, too.
+
+    The CPU stands for the GPU; a file stands in the place of the cache's folder.
+    """
+    pytest.importorskip("triton")
+    (tmp_path / "unwritable").touch()
+    monkeypatch.setenv("CC", "/nonexistent")
+    monkeypatch.setenv("TRITON_LIBCUDA_PATH", str(tmp_path))
+    whole = loading.load_detector(Settings().manifest, "bundled", "cpu")
+    asked = {"patch": 48, "stride": 44}
+    expected = whole(picture(90), choose(**asked), Limits()).keypoints
+    monkeypatch.setattr(kernels, "fuses", lambda table, scratch: scratch.triton)
+    monkeypatch.setattr(kernels.triton_kernels, "largest_rows", launcher)
+    monkeypatch.setattr(kernels.triton_kernels, "biased", launcher)
+
+    def load() -> Detector:
+        wanted, boxes = Paths(triton=True), loading._boxes(whole.input)
+        engine, tried = loading._trusted(whole.network, None, wanted, boxes)
+        return replace(whole, occluder=engine, model=replace(whole.model, paths=tried))
+
+    whys = []
+    for cache in ("writable", "unwritable"):
+        monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / cache / "cache"))
+        detector = load()
+        whys += [path.why for path in detector.model.paths if not path.on]
+    with serving(lambda: detector) as client:
+        found = client.post("/detect", content=picture(90), params=asked, headers=PNG).json()
+        (path,) = client.get("/model").json()["paths"]
+    warnings = [each for each in caplog.records if each.levelname == "WARNING"]
+    said = "triton is switched off, the service is slower without it: "
+    assert [each.getMessage() for each in warnings] == [said + why for why in whys]
+    assert "/nonexistent" in whys[0]
+    assert "unwritable" in whys[1]
+    assert path == {"name": "triton", "on": False, "gain": None, "why": whys[1]}
+    assert len(expected) > 3
+    np.testing.assert_allclose(
+        [(point["x"], point["y"]) for point in found["keypoints"]],
+        [(point.x, point.y) for point in expected],
+        atol=0.01,
+    )

@@ -8,14 +8,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 log = logging.getLogger("weakpoints")
-KEPT = 16  # recordings; the one longest unused goes first
+KEPT = 16  # recordings, and as many keys that came once; the one longest unused goes first
 FAILURES = 8  # captures that may fail before nothing is recorded any more
 
+Kept = TypeVar("Kept")
 Inputs = tuple[Tensor, ...]
 Run = Callable[[Inputs, Tensor], None]  # reads the inputs, writes the output
 Capture = Callable[[Callable[[], None]], Callable[[], None]]
@@ -48,7 +50,8 @@ class Recorder:
 
     def __init__(self, capture: Capture) -> None:
         self._capture, self._lock = capture, threading.Lock()
-        self._kept: OrderedDict[object, Recording | None] = OrderedDict()
+        self._kept: OrderedDict[object, Recording] = OrderedDict()
+        self._once: OrderedDict[object, None] = OrderedDict()  # keys that may never come again
         self._never: set[object] = set()  # keys whose capture failed: it would fail again
 
     def __call__(self, key: object, run: Run, inputs: Inputs, out: Tensor) -> None:
@@ -61,7 +64,7 @@ class Recorder:
             try:
                 self._answer(key, run, inputs, out)
             except torch.OutOfMemoryError:
-                if not any(self._kept.values()):
+                if not self._kept:
                     raise
                 self._kept.clear()
                 run(inputs, out)
@@ -69,33 +72,34 @@ class Recorder:
     def _answer(self, key: object, run: Run, inputs: Inputs, out: Tensor) -> None:
         if key in self._never or len(self._never) >= FAILURES:
             run(inputs, out)
-        elif key not in self._kept:
+        elif key not in self._kept and key not in self._once:
             run(inputs, out)
-            self._keep(key, None)
-        elif recording := self._kept[key] or self._recorded(key, run, inputs, out):
+            _keep(self._once, key, None)
+        elif recording := self._kept.get(key) or self._recorded(key, run, inputs, out):
             recording(inputs, out)
-            self._keep(key, recording)
+            _keep(self._kept, key, recording)
         else:
             run(inputs, out)
 
-    def _keep(self, key: object, recording: Recording | None) -> None:
-        self._kept[key] = recording
-        self._kept.move_to_end(key)
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
-
     def _recorded(self, key: object, run: Run, inputs: Inputs, out: Tensor) -> Recording | None:
         """None where the capture fails, whatever it raises."""
+        del self._once[key]
         try:
             mine, found = tuple(each.clone() for each in inputs), torch.empty_like(out)
             return Recording(mine, found, self._capture(lambda: run(mine, found)))
         except Exception as error:
             log.warning("work is not recorded as a CUDA graph, and done as it is: %s", error)
             self._never.add(key)
-            del self._kept[key]
             if isinstance(error, torch.OutOfMemoryError):
                 self._kept.clear()
             return None
+
+
+def _keep(kept: OrderedDict[object, Kept], key: object, value: Kept) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > KEPT:
+        kept.popitem(last=False)
 
 
 def unrecorded() -> Recorder:

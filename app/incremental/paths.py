@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Name = Literal["float16", "triton", "cuda_graphs"]
+Name = Literal["float16", "triton", "cuda_graphs", "batching"]
 
 
 @dataclass(frozen=True)

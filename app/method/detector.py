@@ -5,6 +5,7 @@ occlusion and guided backpropagation, combined in a multiscale framework.
 """
 
 import hashlib
+import logging
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ from app.options import Limits, Options, ResolvedOptions, choose, resolve
 from app.progress import Progress, no_progress
 
 Found = TypeVar("Found")
+log = logging.getLogger("weakpoints")
+REHEARSED = 2  # times: the first tunes and compiles, the second records (see `cuda_graphs`)
 
 
 @dataclass(frozen=True)
@@ -210,16 +213,31 @@ class Detector:
         logits = self.network.trace(torch.from_numpy(x)).logits
         return np.asarray(logits[0].double().softmax(0).cpu())
 
-    def rehearsal(self) -> Paused[Localization]:
-        """An even picture, to warm the device up before the first request.
+    def rehearse(self, batch: int, progress: Progress = no_progress) -> int:
+        """Warms the device up on an even picture; how many pictures it may look at together.
 
-        On a GPU with default options, whose shapes are tuned and recorded by it; on a CPU with a
-        single box.
+        On a GPU with default options, so that their shapes are tuned and recorded, and with 1, 2,
+        ... `batch` pictures, for each number is tuned by itself. What memory does not hold is not
+        done together. On a CPU with a single box. Call it in the thread that will call `look`:
+        cuDNN keeps what it has tuned for each thread.
         """
-        side = self.model.side
-        least = choose(patch=side, stride=1, colours=1)
-        options = choose() if self.model.device.startswith("cuda") else least
-        return self.start(np.zeros((64, 64, 3), np.uint8), options, Stopwatch())
+        on_gpu = self.model.device.startswith("cuda")
+        paused = [self._even(on_gpu) for _ in range(REHEARSED if on_gpu else 1)]
+        (look,) = self.look(paused[:1])
+        for each in paused:
+            self.finish(each, look, progress)
+        for count in range(2, batch + 1 if on_gpu else 2):
+            try:
+                self.look(paused[:1] * count)
+            except OutOfMemory:
+                log.warning(
+                    "the device's memory does not hold %d pictures together: it looks at %d",
+                    count,
+                    count - 1,
+                )
+                return count - 1
+            progress("rehearsal", count, batch)
+        return batch
 
     @property
     def network(self) -> Network:
@@ -229,6 +247,15 @@ class Detector:
     def memory(self) -> int:
         """Bytes that the device has given out; 0 on a CPU."""
         return torch.cuda.memory_allocated() if self.model.device.startswith("cuda") else 0
+
+    def _even(self, default: bool) -> Paused[Localization]:
+        """A black picture; with the default options where they are allowed, or with one box."""
+        black = np.zeros((64, 64, 3), np.uint8)
+        least = choose(patch=self.model.side, stride=1, colours=1)
+        try:
+            return self.start(black, choose() if default else least, Stopwatch())
+        except BadOption:  # more passes than WEAKPOINTS_MAX_PASSES
+            return self.start(black, least, Stopwatch())
 
     def _rest(self, paused: Paused[Found], look: Look, progress: Progress) -> Found:
         try:

@@ -1,5 +1,6 @@
 """The way of an uploaded file: decoded in a child, found in the cache or sent to the device."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -67,14 +68,15 @@ class Locator:
             detector.finish,
             settings.queue_size,
             settings.queue_pixels,
-            settings.batch or BATCH[detector.model.device.partition(":")[0]],
+            _batch(settings, detector),
             lost,
             metrics.batch.observe,
+            detector.rehearse,
         )
 
     async def warm_up(self) -> None:
-        """One detection without a caller. Raises what goes wrong."""
-        await self.worker.run(self.detector.rehearsal(), Stopwatch())
+        """Waits until the device has rehearsed. Raises what went wrong."""
+        await asyncio.wrap_future(self.worker.ready)
 
     def place(self, caller: str) -> ExitStack:
         """A place among the uploads that are received and decoded, until it is closed.
@@ -191,3 +193,10 @@ def _claim(caller: str, paused: Paused[Any]) -> Claim:
 
 def _crowded(what: str, limit: int) -> QueueFull:
     return QueueFull(f"{what} are being received, which is the limit", limit=limit, retry_after=1)
+
+
+def _batch(settings: Settings, detector: Detector) -> int:
+    """How many pictures may be looked at together; one where the trial found that wrong."""
+    if any(path.name == "batching" and not path.on for path in detector.model.paths):
+        return 1
+    return settings.batch or BATCH[detector.model.device.partition(":")[0]]

@@ -53,17 +53,23 @@ class Worker(Generic[Asked, Seen, Answer]):
         batch: int = 1,
         lost: Callable[[], None] = lambda: None,
         batched: Callable[[int], object] = lambda count: None,
+        rehearse: Callable[[int, Progress], int] = lambda batch, progress: batch,
     ) -> None:
         """look: called with up to `batch` waiting requests; finish: then with each of them alone.
 
         lost: called once, in the device's thread, when the device fails for good.
         batched: called with the number of requests that are looked at together.
+        rehearse: called once, in the device's thread, before any request is looked at, with
+        `batch`; returns how many may be looked at together. `ready` has its outcome.
         """
         self._look = look
         self._finish = finish
         self._batch = batch
         self._lost = lost
         self._batched = batched
+        self._rehearse = rehearse
+        self.ready: Future[None] = Future()
+        self.ready.set_running_or_notify_cancel()  # who waits for it can't cancel it
         self._turns: Turns[Job[Asked, Answer]] = Turns(queue_size, max_pixels)
         self._mean_seconds = 1.0
         self._beat: float | None = None  # last sign of life of the job that runs
@@ -160,6 +166,7 @@ class Worker(Generic[Asked, Seen, Answer]):
         return QueueFull(detail, limit=full.limit, retry_after=seconds)
 
     def _serve(self) -> None:
+        self._warm_up()
         while taken := self._turns.take(self._batch):
             wanted = [
                 job
@@ -172,6 +179,20 @@ class Worker(Generic[Asked, Seen, Answer]):
             each = (time.perf_counter() - start) / len(taken)
             for job in taken:
                 self._turns.done(job.claim, each)
+
+    def _warm_up(self) -> None:
+        """Any error is for those who wait for `ready`; the thread goes on."""
+
+        def progress(stage: str, done: int, total: int) -> None:
+            self._beat = time.perf_counter()
+
+        try:
+            self._beat = time.perf_counter()
+            self._batch = self._rehearse(self._batch, progress)
+            self.ready.set_result(None)
+        except BaseException as error:
+            self.ready.set_exception(error)
+        self._beat = None
 
     def _answer(self, jobs: list[Job[Asked, Answer]]) -> None:
         start = self._beat = time.perf_counter()

@@ -50,6 +50,15 @@ def test_what_was_longest_unused_is_forgotten(monkeypatch: pytest.MonkeyPatch) -
     assert tape.recorded == 4, "a, b, c, and b again, which c had driven out"
 
 
+def test_what_comes_once_drives_out_no_recording() -> None:
+    """A request of many boxes has keys that never come again."""
+    tape, out = Tape(), torch.empty(1)
+    record = Recorder(tape)
+    for key in ("often", "often", *range(3 * recorder.KEPT), "often"):
+        record(key, double, (torch.ones(1),), out)
+    assert (tape.recorded, tape.played) == (1, 2)
+
+
 class Broken:
     """A capture that fails each time."""
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from app.incremental.engine import Incremental
 from app.incremental.paths import Paths, Tried
-from app.incremental.trial import Boxes, trusted, whole_passes
+from app.incremental.trial import Boxes, batching, trusted, whole_passes
 from app.networks.architectures import network_of
 from app.networks.network import Network
 from tests.conftest import toy_vgg
@@ -125,3 +125,33 @@ def test_what_the_plain_engine_raises_stops_the_start(network: Network, boxes: B
 
     with pytest.raises(RuntimeError, match="broken"):
         trusted(build, ALL, boxes)
+
+
+def test_pictures_that_answer_together_as_alone_may_wait_together(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    alone = [torch.arange(5.0), torch.ones(2, 3)]
+    found = batching(lambda: alone, lambda: [each * 1.01 for each in alone])
+    assert (found.name, found.on) == ("batching", True)
+    assert found.gain is not None
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("together", "why"),
+    [
+        (lambda alone: alone[::-1], "ArithmeticError: together they differ by"),
+        (lambda alone: [each * torch.nan for each in alone], "ArithmeticError: together"),
+        (lambda alone: [alone[0][99]], "IndexError: "),
+    ],
+)
+def test_pictures_that_answer_differently_together_are_looked_at_one_by_one(
+    together: Callable[[list[Tensor]], list[Tensor]], why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    alone = [torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])]
+    found = batching(lambda: alone, lambda: together(alone))
+    assert not found.on
+    assert found.why is not None
+    assert found.why.startswith(why)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("batching is switched off")

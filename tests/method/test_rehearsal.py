@@ -1,0 +1,78 @@
+"""What a detector does before the first request, on a GPU that a CPU stands for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+import torch
+
+from app.method.detector import Detector, Look, Paused
+from app.method.localization import Localization
+from app.progress import Progress, no_progress
+
+
+@dataclass(frozen=True)
+class Watched(Detector):
+    """Counts the pictures of each look, and the boxes of each picture; `fails` may stop a look."""
+
+    fails: Callable[[int], object] = bool
+    looks: list[int] = field(default_factory=list)
+    boxes: list[int] = field(default_factory=list)
+
+    def look(self, waiting: Sequence[Paused]) -> list[Look]:
+        self.looks.append(len(waiting))
+        with self._device():
+            self.fails(len(waiting))
+        return super().look(waiting)
+
+    def finish(self, paused: Paused, look: Look, progress: Progress = no_progress) -> Localization:
+        def counted(stage: str, done: int, total: int) -> None:
+            if done == total and stage == "occlusion":
+                self.boxes.append(total)
+            progress(stage, done, total)
+
+        return super().finish(paused, look, counted)
+
+
+def on(device: str, detector: Detector, **more: Any) -> Watched:
+    model = replace(detector.model, device=device)
+    return Watched(detector.occluder, model, detector.input, **more)
+
+
+def test_a_gpu_is_tuned_for_every_number_of_pictures_and_twice_for_the_default_boxes(
+    detector: Detector,
+) -> None:
+    watched, told = on("cuda:0", detector), []
+    assert watched.rehearse(4, lambda *each: told.append(each)) == 4
+    assert watched.looks == [1, 2, 3, 4]
+    assert len(watched.boxes) == 2
+    assert watched.boxes[0] == watched.boxes[1] > 1
+    assert told[-3:] == [("rehearsal", n, 4) for n in (2, 3, 4)]
+
+
+def test_more_pictures_than_memory_holds_are_not_looked_at_together(
+    detector: Detector, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(count: int) -> None:
+        if count > 2:
+            raise torch.OutOfMemoryError("no room")
+
+    watched = on("cuda", detector, fails=fails)
+    assert watched.rehearse(8) == 2
+    assert watched.looks == [1, 2, 3]
+    (record,) = caplog.records
+    said = "the device's memory does not hold 3 pictures together: it looks at 2"
+    assert record.getMessage() == said
+
+
+def test_a_gpu_that_may_do_fewer_passes_than_the_default_starts(detector: Detector) -> None:
+    watched = on("cuda", detector, max_passes=1)
+    assert watched.rehearse(1) == 1
+    assert watched.boxes == [1, 1]
+
+
+def test_a_cpu_has_nothing_to_tune(detector: Detector) -> None:
+    watched = on("cpu", detector)
+    assert watched.rehearse(4) == 4
+    assert (watched.looks, watched.boxes) == ([1], [1])
