@@ -4,13 +4,14 @@ WORKDIR /srv
 RUN python -m venv /venv
 COPY pyproject.toml constraints.txt ./
 # The dependencies alone first: they are gigabytes and change seldom, the code is kilobytes and changes daily.
-# The libraries that are removed are never loaded by inference: profilers, several GPUs at once, alternatives.
 RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
     print(*project['dependencies'], *project['optional-dependencies']['tracing'], sep='\n')" > requirements.txt \
- && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt --requirement requirements.txt \
- && cd /venv/lib/python3*/site-packages \
+ && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt --requirement requirements.txt
+# What inference never loads: profilers, several GPUs at once, alternatives, headers, static libraries, tests.
+RUN cd /venv/lib/python3*/site-packages \
  && rm -rf nvidia/*/include nvidia/*/lib/libcusolverMg.* nvidia/*/lib/libnvperf_* nvidia/*/lib/*.alt.* nvidia/*/lib/libnvblas.* \
-    nvidia/*/lib/libcufftw.* nvidia/*/lib/libpcsamplingutil.* nvidia/*/lib/*.a \
+    nvidia/*/lib/libcufftw.* nvidia/*/lib/libpcsamplingutil.* nvidia/*/lib/*.a nvidia/*/lib/*.bc \
+    torch/include torch/bin/protoc* triton/backends/nvidia/lib/cupti* triton/_C/libproton.so triton/instrumentation \
  && find . -type d -name tests -prune -exec rm -rf {} +
 
 # Triton compiles its launcher at the first launch. The image has no compiler, so it is compiled here.

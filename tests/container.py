@@ -3,14 +3,16 @@
     python tests/container.py                       # podman, or --engine docker
     python tests/container.py --image weakpoints    # a built one
 
-Builds the Dockerfile unmodified and runs it on the CPU, confined as docker-compose.yml says
-(read-only root, noexec /tmp, uid 10001, no capability). Then it loads Triton's launcher in the
-image, against a stub of libcuda: what a GPU host's first launch needs. How to get podman and a
-base image where there is no Docker engine: docs/operations.md.
+Builds the Dockerfile unmodified and runs it on the CPU as docker-compose.yml and
+docker-compose.cpu.yml say (read-only root, noexec /tmp, uid 10001, no capability). Then it loads
+Triton's launcher in the image, against a stub of libcuda, and compiles a kernel for a GPU: what a
+GPU host's first launch needs. How to get podman and a base image where there is no Docker engine:
+docs/operations.md.
 """
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -18,9 +20,10 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PORT = 8123
@@ -35,12 +38,23 @@ CONFINED = [
     "--memory=8g",
     "--pids-limit=512",
 ]
+FILES = ("docker-compose.yml", "docker-compose.cpu.yml")
+PROJECT = "weakpoints-test"
+RUN_IN_TMP = "cp /bin/true /tmp/true && /tmp/true"
 LOAD_LAUNCHER = """
-import os, subprocess, sys
+import os, triton
+from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia import driver
+from app.incremental.triton_kernels import _biased
 assert os.getuid() == 10001 and "CC" not in os.environ
 driver.CudaUtils()
 print("Triton's launcher: loaded as uid", os.getuid())
+arguments = dict(y="*fp16", bias="*fp16", out="*fp16", numbers="i32", channels="i32")
+constants = dict(has_bias=True, relu=True, many=4096)
+signature = arguments | dict.fromkeys(constants, "constexpr")
+source = triton.compiler.ASTSource(_biased, signature, constants)
+kernel = triton.compile(source, target=GPUTarget("cuda", 90, 32))
+print("a kernel for sm_90:", len(kernel.asm["cubin"]), "bytes")
 """
 
 
@@ -76,16 +90,48 @@ class Engine:
             self("rm", "--force", container, check=False)
 
 
-def serves_and_drains(engine: Engine, image: str) -> None:
+class Compose:
+    """The service as docker-compose.yml and its form for a CPU say."""
+
+    def __init__(self, command: str, engine: Engine) -> None:
+        self.command, self.engine = command.split(), engine
+
+    def __call__(self, *arguments: str, check: bool = True) -> None:
+        files = [f"--file={ROOT / name}" for name in FILES]
+        command = [*self.command, *files, f"--project-name={PROJECT}", *arguments]
+        publish = {"WEAKPOINTS_PUBLISH": f"127.0.0.1:{PORT}"}
+        done = subprocess.run(
+            command, env=os.environ | publish, capture_output=True, text=True, check=False
+        )
+        if check and done.returncode:
+            print(done.stdout[-3000:], done.stderr[-3000:], sep="\n")
+            done.check_returncode()
+
+    def container(self, service: str) -> str:
+        """The id of its container, running or not."""
+        labels = {"project": PROJECT, "service": service}
+        filters = [f"--filter=label=com.docker.compose.{name}={labels[name]}" for name in labels]
+        return self.engine("ps", "--all", "--quiet", *filters)
+
+    @contextmanager
+    def running(self) -> Iterator[str]:
+        """The service's container, by its id; all are removed afterwards, with their volumes."""
+        self("up", "--detach", "--no-build")
+        try:
+            yield self.container("weakpoints")
+        finally:
+            self("down", "--volumes", check=False)
+
+
+def serves_and_drains(engine: Engine, compose: Compose) -> None:
     """Ready, answers, is healthy, and answers what it accepted after SIGTERM."""
-    publish = f"--publish=127.0.0.1:{PORT}:8000"
-    cpu = ["--env=WEAKPOINTS_DEVICE=cpu", "--env=WEAKPOINTS_NETWORK=efficientnet_lite0"]
-    with engine.running(image, publish, *cpu) as container:
-        start = time.monotonic()
-        while status("/readyz") != 200:
-            assert time.monotonic() < start + 120, engine("logs", container)
-            time.sleep(0.2)
-        print(f"ready after {time.monotonic() - start:.0f} s")
+    start = time.monotonic()
+    with compose.running() as container:
+        until(lambda: status("/readyz") == 200, lambda: engine("logs", container))
+        print(f"compose up: ready after {time.monotonic() - start:.0f} s")
+        code = exit_code(engine, compose.container("weights"))
+        print(f"weights: exit {code}")
+        assert code == "0"
         found = detect()
         label, points = found["prediction"]["label"], len(found["keypoints"])
         print(f"/detect: {label}, {points} keypoints, {found['timing_ms']['total']:.0f} ms")
@@ -93,17 +139,28 @@ def serves_and_drains(engine: Engine, image: str) -> None:
         check = engine("inspect", "--format", "{{json .Config.Healthcheck.Test}}", container)
         engine("exec", container, *json.loads(check)[1:])
         print("HEALTHCHECK passes")
-        answers: list[int] = []
-        callers = [threading.Thread(target=lambda: answers.append(len(detect()["keypoints"])))]
-        callers[0].start()
-        while status("/metrics") != 200:
-            time.sleep(0.1)
-        time.sleep(0.5)  # the request is with the service by now; if not, it is refused and fails
-        engine("stop", "--time", "40", container)
-        callers[0].join()
-        code = engine("inspect", "--format", "{{.State.ExitCode}}", container)
-        print(f"SIGTERM under load: exit {code}, {len(answers)} of 1 answered")
-        assert (code, len(answers)) == ("0", 1)
+        ran = engine("exec", container, "sh", "-c", f"({RUN_IN_TMP}) 2>&1 || id", check=False)
+        print(f"a program in /tmp: {ran}")
+        assert "Permission denied" in ran
+        assert "uid=10001" in ran
+        stops_under_load(engine, container)
+
+
+def stops_under_load(engine: Engine, container: str) -> None:
+    answers: list[int] = []
+    caller = threading.Thread(target=lambda: answers.append(len(detect(seed=1)["keypoints"])))
+    before = looked_at()
+    caller.start()
+    until(lambda: looked_at() > before)  # the device has it
+    start = time.monotonic()
+    engine("stop", "-t", "40", container)
+    caller.join()
+    code = exit_code(engine, container)
+    print(
+        f"SIGTERM under load: exit {code} after {time.monotonic() - start:.0f} s, "
+        f"{len(answers)} of 1 answered"
+    )
+    assert (code, len(answers)) == ("0", 1)
 
 
 def gpu_is_asked_for(engine: Engine, image: str) -> None:
@@ -111,7 +168,8 @@ def gpu_is_asked_for(engine: Engine, image: str) -> None:
     with engine.running(image, "--env=WEAKPOINTS_DEVICE=cuda") as container:
         code = engine("wait", container)
         log = subprocess.run([engine.name, "logs", container], capture_output=True, text=True)
-        print(f"cuda without a GPU: exit {code}: {log.stderr.strip().splitlines()[-1]}")
+        (said,) = (line for line in log.stderr.splitlines() if '"critical"' in line)
+        print(f"cuda without a GPU: exit {code}: {json.loads(said)['message']}")
         assert code == "1"
 
 
@@ -137,12 +195,36 @@ def loads_launcher(engine: Engine, image: str) -> None:
         assert found == "[]"
 
 
-def detect() -> dict[str, object]:
+def detect(seed: int = 0) -> dict[str, Any]:
+    """The answer for a photograph; one that was answered already comes from the cache."""
     photograph = (ROOT / "docs" / "overlay.png").read_bytes()
-    request = urllib.request.Request(f"{URL}/detect", photograph, {"Content-Type": "image/png"})
+    request = urllib.request.Request(
+        f"{URL}/detect?seed={seed}", photograph, {"Content-Type": "image/png"}
+    )
     with urllib.request.urlopen(request, timeout=120) as answer:
-        found: dict[str, object] = json.load(answer)
+        found: dict[str, Any] = json.load(answer)
         return found
+
+
+def looked_at() -> float:
+    """How often the device has begun with a photograph."""
+    with urllib.request.urlopen(f"{URL}/metrics", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return next(
+        float(line.split()[1]) for line in lines if line.startswith("weakpoints_batch_size_count")
+    )
+
+
+def exit_code(engine: Engine, container: str) -> str:
+    return engine("inspect", "--format", "{{.State.ExitCode}}", container)
+
+
+def until(true: Callable[[], object], logs: Callable[[], str] = str) -> None:
+    """Raises AssertionError with the logs after 120 s."""
+    start = time.monotonic()
+    while not true():
+        assert time.monotonic() < start + 120, logs()
+        time.sleep(0.2)
 
 
 def status(path: str) -> int:
@@ -161,13 +243,19 @@ def main() -> None:
     )
     parser.add_argument("--engine", choices=["podman", "docker"], default="podman")
     parser.add_argument("--image", help="a built one; none: build it")
+    parser.add_argument("--compose", help="its command; podman-compose, or docker compose")
     parser.add_argument("--build", nargs=argparse.REMAINDER, default=[], help="more for the build")
     asked = parser.parse_args()
     assert shutil.which(asked.engine), f"{asked.engine} is not installed"
     engine, image = Engine(asked.engine), asked.image or "weakpoints"
+    asked.compose = asked.compose or {"podman": "podman-compose"}.get(
+        asked.engine, "docker compose"
+    )
     if not asked.image:
         engine.build(image, asked.build)
-    serves_and_drains(engine, image)
+    elif image != "weakpoints":
+        engine("tag", image, "weakpoints")  # as docker-compose.yml calls it
+    serves_and_drains(engine, Compose(asked.compose, engine))
     gpu_is_asked_for(engine, image)
     loads_launcher(engine, image)
 
