@@ -65,6 +65,13 @@ def test_the_manifests_are_what_ray_and_the_settings_accept() -> None:
     for group in (groups["headGroupSpec"], *groups["workerGroupSpecs"]):
         (container,) = group["template"]["spec"]["containers"]
         assert {each["name"]: each["value"] for each in container["env"]} == ENVIRONMENT
+    pod = groups["workerGroupSpecs"][0]["template"]["spec"]
+    (weights,), (container,) = pod["initContainers"], pod["containers"]
+    assert weights["command"] == ["weakpoints", "weights", "pull", app.args["network"]]
+    mounted = container["volumeMounts"][0]
+    assert mounted == weights["volumeMounts"][0] | {"readOnly": True}
+    replica = app.deployments[0].ray_actor_options
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == replica.num_gpus == 1
 
 
 @pytest.fixture(scope="module")
