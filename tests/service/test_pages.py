@@ -59,6 +59,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def page(client: httpx2.Client, browser: Browser) -> Page:
     page = browser.new_page(viewport={"width": 1100, "height": 800}, accept_downloads=True)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(str(client.base_url))
     return page
 
@@ -123,7 +124,6 @@ def test_a_photograph_becomes_keypoints_layers_and_files(page: Page, photo: Path
 
 @needs_browser
 def test_the_curl_line_is_copied_with_the_classes_and_the_key(page: Page, photo: Path) -> None:
-    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.set_input_files("#file", photo)
     expect(page.locator("#result")).to_be_visible()
     page.click("#curl")
