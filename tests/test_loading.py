@@ -18,9 +18,8 @@ from app.method.detector import Detector, Look, Paused
 from app.method.image import InputSpec
 from app.networks.architectures import network_of
 from app.options import Limits, choose
-from app.settings import Settings
 from tests.conftest import toy_vgg
-from tests.service import picture, serving
+from tests.service import encoded, serving
 
 PNG = {"content-type": "image/png"}
 SPEC = InputSpec(32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -80,43 +79,53 @@ def launcher(*arguments: object, **more: object) -> None:
     CudaUtils()
 
 
-def test_a_service_whose_triton_is_broken_starts_and_answers_the_same_keypoints(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Triton's own errors: without a compiler, then with a cache that can't be written to, too.
+@pytest.fixture
+def broken_triton(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Triton without a compiler, nor a cache that can be written to: a file is in its place.
 
-    The CPU stands for the GPU; a file stands in the place of the cache's folder.
+    The CPU stands for the GPU, so the errors are Triton's own.
     """
     pytest.importorskip("triton")
-    (tmp_path / "unwritable").touch()
+    (tmp_path / "cache").touch()
     monkeypatch.setenv("CC", "/nonexistent")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache" / "triton"))
     monkeypatch.setenv("TRITON_LIBCUDA_PATH", str(tmp_path))
-    whole = loading.load_detector(Settings().manifest, "bundled", "cpu")
-    asked = {"patch": 48, "stride": 44}
-    expected = whole(picture(90), choose(**asked), Limits()).keypoints
     monkeypatch.setattr(kernels, "fuses", lambda table, scratch: scratch.triton)
     monkeypatch.setattr(kernels.triton_kernels, "largest_rows", launcher)
     monkeypatch.setattr(kernels.triton_kernels, "biased", launcher)
 
-    def load() -> Detector:
-        wanted, boxes = Paths(triton=True), loading._boxes(whole.input)
-        engine, tried = loading._trusted(whole.network, None, wanted, boxes)
-        return replace(whole, occluder=engine, model=replace(whole.model, paths=tried))
 
-    whys = []
-    for cache in ("writable", "unwritable"):
-        monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / cache / "cache"))
-        detector = load()
-        whys += [path.why for path in detector.model.paths if not path.on]
-    with serving(lambda: detector) as client:
-        found = client.post("/detect", content=picture(90), params=asked, headers=PNG).json()
+@pytest.mark.usefixtures("broken_triton")
+def test_without_a_compiler_triton_is_off_even_where_its_cache_can_be_written_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "writable"))
+    network, boxes = network_of(toy_vgg().float()), loading._boxes(SPEC)
+    _, (tried,) = loading._trusted(network, None, Paths(triton=True), boxes)
+    assert not tried.on
+    assert "/nonexistent" in str(tried.why)
+
+
+@pytest.mark.usefixtures("broken_triton")
+def test_a_service_whose_triton_is_broken_starts_and_answers_the_same_keypoints(
+    detector: Detector, photograph: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = {"patch": 14, "stride": 14}
+    boxes = loading._boxes(detector.input)
+    wanted = Paths(triton=True)
+    engine, tried = loading._trusted(detector.network, None, wanted, boxes)
+    broken = replace(detector, occluder=engine, model=replace(detector.model, paths=tried))
+    body = encoded(photograph)
+    with serving(lambda: broken) as client:
+        found = client.post("/detect", content=body, params=asked, headers=PNG).json()
         (path,) = client.get("/model").json()["paths"]
-    warnings = [each for each in caplog.records if each.levelname == "WARNING"]
+    (record,) = (each for each in caplog.records if each.levelname == "WARNING")
+    why = path.pop("why")
+    assert why.startswith("NotADirectoryError")
     said = "triton is switched off, the service is slower without it: "
-    assert [each.getMessage() for each in warnings] == [said + why for why in whys]
-    assert "/nonexistent" in whys[0]
-    assert "unwritable" in whys[1]
-    assert path == {"name": "triton", "on": False, "gain": None, "why": whys[1]}
+    assert record.getMessage() == said + why
+    assert path == {"name": "triton", "on": False, "gain": None}
+    expected = detector(body, choose(**asked), Limits()).keypoints
     assert len(expected) > 3
     np.testing.assert_allclose(
         [(point["x"], point["y"]) for point in found["keypoints"]],
