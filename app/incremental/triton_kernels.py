@@ -1,6 +1,7 @@
 """The two ways in which rows move on a GPU, each one kernel in Triton.
 
-PyTorch does the same in two or three passes over the memory. Their twins in PyTorch run everywhere
+PyTorch does the same in two or three passes over the memory. A number that is not finite stays
+one, as there: it is how an overflow of float16 is noticed. Their twins in PyTorch run everywhere
 else, and are the tests' oracle. They stand beside their callers in `kernels`.
 """
 
@@ -30,6 +31,7 @@ def _largest_rows(
             tl.load(
                 table + following[:, None] * channels + channel[None, :], mask=inside, other=0.0
             ),
+            propagate_nan=tl.PropagateNan.ALL,
         )
     tl.store(out + row.to(tl.int64)[:, None] * channels + channel[None, :], best, mask=inside)
 
@@ -43,7 +45,7 @@ def _biased(
     if has_bias:
         value += tl.load(bias + at % channels, mask=at < numbers, other=0.0)
     if relu:
-        value = tl.maximum(value, 0.0)
+        value = tl.maximum(value, 0.0, propagate_nan=tl.PropagateNan.ALL)
     tl.store(out + at, value, mask=at < numbers)
 
 

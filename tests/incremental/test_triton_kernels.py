@@ -75,6 +75,18 @@ def test_bias_and_relu_are_what_pytorch_makes_of_them(
     assert torch.equal(out, expected)
 
 
+def test_what_is_not_a_number_stays_none_so_that_an_overflow_is_noticed(
+    interpreted: ModuleType,
+) -> None:
+    y, bias = torch.tensor([[torch.nan, -1.0, 2.0, -torch.inf]]), torch.zeros(4)
+    out = torch.empty_like(y)
+    interpreted.biased(y, bias, out, relu=True)
+    torch.testing.assert_close(out, (y + bias).relu(), equal_nan=True)
+    for table in (torch.tensor([[torch.nan], [1.0]]), torch.tensor([[1.0], [torch.nan]])):
+        interpreted.largest_rows(table, torch.tensor([[0, 1]], dtype=torch.int32), out[:1, :1])
+        assert out[0, 0].isnan()
+
+
 def test_a_whole_occlusion_through_the_kernels_is_that_of_their_twins(
     interpreted: ModuleType, module: nn.Module, x: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
