@@ -21,7 +21,7 @@ from app.method.image import InputSpec, decode, prepare
 from app.method.localization import Model
 from app.method.stopwatch import Stopwatch
 from app.networks.architectures import load_network
-from app.networks.device import chosen_device
+from app.networks.device import chosen_device, host_of
 from app.networks.manifest import Entry, choose_network
 from app.networks.network import Network
 from app.networks.precision import arithmetic, settled, windows
@@ -78,6 +78,7 @@ def load_detector(
         device,
         reason,
         paths,
+        host_of(device),
     )
     log.info("network %s from %s (%s)", entry.name, entry.path, reason)
     detector = Detector(occluder, model, spec, max_passes)

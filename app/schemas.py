@@ -216,12 +216,23 @@ class FastPath(BaseModel):
     why: str | None
 
 
+class HostInfo(BaseModel):
+    """What the network runs on; driver: NVIDIA's. packages: versions of those that matter."""
+
+    device_name: str
+    device_memory_bytes: int
+    driver: str | None
+    python: str
+    packages: dict[str, str | None]
+
+
 class ModelCard(ModelInfo):
     """The network that answers, the side of its input in pixels, and its labels."""
 
     input_side: int
     reason: str = Field(description="why it is this network")
     paths: list[FastPath] = Field(description="a GPU's fast paths, tried when it was loaded")
+    host: HostInfo | None
     labels: list[str]
 
 
@@ -323,6 +334,7 @@ def model_card(model: "Model") -> ModelCard:
         input_side=model.side,
         reason=model.reason,
         paths=[FastPath(**asdict(path)) for path in model.paths],
+        host=HostInfo(**asdict(model.host)) if model.host else None,
         labels=list(model.labels),
     )
 

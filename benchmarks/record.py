@@ -30,8 +30,9 @@ from app.incremental.engine import BUDGET, Incremental
 from app.loading import load_detector
 from app.method.occlusion import box_count, positions
 from app.networks.architectures import network_of
+from app.networks.device import processor
 from app.options import PRESETS, choose, resolve
-from app.performance.machine import memory, processor, reset_peak
+from app.performance.machine import memory, reset_peak
 from app.performance.speed import Setting, products
 from app.settings import Settings
 

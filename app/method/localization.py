@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from app.incremental.paths import Tried
 from app.method.image import Frame
+from app.networks.device import Host
 from app.options import Precision, ResolvedOptions
 
 
@@ -27,6 +28,7 @@ class Model:
     device: str
     reason: str = ""
     paths: tuple[Tried, ...] = ()
+    host: Host | None = None
 
 
 @dataclass(frozen=True)

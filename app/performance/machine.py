@@ -10,14 +10,6 @@ import torch
 from torch import Tensor
 
 
-def processor() -> str:
-    """Its name, as Linux says it; elsewhere the architecture's."""
-    found = Path("/proc/cpuinfo")
-    lines = found.read_text().splitlines() if found.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def seconds(run: Callable[[], object], device: str) -> float:
     _wait(device)
     start = time.perf_counter()

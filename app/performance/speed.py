@@ -18,11 +18,12 @@ from app.errors import BadOption
 from app.incremental.engine import Incremental
 from app.method.occlusion import positions
 from app.networks.architectures import load_module, network_of, skeleton
+from app.networks.device import processor
 from app.networks.manifest import Entry
 from app.networks.network import Network
 from app.networks.precision import arithmetic, windows
 from app.options import Precision
-from app.performance.machine import matmul_rate, memory, processor, reset_peak, seconds
+from app.performance.machine import matmul_rate, memory, reset_peak, seconds
 from app.performance.rivals import best_captum, best_forward, captum, full
 
 

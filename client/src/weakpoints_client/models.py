@@ -101,12 +101,23 @@ class FastPath(BaseModel):
     why: str | None
 
 
+class HostInfo(BaseModel):
+    """What the network runs on."""
+
+    device_name: str
+    device_memory_bytes: int
+    driver: str | None
+    python: str
+    packages: dict[str, str | None]
+
+
 class ModelCard(ModelInfo):
     """The network that answers, its input side in pixels and its labels."""
 
     input_side: int
     reason: str
     paths: list[FastPath]
+    host: HostInfo | None
     labels: list[str]
 
 
