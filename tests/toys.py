@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from app.errors import DeviceLost
 from app.incremental.engine import Incremental
 from app.method.detector import Detector, Look, Paused
 from app.method.image import InputSpec
-from app.method.localization import Localization, Model
+from app.method.localization import Keypoint, Localization, Model
 from app.networks.architectures import narrow_vgg16, network_of
 from app.options import choose
 from app.performance.load import Sleeping
@@ -48,13 +49,20 @@ class Quick(Sleeping):
 
     def finish(self, paused: Paused, look: Look, progress: Progress = no_progress) -> Localization:
         image, found = paused.picture.image, super().finish(paused, look, progress)
-        return replace(
-            found,
-            keypoints=tuple(
-                replace(point, x=float(image.mean()), y=float(image.std()))
-                for point in found.keypoints
-            ),
-        )
+        place = {"x": float(image.mean()), "y": float(image.std())}
+        return with_points(found, lambda points: tuple(replace(each, **place) for each in points))
+
+
+def with_points(
+    found: Localization, change: Callable[[tuple[Keypoint, ...]], tuple[Keypoint, ...]]
+) -> Localization:
+    """The same answer with other keypoints."""
+    return replace(
+        found,
+        explained=tuple(
+            replace(each, keypoints=change(each.keypoints)) for each in found.explained
+        ),
+    )
 
 
 def quick(seconds: float, marks: Path | None = None) -> Detector:
