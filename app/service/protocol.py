@@ -143,7 +143,9 @@ class Protocol(HttpToolsProtocol):
             raise httptools.HttpParserError  # ends the parser's work on what has come
         self.scope["state"]["crowded"] = self._open.crowded
         super().on_headers_complete()
-        if not self.pipeline:
+        if self.pipeline:
+            self.flow.resume_reading()  # uvicorn pauses here, and a hang-up would not be noticed
+        else:
             self._answered = self.cycle
 
     def on_body(self, body: bytes) -> None:

@@ -325,8 +325,8 @@ def test_the_first_of_a_pipeline_is_told_of_the_hang_up() -> None:
     with toy() as service:
         peer = service.peer()
         peer.ask("/wait")
-        peer.ask("/wait")
         until(lambda: service.app.scopes)
+        peer.ask("/wait")
         peer.socket.close()
         assert service.app.hung_up.wait(30)
 
