@@ -46,7 +46,7 @@ def test_signals_end_it_once_what_was_accepted_is_answered(tmp_path: Path) -> No
         ),
         ThreadPoolExecutor(4) as pool,
     ):
-        client.params = {"patch": 48, "stride": 32}
+        client.params = {"patch": 16, "stride": 4, "colours": 1}  # long enough to be seen waiting
         answers = [pool.submit(post, client, 90) for _ in range(3)]
         until(lambda: "weakpoints_queue_depth 2.0" in client.get("/metrics").text)
         started.send_signal(signal.SIGTERM)
