@@ -6,6 +6,7 @@ values: d_out = f(before + d) - f(before), with `before` what the layer hands to
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ class Plan:
         """Of all steps."""
         return sum((step.products for step in self.steps), Products())
 
-    @property
+    @cached_property
     def changed(self) -> Tensor:
         """(P, H, W): where the last maps may differ from the clean one."""
         last = self.steps[-1].after

@@ -64,6 +64,18 @@ class Convolve:
         return cut(self.before, self.after, self.layer.padding, row_bytes)
 
     @cached_property
+    def gaps(self) -> tuple[int, ...]:
+        """How many numbers after the products the values of each of `blocks` begin, so that none is
+        written where values still wait: products of one point lie where earlier points were.
+        """
+        inputs, channels = self.channels
+        starts = (np.r_[0, part.ends.flat[:-1]] for part in self.blocks)
+        return tuple(
+            int((part.ends.ravel() * channels - start * inputs).max())
+            for part, start in zip(self.blocks, starts, strict=True)
+        )
+
+    @cached_property
     def index(self) -> Tensor:
         """(pixels, k * k): the rows of the table before that each pixel is computed from."""
         layer = self.layer
@@ -87,29 +99,22 @@ class Convolve:
     def room(self) -> int:
         """At most so many numbers are taken from the scratch."""
         if self.linear.by_blocks:
-            return max(self._gap(part) + part.count * self.channels[0] for part in self.blocks)
+            inputs, _ = self.channels
+            rooms = zip(self.blocks, self.gaps, strict=True)
+            return max(gap + part.count * inputs for part, gap in rooms)
         gathered = self.after.count * self.layer.kernel**2 * self.channels[0]
         return gathered * (2 if self.layer.groups > 1 else 1)
 
     def __call__(self, table: Tensor, out: Tensor, scratch: Scratch) -> None:
         """table (1 + ., C) -> out (pixels, K)"""
         if self.linear.by_blocks:
-            for part in self.blocks:
-                self._add(part, table, out, scratch)
+            for part, gap in zip(self.blocks, self.gaps, strict=True):
+                self._add(part, gap, table, out, scratch)
         else:
             self._multiply(table, out, scratch)
 
-    def _gap(self, part: Blocks) -> int:
-        """How many numbers before the values the products have to begin, so that none is written
-        where values still wait: products of one point lie where earlier points were.
-        """
+    def _add(self, part: Blocks, gap: int, table: Tensor, out: Tensor, scratch: Scratch) -> None:
         inputs, channels = self.channels
-        start = np.r_[0, part.ends.flat[:-1]]
-        return int((part.ends.ravel() * channels - start * inputs).max())
-
-    def _add(self, part: Blocks, table: Tensor, out: Tensor, scratch: Scratch) -> None:
-        inputs, channels = self.channels
-        gap = self._gap(part)
         room = scratch.take("points", gap + part.count * inputs)
         points = room[gap:].view(part.count, inputs)
         products = room[: part.count * channels].view(part.count, channels)

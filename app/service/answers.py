@@ -74,10 +74,7 @@ class Delivery:
             seconds = self.caller.seconds_left
             received = await locator.receive(data, options, clock, self.who, seconds, held)
         found, known = await locator.locate(received, progress)
-        self.service.metrics.staged(clock.timing_ms)
-        trace_stages(clock)
-        timing = clock.timing_ms | {"total": clock.total_ms}
-        return Answer(received.paused.picture.image, found, known, timing)
+        return Answer(received.paused.picture.image, found, known, timed(self.service, clock))
 
     async def each(
         self, options: Options, tell: Callable[[int, Answer | WeakpointsError], None]
@@ -112,6 +109,13 @@ class Delivery:
         if isinstance(answer, WeakpointsError):
             self.service.metrics.failed(answer)
         tell(number, answer)
+
+
+def timed(service: Service, clock: Stopwatch) -> dict[str, float]:
+    """Milliseconds of each stage, and `total`; metrics and traces are told."""
+    service.metrics.staged(clock.timing_ms)
+    trace_stages(clock)
+    return clock.timing_ms | {"total": clock.total_ms}
 
 
 @asynccontextmanager

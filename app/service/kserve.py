@@ -29,12 +29,12 @@ from app.schemas import (
     options_of,
     prediction,
 )
+from app.service.answers import timed
 from app.service.callers import caller_of
 from app.service.deadlines import Caller, deadline
 from app.service.instances import Base64, body_of, parse, read_json, told_apart
 from app.service.problems import V1, V1_RESPONSES
 from app.service.state import Service, service_of
-from app.service.tracing import trace_stages
 from app.service.upload import Pace
 
 Answer = TypeVar("Answer")
@@ -184,7 +184,7 @@ async def predicted(turn: Turn[DetectParameters]) -> Prediction:
     service, who = service_of(request), caller_of(request)
     options, seconds = turn.parameters.options(), turn.caller.seconds_left
     top = await service.locator.recognise(turn.photograph, options, clock, who, seconds)
-    _keep_times(service, clock)
+    timed(service, clock)
     return prediction(top)
 
 
@@ -201,13 +201,11 @@ async def explained(turn: Turn[ExplainParameters]) -> Explanation:
     if turn.parameters.heatmap:
         _check_heatmap(image, turn, service.settings.max_pixels)
     found, _ = await locator.locate(received)
-    _keep_times(service, clock)
-    timing = clock.timing_ms | {"total": clock.total_ms}
-    answer = detection(found, model, request.state.request_id, timing)
+    answer = detection(found, model, request.state.request_id, timed(service, clock))
     heatmap = None
     if turn.parameters.heatmap:
         draw = partial(_heatmap, image, found, turn.parameters, drawn)
-        heatmap = await run_sync(draw, limiter=locator.decoders)
+        heatmap = await locator.in_turn(who, draw)
     return Explanation(**answer.model_dump(), heatmap=heatmap)
 
 
@@ -242,8 +240,3 @@ def _heatmap(
         target=drawn,
     )
     return Base64(b64=b64encode(png).decode())
-
-
-def _keep_times(service: Service, clock: Stopwatch) -> None:
-    service.metrics.staged(clock.timing_ms)
-    trace_stages(clock)

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import numpy as np
@@ -29,6 +29,7 @@ from app.service.turns import Claim
 from app.service.worker import Worker
 from app.settings import Settings
 
+Made = TypeVar("Made")
 # Pictures that are looked at together. One keeps a CPU busy, and alone it gives the same bits
 # each time.
 BATCH = {"cpu": 1, "cuda": 8}
@@ -57,8 +58,8 @@ class Locator:
     ) -> None:
         """lost: called once, when the device fails for good."""
         self.detector = detector
-        self.decoders = anyio.CapacityLimiter(settings.decoders)
         self._slots = Slots(settings.decoders)
+        self._threads = anyio.CapacityLimiter(settings.decoders)
         self._decoding = decoding
         self.uploads = anyio.CapacityLimiter(settings.uploads)
         self._uploads_of = Counter[str]()
@@ -124,9 +125,7 @@ class Locator:
 
         start = partial(self.detector.start, options=options, clock=clock)
         paused = await self._decoded(data, options, clock, caller, seconds, start)
-        claim = _claim(caller, paused)
-        held.enter_context(self.worker.holding(claim))
-        return Received(asked, paused, claim)
+        return Received(asked, paused, self._held(caller, paused, held))
 
     async def locate(
         self, received: Received, progress: Progress = no_progress
@@ -155,8 +154,8 @@ class Locator:
             return started(self.detector.recognition(image, options, clock))
 
         waiting = await self._decoded(data, options, clock, caller, seconds, start)
-        claim = _claim(caller, waiting)
-        with self.worker.holding(claim):
+        with ExitStack() as held:
+            claim = self._held(caller, waiting, held)
             top: tuple[ClassScore, ...] = await self.worker.run(waiting, clock, claim)
         return top
 
@@ -178,17 +177,28 @@ class Locator:
             return start(image)
 
         try:
-            async with self._slots.one(caller):
-                waiting = await run_sync(work, limiter=self.decoders, abandon_on_cancel=True)
+            waiting = await self.in_turn(caller, work, abandon=True)
         finally:
             call.give_up()
         await checkpoint()  # a deadline or a hang-up may have come meanwhile
         return waiting
 
+    async def in_turn(
+        self, caller: str, work: Callable[[], Made], *, abandon: bool = False
+    ) -> Made:
+        """Work on a whole picture, on a thread: decoding and drawing, when it is the caller's turn.
 
-def _claim(caller: str, paused: Paused[Any]) -> Claim:
-    height, width, _ = paused.picture.image.shape
-    return Claim(caller, height * width)
+        abandon: whether a caller that leaves gives its place back before the work has ended.
+        """
+        async with self._slots.one(caller):
+            return await run_sync(work, limiter=self._threads, abandon_on_cancel=abandon)
+
+    def _held(self, caller: str, paused: Paused[Any], held: ExitStack) -> Claim:
+        """The picture counts until `held` is closed. Raises QueueFull."""
+        height, width, _ = paused.picture.image.shape
+        claim = Claim(caller, height * width)
+        held.enter_context(self.worker.holding(claim))
+        return claim
 
 
 def _crowded(what: str, limit: int) -> QueueFull:

@@ -5,9 +5,8 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse
@@ -31,6 +30,7 @@ from app.schemas import (
 from app.service.accept import preferred
 from app.service.answers import delivered
 from app.service.api_keys import let_in
+from app.service.callers import caller_of
 from app.service.events import STILL_WAITING, Emit, Words, event, progress_events, streamed
 from app.service.kserve import v1
 from app.service.middleware import Prefix, add_rules
@@ -54,8 +54,6 @@ from app.service.replies import counted, detection_of, reader, tell_results
 from app.service.state import Service, service_of
 from app.service.tracing import telemetry
 from app.settings import Settings
-
-T = TypeVar("T")
 
 
 def create_app(
@@ -215,14 +213,15 @@ async def heatmap(
     `style=gray16` is the raw map, its range in `X-Map-Min` and `X-Map-Max`. `format=npz`, or
     `Accept: application/x-npz`, is a file for `numpy.load`.
     """
-    options, detector = query.options(), service_of(request).locator.detector
+    options, locator = query.options(), service_of(request).locator
+    detector, in_turn = locator.detector, partial(locator.in_turn, caller_of(request))
     drawn = query.drawn(detector.resolved(options), detector.model.labels)
     async with delivered(request, options, reader(request)) as delivery:
         answer = await delivery.answer(delivery.uploads[0], options, held)
     accepted = preferred(request.headers.get("accept", ""), PNG, NPZ)
     if (query.format or FORMATS[accepted]) == "npz":
         json = detection_of(request, answer).model_dump_json()
-        file = await _made(request, partial(npz, answer.found, json))
+        file = await in_turn(partial(npz, answer.found, json))
         return Pieces(file, media_type=NPZ, headers=answer.headers)
     draw = partial(
         heatmap_png,
@@ -234,14 +233,9 @@ async def heatmap(
         size=query.size,
         target=drawn,
     )
-    png, (low, high) = await _made(request, draw)
+    png, (low, high) = await in_turn(draw)
     extent = {"X-Map-Min": f"{low:.9g}", "X-Map-Max": f"{high:.9g}"}
     return Pieces(png, media_type=PNG, headers=answer.headers | extent)
-
-
-async def _made(request: Request, make: Callable[[], T]) -> T:
-    """On a thread of its own, of which there are few."""
-    return await run_sync(make, limiter=service_of(request).locator.decoders)
 
 
 @routes.get("/model", operation_id="model", responses={401: RESPONSES[401], 503: RESPONSES[503]})
