@@ -1,16 +1,19 @@
 """Mutated pictures of every format, decoded in a child as the service does and, a sample of them,
-sent to it: `python -m tests.fuzz --inputs 20000 --sent 500`.
+sent to it: `python -m tests.fuzz --inputs 100000 --sent 500`.
 
-Each input is an image, or refused as one; anything else ends the run. Prints JSON.
+Each input is an image, or refused as one, within its deadline; anything else ends the run. Prints
+JSON.
 """
 
 import argparse
 import json
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 
 import httpx2
 import numpy as np
@@ -25,6 +28,8 @@ from app.settings import Settings
 from tests.service import encoded, serving
 
 REFUSED = (BadImage, MalformedRequest, TooLarge, UnsupportedMedia)
+PNG = b"\x89PNG\r\n\x1a\n"
+DEADLINE = 5.0  # seconds that a child has for one of these small pictures
 
 
 @dataclass
@@ -48,69 +53,95 @@ class Seen:
         )
 
 
-def originals() -> list[bytes]:
-    """Small files of every kind that the decoders tell apart."""
+def originals() -> dict[str, list[bytes]]:
+    """Small files of every kind that the decoders tell apart, by format."""
     register_heif_opener()  # to write them
     noise = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
     smooth = Image.fromarray(noise).resize((48, 40), Image.Resampling.BILINEAR, (0, 0, 6, 5))
     turned = Image.Exif()
     turned[0x0112] = 6
-    return [
-        encoded(smooth, "JPEG"),
-        encoded(smooth, "JPEG", progressive=True),
-        encoded(smooth, "JPEG", exif=turned),
-        encoded(smooth.convert("L"), "JPEG"),
-        encoded(smooth.convert("CMYK"), "JPEG"),
-        encoded(Image.fromarray(noise), "JPEG", quality=95),
-        encoded(smooth),
-        encoded(smooth.convert("RGBA")),
-        encoded(smooth.convert("P")),
-        encoded(smooth.convert("1")),
-        encoded(Image.fromarray(noise[..., 0].astype(np.uint16) * 257)),
-        encoded(smooth, compress_level=0),
-        encoded(smooth, "WEBP"),
-        encoded(smooth, "WEBP", lossless=True),
-        encoded(smooth.convert("RGBA"), "WEBP"),
-        *(encoded(smooth, kind) for kind in ("GIF", "BMP", "TIFF", "AVIF", "HEIF")),
-        encoded(smooth, "TIFF", compression="tiff_lzw", exif=turned),
-        encoded(smooth.convert("RGBA"), "AVIF"),
-        encoded(smooth.convert("P"), transparency=3),
-    ]
+    return {
+        "JPEG": [
+            encoded(smooth, "JPEG"),
+            encoded(smooth, "JPEG", progressive=True),
+            encoded(smooth, "JPEG", exif=turned),
+            encoded(smooth.convert("L"), "JPEG"),
+            encoded(smooth.convert("CMYK"), "JPEG"),
+            encoded(Image.fromarray(noise), "JPEG", quality=95),
+        ],
+        "PNG": [
+            encoded(smooth),
+            encoded(smooth.convert("RGBA")),
+            encoded(smooth.convert("P")),
+            encoded(smooth.convert("1")),
+            encoded(Image.fromarray(noise[..., 0].astype(np.uint16) * 257)),
+            encoded(smooth, compress_level=0),
+            encoded(smooth.convert("P"), transparency=3),
+        ],
+        "WEBP": [
+            encoded(smooth, "WEBP"),
+            encoded(smooth, "WEBP", lossless=True),
+            encoded(smooth.convert("RGBA"), "WEBP"),
+        ],
+        "TIFF": [
+            encoded(smooth, "TIFF"),
+            encoded(smooth, "TIFF", compression="tiff_lzw", exif=turned),
+        ],
+        "AVIF": [encoded(smooth, "AVIF"), encoded(smooth.convert("RGBA"), "AVIF")],
+        **{kind: [encoded(smooth, kind)] for kind in ("GIF", "BMP", "HEIF")},
+    }
 
 
-def mutants(seed: int) -> Iterator[bytes]:
-    """Without end; the same for the same seed."""
+def mutants(seed: int, *kinds: str) -> Iterator[bytes]:
+    """Of these formats, or of all, without end; the same for the same seed."""
     rng, known = np.random.default_rng(seed), originals()
+    every = [data for each in known.values() for data in each]
+    mutated = [data for kind in kinds for data in known[kind]] or every
     while True:
-        data = bytearray(known[rng.integers(len(known))])
+        data = bytearray(mutated[rng.integers(len(mutated))])
         for _ in range(rng.geometric(0.4)):
             if not data:
                 break
-            here, there = sorted(int(at) for at in rng.integers(0, len(data), 2))
-            match rng.integers(7):
-                case 0:
-                    data[here] ^= 1 << rng.integers(8)
-                case 1:
-                    data[here] = rng.integers(256)
-                case 2:
-                    data[here : here + 4] = rng.choice(
-                        [b"\x00" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\x80\x00\x00\x00"]
-                    )
-                case 3:  # mostly where the sizes are
-                    data[min(here % 64, len(data) - 1)] = rng.integers(256)
-                case 4:
-                    del data[here:there]
-                case 5:
-                    data[here:here] = data[here:there]
-                case 6:
-                    other = known[rng.integers(len(known))]
-                    data[here:] = other[min(here, len(other)) :]
+            mutate(data, rng, every)
+        if rng.integers(2):
+            mend_checksums(data)
         yield bytes(data)
+
+
+def mutate(data: bytearray, rng: np.random.Generator, others: list[bytes]) -> None:
+    here, there = sorted(int(at) for at in rng.integers(0, len(data), 2))
+    match rng.integers(7):
+        case 0:
+            data[here] ^= 1 << rng.integers(8)
+        case 1:
+            data[here] = rng.integers(256)
+        case 2:
+            data[here : here + 4] = rng.choice(
+                [b"\x00" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\x80\x00\x00\x00"]
+            )
+        case 3:  # mostly where the sizes are
+            data[min(here % 64, len(data) - 1)] = rng.integers(256)
+        case 4:
+            del data[here:there]
+        case 5:
+            data[here:here] = data[here:there]
+        case 6:
+            other = others[rng.integers(len(others))]
+            data[here:] = other[min(here, len(other)) :]
+
+
+def mend_checksums(data: bytearray) -> None:
+    """Of a PNG's chunks, so that what was changed comes as far as the decoder."""
+    at = 8
+    while data[:8] == PNG and at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4])
+        data[end : end + 4] = zlib.crc32(data[at + 4 : end]).to_bytes(4)
+        at = end + 4
 
 
 def decoded(decoders: Decoders, data: bytes) -> str:
     try:
-        image = decoders.decode(data)
+        image = decoders.decode(data, DEADLINE)
     except REFUSED as error:
         return "crashed" if "broke down" in error.detail else error.slug
     assert image.dtype == np.uint8
@@ -132,21 +163,22 @@ def resident() -> int:
         return int(sizes.read().split()[1]) * 4096
 
 
-def fuzz(look: Callable[[bytes], str], count: int, seed: int) -> Seen:
+def fuzz(look: Callable[[bytes], str], count: int, seed: int, *kinds: str) -> Seen:
     seen = Seen()
-    for _, data in zip(range(count), mutants(seed), strict=False):
+    for data in islice(mutants(seed, *kinds), count):
         seen.take(look, data)
     return seen
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--inputs", type=int, default=20_000)
+    parser.add_argument("--inputs", type=int, default=100_000, help="of each format")
     parser.add_argument("--sent", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     with Decoders(1, Limits()) as decoders:
-        here = fuzz(partial(decoded, decoders), args.inputs, args.seed)
+        look = partial(decoded, decoders)
+        here = {kind: fuzz(look, args.inputs, args.seed, kind) for kind in originals()}
     quick = {"patch": 96, "stride": 96, "colours": 1}
     with serving(
         lambda: loaded(Settings()), cache_bytes=0
@@ -154,7 +186,8 @@ def main() -> None:
         client.params = quick
         there = fuzz(lambda data: sent(client, data), args.sent, args.seed + 1)
         assert client.get("/livez").status_code == 200
-    print(json.dumps({name: figures(seen) for name, seen in (("decoded", here), ("sent", there))}))
+    by_format = {kind: figures(seen) for kind, seen in here.items()}
+    print(json.dumps({"seed": args.seed, "decoded": by_format, "sent": figures(there)}))
 
 
 def figures(seen: Seen) -> dict[str, object]:
