@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 from PIL import AvifImagePlugin, Image
 
+from app.decoding.memory_file import write
 from app.errors import BadImage, WeakpointsError
 from app.method.image import decode
 from app.options import Limits
@@ -109,13 +110,6 @@ def decoded(task: Task, file: int) -> dict[str, Any]:
     except Exception as error:  # a codec's binding may raise anything
         return {"error": BadImage.__name__, "detail": f"{type(error).__name__}", "figures": {}}
     return {"shape": image.shape}
-
-
-def write(file: int, pixels: memoryview) -> None:
-    """A write may take only a part, at most 2 GiB."""
-    at = 0
-    while at < len(pixels):
-        at += os.pwrite(file, pixels[at:], at)
 
 
 if __name__ == "__main__":

@@ -6,18 +6,11 @@ every task of the pool, not the one. pebble 5.2 gives up the pool where the chil
 them import the parent's main module into their children, which may be all of torch.
 """
 
-import json
 import logging
-import os
-import socket
 import subprocess
-import sys
-import tempfile
 import threading
 import time
-import weakref
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from hashlib import sha256
 from types import TracebackType
 from typing import Any, Self
@@ -25,7 +18,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from app.decoding.child import BEGAN, LINE, READY, Task, write
+from app.decoding.child import Task
+from app.decoding.handle import Call, Child
+from app.decoding.memory_file import memory_file
 from app.errors import (
     BadImage,
     DeadlinePassed,
@@ -40,102 +35,7 @@ from app.options import WHITE, Limits
 log = logging.getLogger("weakpoints")
 SECONDS = 60.0  # for a picture whose caller sets no deadline
 FIXED, PER_PIXEL = 2**28, 32  # bytes that a child may take: coefficients, 16-bit lines, the pixels
-ENVIRONMENT = {  # glibc keeps what it freed up to 64 MiB: new pages cost as much as a small picture
-    "MALLOC_TRIM_THRESHOLD_": str(2**26),
-    "MALLOC_MMAP_THRESHOLD_": str(2**25),
-    "OPENBLAS_NUM_THREADS": "1",
-}
 ERRORS = {each.__name__: each for each in (BadImage, MalformedRequest, TooLarge, UnsupportedMedia)}
-
-
-class Call:
-    """One picture's decoding; `give_up` ends it, from any thread, at any time."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._child: Child | None = None
-        self.given_up = False
-
-    def give_up(self) -> None:
-        with self._lock:
-            self.given_up = True
-            if self._child is not None:
-                self._child.end()
-
-    def works_for(self, child: "Child | None") -> None:
-        """Raises DeadlinePassed where it was given up before it began."""
-        with self._lock:
-            self._child = child
-            if child is not None and self.given_up:
-                raise DeadlinePassed
-
-
-class Child:
-    """A process of `app.decoding.child`, started now, and ended with this object at the latest."""
-
-    def __init__(self, memory: int) -> None:
-        self._socket, theirs = socket.socketpair()
-        with theirs:
-            path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-            number = str(theirs.fileno())
-            try:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "app.decoding.child", number, str(memory)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,  # until it is ready; then it writes none
-                    pass_fds=[theirs.fileno()],
-                    env=os.environ | ENVIRONMENT | {"PYTHONPATH": path},
-                )
-            except OSError:
-                self._socket.close()
-                raise
-        self._ready, self._read = False, b""
-        self.began = False  # with the task that it was given
-        self.end = weakref.finalize(self, _end, self.process, self._socket)
-
-    @property
-    def alive(self) -> bool:
-        return self.end.alive and self.process.poll() is None
-
-    def wait(self, until: float) -> None:
-        """Until it has started. Raises TimeoutError, or Unavailable where it ended instead."""
-        if self._ready:
-            return
-        assert self.process.stderr is not None
-        if self._line(until) != READY:
-            said = self.process.stderr.read().decode(errors="replace")
-            log.error("the process that decodes can't start", extra={"said": said})
-            raise Unavailable("the process that decodes can't start", retry_after=5)
-        self.process.stderr.close()
-        self._ready = True
-
-    def ask(self, task: Task, file: int, until: float) -> dict[str, Any]:
-        """The answer to one task.
-
-        Raises TimeoutError. Raises EOFError where the child ended, or Unavailable where it ended
-        before it was ready.
-        """
-        self.began = False
-        self.wait(until)
-        socket.send_fds(self._socket, [task.line()], [file])
-        self.began = self._line(until) == BEGAN
-        line = self._line(until)
-        if not line.endswith(b"\n"):
-            raise EOFError
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def _line(self, until: float) -> bytes:
-        """The next one; of a child that ended, what is left."""
-        while b"\n" not in self._read and len(self._read) < LINE:
-            self._socket.settimeout(max(until - time.monotonic(), 0.001))
-            part = self._socket.recv(LINE)
-            if not part:
-                break
-            self._read += part
-        line, mark, self._read = self._read.partition(b"\n")
-        return line + mark
 
 
 class Decoders:
@@ -201,7 +101,7 @@ class Decoders:
         call, until = call or Call(), time.monotonic() + seconds
         admit(data, self._limits)
         task = Task(len(data), seconds, self._limits, background)
-        with _memory_file(data) as file:
+        with memory_file(data) as file:
             return self._with_a_child(file, data, task, until, call)
 
     def _with_a_child(
@@ -287,28 +187,6 @@ class Decoders:
             ) from error
 
 
-@contextmanager
-def _memory_file(data: bytes) -> Iterator[Any]:
-    """A file with `data`. Raises Unavailable where the system has no room for it."""
-    with ExitStack() as opened:
-        try:
-            file = opened.enter_context(_nameless_file())
-            write(file.fileno(), memoryview(data))
-        except OSError as error:
-            raise Unavailable(f"no room to decode: {error.strerror}", retry_after=5) from error
-        yield file
-
-
-def _nameless_file() -> Any:
-    """Nowhere but in memory, and it goes with its last user, whatever ends.
-
-    It is not of `/dev/shm`, of which a container has 64 MiB.
-    """
-    if hasattr(os, "memfd_create"):
-        return open(os.memfd_create("picture"), "r+b", buffering=0)
-    return tempfile.TemporaryFile(buffering=0)
-
-
 def _crashed(process: subprocess.Popen[bytes], data: bytes) -> BadImage:
     log.error(
         "a picture of %d bytes, SHA-256 %s, ended the process that decoded it: exit status %d",
@@ -319,12 +197,3 @@ def _crashed(process: subprocess.Popen[bytes], data: bytes) -> BadImage:
     return BadImage(
         f"the decoder broke down over the picture of {len(data)} bytes", actual=len(data)
     )
-
-
-def _end(process: subprocess.Popen[bytes], channel: socket.socket) -> None:
-    """Closing the socket alone would do for a child that is idle."""
-    process.kill()
-    process.wait()
-    if process.stderr is not None:
-        process.stderr.close()
-    channel.close()

@@ -15,7 +15,8 @@ from anyio.lowlevel import checkpoint
 from anyio.to_thread import run_sync
 from numpy.typing import NDArray
 
-from app.decoding.pool import Call, Decoders
+from app.decoding.handle import Call
+from app.decoding.pool import Decoders
 from app.errors import QueueFull
 from app.method.detector import Detector, Found, Look, Paused, started
 from app.method.localization import ClassScore, Localization

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -14,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.decoding.pool import Call, Decoders
+from app.decoding.handle import Call
+from app.decoding.pool import Decoders
 from app.errors import (
     BadImage,
     DeadlinePassed,
@@ -105,16 +105,6 @@ def test_a_refusal_is_the_one_of_decoding_here(
             refuse()
         refusals.append((raised.value.detail, raised.value.figures))
     assert refusals[0] == refusals[1]
-
-
-def test_a_child_has_no_torch(decoders: Decoders) -> None:
-    decoders.decode(EASY)
-    (maps,) = {Path(f"/proc/{process}/maps").read_text() for process in children(decoders)}
-    assert "cv2" in maps
-    assert "torch" not in maps
-    code = "import sys, app.decoding.child; print([m for m in sys.modules if 'torch' in m])"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
 
 
 def test_a_deadline_ends_the_child_and_there_is_another(slow: bytes) -> None:
@@ -260,25 +250,12 @@ def test_without_room_for_a_process_or_a_file_it_is_said_and_the_pool_goes_on(
         raise OSError(errno.EMFILE, "Too many open files")
 
     with Decoders(1, LIMITS) as pool:
-        for where in ("subprocess.Popen", "os.memfd_create"):
+        for where in ("handle.subprocess.Popen", "memory_file.os.memfd_create"):
             with monkeypatch.context() as patch:
-                patch.setattr(f"app.decoding.pool.{where}", none)
+                patch.setattr(f"app.decoding.{where}", none)
                 with pytest.raises(Unavailable, match="Too many open files"):
                     pool.decode(EASY)
             np.testing.assert_array_equal(pool.decode(EASY), decode(EASY, LIMITS))
-
-
-def test_a_file_that_takes_a_part_is_no_room_and_not_a_picture_cut_short() -> None:
-    data = encoded(np.random.default_rng(2).integers(0, 256, (80, 90, 3), np.uint8))
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with Decoders(1, LIMITS) as pool:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))  # as `ulimit -f` does
-        try:
-            with pytest.raises(Unavailable, match="no room to decode: File too large"):
-                pool.decode(data)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        assert pool.decode(data).shape == (80, 90, 3)
 
 
 def test_a_child_that_ends_where_no_other_can_be_started_leaves_its_place(
@@ -291,7 +268,7 @@ def test_a_child_that_ends_where_no_other_can_be_started_leaves_its_place(
         pool.start()
         pool.wait()
         with monkeypatch.context() as patch:
-            patch.setattr("app.decoding.pool.subprocess.Popen", none)
+            patch.setattr("app.decoding.handle.subprocess.Popen", none)
             with pytest.raises(DeadlinePassed):
                 pool.decode(slow, 0.5)
             assert not children(pool)

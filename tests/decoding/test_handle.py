@@ -1,0 +1,33 @@
+"""The parent's end of a process that decodes."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from app.decoding.child import Task
+from app.decoding.handle import Child
+from app.decoding.memory_file import memory_file
+from app.options import WHITE, Limits
+from tests.service import picture
+
+
+def test_a_child_answers_and_has_no_torch() -> None:
+    child, data = Child(2**28), picture(80)
+    with memory_file(data) as file:
+        task = Task(len(data), 60, Limits(), WHITE)
+        assert child.ask(task, file.fileno(), time.monotonic() + 60) == {"shape": [60, 80, 3]}
+    maps = Path(f"/proc/{child.process.pid}/maps").read_text()
+    assert "cv2" in maps
+    assert "torch" not in maps
+    code = "import sys, app.decoding.child; print([m for m in sys.modules if 'torch' in m])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+
+
+def test_a_child_ends_with_its_handle() -> None:
+    child = Child(2**28)
+    process = child.process
+    assert child.alive
+    del child
+    assert process.returncode is not None

@@ -1,0 +1,31 @@
+"""The file by which a picture goes to the process that decodes."""
+
+import os
+import resource
+
+import pytest
+
+from app.decoding.memory_file import memory_file, write
+from app.errors import Unavailable
+
+
+def test_a_file_holds_the_picture_and_takes_its_pixels() -> None:
+    with memory_file(b"a picture") as file:
+        assert os.pread(file.fileno(), 99, 0) == b"a picture"
+        write(file.fileno(), memoryview(b"pixels, which are more"))
+        file.seek(0)
+        assert file.read() == b"pixels, which are more"
+    assert file.closed
+
+
+def test_a_file_that_takes_a_part_is_no_room_and_not_a_picture_cut_short() -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))  # as `ulimit -f` does
+    try:
+        with (
+            pytest.raises(Unavailable, match="no room to decode: File too large"),
+            memory_file(bytes(8193)),
+        ):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
