@@ -16,9 +16,10 @@ from app.incremental.engine import Incremental
 from app.incremental.kernels import TRITON
 from app.incremental.paths import Paths, Tried
 from app.incremental.trial import Boxes, batching, trusted
-from app.method.detector import Detector, Paused
+from app.method.detector import Detector
 from app.method.image import InputSpec, decode, prepare
 from app.method.localization import Model
+from app.method.paused import Paused
 from app.method.stopwatch import Stopwatch
 from app.networks.architectures import load_network
 from app.networks.device import chosen_device, host_of

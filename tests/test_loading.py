@@ -14,8 +14,9 @@ from app.incremental import kernels
 from app.incremental.engine import Incremental
 from app.incremental.paths import Paths
 from app.incremental.trial import whole_passes
-from app.method.detector import Detector, Look, Paused
+from app.method.detector import Detector
 from app.method.image import InputSpec
+from app.method.paused import Look, Paused
 from app.networks.architectures import network_of
 from app.options import Limits, choose
 from tests.conftest import toy_vgg

@@ -10,9 +10,10 @@ import numpy as np
 
 from app.errors import DeviceLost
 from app.incremental.engine import Incremental
-from app.method.detector import Detector, Look, Paused
+from app.method.detector import Detector
 from app.method.image import InputSpec
 from app.method.localization import Keypoint, Localization, Model
+from app.method.paused import Look, Paused
 from app.networks.architectures import narrow_vgg16, network_of
 from app.options import choose
 from app.performance.load import Sleeping

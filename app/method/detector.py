@@ -5,11 +5,10 @@ occlusion and guided backpropagation, combined in a multiscale framework.
 """
 
 import hashlib
-import logging
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,58 +29,13 @@ from app.method.occlusion import (
     occlusion_map,
     random_colours,
 )
+from app.method.paused import Found, Look, Method, Paused, Picture, started
 from app.method.peaks import Scene, find_peaks, keypoints
 from app.method.stopwatch import Stopwatch
 from app.networks.network import Network, Trace
 from app.networks.precision import arithmetic
-from app.options import Limits, Options, ResolvedOptions, choose, resolve
+from app.options import Limits, Options, ResolvedOptions, resolve
 from app.progress import Progress, no_progress
-
-Found = TypeVar("Found")
-log = logging.getLogger("weakpoints")
-REHEARSED = 2  # times: the first tunes and compiles, the second records (see `cuda_graphs`)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What the network has to look at: x (1, 3, S, S), the normalised input of one photograph.
-
-    explained: whether maps are asked for, or the network's classes alone.
-    """
-
-    image: NDArray[np.uint8]
-    x: Tensor
-    options: ResolvedOptions
-    clock: Stopwatch
-    explained: bool = True
-
-
-class Look(NamedTuple):
-    """What the network says about one picture.
-
-    trace: its forward pass alone; targets: the T classes to explain, none where the picture is not
-    explained; fine: (T, S, S), see `fine_maps`.
-    """
-
-    trace: Trace
-    targets: tuple[int, ...]
-    fine: NDArray[np.float64]
-
-
-Method = Generator[Picture, tuple[Look, Progress], Found]
-
-
-@dataclass(frozen=True)
-class Paused(Generic[Found]):
-    """A photograph that waits for the device: its picture, and the method, stopped at `yield`."""
-
-    picture: Picture
-    method: Method[Found]
-
-
-def started(method: Method[Found]) -> Paused[Found]:
-    """Runs the method up to the device, on any thread. Raises BadOption."""
-    return Paused(next(method), method)
 
 
 @dataclass(frozen=True)
@@ -213,32 +167,6 @@ class Detector:
         logits = self.network.trace(torch.from_numpy(x)).logits
         return np.asarray(logits[0].double().softmax(0).cpu())
 
-    def rehearse(self, batch: int, progress: Progress = no_progress) -> int:
-        """Warms the device up on an even picture; how many pictures it may look at together.
-
-        On a GPU with default options, so that their shapes are tuned and recorded, and with 1, 2,
-        ... `batch` pictures, for each number is tuned by itself. What memory does not hold is not
-        done together. On a CPU with a single box. Call it in the thread that will call `look`:
-        cuDNN keeps what it has tuned for each thread.
-        """
-        on_gpu = self.model.device.startswith("cuda")
-        paused = [self._even(on_gpu) for _ in range(REHEARSED if on_gpu else 1)]
-        (look,) = self.look(paused[:1])
-        for each in paused:
-            self.finish(each, look, progress)
-        for count in range(2, batch + 1 if on_gpu else 2):
-            try:
-                self.look(paused[:1] * count)
-            except OutOfMemory:
-                log.warning(
-                    "the device's memory does not hold %d pictures together: it looks at %d",
-                    count,
-                    count - 1,
-                )
-                return count - 1
-            progress("rehearsal", count, batch)
-        return batch
-
     @property
     def network(self) -> Network:
         """The network, a table of layers."""
@@ -247,15 +175,6 @@ class Detector:
     def memory(self) -> int:
         """Bytes that the device has given out; 0 on a CPU."""
         return torch.cuda.memory_allocated() if self.model.device.startswith("cuda") else 0
-
-    def _even(self, default: bool) -> Paused[Localization]:
-        """A black picture; with the default options where they are allowed, or with one box."""
-        black = np.zeros((64, 64, 3), np.uint8)
-        least = choose(patch=self.model.side, stride=1, colours=1)
-        try:
-            return self.start(black, choose() if default else least, Stopwatch())
-        except BadOption:  # more passes than WEAKPOINTS_MAX_PASSES
-            return self.start(black, least, Stopwatch())
 
     def _rest(self, paused: Paused[Found], look: Look, progress: Progress) -> Found:
         try:

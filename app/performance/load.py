@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from app.errors import WeakpointsError
 from app.loading import loaded
-from app.method.detector import Detector, Look, Paused, Picture
+from app.method.detector import Detector
 from app.method.localization import Localization
+from app.method.paused import Look, Paused, Picture
 from app.method.stopwatch import Stopwatch
 from app.networks.network import Trace
 from app.options import Options, choose

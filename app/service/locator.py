@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from app.decoding.handle import Call
 from app.decoding.pool import Decoders
 from app.errors import QueueFull
-from app.method.detector import Detector, Found, Look, Paused, started
+from app.method.detector import Detector
 from app.method.localization import ClassScore, Localization
+from app.method.paused import Found, Look, Paused, started
+from app.method.rehearsal import rehearse
 from app.method.stopwatch import Stopwatch
 from app.options import Options
 from app.progress import Progress, no_progress
@@ -73,7 +75,7 @@ class Locator:
             _batch(settings, detector),
             lost,
             metrics.batch.observe,
-            detector.rehearse,
+            partial(rehearse, detector),
         )
 
     async def warm_up(self) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from app.errors import OutOfMemory
-from app.method.detector import Detector, Look, Paused
+from app.method.detector import Detector
 from app.method.localization import Localization
+from app.method.paused import Look, Paused
 from app.options import choose
 from app.progress import Progress, no_progress
 from app.schemas import detection

@@ -9,9 +9,10 @@ from skimage import data
 from app.errors import NotFinite, WeightsError
 from app.incremental.engine import Incremental
 from app.loading import load_detector
-from app.method.detector import Detector, Look, started
+from app.method.detector import Detector
 from app.method.image import decode, frame_of
 from app.method.localization import Localization
+from app.method.paused import Look, started
 from app.method.peaks import Scene, find_peaks
 from app.method.stopwatch import Stopwatch
 from app.networks.architectures import narrow_vgg16, network_of

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from app.method.detector import Detector, Look, Paused
+from app.method.detector import Detector
 from app.method.localization import Localization
+from app.method.paused import Look, Paused
+from app.method.rehearsal import rehearse
 from app.progress import Progress, no_progress
 
 
@@ -44,7 +46,7 @@ def test_a_gpu_is_tuned_for_every_number_of_pictures_and_twice_for_the_default_b
     detector: Detector,
 ) -> None:
     watched, told = on("cuda:0", detector), []
-    assert watched.rehearse(4, lambda *each: told.append(each)) == 4
+    assert rehearse(watched, 4, lambda *each: told.append(each)) == 4
     assert watched.looks == [1, 2, 3, 4]
     assert len(watched.boxes) == 2
     assert watched.boxes[0] == watched.boxes[1] > 1
@@ -59,7 +61,7 @@ def test_more_pictures_than_memory_holds_are_not_looked_at_together(
             raise torch.OutOfMemoryError("no room")
 
     watched = on("cuda", detector, fails=fails)
-    assert watched.rehearse(8) == 2
+    assert rehearse(watched, 8) == 2
     assert watched.looks == [1, 2, 3]
     (record,) = caplog.records
     said = "the device's memory does not hold 3 pictures together: it looks at 2"
@@ -68,11 +70,11 @@ def test_more_pictures_than_memory_holds_are_not_looked_at_together(
 
 def test_a_gpu_that_may_do_fewer_passes_than_the_default_starts(detector: Detector) -> None:
     watched = on("cuda", detector, max_passes=1)
-    assert watched.rehearse(1) == 1
+    assert rehearse(watched, 1) == 1
     assert watched.boxes == [1, 1]
 
 
 def test_a_cpu_has_nothing_to_tune(detector: Detector) -> None:
     watched = on("cpu", detector)
-    assert watched.rehearse(4) == 4
+    assert rehearse(watched, 4) == 4
     assert (watched.looks, watched.boxes) == ([1], [1])

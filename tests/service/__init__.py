@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from app.method.detector import Detector, Look, Paused
+from app.method.detector import Detector
 from app.method.localization import Localization
+from app.method.paused import Look, Paused
 from app.progress import Progress, no_progress
 from app.service.server import Server
 from app.settings import Settings
