@@ -20,7 +20,7 @@ from app.loading import loaded
 from app.method.image import decode, split
 from app.method.localization import ClassScore, Localization, Maps
 from app.options import Limits, Which
-from app.schemas import DetectParameters, options_of
+from app.schemas.queries import DetectParameters, options_of
 from app.settings import read_settings
 
 if TYPE_CHECKING:  # an extra, imported where something is drawn

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.schemas import WireKeypoint
+from app.schemas.answers import WireKeypoint
 
 HALF = 0.5  # pixels from the picture's corner to the centre of its first pixel
 VISIBLE = 2

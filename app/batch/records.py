@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from app.errors import BadOption
 from app.method.localization import Localization
-from app.schemas import Figure, WireKeypoint
+from app.schemas.answers import Figure, WireKeypoint
 
 
 class Row(BaseModel):

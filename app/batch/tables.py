@@ -14,7 +14,7 @@ from typing import Any
 
 from app.batch.coco import coco_annotation, coco_category, coco_image
 from app.batch.records import Row
-from app.schemas import WireKeypoint
+from app.schemas.answers import WireKeypoint
 
 Rows = Callable[[], Iterator[Row]]
 GROUP = 1000  # photographs a row group of Parquet

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from app.method.localization import Localization
-    from app.schemas import Detection
+    from app.schemas.answers import Detection
 
 
 def detect(
@@ -44,7 +44,7 @@ def detect(
     from app.errors import WeakpointsError
     from app.loading import loaded
     from app.method.arrays import npz
-    from app.schemas import detection
+    from app.schemas.answers import detection
 
     settings, options, failed = network.settings(), given.options(), 0
     decoders = Decoders(1, settings.limits)

@@ -93,7 +93,7 @@ class _Given:
         """Raises ValueError with the flag, its value and what is wrong with it."""
         from pydantic import ValidationError
 
-        from app.schemas import DetectQuery
+        from app.schemas.queries import DetectQuery
 
         try:
             options: Options = DetectQuery(**asdict(self)).options()  # type: ignore[call-overload]

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
 from app.errors import MalformedRequest, TooLarge, WeakpointsError
-from app.schemas import DetectQuery
+from app.schemas.queries import DetectQuery
 from app.service.upload import ENVELOPE, Pace, check_encoding, read_body
 
 VALUES = 1000  # commas and brackets of a body: base64 has none, and each costs memory when parsed

@@ -20,15 +20,8 @@ from app.errors import TooLarge, Unavailable, UnknownModel
 from app.method.localization import Localization
 from app.method.render import heatmap_png
 from app.method.stopwatch import Stopwatch
-from app.schemas import (
-    Detection,
-    DetectParameters,
-    DrawQuery,
-    Prediction,
-    detection,
-    options_of,
-    prediction,
-)
+from app.schemas.answers import Detection, Prediction, detection, prediction
+from app.schemas.queries import DetectParameters, DrawQuery, options_of
 from app.service.answers import timed
 from app.service.callers import caller_of
 from app.service.deadlines import Caller, deadline

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from app.errors import Unavailable
-from app.schemas import Alive, Live, Ready
+from app.schemas.answers import Alive, Live, Ready
 from app.service.metrics import CONTENT_TYPE
 from app.service.problems import RESPONSES
 from app.service.state import service_of

@@ -18,7 +18,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import WeakpointsError
-from app.schemas import Problem, bad_option
+from app.schemas.answers import Problem
+from app.schemas.queries import bad_option
 from app.service.metrics import Metrics
 from app.service.request_ids import request_id_of
 from app.service.tracing import trace_id

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from app.errors import WeakpointsError
 from app.options import Options
-from app.schemas import (
+from app.schemas.answers import (
     Detection,
     DetectionOfSeveral,
     Problem,

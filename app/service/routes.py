@@ -18,15 +18,8 @@ from app.method.arrays import npz
 from app.method.detector import Detector
 from app.method.render import heatmap_png
 from app.options import Options
-from app.schemas import (
-    Detection,
-    DetectQuery,
-    HeatmapQuery,
-    ModelCard,
-    Result,
-    Results,
-    model_card,
-)
+from app.schemas.answers import Detection, ModelCard, Result, Results, model_card
+from app.schemas.queries import DetectQuery, HeatmapQuery
 from app.service.accept import preferred
 from app.service.answers import delivered
 from app.service.api_keys import let_in

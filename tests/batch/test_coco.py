@@ -17,7 +17,7 @@ from app.batch.tables import write_coco
 from app.evaluation.photographs import apart, read_coco
 from app.method.detector import Detector
 from app.options import Limits, choose
-from app.schemas import WireKeypoint
+from app.schemas.answers import WireKeypoint
 from tests.conftest import LABELS
 from tests.service import encoded
 

@@ -19,7 +19,7 @@ from app.method.localization import Localization
 from app.method.paused import Look, Paused
 from app.options import choose
 from app.progress import Progress, no_progress
-from app.schemas import detection
+from app.schemas.answers import detection
 from tests.service import Held, encoded, picture, serving
 from weakpoints_client import AsyncClient, Client, Refused
 

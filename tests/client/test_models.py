@@ -5,7 +5,7 @@ from typing import Any, get_type_hints
 import pytest
 from pydantic import BaseModel, create_model
 
-from app import schemas
+from app.schemas import answers, queries
 from weakpoints_client import Detection, DetectOptions, HeatmapOptions, ModelCard
 
 SAID = {"title", "description", "additionalProperties"}  # words; and the client is not strict
@@ -48,7 +48,7 @@ def choices(schema: dict[str, Any]) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("ours", "service_s"), [(Detection, schemas.Detection), (ModelCard, schemas.ModelCard)]
+    ("ours", "service_s"), [(Detection, answers.Detection), (ModelCard, answers.ModelCard)]
 )
 def test_answers_have_the_same_schema(ours: type[BaseModel], service_s: type[BaseModel]) -> None:
     assert of_model(ours) == of_model(service_s)
@@ -56,7 +56,7 @@ def test_answers_have_the_same_schema(ours: type[BaseModel], service_s: type[Bas
 
 @pytest.mark.parametrize(
     ("ours", "service_s"),
-    [(DetectOptions, schemas.DetectQuery), (HeatmapOptions, schemas.HeatmapQuery)],
+    [(DetectOptions, queries.DetectQuery), (HeatmapOptions, queries.HeatmapQuery)],
 )
 def test_options_have_the_same_names_types_and_choices(
     ours: Any, service_s: type[BaseModel]

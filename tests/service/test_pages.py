@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from app.batch.coco import coco_category, coco_image
 from app.method.detector import Detector
-from app.schemas import WireKeypoint
+from app.schemas.answers import WireKeypoint
 from tests.service import encoded, faulty, picture, serving
 
 BROWSER = next(
