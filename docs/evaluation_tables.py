@@ -131,18 +131,24 @@ def calibration(study: str, name: str) -> str:
     return table(("confidence", *confidence), [(name, *right)])
 
 
-def deletion() -> str:
+def deletion(study: str = "deletion") -> str:
+    """What blurring each method's points leaves of the class, and by how much ours leaves less."""
     return table(
-        ("", "deletion", "insertion"),
+        ("", "deletion", "deletion less ours", "insertion"),
         (
             (
                 name,
                 f"{each['deletion']:.2f} ({span(each['interval']['deletion'])})",
+                "" if name == "ours" else _behind(each["behind_ours"], "deletion"),
                 f"{each['insertion']:.3f} ({span(each['interval']['insertion'], 3)})",
             )
-            for name, each in methods("deletion", "deletion")
+            for name, each in methods(study, "deletion")
         ),
     )
+
+
+def _behind(less: Figures, figure: str) -> str:
+    return f"{less[figure]:+.2f} ({span(less['interval'][figure])})"
 
 
 def repeatability() -> str:
