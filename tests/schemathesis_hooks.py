@@ -1,11 +1,14 @@
 """For `st run`, with SCHEMATHESIS_HOOKS=tests/schemathesis_hooks.py: bodies that are photographs,
-most of them, so that answers are checked, too.
+most of them, time for their answer, and every form of it.
 
 Nothing but what schemathesis brings, which lives in an environment of its own.
 """
 
+import random
 import struct
 import zlib
+from base64 import b64encode
+from typing import Any
 
 import schemathesis
 from hypothesis import strategies as st
@@ -40,3 +43,17 @@ bodies = st.one_of(pictures, pictures, pictures, st.binary(max_size=200))
 for kind in ("image/jpeg", "image/png", "image/webp"):
     schemathesis.openapi.media_type(kind, bodies)
 schemathesis.openapi.format("binary", bodies)
+
+chance = random.Random(1)
+ACCEPTED = ("*/*", "application/x-ndjson", "text/event-stream", "application/x-npz")
+
+
+@schemathesis.hook
+def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
+    case.headers = dict(case.headers or {}, Accept=chance.choice(ACCEPTED))
+    if chance.random() < 0.9:  # else most have too little time
+        case.headers.pop("X-Request-Timeout", None)
+    instances = case.body.get("instances") if isinstance(case.body, dict) else None
+    for each in instances if isinstance(instances, list) else ():
+        if isinstance(each, dict) and isinstance(each.get("b64"), str) and chance.random() < 0.9:
+            each["b64"] = b64encode(png(40, 30, chance.randint(1, 255))).decode()

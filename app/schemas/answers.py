@@ -120,15 +120,18 @@ class DetectionOfSeveral(Detection, OneOfSeveral):
 
 
 class Problem(BaseModel):
-    """RFC 9457, with the numbers that a caller needs."""
+    """RFC 9457, with the numbers that a caller needs.
+
+    The last two are missing where what came is no HTTP request that could be read.
+    """
 
     model_config = ConfigDict(extra="allow")
     type: str
     title: str
     status: int
     detail: str
-    instance: str
-    request_id: str
+    instance: str | None = None
+    request_id: str | None = None
 
 
 class ProblemOfSeveral(OneOfSeveral):

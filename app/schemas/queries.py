@@ -104,10 +104,19 @@ class HeatmapQuery(DrawQuery):
     )
 
 
+def _as_json_has_them(schema: dict[str, Any]) -> None:
+    """Tells OpenAPI what `_with_commas` takes beside text."""
+    number = {"type": "integer", "minimum": 0}
+    named = {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "string"}, number]}}
+    box = {"type": "array", "minItems": 4, "maxItems": 4, "items": number}
+    schema["properties"]["target_class"]["anyOf"] += [number, named]
+    schema["properties"]["roi"]["anyOf"] += [box]
+
+
 class DetectParameters(DetectQuery):
     """The same as JSON and Python have them: a class may be a number, a list stands for commas."""
 
-    model_config = ConfigDict(coerce_numbers_to_str=True)
+    model_config = ConfigDict(coerce_numbers_to_str=True, json_schema_extra=_as_json_has_them)
 
     @field_validator("roi", "target_class", mode="before")
     @classmethod

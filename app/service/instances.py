@@ -15,6 +15,7 @@ from starlette.requests import Request
 
 from app.errors import MalformedRequest, TooLarge, WeakpointsError
 from app.schemas.queries import DetectQuery
+from app.service.openapi import posted
 from app.service.upload import ENVELOPE, Pace, check_encoding, read_body
 
 VALUES = 1000  # commas and brackets of a body: base64 has none, and each costs memory when parsed
@@ -113,7 +114,7 @@ def told_apart(index: int) -> Iterator[None]:
 
 
 def body_of(parameters: type[DetectQuery]) -> dict[str, Any]:
-    """The body for OpenAPI."""
+    """The operation for OpenAPI."""
     instance = {
         "type": "object",
         "required": ["b64"],
@@ -129,8 +130,7 @@ def body_of(parameters: type[DetectQuery]) -> dict[str, Any]:
         },
         "additionalProperties": False,
     }
-    content = {"application/json": {"schema": schema}}
-    return {"requestBody": {"required": True, "content": content}}
+    return posted({"application/json": {"schema": schema}})
 
 
 def _check_size(text: str, max_bytes: int) -> None:

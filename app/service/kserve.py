@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
@@ -86,23 +86,13 @@ class Turn(Generic[Parameters]):
 
 
 v1 = APIRouter(prefix=V1)
-GET: dict[int | str, dict[str, Any]] = {status: V1_RESPONSES[status] for status in (401, 404, 503)}
+GET: dict[int | str, dict[str, Any]] = {status: V1_RESPONSES[status] for status in (401, 503)}
 
 
 @v1.get("", operation_id="v1_models", responses=GET)
 async def models(request: Request) -> Models:
     """The name of the model, by KServe's V1 protocol."""
     return Models(models=[served_name(service_of(request))])
-
-
-@v1.get("/{name}", operation_id="v1_model", responses=GET)
-async def ready(request: Request, name: str) -> ModelReady:
-    """Whether the model answers: 503 while it does not."""
-    service = service_of(request)
-    check_name(service, name)
-    if not service.ready:
-        raise Unavailable("the service is stopping, or the device is lost", retry_after=5)
-    return ModelReady(name=name)
 
 
 @v1.post(
@@ -126,6 +116,28 @@ async def explain(request: Request, name: str) -> Explanations:
     """What `/detect` answers for each photograph; its heatmap, too, where that is asked for."""
     found = await answers(request, name, ExplainParameters, explained)
     return Explanations(predictions=[each.prediction for each in found], explanations=found)
+
+
+@v1.get("/{name}:predict", include_in_schema=False)
+@v1.get("/{name}:explain", include_in_schema=False)
+async def not_by_get(name: str) -> None:
+    """Else the verb would be taken for the end of a name."""
+    raise HTTPException(405, headers={"Allow": "POST"})
+
+
+@v1.get(
+    "/{name}",
+    operation_id="v1_model",
+    # Without a default, FastAPI tells of a 422 for the name, which may be any.
+    responses={**GET, 404: V1_RESPONSES[404], "default": V1_RESPONSES[500]},
+)
+async def ready(request: Request, name: str) -> ModelReady:
+    """Whether the model answers: 503 while it does not."""
+    service = service_of(request)
+    check_name(service, name)
+    if not service.ready:
+        raise Unavailable("the service is stopping, or the device is lost", retry_after=5)
+    return ModelReady(name=name)
 
 
 def served_name(service: Service) -> str:

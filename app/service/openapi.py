@@ -1,9 +1,10 @@
-"""What the schema says beside what FastAPI finds: bodies that are photographs, and streams."""
+"""What the schema says beside what FastAPI finds: photographs as bodies, streams, headers."""
 
 from typing import Any
 
 from app.method.header import READ
 from app.options import Format
+from app.service import deadlines
 from app.service.upload import FIELD
 
 JSON, LINES, EVENTS = "application/json", "application/x-ndjson", "text/event-stream"
@@ -16,14 +17,36 @@ FILES = {
     "minItems": 1,
     "description": "one photograph in each part of this name, up to WEAKPOINTS_MAX_IMAGES",
 }
+ABOUT = """Every answer has the header `X-Request-ID`: what the request had there, else a new one.
+The log has it, too. Every error is a problem as RFC 9457 has it."""
+DEADLINE = {
+    "name": deadlines.HEADER,
+    "in": "header",
+    "description": "seconds that the caller waits; then 504, and nothing more is done for it",
+    "schema": {"type": "number", "exclusiveMinimum": 0},
+}
+TEXT = {"schema": {"type": "string"}}
+TIMED = {
+    "Server-Timing": {"description": "milliseconds of each stage"} | TEXT,
+    "Cache-Status": {"description": "`hit` where the answer was kept from an earlier request"}
+    | TEXT,
+}
+EXTENT = {
+    name: {"description": f"the {which} value of the map", "schema": {"type": "number"}}
+    for name, which in (("X-Map-Min", "lowest"), ("X-Map-Max", "highest"))
+}
+
+
+def posted(content: dict[str, Any]) -> dict[str, Any]:
+    """An operation to which `content` is sent, by media type, and which is given time."""
+    return {"requestBody": {"required": True, "content": content}, "parameters": [DEADLINE]}
 
 
 def photographs(image: dict[str, Any]) -> dict[str, Any]:
     """A body; `image` is the schema of the form's field: FILE or FILES."""
     form = {"type": "object", "required": [FIELD], "properties": {FIELD: image}}
     raw = {media_type: {"schema": FILE} for media_type in (*READ, "application/octet-stream")}
-    content = {"multipart/form-data": {"schema": form}, **raw}
-    return {"requestBody": {"required": True, "content": content}}
+    return posted({"multipart/form-data": {"schema": form}, **raw})
 
 
 def streams() -> dict[str, Any]:

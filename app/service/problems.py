@@ -41,20 +41,31 @@ SECURITY = {
     "cache-control": "no-store",
 }
 MEDIA_TYPE = "application/problem+json"
+REFUSALS = {
+    400: "Malformed request",
+    401: "No valid key",
+    403: "A page of another site sent it, see WEAKPOINTS_ORIGINS",
+    408: "The body came too slowly",
+    413: "Too many bytes, pixels or photographs",
+    415: "Not a supported image type",
+    422: "Bad image or option",
+    429: "Queue full, see Retry-After",
+    500: "Internal error",
+    503: "Loading, stopping or device lost, see Retry-After",
+    504: "Deadline passed",
+}
+HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}},
+    429: {"Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}}},
+    503: {"Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}}},
+}
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": what, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
-    for status, what in {
-        400: "Malformed request",
-        401: "No valid key",
-        408: "The body came too slowly",
-        413: "Too many bytes, pixels or photographs",
-        415: "Not a supported image type",
-        422: "Bad image or option",
-        429: "Queue full, see Retry-After",
-        500: "Internal error",
-        503: "Loading, stopping or device lost, see Retry-After",
-        504: "Deadline passed",
-    }.items()
+    status: {
+        "description": what,
+        "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+        "headers": HEADERS.get(status, {}),
+    }
+    for status, what in REFUSALS.items()
 }
 V1 = "/v1/models"  # KServe's, whose clients read `error`, and of `application/json` alone
 V1_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -193,8 +204,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 def _parameters(request: Request) -> list[dict[str, str]]:
     operation = request.app.openapi()["paths"][request.scope["path"]]["post"]
-    parameters: list[dict[str, str]] = operation["parameters"]
-    return parameters
+    return [each for each in operation["parameters"] if each["in"] == "query"]
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

@@ -28,7 +28,9 @@ from app.service.events import STILL_WAITING, Emit, Words, event, progress_event
 from app.service.kserve import v1
 from app.service.middleware import Prefix, add_rules
 from app.service.openapi import (
+    ABOUT,
     EVENTS,
+    EXTENT,
     FILE,
     FILES,
     FORMATS,
@@ -36,6 +38,7 @@ from app.service.openapi import (
     LINES,
     NPZ,
     PNG,
+    TIMED,
     photographs,
     streams,
 )
@@ -75,6 +78,7 @@ def create_app(
         title="weakpoints",
         version=__version__,
         summary="Keypoints without keypoint annotations",
+        description=ABOUT,
         servers=[{"url": "."}],  # relative to this document, so that a proxy's prefix stays
         lifespan=lifespan,
         docs_url=None,
@@ -119,7 +123,7 @@ routes = APIRouter()
 @routes.post(
     "/detect",
     operation_id="detect",
-    responses={**RESPONSES, 200: {"content": streams()}},
+    responses={**RESPONSES, 200: {"content": streams(), "headers": TIMED}},
     dependencies=[Depends(each_once)],
     openapi_extra=photographs(FILES),
     response_model=Detection | Results,
@@ -191,7 +195,10 @@ async def _events(request: Request, options: Options) -> Response:
 @routes.post(
     "/heatmap",
     operation_id="heatmap",
-    responses={**RESPONSES, 200: {"content": {PNG: {}, NPZ: {"schema": FILE}}}},
+    responses={
+        **RESPONSES,
+        200: {"content": {PNG: {}, NPZ: {"schema": FILE}}, "headers": TIMED | EXTENT},
+    },
     dependencies=[Depends(each_once)],
     openapi_extra=photographs(FILE),
     response_class=Response,
