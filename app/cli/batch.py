@@ -1,15 +1,23 @@
 """`weakpoints batch`."""
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from app.cli.parameters import Json, Network, OptionFlags, Where
 from app.cli.terminal import bar, say, show
+
+if TYPE_CHECKING:
+    from app.batch.collection import Collection
+    from app.batch.run import Engine
+    from app.method.detector import Detector
+    from app.options import Options
+    from app.settings import Settings
 
 
 def batch(
@@ -49,8 +57,7 @@ def batch(
 ) -> int:
     """a collection of photographs into COCO keypoints and Parquet"""
     from app.batch.collection import open_collection, told
-    from app.batch.run import plain, run_batch
-    from app.cluster.start import connected
+    from app.batch.run import run_batch
     from app.errors import BadOption
     from app.loading import loaded
 
@@ -60,14 +67,7 @@ def batch(
     except BadOption as error:
         return say(str(error), 2)
     detector = loaded(settings)
-    with connected() if where.engine == "ray" else nullcontext():
-        if where.engine == "ray":
-            from app.cluster.data import on_ray
-
-            load = partial(loaded, settings)
-            engine = on_ray(load, where.share, collection.reader, options, settings.limits)
-        else:
-            engine = plain(detector, collection.reader, options, settings.limits)
+    with _engine(where, detector, collection, options, settings) as engine:
         progress = partial(bar, "detect")
         summary = run_batch(
             engine, detector.model, options, collection, out, resume=resume, progress=progress
@@ -79,3 +79,26 @@ def batch(
     if summary.left_out:
         say(f"{summary.left_out} files were not taken for photographs{told(collection.left_out)}")
     return 1 if summary.failed else 0
+
+
+@contextmanager
+def _engine(
+    where: Where,
+    detector: "Detector",
+    collection: "Collection",
+    options: "Options",
+    settings: "Settings",
+) -> Iterator["Engine"]:
+    """What detects: this process, or tasks on Ray, where each loads its own network."""
+    reader, limits = collection.reader, settings.limits
+    if where.engine != "ray":
+        from app.batch.run import plain
+
+        yield plain(detector, reader, options, limits)
+        return
+    from app.cluster.data import on_ray
+    from app.cluster.start import connected
+    from app.loading import loaded
+
+    with connected():
+        yield on_ray(partial(loaded, settings), where.share, reader, options, limits)
