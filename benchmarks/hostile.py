@@ -1,204 +1,309 @@
 """Ordinary callers beside hostile ones: `python -m benchmarks.hostile`. Prints JSON.
 
-The service as shipped, with a device that sleeps 5 ms a photograph, first with the ordinary callers
-alone, then with the hostile ones beside them. Each caller has an address of its own.
+The service as shipped, but for its device, which sleeps 10 ms a photograph with default options and
+else in proportion to its passes, and for its cache, which is off: photographs come again here.
+
+Ordinary callers send photographs of a sixth of a megapixel at a fixed rate, first alone, then with
+the hostile ones beside them. So the ordinary load is the same in both, however slow the service
+becomes. A latency counts from when the request was due, so that a caller who is kept waiting does
+not hide what it would have sent meanwhile; what is refused with 429 is sent again, and that counts
+too. Hostile callers send a fixed rate as well, for as long: one request to four ordinary ones.
+Each caller has an address of its own.
+
+Ordinary callers, hostile ones, and the probe with the memory are three processes, so that none of
+them waits for the other. Each probe is a connection of its own. They share the processors with the
+service: latencies are what is seen on a machine that is busy with both. Memory is of the service
+and its children. Before and after, it is taken at rest.
 """
 
 import argparse
 import asyncio
+import http.client
 import io
 import json
-import random
-import struct
+import statistics
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from multiprocessing import get_context
 from typing import Any
 
 import httpx2
 import numpy as np
 from PIL import Image
 
-from app.performance.load import PAUSE, Run, probe, sleeping_service
+from app.performance.load import PAUSE, sleeping_service
+from app.performance.memory import tree_memory
 from app.settings import Settings
+from benchmarks.attacks import attacks
 
 ORDINARY, HOSTILE = 52, 12  # callers
-DEVICE = 0.005  # seconds
+DEVICE = 0.01  # seconds
+RATE = 40.0  # ordinary photographs a second
 LAST = 40.0  # seconds that a hostile request may take
-Hostile = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+REST = 6.0  # seconds after which children are idle and every deadline of an upload is over
+PROBE = 0.02  # seconds between probes
+PROBES = 10  # for each look at the memory, which costs milliseconds
 
 
-def picture(kind: str, width: int, height: int, **options: Any) -> bytes:
-    """An even one, tiny as a file."""
+@dataclass
+class Ordinary:
+    """What ordinary callers saw, in seconds."""
+
+    latencies: list[float] = field(default_factory=list)
+    refused: int = 0
+    wrong: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Watched:
+    """What the probe saw meanwhile: seconds, bytes, and failures by kind."""
+
+    probes: list[float] = field(default_factory=list)
+    failed: Counter[str] = field(default_factory=Counter)
+    memory: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Requests by number, each due at its time on time.monotonic's clock."""
+
+    start: float
+    rate: float
+    count: int
+
+    def of(self, caller: int, callers: int) -> Iterator[tuple[int, float]]:
+        """This caller's, in turn with all others."""
+        for n in range(caller, self.count, callers):
+            yield n, self.start + n / self.rate
+
+
+async def until(moment: float) -> None:
+    await asyncio.sleep(max(0.0, moment - time.monotonic()))
+
+
+@cache
+def photographs() -> list[tuple[tuple[int, int], bytes]]:
+    """Sizes, by which answers are known, and files: more than there are callers."""
+    return [((440 + n, 330 + n), photograph(440 + n, 330 + n, n)) for n in range(97)]
+
+
+def photograph(width: int, height: int, seed: int) -> bytes:
+    coarse = np.random.default_rng(seed).integers(0, 255, (24, 32, 3), np.uint8)
     buffer = io.BytesIO()
-    Image.new("L", (width, height), 90).save(buffer, kind, **options)
+    Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(buffer, "JPEG")
     return buffer.getvalue()
 
 
-SMALL = picture("JPEG", 64, 64)
-LARGE = {  # as many pixels as are allowed
-    kind: picture(kind, 7000, 7000, **options)
-    for kind, options in {
-        "PNG": {},
-        "JPEG": {},
-        "GIF": {},
-        "TIFF": {"compression": "tiff_deflate"},
-    }.items()
-}
-PROGRESSIVE = picture("JPEG", 4000, 4000, progressive=True)
+def ordinary(port: int, pace: Pace) -> Ordinary:
+    async def all_of_them() -> None:
+        await asyncio.gather(*(ask(port, n, pace, seen) for n in range(ORDINARY)))
+
+    seen = Ordinary()
+    asyncio.run(all_of_them())
+    return seen
 
 
-def head(length: int | None, path: str = "/detect") -> bytes:
-    framing = "transfer-encoding: chunked" if length is None else f"content-length: {length}"
-    lines = (f"POST {path} HTTP/1.1", "host: x", "content-type: image/jpeg", framing, "", "")
-    return "\r\n".join(lines).encode()
+async def ask(port: int, caller: int, pace: Pace, seen: Ordinary) -> None:
+    transport = httpx2.AsyncHTTPTransport(local_address=f"127.0.2.{1 + caller}")
+    async with httpx2.AsyncClient(
+        transport=transport, base_url=f"http://127.0.0.1:{port}", timeout=60
+    ) as client:
+        for n, due in pace.of(caller, ORDINARY):
+            size, body = photographs()[n % len(photographs())]
+            await until(due)
+            answer = await answered(client, body, seen)
+            if answer is None:
+                continue
+            found = answer.json()["image"]
+            seen.wrong += (found["width"], found["height"]) != size
+            seen.latencies.append(time.monotonic() - due)
 
 
-def claims(data: bytes) -> bytes:
-    """A PNG whose header says 60,000 x 60,000."""
-    return data[:16] + struct.pack(">II", 60_000, 60_000) + data[24:]
+async def answered(
+    client: httpx2.AsyncClient, body: bytes, seen: Ordinary
+) -> httpx2.Response | None:
+    """What is refused for want of room is sent again; None where it is lost."""
+    while True:
+        try:
+            answer = await client.post("/detect", content=body)
+        except httpx2.HTTPError as error:
+            seen.lost[type(error).__name__] += 1
+            return None
+        if answer.status_code == 200:
+            return answer
+        if answer.status_code != 429:
+            seen.lost[str(answer.status_code)] += 1
+            return None
+        seen.refused += 1
+        await asyncio.sleep(PAUSE)
 
 
-def two_headers(data: bytes) -> bytes:
-    """A JPEG with a second frame header, of another size."""
-    at = data.index(b"\xff\xc0")
-    end = at + 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
-    other = data[at : at + 5] + struct.pack(">HH", 12_000, 12_000) + data[at + 9 : end]
-    return data[:end] + other + data[end:]
+def hostile(port: int, pace: Pace) -> tuple[dict[str, Counter[str]], float]:
+    """The answers to each attack by status, and the seconds that the last one began too late."""
+
+    async def all_of_them() -> list[float]:
+        return await asyncio.gather(*(attack(port, n, pace, seen) for n in range(HOSTILE)))
+
+    seen: dict[str, Counter[str]] = {name: Counter() for name in attacks()}
+    return seen, max(asyncio.run(all_of_them()))
 
 
-def many_scans(data: bytes) -> bytes:
-    return data[:-2] + data[data.rindex(b"\xff\xc4") : -2] * 200 + data[-2:]
-
-
-def sent(body: bytes, path: str = "/detect") -> Hostile:
-    async def go(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(head(len(body), path) + body)
-        await reader.readuntil(b"\r\n")
-
-    return go
-
-
-async def stalled(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(head(1_000_000) + SMALL)
-    await reader.readuntil(b"\r\n")
-
-
-async def byte_by_byte(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    body = b"".join(b"1\r\n" + SMALL[i % len(SMALL) :][:1] + b"\r\n" for i in range(20_000))
-    writer.write(head(None) + body + b"0\r\n\r\n")
-    await reader.readuntil(b"\r\n")
-
-
-async def unread(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    request = head(len(SMALL), "/heatmap?style=gray16&size=image") + SMALL
-    writer.write(request * 20)
-    await asyncio.sleep(3)
-
-
-async def hung_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(head(len(SMALL)) + SMALL)
-    await asyncio.sleep(random.uniform(0, 0.02))
-
-
-ATTACKS: dict[str, Hostile] = {
-    **{f"large {kind}": sent(data) for kind, data in LARGE.items()},
-    "claims": sent(claims(picture("PNG", 64, 64))),
-    "two headers": sent(two_headers(SMALL)),
-    "many scans": sent(many_scans(PROGRESSIVE)),
-    "garbage": sent(random.Random(0).randbytes(100_000)),
-    "dear": sent(SMALL, "/detect?stride=1&patch=56&colours=6"),
-    "stalled": stalled,
-    "byte by byte": byte_by_byte,
-    "unread": unread,
-    "hung up": hung_up,
-}
-
-
-async def attack(port: int, number: int, left: Iterator[int], seen: Counter[str]) -> None:
-    names = list(ATTACKS)
-    for n in left:
+async def attack(port: int, caller: int, pace: Pace, seen: dict[str, Counter[str]]) -> float:
+    names, late = list(attacks()), 0.0
+    for n, due in pace.of(caller, HOSTILE):
         name = names[n % len(names)]
-        address = (f"127.0.1.{1 + number}", 0)
+        await until(due)
+        late = time.monotonic() - due
+        seen[name][await outcome(port, caller, name)] += 1
+    return late
+
+
+async def outcome(port: int, caller: int, name: str) -> str:
+    address = (f"127.0.1.{1 + caller}", 0)
+    try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=address)
-        with suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
-            async with asyncio.timeout(LAST):
-                await ATTACKS[name](reader, writer)
-        seen[name] += 1
-        writer.close()
+    except OSError:
+        return "no connection"
+    try:
+        async with asyncio.timeout(LAST):
+            return await attacks()[name](reader, writer)
+    except TimeoutError:
+        return f"nothing in {LAST:g} s"
+    except (OSError, asyncio.IncompleteReadError):
+        return "closed"
+    finally:
+        writer.transport.abort()
         with suppress(OSError):
             await writer.wait_closed()
 
 
-async def ask(port: int, number: int, left: Iterator[int], run: Run) -> None:
-    """An ordinary caller: what is refused for want of room is sent again."""
-    transport = httpx2.AsyncHTTPTransport(local_address=f"127.0.2.{1 + number}")
-    async with httpx2.AsyncClient(
-        transport=transport, base_url=f"http://127.0.0.1:{port}", timeout=60
-    ) as client:
-        for n in left:
-            size, answer = (64 + n % 97, 64 + n % 89), None
-            body, start = picture("PNG", *size), time.perf_counter()
-            while answer is None or answer.status_code == 429:
-                run.refused += answer is not None
-                await asyncio.sleep(PAUSE if answer else 0)
-                answer = await client.post("/detect", content=body)
-            if answer.status_code != 200:
-                run.lost[str(answer.status_code)] += 1
-                continue
-            found = answer.json()["image"]
-            run.answered += 1
-            run.mixed_up += (found["width"], found["height"]) != size
-            run.latencies.append(time.perf_counter() - start)
+def prepare() -> None:
+    """Pictures are encoded before the clock starts."""
+    photographs()
+    attacks()
 
 
-async def phase(port: int, pid: int, ordinary: int, hostile: int) -> tuple[Run, Counter[str]]:
-    run, seen, url = Run(), Counter[str](), f"http://127.0.0.1:{port}"
-    left, attacks = iter(range(ordinary)), iter(range(hostile))
-    async with httpx2.AsyncClient(base_url=url, timeout=60) as prober:
-        probing = asyncio.create_task(probe(prober, run, pid))
-        start = time.perf_counter()
-        await asyncio.gather(
-            *(ask(port, n, left, run) for n in range(ORDINARY)),
-            *(attack(port, n, attacks, seen) for n in range(HOSTILE)),
-        )
-        run.seconds = time.perf_counter() - start
-        probing.cancel()
-        await asyncio.gather(probing, return_exceptions=True)
-    return run, seen
+def watch(port: int, pid: int, working: Sequence[Future[Any]]) -> Watched:
+    seen, round = Watched(), 0
+    while not all(each.done() for each in working):
+        start = time.monotonic()
+        if failed := probe(port):
+            seen.failed[failed] += 1
+        seen.probes.append(time.monotonic() - start)
+        if round % PROBES == 0:
+            seen.memory.append(tree_memory(pid))
+        round += 1
+        time.sleep(PROBE)
+    return seen
 
 
-def figures(run: Run, seen: Counter[str]) -> dict[str, Any]:
-    latencies, probes = np.array(run.latencies), np.array(run.probes)
+def probe(port: int) -> str:
+    """Empty where it is answered 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", "/livez")
+        status = connection.getresponse().status
+        return "" if status == 200 else str(status)
+    except OSError as error:
+        return type(error).__name__
+    finally:
+        connection.close()
+
+
+def at_rest(pid: int) -> int:
+    time.sleep(REST)
+    looks = []
+    for _ in range(5):
+        looks.append(tree_memory(pid))
+        time.sleep(0.2)
+    return int(statistics.median(looks))
+
+
+def phase(
+    pool: ProcessPoolExecutor, port: int, pid: int, ordinary_pace: Pace, hostile_pace: Pace
+) -> dict[str, Any]:
+    working = [
+        pool.submit(ordinary, port, ordinary_pace),
+        pool.submit(hostile, port, hostile_pace),
+    ]
+    watched = watch(port, pid, working)
+    seconds = time.monotonic() - ordinary_pace.start
+    ordinary_seen, (attacked, late) = (each.result() for each in working)
+    return figures(ordinary_seen, watched) | {
+        "seconds": seconds,
+        "hostile": {name: dict(count) for name, count in attacked.items() if count},
+        "hostile_5xx": sum(
+            number
+            for count in attacked.values()
+            for status, number in count.items()
+            if status.startswith("5")
+        ),
+        "hostile_late_s": late,
+    }
+
+
+def figures(seen: Ordinary, watched: Watched) -> dict[str, Any]:
+    latencies, probes = 1000 * np.array(seen.latencies), 1000 * np.array(watched.probes)
     return {
-        "ordinary": run.answered,
-        "hostile": dict(seen),
-        "refused_and_sent_again": run.refused,
-        "wrong": run.mixed_up,
-        "lost": dict(run.lost),
-        "seconds": run.seconds,
-        "p50_ms": 1000 * float(np.percentile(latencies, 50)),
-        "p95_ms": 1000 * float(np.percentile(latencies, 95)),
-        "livez_p99_ms": 1000 * float(np.percentile(probes, 99)),
-        "livez_max_ms": 1000 * float(probes.max()),
-        "memory_highest_bytes": max(run.memory),
-        "memory_last_bytes": run.memory[-1],
+        "ordinary": len(latencies),
+        "refused_and_sent_again": seen.refused,
+        "wrong": seen.wrong,
+        "lost": dict(seen.lost),
+        "p50_ms": float(np.percentile(latencies, 50)),
+        "p95_ms": float(np.percentile(latencies, 95)),
+        "p99_ms": float(np.percentile(latencies, 99)),
+        "livez": len(probes),
+        "livez_failed": dict(watched.failed),
+        "livez_p99_ms": float(np.percentile(probes, 99)),
+        "livez_max_ms": float(probes.max()),
+        "memory_highest_bytes": max(watched.memory),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--requests", type=int, default=10_000, help="a fifth of them hostile")
+    parser.add_argument("--rate", type=float, default=RATE, help="ordinary ones a second")
     asked = parser.parse_args()
-    ordinary, hostile = asked.requests * 4 // 5, asked.requests // 5
-    settings = Settings(network="bundled")
-    with sleeping_service(settings, DEVICE) as (port, pid):
-        asyncio.run(phase(port, pid, ordinary // 10, 0))  # to warm up
-        alone = figures(*asyncio.run(phase(port, pid, ordinary, 0)))
-        beside = figures(*asyncio.run(phase(port, pid, ordinary, hostile)))
-    ratio = beside["p95_ms"] / alone["p95_ms"]
-    print(json.dumps({"alone": alone, "beside": beside, "p95_ratio": ratio}, indent=1))
+    print(json.dumps(measured(asked.requests, asked.rate), indent=1))
+
+
+def measured(requests: int, rate: float) -> dict[str, Any]:
+    ordinary, hostile = requests * 4 // 5, requests // 5
+    with (
+        sleeping_service(Settings(network="bundled"), DEVICE) as (port, pid),
+        ProcessPoolExecutor(2, get_context("spawn"), prepare) as pool,
+    ):
+
+        def run(ordinary: int, hostile: int) -> dict[str, Any]:
+            start = time.monotonic() + 1
+            paces = Pace(start, rate, ordinary), Pace(start, rate / 4, hostile)
+            return phase(pool, port, pid, *paces)
+
+        pool.submit(time.sleep, 1).result()  # it is prepared
+        pool.submit(prepare).result()
+        run(ordinary // 10, 0)  # to warm up
+        alone, before = run(ordinary, 0), at_rest(pid)
+        beside, after = run(ordinary, hostile), at_rest(pid)
+    return {
+        "callers": {"ordinary": ORDINARY, "hostile": HOSTILE},
+        "device_ms": 1000 * DEVICE,
+        "ordinary_a_second": rate,
+        "alone": alone,
+        "beside": beside,
+        "p95_ratio": beside["p95_ms"] / alone["p95_ms"],
+        "memory_before_bytes": before,
+        "memory_after_bytes": after,
+        "memory_growth": after / before - 1,
+    }
 
 
 if __name__ == "__main__":

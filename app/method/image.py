@@ -18,6 +18,8 @@ from app.method.parts import Size, cut_short
 from app.method.pixels import decoded, opened
 from app.options import WHITE, Box, Fit, Limits
 
+START_OF_SCAN = b"\xff\xda"
+
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -151,6 +153,24 @@ def admit(data: bytes, limits: Limits) -> str:
     if size := stated_size(data, media_type):
         check_size(size, limits)
     return media_type
+
+
+def is_large(data: bytes, limits: Limits) -> bool:
+    """Whether a file may take long to decode, by its head; who does not say its size may.
+
+    Raises as `admit` does.
+    """
+    media_type = admit(data, limits)
+    size = stated_size(data, media_type)
+    if size is None or is_large_size(size, limits):
+        return True
+    scans = data.count(START_OF_SCAN) if media_type == "image/jpeg" else 1  # a thumbnail's, too
+    return scans * size[0] * size[1] > limits.max_scanned // 16
+
+
+def is_large_size(size: Size, limits: Limits) -> bool:
+    """More than a quarter of the pixels that are allowed."""
+    return size[0] * size[1] > limits.max_pixels // 4
 
 
 def split(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:

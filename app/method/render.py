@@ -11,6 +11,7 @@ from app.method.localization import Keypoint, Localization
 from app.options import Size, Style, Which
 
 OPACITY = 0.6  # of the map's maximum in an overlay; the minimum is transparent
+BAND = 64  # rows that are mixed at once: numbers take six times the memory of colours
 SHARP = 4  # fractional bits of the drawing coordinates
 
 
@@ -67,8 +68,13 @@ def colour(unit: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 def overlay(image: NDArray[np.uint8], unit: NDArray[np.floating]) -> NDArray[np.uint8]:
     """The map laid over the photograph, as opaque as it is strong."""
-    opacity = (OPACITY * unit[..., None]).astype(np.float32)
-    return np.asarray(np.rint(image * (1 - opacity) + colour(unit) * opacity), np.uint8)
+    canvas = np.empty_like(image)
+    for top in range(0, len(image), BAND):
+        rows = slice(top, top + BAND)
+        opacity = (OPACITY * unit[rows, :, None]).astype(np.float32)
+        mixed = image[rows] * (1 - opacity) + colour(unit[rows]) * opacity
+        canvas[rows] = np.rint(mixed)
+    return canvas
 
 
 def draw(

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from math import ceil
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -22,11 +23,13 @@ from numpy.typing import NDArray
 from app.errors import WeakpointsError
 from app.loading import loaded
 from app.method.detector import Detector
+from app.method.image import frame_of
 from app.method.localization import Localization
+from app.method.occlusion import box_count
 from app.method.paused import Look, Paused, Picture
 from app.method.stopwatch import Stopwatch
 from app.networks.network import Trace
-from app.options import Options, choose
+from app.options import Options, ResolvedOptions, choose
 from app.progress import Progress, no_progress
 from app.service.server import Server
 from app.settings import Settings
@@ -41,7 +44,7 @@ NOTHING = torch.empty(0)
 
 @dataclass(frozen=True)
 class Sleeping(Detector):
-    """A device that takes `seconds` for a photograph.
+    """A device that takes `seconds` for a photograph, more for more passes than the default's.
 
     It always finds the same on it, but for its size.
     """
@@ -51,7 +54,7 @@ class Sleeping(Detector):
 
     def start(self, image: NDArray[np.uint8], options: Options, clock: Stopwatch) -> Paused[Any]:
         assert self.answer is not None
-        picture = Picture(image, NOTHING, self.answer.options, clock)
+        picture = Picture(image, NOTHING, self.resolved(options), clock)
         return Paused(picture, self.method(image, options, clock))  # which is never run
 
     def look(self, waiting: Sequence[Paused[Any]]) -> list[Look]:
@@ -59,10 +62,17 @@ class Sleeping(Detector):
 
     def finish(self, paused: Paused[Any], look: Look, progress: Progress = no_progress) -> Any:
         assert self.answer is not None
-        time.sleep(self.seconds)
-        return replace(
-            self.answer, width=paused.picture.image.shape[1], height=paused.picture.image.shape[0]
-        )
+        default = self.resolved(Options())
+        dear = max(1.0, self._passes(paused.picture.options) / self._passes(default))
+        for part in range(ceil(dear)):
+            time.sleep(self.seconds * min(1.0, dear - part))
+            progress("occlusion", part + 1, ceil(dear))
+        height, width = paused.picture.image.shape[:2]
+        frame = frame_of(width, height, self.input.side, "squash", None)
+        return replace(self.answer, width=width, height=height, frame=frame)
+
+    def _passes(self, options: ResolvedOptions) -> int:
+        return box_count(self.input.side, options) * options.colours
 
 
 @dataclass

@@ -210,7 +210,7 @@ async def explained(turn: Turn[ExplainParameters]) -> Explanation:
     heatmap = None
     if turn.parameters.heatmap:
         draw = partial(_heatmap, image, found, turn.parameters, drawn)
-        heatmap = await locator.in_turn(who, draw)
+        heatmap = await locator.drawn(who, image, draw)
     return Explanation(**answer.model_dump(), heatmap=heatmap)
 
 

@@ -19,6 +19,7 @@ from app.decoding.handle import Call
 from app.decoding.pool import Decoders
 from app.errors import QueueFull
 from app.method.detector import Detector
+from app.method.image import is_large, is_large_size
 from app.method.localization import ClassScore, Localization
 from app.method.paused import Found, Look, Paused, started
 from app.method.rehearsal import rehearse
@@ -63,7 +64,7 @@ class Locator:
         self.detector = detector
         self._slots = Slots(settings.decoders)
         self._threads = anyio.CapacityLimiter(settings.decoders)
-        self._decoding = decoding
+        self._decoding, self._limits = decoding, settings.limits
         self.uploads = anyio.CapacityLimiter(settings.uploads)
         self._uploads_of = Counter[str]()
         self._cache = Cache(settings.cache_bytes)
@@ -180,21 +181,28 @@ class Locator:
             return start(image)
 
         try:
-            waiting = await self.in_turn(caller, work, abandon=True)
+            large = is_large(data, self._limits)
+            waiting = await self.in_turn(caller, work, large, abandon=True)
         finally:
             call.give_up()
         await checkpoint()  # a deadline or a hang-up may have come meanwhile
         return waiting
 
     async def in_turn(
-        self, caller: str, work: Callable[[], Made], *, abandon: bool = False
+        self, caller: str, work: Callable[[], Made], large: bool, *, abandon: bool = False
     ) -> Made:
         """Work on a whole picture, on a thread: decoding and drawing, when it is the caller's turn.
 
-        abandon: whether a caller that leaves gives its place back before the work has ended.
+        large: whether it may take long. abandon: whether a caller that leaves gives its place back
+        before the work has ended.
         """
-        async with self._slots.one(caller):
+        async with self._slots.one(caller, large):
             return await run_sync(work, limiter=self._threads, abandon_on_cancel=abandon)
+
+    async def drawn(self, caller: str, image: NDArray[np.uint8], draw: Callable[[], Made]) -> Made:
+        """What is drawn of a picture, when it is the caller's turn."""
+        large = is_large_size((image.shape[1], image.shape[0]), self._limits)
+        return await self.in_turn(caller, draw, large)
 
     def _held(self, caller: str, paused: Paused[Any], held: ExitStack) -> Claim:
         """The picture counts until `held` is closed. Raises QueueFull."""

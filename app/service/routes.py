@@ -214,10 +214,11 @@ async def heatmap(
     `Accept: application/x-npz`, is a file for `numpy.load`.
     """
     options, locator = query.options(), service_of(request).locator
-    detector, in_turn = locator.detector, partial(locator.in_turn, caller_of(request))
+    detector = locator.detector
     drawn = query.drawn(detector.resolved(options), detector.model.labels)
     async with delivered(request, options, reader(request)) as delivery:
         answer = await delivery.answer(delivery.uploads[0], options, held)
+    in_turn = partial(locator.drawn, caller_of(request), answer.image)
     accepted = preferred(request.headers.get("accept", ""), PNG, NPZ)
     if (query.format or FORMATS[accepted]) == "npz":
         json = detection_of(request, answer).model_dump_json()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.errors import BadImage, BadOption, MalformedRequest, TooLarge, WeakpointsError
-from app.method.image import InputSpec, decode, frame_of, prepare
+from app.method.image import InputSpec, decode, frame_of, is_large, prepare
 from app.options import Limits
 
 MISSING = {
@@ -223,3 +223,14 @@ def test_a_close_up_shows_the_same_box_no_finer_than_the_photograph(
     np.testing.assert_allclose(grid.to_image(corners), [[2.5, 4.5], [width - 6.5, height - 3.5]])
     values = np.arange(side * side, dtype=float).reshape(side, side)
     assert grid.stretched(values, frame.content).shape == grid.content[3:1:-1]
+
+
+def test_a_picture_of_many_pixels_or_scans_is_large_and_so_is_one_that_does_not_say() -> None:
+    limits = Limits(max_pixels=40_000, max_scanned=160_000)
+    jpeg = encoded(Image.new("L", (100, 100)), "JPEG")
+    assert not is_large(jpeg, limits)
+    assert is_large(encoded(Image.new("L", (101, 100)), "JPEG"), limits)
+    assert is_large(jpeg[:-2] + jpeg[jpeg.rindex(b"\xff\xda") : -2] + jpeg[-2:], limits)
+    assert is_large(encoded(Image.new("L", (20, 20)), "GIF"), limits)
+    with pytest.raises(TooLarge):
+        is_large(encoded(Image.new("L", (300, 300)), "PNG"), limits)
