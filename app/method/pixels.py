@@ -77,14 +77,14 @@ def decoded(image: ImageFile, data: bytes, media_type: str, background: str) -> 
         if pixels is None:
             raise ValueError("OpenCV can't read it")
         return np.asarray(pixels, np.uint8)
-    return shown(image, background)
+    return shown(image, data, background)
 
 
-def shown(image: ImageFile, background: str) -> NDArray[np.uint8]:
+def shown(image: ImageFile, data: bytes, background: str) -> NDArray[np.uint8]:
     """As `decoded`, by Pillow alone."""
     image.load()
     turn = TURNS.get(_orientation(image))  # a PNG may have it behind its pixels
-    upright = _over(_srgb(_eight_bits(image)), background)
+    upright = _over(_srgb(_eight_bits(image, data)), background)
     return np.asarray(upright.transpose(turn) if turn is not None else upright)
 
 
@@ -96,10 +96,12 @@ def _orientation(image: ImageFile) -> int:
         return 1
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _eight_bits(image: ImageFile, data: bytes) -> Image.Image:
     """The high byte of 16 bits; Pillow has done so already where there are colours."""
     if image.mode in ("I", "F"):
         raise BadImage("the picture has samples of 32 bits; 8 and 16 are read", limit=16, actual=32)
+    if isinstance(image, PngImageFile) and image.mode == "RGB" and data[24] == 16:  # bits a sample
+        return _keyed(image, data) if "transparency" in image.info else image
     if not image.mode.startswith("I;16"):
         return image
     values = np.asarray(image)
@@ -108,6 +110,18 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         seen = values != image.info["transparency"]
         grey.putalpha(Image.fromarray(np.where(seen, 255, 0).astype(np.uint8)))
     return grey
+
+
+def _keyed(image: ImageFile, data: bytes) -> Image.Image:
+    """RGBA of a PNG with one colour of 16 bits that is not seen.
+
+    OpenCV compares all of them. Pillow would compare the high bytes with the low ones.
+    """
+    deep = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
+    deep >>= 8  # in place: a child has no memory for another
+    pixels = Image.fromarray(cv2.cvtColor(deep.astype(np.uint8), cv2.COLOR_BGRA2RGBA))
+    pixels.info["icc_profile"] = image.info.get("icc_profile")
+    return pixels
 
 
 def _profile(image: Image.Image) -> ImageCms.ImageCmsProfile | None:

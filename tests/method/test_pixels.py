@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from pillow_heif import register_heif_opener
 from app.errors import BadImage, TooLarge
 from app.method.image import decode, split
 from app.method.pixels import COMMON, SRGB, opened, shown
+from app.method.png import SIGNATURE
 from app.options import WHITE, Limits
+from tests.method.test_png import chunk
 from tests.service import encoded
 
 SMOOTH = Image.fromarray(
@@ -50,7 +53,7 @@ def test_opencv_and_pillow_make_the_same_pixels(kind: str, mode: str) -> None:
     data = encoded(SMOOTH.convert(mode), kind, exif=turned)
     media_type = f"image/{kind.lower()}"
     assert media_type in COMMON
-    by_pillow = shown(opened(data, media_type), WHITE)
+    by_pillow = shown(opened(data, media_type), data, WHITE)
     np.testing.assert_array_equal(decode(data, Limits()), by_pillow)
 
 
@@ -137,6 +140,32 @@ def test_sixteen_bits_are_read_by_their_high_byte(kind: str) -> None:
     assert seen is not None
     assert np.argwhere(~seen).tolist() == [[7, 9]]
     assert rgb[7, 9].tolist() == [255, 255, 255]
+
+
+def test_one_transparent_colour_of_sixteen_bits_is_compared_in_all_of_them() -> None:
+    key = (0x1234, 0x5678, 0x9ABC)
+    values = np.random.default_rng(3).integers(0, 2**16, (60, 80, 3)).astype(">u2")
+    values[4, 5] = key
+    values[6, 7] = (0x1234, 0x5678, 0x9ABD)  # the same high bytes
+    values[8, 9] = (0x3400, 0x7800, 0xBC00)  # the high bytes are the low ones of the key
+    rgb, seen = split(decode(deep_png(values, key), Limits()))
+    assert seen is not None
+    assert np.argwhere(~seen).tolist() == [[4, 5]]
+    np.testing.assert_array_equal(rgb[seen], (values >> 8)[seen])
+    values[4, 5] = 0
+    np.testing.assert_array_equal(decode(deep_png(values, key), Limits()), values >> 8)
+
+
+def deep_png(values: np.ndarray, key: tuple[int, int, int]) -> bytes:
+    """(H, W, 3) of 16 bits, which Pillow does not write."""
+    height, width, _ = values.shape
+    parts = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)),
+        (b"tRNS", struct.pack(">HHH", *key)),
+        (b"IDAT", zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in values))),
+        (b"IEND", b""),
+    )
+    return SIGNATURE + b"".join(chunk(kind, body) for kind, body in parts)
 
 
 def test_samples_of_32_bits_are_refused_and_said() -> None:
