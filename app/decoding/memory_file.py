@@ -2,23 +2,61 @@
 
 import os
 import tempfile
+import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from app.errors import Unavailable
 
+KEPT = 2**24  # bytes of a file that is used again
 
-@contextmanager
-def memory_file(data: bytes) -> Iterator[Any]:
-    """A file with `data`. Raises Unavailable where the system has no room for it."""
-    with ExitStack() as opened:
-        try:
-            file = opened.enter_context(_nameless_file())
-            write(file.fileno(), memoryview(data))
-        except OSError as error:
-            raise Unavailable(f"no room to decode: {error.strerror}", retry_after=5) from error
-        yield file
+
+class MemoryFiles:
+    """Files that are used again, at most `most`: new pages cost as much as decoding.
+
+    Any number of threads may share it.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, threading.Lock()
+        self._idle: list[Any] = []
+        self.close = weakref.finalize(self, _close, self._idle)  # with this object at the latest
+
+    @contextmanager
+    def one(self, data: bytes) -> Iterator[Any]:
+        """A file that begins with `data`. Raises Unavailable where the system has no room for it.
+
+        One whose use failed is not used again.
+        """
+        with ExitStack() as opened:
+            try:
+                file = opened.enter_context(self._taken())
+                write(file.fileno(), memoryview(data))
+            except OSError as error:
+                raise Unavailable(f"no room to decode: {error.strerror}", retry_after=5) from error
+            yield file
+            self._give_back(file)
+            opened.pop_all()
+
+    def _taken(self) -> Any:
+        with self._lock:
+            return self._idle.pop() if self._idle else _nameless_file()
+
+    def _give_back(self, file: Any) -> None:
+        if os.fstat(file.fileno()).st_size > KEPT:
+            os.ftruncate(file.fileno(), KEPT)
+        with self._lock:
+            if self.close.alive and len(self._idle) < self._most:
+                self._idle.append(file)
+            else:
+                file.close()
+
+
+def _close(files: list[Any]) -> None:
+    while files:
+        files.pop().close()
 
 
 def _nameless_file() -> Any:

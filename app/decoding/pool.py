@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from app.decoding.child import Task
 from app.decoding.handle import Call, Child
-from app.decoding.memory_file import memory_file
+from app.decoding.memory_file import MemoryFiles
 from app.errors import (
     BadImage,
     DeadlinePassed,
@@ -51,6 +51,7 @@ class Decoders:
         self._idle: list[Child] = []
         self._busy: set[Child] = set()
         self._closed = False
+        self._files = MemoryFiles(most)
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +86,7 @@ class Decoders:
                 child.end()
             self._idle.clear()
             self._free.notify_all()
+        self._files.close()
 
     def decode(
         self,
@@ -101,7 +103,7 @@ class Decoders:
         call, until = call or Call(), time.monotonic() + seconds
         admit(data, self._limits)
         task = Task(len(data), seconds, self._limits, background)
-        with memory_file(data) as file:
+        with self._files.one(data) as file:
             return self._with_a_child(file, data, task, until, call)
 
     def _with_a_child(

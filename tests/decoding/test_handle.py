@@ -7,14 +7,14 @@ from pathlib import Path
 
 from app.decoding.child import Task
 from app.decoding.handle import Child
-from app.decoding.memory_file import memory_file
+from app.decoding.memory_file import MemoryFiles
 from app.options import WHITE, Limits
 from tests.service import picture
 
 
 def test_a_child_answers_and_has_no_torch() -> None:
     child, data = Child(2**28), picture(80)
-    with memory_file(data) as file:
+    with MemoryFiles(0).one(data) as file:
         task = Task(len(data), 60, Limits(), WHITE)
         assert child.ask(task, file.fileno(), time.monotonic() + 60) == {"shape": [60, 80, 3]}
     maps = Path(f"/proc/{child.process.pid}/maps").read_text()

@@ -5,17 +5,34 @@ import resource
 
 import pytest
 
-from app.decoding.memory_file import memory_file, write
+from app.decoding.memory_file import KEPT, MemoryFiles, write
 from app.errors import Unavailable
 
 
 def test_a_file_holds_the_picture_and_takes_its_pixels() -> None:
-    with memory_file(b"a picture") as file:
+    with MemoryFiles(0).one(b"a picture") as file:
         assert os.pread(file.fileno(), 99, 0) == b"a picture"
         write(file.fileno(), memoryview(b"pixels, which are more"))
         file.seek(0)
         assert file.read() == b"pixels, which are more"
     assert file.closed
+
+
+def test_a_file_is_used_again_unless_its_use_failed_and_keeps_few_bytes() -> None:
+    files = MemoryFiles(1)
+    with files.one(bytes(KEPT + 1)) as first, files.one(b"another") as another:
+        pass
+    assert first.closed, "one is kept"
+    failing = files.one(b"failed")
+    assert failing.__enter__() is another
+    with pytest.raises(KeyError):
+        failing.__exit__(KeyError, KeyError(), None)
+    assert another.closed
+    with files.one(bytes(KEPT + 1)) as large:
+        pass
+    assert os.fstat(large.fileno()).st_size == KEPT
+    files.close()
+    assert large.closed
 
 
 def test_a_file_that_takes_a_part_is_no_room_and_not_a_picture_cut_short() -> None:
@@ -24,7 +41,7 @@ def test_a_file_that_takes_a_part_is_no_room_and_not_a_picture_cut_short() -> No
     try:
         with (
             pytest.raises(Unavailable, match="no room to decode: File too large"),
-            memory_file(bytes(8193)),
+            MemoryFiles(1).one(bytes(8193)),
         ):
             pass
     finally:
