@@ -183,10 +183,8 @@ async def outcome(port: int, caller: int, name: str) -> str:
             await writer.wait_closed()
 
 
-def prepare() -> None:
-    """Pictures are encoded before the clock starts."""
-    photographs()
-    attacks()
+def made_ready() -> int:
+    return len(attacks())
 
 
 def watch(port: int, pid: int, working: Sequence[Future[Any]]) -> Watched:
@@ -226,11 +224,15 @@ def at_rest(pid: int) -> int:
 
 
 def phase(
-    pool: ProcessPoolExecutor, port: int, pid: int, ordinary_pace: Pace, hostile_pace: Pace
+    pools: Sequence[ProcessPoolExecutor],
+    port: int,
+    pid: int,
+    ordinary_pace: Pace,
+    hostile_pace: Pace,
 ) -> dict[str, Any]:
     working = [
-        pool.submit(ordinary, port, ordinary_pace),
-        pool.submit(hostile, port, hostile_pace),
+        pools[0].submit(ordinary, port, ordinary_pace),
+        pools[1].submit(hostile, port, hostile_pace),
     ]
     watched = watch(port, pid, working)
     seconds = time.monotonic() - ordinary_pace.start
@@ -280,16 +282,17 @@ def measured(requests: int, rate: float) -> dict[str, Any]:
     ordinary, hostile = requests * 4 // 5, requests // 5
     with (
         sleeping_service(Settings(network="bundled"), DEVICE) as (port, pid),
-        ProcessPoolExecutor(2, get_context("spawn"), prepare) as pool,
+        ProcessPoolExecutor(1, get_context("spawn")) as senders,
+        ProcessPoolExecutor(1, get_context("spawn")) as attackers,
     ):
 
         def run(ordinary: int, hostile: int) -> dict[str, Any]:
             start = time.monotonic() + 1
             paces = Pace(start, rate, ordinary), Pace(start, rate / 4, hostile)
-            return phase(pool, port, pid, *paces)
+            return phase((senders, attackers), port, pid, *paces)
 
-        pool.submit(time.sleep, 1).result()  # it is prepared
-        pool.submit(prepare).result()
+        for made in (senders.submit(photographs), attackers.submit(made_ready)):
+            made.result()  # pictures are encoded before the clock starts
         run(ordinary // 10, 0)  # to warm up
         alone, before = run(ordinary, 0), at_rest(pid)
         beside, after = run(ordinary, hostile), at_rest(pid)

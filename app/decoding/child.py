@@ -5,14 +5,17 @@ then a line of JSON; the pixels are then in that file. The process ends with its
 SIGALRM at a deadline that its parent did not see to.
 """
 
+import ctypes
 import json
 import os
+import platform
 import resource
 import signal
 import socket
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from math import prod
 from typing import Any
 
 import cv2
@@ -25,6 +28,7 @@ from app.options import Limits
 
 READY, BEGAN = b"ready\n", b"began\n"
 LINE = 65_536  # bytes of a message, at most
+LARGE = 2**24  # bytes of pixels
 GRACE = 2.0  # seconds for which the parent comes first
 
 
@@ -96,6 +100,14 @@ def serve(parent: socket.socket) -> None:
         os.close(files[0])
         signal.setitimer(signal.ITIMER_REAL, 0)
         parent.sendall(json.dumps(answer).encode() + b"\n")
+        if prod(answer.get("shape", (LARGE,))) >= LARGE:
+            give_back_memory()
+
+
+def give_back_memory() -> None:
+    """What glibc keeps for the next picture: after a large one it would be kept for ever."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def decoded(task: Task, file: int) -> dict[str, Any]:
