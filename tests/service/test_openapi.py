@@ -40,15 +40,20 @@ def hold(schema: dict[str, Any], path: str, answer: httpx2.Response, method: str
     assert media_type in told["content"]
     for name, header in told.get("headers", {}).items():
         assert name in answer.headers or not header.get("required")
-    if "json" in media_type.partition("+")[0] or media_type.endswith("+json"):
-        lines = answer.text.splitlines()
-        for line in lines if "ndjson" in media_type else [answer.text]:
-            known = told["content"][media_type]["schema"]
-            if "ndjson" in media_type:
-                known = {"$ref": "#/components/schemas/Results"}
-                line = f'{{"results": [{line}]}}'
-            document = {"components": schema["components"], **known}
-            Draft202012Validator(document).validate(json.loads(line))
+    for item in items(media_type, answer.text):
+        known = told["content"][media_type]
+        document = known.get("itemSchema", known.get("schema"))
+        Draft202012Validator({"components": schema["components"], **document}).validate(item)
+
+
+def items(media_type: str, text: str) -> list[Any]:
+    """What JSON there is: one document, a line each, or the fields of each event."""
+    if media_type == "application/x-ndjson":
+        return [json.loads(line) for line in text.splitlines()]
+    if media_type == "text/event-stream":
+        events = text.strip().split("\n\n")
+        return [dict(line.split(": ", 1) for line in each.splitlines()) for each in events]
+    return [json.loads(text)] if media_type.endswith("json") else []
 
 
 GOOD, BAD = picture(90), b"GIF89a"
