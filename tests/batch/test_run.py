@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -27,8 +28,11 @@ FILES = ("keypoints.coco.json", "keypoints.parquet")
 
 @pytest.fixture
 def folder(tmp_path: Path, photograph: np.ndarray) -> Path:
+    return written(tmp_path / "photos", photograph)
+
+
+def written(photos: Path, photograph: np.ndarray) -> Path:
     """Five photographs, one of them of one colour, and two that fail."""
-    photos = tmp_path / "photos"
     (photos / "deep").mkdir(parents=True)
     for i, name in enumerate(("a.png", "b.png", "deep/c.png", "e.png")):
         (photos / name).write_bytes(encoded(np.roll(photograph, 9 * i, 1)))
@@ -154,16 +158,29 @@ def test_a_photograph_without_keypoints_is_there_too(
     ] * 7
 
 
+@pytest.fixture(scope="module")
+def runs(
+    detector: Detector, photograph: np.ndarray, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Photographs, what a whole run made of them, and what one left that was killed."""
+    root = tmp_path_factory.mktemp("runs")
+    folder = written(root / "photos", photograph)
+    engine = here(detector, folder)
+    run(engine, detector, folder, root / "whole")
+    with pytest.raises(Killed):
+        run(killed_after(engine, 3), detector, folder, root / "killed")
+    return root
+
+
 @pytest.mark.parametrize(
     "torn", [b"", b'{"file_name": "e.png"}', b'{"file_name": "e.png", "wid', b"\xff\xfe", b"{}\n"]
 )
 def test_a_killed_run_goes_on_and_ends_the_same(
-    detector: Detector, folder: Path, tmp_path: Path, torn: bytes
+    detector: Detector, runs: Path, tmp_path: Path, torn: bytes
 ) -> None:
-    whole, out, engine = tmp_path / "whole", tmp_path / "out", here(detector, folder)
-    run(engine, detector, folder, whole)
-    with pytest.raises(Killed):
-        run(killed_after(engine, 3), detector, folder, out)
+    folder, whole, out = runs / "photos", runs / "whole", tmp_path / "out"
+    engine = here(detector, folder)
+    shutil.copytree(runs / "killed", out)
     with (out / "rows.jsonl").open("ab") as log:
         log.write(torn)
     asked: list[str] = []
