@@ -12,6 +12,7 @@ from app.options import Size, Style, Which
 
 OPACITY = 0.6  # of the map's maximum in an overlay; the minimum is transparent
 BAND = 64  # rows that are mixed at once: numbers take six times the memory of colours
+BRIGHT = 99.5  # percentile of the fine map from which on it is brightest
 SHARP = 4  # fractional bits of the drawing coordinates
 
 
@@ -29,15 +30,14 @@ def heatmap_png(
 
     which: the map. target: index of the class whose map and keypoints are drawn, one of those that
     were asked for; the first of them if not given. `style=gray16` is the raw map, linear from the
-    lowest value (0) to the highest (65535). Other styles show the exponential of the fused map,
-    which is the confidence. keypoints: draw them, too. size: of the photograph, or of the network's
-    input.
+    lowest value (0) to the highest (65535). Other styles show what `visible` says. keypoints: draw
+    them, too. size: of the photograph, or of the network's input.
     """
     image, _ = split(image)
     shown_class = found.explained[0] if target is None else found.of(target)
     raw: NDArray[np.float64] = getattr(shown_class.maps, which)
     low, high = float(raw[found.frame.inside].min()), float(raw[found.frame.inside].max())
-    shown = np.exp(raw) if which == "fused" and style != "gray16" else raw
+    shown = raw if style == "gray16" else visible(raw, which, found.frame.inside)
     unit = scaled(shown, found.frame.inside)
     if size == "image":
         unit = found.frame.map_to_image(unit).clip(0, 1)
@@ -49,6 +49,22 @@ def heatmap_png(
     if keypoints:
         canvas = draw(canvas, shown_class.keypoints, found.frame, size)
     return encode(canvas), (low, high)
+
+
+def visible(
+    raw: NDArray[np.float64], which: Which, inside: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """What people are shown of a map.
+
+    Of the fused one the exponential, which is the confidence. Of the fine one a few pixels are
+    several times as strong as the rest, beside which it would look black: they are cut.
+    """
+    if which == "fused":
+        return np.exp(raw)
+    if which == "fine":
+        most = float(np.percentile(raw[inside], BRIGHT))
+        return np.minimum(raw, most) if most > raw[inside].min() else raw
+    return raw
 
 
 def scaled(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.floating]:

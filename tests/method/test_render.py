@@ -4,7 +4,7 @@ import pytest
 
 from app.method.detector import Detector
 from app.method.localization import Localization
-from app.method.render import heatmap_png, scaled
+from app.method.render import BRIGHT, heatmap_png, scaled, visible
 from app.options import choose
 
 
@@ -57,6 +57,17 @@ def test_keypoints_are_drawn_where_they_are(found: Localization, photograph: np.
     assert all(np.hypot(xs - p.x, ys - p.y).min() < 5 for p in found.keypoints)
     distance = np.min([np.hypot(xs - p.x, ys - p.y) for p in found.keypoints], axis=0)
     assert distance.max() < 8
+
+
+def test_a_few_strong_pixels_do_not_darken_the_rest_of_the_fine_map() -> None:
+    raw = np.full((20, 20), 0.1)
+    raw[0], raw[0, 0] = 0.2, 5.0
+    inside = np.ones((20, 20), bool)
+    unit = scaled(visible(raw, "fine", inside), inside)
+    assert unit[0].min() == unit.max() == 1
+    raw[0, 1:] = 0.1
+    assert (raw > np.percentile(raw, BRIGHT)).sum() == 1
+    assert scaled(visible(raw, "fine", inside), inside)[0, 0] == 1
 
 
 def test_a_constant_map_is_black() -> None:

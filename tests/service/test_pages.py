@@ -265,6 +265,7 @@ def test_one_class_or_two_are_explained_by_the_boxes_that_are_ticked(
         expect(boxes.nth(at)).to_be_focused()
     expect(page.locator("#points rect").first).to_be_attached()
     assert page.locator("#points circle").count() > 1
+    assert page.locator("#points g").last.locator("circle").count()  # inside a square it is seen
     page.check("input[value=all]")
     expect(page.locator("#maps img")).to_have_count(6)
     words = page.locator("#maps figcaption").all_text_contents()

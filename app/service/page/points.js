@@ -14,10 +14,11 @@ function shape(point, r, second) {
   return (more) => element("rect", { x: point.x - r, y: point.y - r, width: 2 * r, height: 2 * r, ...more });
 }
 
+/** A square is larger, so that a ring at the same place is seen inside it. */
 function ring(point, unit, second, label, tell) {
   const figures = describe(point, label);
   const group = element("g", { tabindex: -1, role: "img", "aria-label": figures, "data-confidence": point.confidence });
-  const outline = shape(point, unit * (0.7 + point.confidence), second);
+  const outline = shape(point, unit * (0.7 + point.confidence + (second ? 0.9 : 0)), second);
   const hue = second ? 200 + 60 * point.confidence : 50 + 100 * point.confidence;
   group.append(
     outline({ class: "halo", "stroke-width": 5 }),
@@ -32,11 +33,11 @@ function describe({ x, y, confidence, coarse, fine, covariance }, label) {
   return `${label ? `${label}\n` : ""}x ${x.toFixed(1)}, y ${y.toFixed(1)} (${sure})\nconfidence ${confidence.toFixed(2)}\ncoarse ${coarse.toFixed(1)}, fine ${fine.toFixed(1)} deviations`;
 }
 
-/** Draws the answer's keypoints into the svg, the strongest on top; labelOf: of a class, "" with one class. */
+/** Draws the answer's keypoints into the svg, the first class on top, of each the strongest; labelOf: of a class, "" with one class. */
 export function draw(svg, { image, keypoints, options }, labelOf, tell) {
   const second = [options.target_class].flat()[1];
   const unit = Math.max(image.width, image.height) / 90;
-  const weakestFirst = keypoints.toSorted((a, b) => a.confidence - b.confidence);
+  const weakestFirst = keypoints.toSorted((a, b) => (b.target === second) - (a.target === second) || a.confidence - b.confidence);
   svg.setAttribute("viewBox", `-0.5 -0.5 ${image.width} ${image.height}`);
   svg.replaceChildren(...weakestFirst.map((point) => ring(point, unit, point.target === second, labelOf(point.target), tell)));
 }
