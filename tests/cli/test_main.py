@@ -17,7 +17,7 @@ def test_a_wrong_setting_is_told(
 
 
 def test_a_reader_that_has_had_enough_ends_a_command_without_a_word() -> None:
-    command = [sys.executable, "-m", "app.cli", "weights", "list"]
+    command = [sys.executable, "-m", "app.cli", "benchmark", "plan"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""

@@ -49,6 +49,7 @@ def client(detector: Detector) -> Iterator[httpx2.Client]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     assert BROWSER, "CI has to have Chromium: .ci/run installs it"
+    expect.set_options(timeout=60_000)  # of a busy machine
     with (
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=BROWSER, args=FLAGS) as browser,
