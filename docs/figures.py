@@ -19,10 +19,12 @@ from annotated_types import DocInfo, Ge, Gt, Le
 from prometheus_client.metrics import MetricWrapperBase
 
 from app.cli.main import weakpoints
+from app.decoding.pool import FIXED, PER_PIXEL
 from app.method.occlusion import box_count
 from app.networks.manifest import Entry, read_manifest
 from app.options import HINTS, NAMES, PRESETS, choose, resolve
 from app.performance.capacity import plan, text
+from app.service import memory_bound as bound
 from app.service.metrics import Metrics
 from app.settings import Settings
 
@@ -56,6 +58,39 @@ def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(
         "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
+
+
+def memory_bound() -> str:
+    """What the service takes at most with default settings, in GiB."""
+    given = Settings()
+    rows = (
+        (
+            "pictures at work, until their answer is read",
+            f"`QUEUE_PIXELS` x {bound.HELD} bytes",
+            bound.pictures(given),
+        ),
+        (
+            "what is decoded or drawn now",
+            f"`DECODERS` x `MAX_PIXELS` x {bound.WORKED} bytes",
+            bound.at_once(given),
+        ),
+        (
+            "the processes that decode (`RLIMIT_AS`)",
+            f"`DECODERS` x ({FIXED >> 20} MiB + `MAX_PIXELS` x {PER_PIXEL} bytes)",
+            bound.children(given),
+        ),
+        (
+            "bodies that come, or wait to be decoded",
+            f"`UPLOADS` x `MAX_BYTES` x {bound.SPARE}, and one more",
+            bound.bodies(given),
+        ),
+        ("answers that are kept", "`CACHE_BYTES`", given.cache_bytes),
+        ("all of it", "", bound.most_memory(given)),
+    )
+    return table(
+        ("what", "at most (`WEAKPOINTS_...`)", "GiB by default"),
+        ((what, how, f"{size / 2**30:.1f}") for what, how, size in rows),
     )
 
 

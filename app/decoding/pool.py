@@ -38,6 +38,11 @@ FIXED, PER_PIXEL = 2**28, 32  # bytes that a child may take: coefficients, 16-bi
 ERRORS = {each.__name__: each for each in (BadImage, MalformedRequest, TooLarge, UnsupportedMedia)}
 
 
+def memory_of_child(limits: Limits) -> int:
+    """Bytes that a child may take beyond what it has at its start."""
+    return FIXED + PER_PIXEL * limits.max_pixels
+
+
 class Decoders:
     """At most so many children, each started when it is first needed, or before by `start`.
 
@@ -46,7 +51,7 @@ class Decoders:
 
     def __init__(self, most: int, limits: Limits) -> None:
         self._most, self._limits = most, limits
-        self._memory = FIXED + PER_PIXEL * limits.max_pixels
+        self._memory = memory_of_child(limits)
         self._free = threading.Condition()
         self._idle: list[Child] = []
         self._busy: set[Child] = set()

@@ -1,7 +1,7 @@
 """The memory of a process and of all that it started, as Linux counts it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,11 +11,16 @@ BLOCK = 512  # bytes of st_blocks' unit
 
 
 def tree_memory(pid: int) -> int:
+    """Bytes of a process and of all that it started."""
+    return memory_of(tree(pid))
+
+
+def memory_of(processes: Iterable[int]) -> int:
     """Bytes: each page is counted once, though several processes share it, and files in memory too,
     which no process has mapped.
     """
     found, files = 0, dict[tuple[int, int], int]()
-    for process in tree(pid):
+    for process in processes:
         with suppress(OSError):  # it ended meanwhile
             found += _proportional(process)
             files.update(_in_memory(process))
