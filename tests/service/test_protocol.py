@@ -1,6 +1,7 @@
 """Connections: every part of a request has a bound in time and bytes, and an answer arrives."""
 
 import asyncio
+import resource
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
 from app.service import protocol
-from app.service.connections import PROBES
+from app.service.connections import FILES, PROBES, Connections
 from app.service.server import config
 from app.settings import Settings
 from tests.service import until
@@ -393,3 +394,13 @@ def test_where_every_connection_is_busy_the_application_is_told_and_some_are_lef
         assert service.peer().closed()
         crowded = [scope["state"]["crowded"] for scope in service.app.scopes]
         assert crowded == [False] * 2 + [True] * PROBES
+
+
+def test_where_few_files_may_be_open_connections_are_fewer() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))  # as `ulimit -n 256` does
+    try:
+        assert Connections(512).most + PROBES + FILES == 256
+        assert Connections(50).most == 50
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
