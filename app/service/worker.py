@@ -167,18 +167,24 @@ class Worker(Generic[Asked, Seen, Answer]):
 
     def _serve(self) -> None:
         self._warm_up()
-        while taken := self._turns.take(self._batch):
-            wanted = [
-                job
-                for job in taken
-                if not job.dropped.is_set() and job.future.set_running_or_notify_cancel()
-            ]
-            start = time.perf_counter()
-            if wanted:
-                self._answer(wanted)
-            each = (time.perf_counter() - start) / len(taken)
-            for job in taken:
-                self._turns.done(job.claim, each)
+        while self._serve_some():
+            pass
+
+    def _serve_some(self) -> bool:
+        """The next jobs; False once there are none any more. While it waits, it keeps no picture."""
+        taken = self._turns.take(self._batch)
+        wanted = [
+            job
+            for job in taken
+            if not job.dropped.is_set() and job.future.set_running_or_notify_cancel()
+        ]
+        start = time.perf_counter()
+        if wanted:
+            self._answer(wanted)
+        each = (time.perf_counter() - start) / max(1, len(taken))
+        for job in taken:
+            self._turns.done(job.claim, each)
+        return bool(taken)
 
     def _warm_up(self) -> None:
         """Any error is for those who wait for `ready`; the thread goes on."""
