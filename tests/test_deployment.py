@@ -6,12 +6,15 @@ from typing import Any
 
 import yaml
 
+from app.incremental.engine import BUDGET
+from app.service.memory_bound import most_memory
 from app.service.state import LAST
 from app.service.upload import ENVELOPE
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = Settings()
+AT_REST = 3 * 2**30  # a network, the libraries, and what CUDA takes of the host
 SIZES = {"k": 2**10, "m": 2**20, "g": 2**30, "Mi": 2**20, "Gi": 2**30}
 
 
@@ -73,7 +76,9 @@ def test_compose_gives_the_service_time_to_end_and_as_much_memory_as_kubernetes(
     service = services["weakpoints"]
     assert number(service["stop_grace_period"]) > slowest_end(SETTINGS.drain_delay)
     (container,) = deployment()["containers"]
-    assert number(service["mem_limit"]) == number(container["resources"]["limits"]["memory"])
+    memory = number(service["mem_limit"])
+    assert memory == number(container["resources"]["limits"]["memory"])
+    assert memory > AT_REST + BUDGET["cpu"] + most_memory(SETTINGS), "whatever is sent"
     assert service["ports"][0].endswith(f":{SETTINGS.port}")
     for name in service["environment"]:
         setting = name.removeprefix("WEAKPOINTS_").lower()
