@@ -43,7 +43,7 @@ def test_64_callers_of_the_largest_pictures_take_no_more_memory_than_is_said() -
             looks.append(memory_of([pid]))
         return max(looks)
 
-    with sleeping_service(settings, 1.0) as (port, pid), ThreadPoolExecutor(CALLERS + 1) as pool:
+    with sleeping_service(settings, 0.4) as (port, pid), ThreadPoolExecutor(CALLERS + 1) as pool:
         before = memory_of([pid])
         watched = pool.submit(highest, pid)
         list(pool.map(call, range(CALLERS)))
