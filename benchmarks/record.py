@@ -190,7 +190,7 @@ def study(name: str, images: Path, annotations: Path, rows: Path) -> dict[str, o
 
 def occlusion() -> dict[str, object]:
     """What `weakpoints benchmark occlusion` prints, each network in a process of its own."""
-    asked = {"vgg16": ("729", "1"), "vgg19": ("196", "2"), "bundled": ("729", "5")}
+    asked = {"vgg16": ("729", "1"), "bundled": ("729", "5")}
     command = [sys.executable, "-m", "app.cli", "benchmark", "occlusion", "--json"]
     return {
         name: json.loads(

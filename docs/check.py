@@ -63,6 +63,14 @@ def claims() -> Iterator[str]:
         is_so = "ahead of" if low > 0 else "behind" if high < 0 else "level with"
         if is_so != says:
             yield f"evaluation.md: repeatability is {is_so} {name}, not {says} it"
+    for name in ("sift", "orb", "shi_tomasi", "random"):
+        low, _ = read("deletion_vgg16real")[name]["behind_ours"]["interval"]["deletion"]
+        if low <= 0:
+            yield f"evaluation.md: deletion of VGG-16 is not ahead of {name}"
+    for curve in (each for each in read("cost").values() if isinstance(each, list)):
+        for point in curve:
+            if point["peak_memory_bytes"] > read("cost")["budget_bytes"]:
+                yield f"performance.md: more memory than the budget: {point['label']}"
     fuzz = read("fuzz")
     refused = {"bad-image", "too-large", "unsupported-media-type"}
     for kind, seen in fuzz["decoded"].items():

@@ -74,7 +74,11 @@ class Turns(Generic[T]):
         return leaving
 
     def hold(self, claim: Claim) -> list[T]:
-        """As `put`, for a picture's pixels, until `release`. One picture always fits."""
+        """As `put`, for a picture's pixels, until `release`.
+
+        One picture always fits. Beside others it has to leave as many pixels free as it has, so
+        that a smaller one finds room whatever large ones are held.
+        """
         with self._changed:
             leaving = self._sent_away(claim, self._lacks_pixels, _pixels)
             self._held += claim.pixels
@@ -135,10 +139,13 @@ class Turns(Generic[T]):
         return Full(f"{self.places} requests are waiting, which is the limit", self.places)
 
     def _lacks_pixels(self, claim: Claim, leaving: list[_Place[T]]) -> Full | None:
-        held = self._held + claim.pixels - sum(place.claim.pixels for place in leaving)
-        if held <= max(self.pixels, claim.pixels):
+        held = self._held - sum(place.claim.pixels for place in leaving)
+        if not held or held + 2 * claim.pixels <= self.pixels:
             return None
-        detail = f"pictures at work would have {held} pixels, and {self.pixels} is the limit"
+        detail = (
+            f"pictures at work have {held} pixels; one of {claim.pixels} has to leave as many "
+            f"free, and {self.pixels} is the limit"
+        )
         return Full(detail, self.pixels)
 
 

@@ -25,15 +25,27 @@ def test_a_full_queue_takes_from_who_holds_most_and_else_refuses() -> None:
 def test_pixels_are_held_until_they_are_released_and_one_picture_always_fits() -> None:
     turns: Turns[str] = Turns(9, 100)
     turns.hold(Claim("one", pixels=300))
-    with pytest.raises(Full, match="would have 301 pixels, and 100 is the limit"):
+    with pytest.raises(Full, match="300 pixels; one of 1 has .* and 100 is the limit"):
         turns.hold(Claim("two", pixels=1))
     turns.release(Claim("one", pixels=300))
     for item in "ab":
-        turns.hold(Claim("one", pixels=50))
-        turns.put(item, Claim("one", pixels=50))
+        turns.hold(Claim("one", pixels=30))
+        turns.put(item, Claim("one", pixels=30))
     with pytest.raises(Full):
-        turns.hold(Claim("one", pixels=1))
-    assert turns.hold(Claim("two", pixels=40)) == ["b"]
+        turns.hold(Claim("one", pixels=21))
+    assert turns.hold(Claim("two", pixels=25)) == ["b"]
+
+
+def test_large_pictures_leave_room_for_a_small_one_however_many_come() -> None:
+    turns: Turns[str] = Turns(9, 200)
+    for caller in ("a", "b", "c"):
+        turns.hold(Claim(caller, pixels=49))
+    for pixels in (49, 27):
+        with pytest.raises(Full):
+            turns.hold(Claim("d", pixels=pixels))
+    turns.hold(Claim("d", pixels=16))
+    for small in range(18):
+        turns.hold(Claim(f"small {small}", pixels=1))
 
 
 def test_what_is_removed_gives_back_its_place_and_its_turn() -> None:

@@ -137,7 +137,7 @@ def test_work_whose_caller_is_gone_stops_at_its_next_sign_of_life() -> None:
 def test_pictures_in_memory_are_bounded_by_their_pixels_but_one_is_always_taken() -> None:
     async def scenario() -> None:
         worker, gate = worker_of(9, max_pixels=100), Gate()
-        with worker.holding(Claim(pixels=500)), pytest.raises(QueueFull, match="501 pixels"):
+        with worker.holding(Claim(pixels=500)), pytest.raises(QueueFull, match="500 pixels"):
             worker.holding(Claim(pixels=1)).__enter__()
         running = asyncio.create_task(run(worker, gate))
         await soon(gate.began.is_set)
