@@ -171,7 +171,7 @@ class Worker(Generic[Asked, Seen, Answer]):
             pass
 
     def _serve_some(self) -> bool:
-        """The next jobs; False once there are none any more. While it waits, it keeps no picture."""
+        """The next jobs; False once there are none any more. It keeps no picture while it waits."""
         taken = self._turns.take(self._batch)
         wanted = [
             job

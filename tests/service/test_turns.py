@@ -25,7 +25,7 @@ def test_a_full_queue_takes_from_who_holds_most_and_else_refuses() -> None:
 def test_pixels_are_held_until_they_are_released_and_one_picture_always_fits() -> None:
     turns: Turns[str] = Turns(9, 100)
     turns.hold(Claim("one", pixels=300))
-    with pytest.raises(Full, match="300 pixels; one of 1 has .* and 100 is the limit"):
+    with pytest.raises(Full, match=r"300 pixels; one of 1 has .* and 100 is the limit"):
         turns.hold(Claim("two", pixels=1))
     turns.release(Claim("one", pixels=300))
     for item in "ab":
