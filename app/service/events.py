@@ -67,10 +67,12 @@ async def streamed(
         first = await pieces.get()
         if first is None:
             job.result()
+        return _pieces(first, pieces, job, words, gone)
     except BaseException:
         await _end(job)
         raise
-    return _pieces(first, pieces, job, words, gone)
+    finally:
+        del job  # whose error's traceback has this frame: a circle would keep its picture
 
 
 async def _pieces(
@@ -99,6 +101,7 @@ async def _pieces(
         yield words.failed(WeakpointsError("something went wrong here; the log has it"))
     finally:
         await _end(job)
+        del job
 
 
 async def _next(pieces: asyncio.Queue[bytes | None], waiting: bytes) -> bytes | None:

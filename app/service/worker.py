@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Generic, TypeVar
 
-from app.errors import DeviceLost, QueueFull, Unavailable
+from app.errors import DeviceLost, QueueFull, Unavailable, WeakpointsError
 from app.method.stopwatch import Stopwatch
 from app.progress import Progress, no_progress
 from app.service.turns import Claim, Full, Turns
@@ -138,6 +138,8 @@ class Worker(Generic[Asked, Seen, Answer]):
             job.dropped.set()
             self._turns.remove(job)
             raise
+        finally:
+            del job  # whose error's traceback will have this frame
 
     def close(self) -> None:
         """Blocks until every accepted job has been answered."""
@@ -206,13 +208,9 @@ class Worker(Generic[Asked, Seen, Answer]):
         _end_of_waiting(jobs)
         seen = self._together(jobs)
         for i, job in enumerate(jobs):
-            with self._answering(job):
-                if self._broken:
-                    raise Unavailable("the device is lost", retry_after=5)
-                if i > 0:
-                    _end_of_waiting([job])  # for those before it
-                mine = seen[i] if seen else self._look([job.asked])[0]
-                job.future.set_result(self._finish(job.asked, mine, self._watched(job)))
+            if i > 0:
+                _end_of_waiting([job])  # for those before it
+            self._answer_one(job, seen[i] if seen else None)
         self._beat = None
         self._mean_seconds += 0.2 * ((time.perf_counter() - start) / len(jobs) - self._mean_seconds)
 
@@ -228,15 +226,23 @@ class Worker(Generic[Asked, Seen, Answer]):
         except Exception:
             return None
 
-    @contextmanager
-    def _answering(self, job: Job[Asked, Answer]) -> Iterator[None]:
-        """Any error is given to the job's caller; the thread goes on."""
+    def _answer_one(self, job: Job[Asked, Answer], seen: Seen | None) -> None:
+        """Any error is given to the job's caller; the thread goes on.
+
+        What is expected goes without its traceback, whose frames have the job: a circle would keep
+        the picture until the collector comes.
+        """
         try:
-            yield
+            if self._broken:
+                raise Unavailable("the device is lost", retry_after=5)
+            mine = self._look([job.asked])[0] if seen is None else seen
+            job.future.set_result(self._finish(job.asked, mine, self._watched(job)))
         except DeviceLost as error:
             self._broken = True
             job.future.set_exception(error)
             self._lost()
+        except (Dropped, WeakpointsError) as told:
+            job.future.set_exception(told.with_traceback(None))
         except BaseException as error:
             job.future.set_exception(error)
 

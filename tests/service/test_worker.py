@@ -1,7 +1,10 @@
 import asyncio
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import pytest
@@ -132,6 +135,46 @@ def test_work_whose_caller_is_gone_stops_at_its_next_sign_of_life() -> None:
         worker.close()
 
     asyncio.run(scenario())
+
+
+def test_what_fails_or_is_given_up_is_kept_by_nobody_and_needs_no_collector() -> None:
+    class Picture:
+        def __init__(self, work: Work) -> None:
+            self.work = work
+
+        def __call__(self, alive: Alive) -> object:
+            return self.work(alive)
+
+    def fails(alive: Alive) -> object:
+        raise QueueFull("no", limit=0, retry_after=1)
+
+    async def scenario() -> None:
+        worker, gate = worker_of(8), Gate()
+
+        def until_gone(alive: Alive) -> None:
+            while gate(alive):
+                alive()
+
+        failing, left = Picture(fails), Picture(until_gone)
+        kept = [weakref.ref(failing), weakref.ref(left)]
+        with pytest.raises(QueueFull):
+            await run(worker, failing)
+        task = asyncio.create_task(run(worker, left))
+        await soon(gate.began.is_set)
+        task.cancel()
+        gate.open.set()
+        with suppress(asyncio.CancelledError):
+            await task
+        del failing, left, task
+        worker.close()
+        await asyncio.sleep(0)  # the step that was woken by the task has it
+        assert [each() for each in kept] == [None, None]
+
+    gc.disable()
+    try:
+        asyncio.run(scenario())
+    finally:
+        gc.enable()
 
 
 def test_pictures_in_memory_are_bounded_by_their_pixels_but_one_is_always_taken() -> None:
