@@ -237,7 +237,7 @@ def speed() -> str:
                 f"{each['ours']['seconds_per_image']:.2f}",
                 *(rival(each, other) for other in ("full", "captum_best", "captum_default")),
                 f"{each['theoretical_saving']:.2f}x",
-                f"{each['weakpoints']}, {each.get('instructions', 'AVX2 or AVX-512')}",
+                each["instructions"],
             )
             for name, each in read("occlusion").items()
             if isinstance(each, dict) and "ours" in each
