@@ -181,7 +181,8 @@ class Locator:
             return start(image)
 
         try:
-            large = is_large(data, self._limits)
+            # Not on the event loop: the head of a hostile file may take a quarter of a second.
+            large = await run_sync(is_large, data, self._limits)
             waiting = await self.in_turn(caller, work, large, abandon=True)
         finally:
             call.give_up()

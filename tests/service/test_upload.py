@@ -1,11 +1,16 @@
 """Forms as callers send them: without filenames, with many fields, cut short."""
 
+import asyncio
+
 import httpx2
 import pytest
 
+from app.method import image
 from app.method.detector import Detector
+from app.options import Limits
+from app.service import locator
 from app.service.form import PARTS
-from tests.service import picture, serving
+from tests.service import picture, post, serving
 
 END = b"--XbX--\r\n"
 PICTURE = picture(90)
@@ -100,3 +105,20 @@ def test_a_length_of_many_digits_is_too_large(client: httpx2.Client) -> None:
         head = "POST /detect HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ncontent-length: "
         connection.sendall(f"{head}{'9' * 5000}\r\n\r\n".encode())
         assert connection.recv(99).split()[1] in (b"400", b"413")
+
+
+def test_the_head_of_a_file_is_not_read_on_the_event_loop(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = list[bool]()
+
+    def is_large(data: bytes, limits: Limits) -> bool:
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        read.append(True)
+        return image.is_large(data, limits)
+
+    monkeypatch.setattr(locator, "is_large", is_large)
+    with serving(lambda: detector) as client:
+        assert post(client, 40).status_code == 200
+    assert read == [True]
