@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from app.incremental.engine import BUDGET
-from app.service.memory_bound import most_memory
+from app.service.memory_bound import OCCLUSIONS, most_memory
 from app.service.state import LAST
 from app.service.upload import ENVELOPE
 from app.settings import Settings
@@ -78,7 +78,7 @@ def test_compose_gives_the_service_time_to_end_and_as_much_memory_as_kubernetes(
     (container,) = deployment()["containers"]
     memory = number(service["mem_limit"])
     assert memory == number(container["resources"]["limits"]["memory"])
-    assert memory > AT_REST + BUDGET["cpu"] + most_memory(SETTINGS), "whatever is sent"
+    assert memory > AT_REST + OCCLUSIONS * BUDGET["cpu"] + most_memory(SETTINGS), "whatever is sent"
     assert service["ports"][0].endswith(f":{SETTINGS.port}")
     for name in service["environment"]:
         setting = name.removeprefix("WEAKPOINTS_").lower()

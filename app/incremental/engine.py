@@ -122,6 +122,13 @@ class Incremental:
             logits.append(self._head.logits(maps.view(len(maps), *size, -1), clean_map, changed))
         return torch.cat(logits)
 
+    def price(self, side: int, box: int) -> int:
+        """Multiplications for one box in the middle of a side x side picture."""
+        middle = (side - box) // 2
+        plan: Any = self._kept(side, box, ((middle, middle),))
+        products: Products = plan.products + self._head.products(1, plan.changed)
+        return products.computed
+
     def products(self, side: int, box: int, corners: Corners) -> Products:
         """Multiplications for boxes over a side x side picture."""
         plan = self.form.plan(side, box, corners)

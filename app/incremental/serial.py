@@ -6,8 +6,9 @@ thread works, and PyTorch splits products as it likes.
 """
 
 import ctypes
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -46,12 +47,26 @@ def alone() -> None:
 
 @contextmanager
 def pool(workers: int) -> Iterator[Each]:
-    """A `map`; with one worker, the caller's own thread. What is left when it ends is dropped."""
+    """A `map`; with one worker, the caller's own thread. What is left when it ends is dropped.
+
+    No more is begun than the workers need until the next result is asked for: a caller that does
+    something else meanwhile has the processors.
+    """
     if workers == 1:
         yield map
         return
     executor = ThreadPoolExecutor(workers, "occlusion", alone)
+
+    def each(work: Callable[[slice], int], pieces: Iterable[slice]) -> Iterator[int]:
+        begun = deque[Future[int]]()
+        for piece in pieces:
+            begun.append(executor.submit(work, piece))
+            if len(begun) > workers:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+
     try:
-        yield executor.map
+        yield each
     finally:
         executor.shutdown(cancel_futures=True)

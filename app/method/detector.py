@@ -224,6 +224,14 @@ class Detector:
             )
         return options
 
+    def dear(self, options: ResolvedOptions) -> bool:
+        """Whether the occlusion costs more than the default's: more boxes, or larger windows."""
+        return self._price(options) > self._price(self.resolved(Options()))
+
+    def _price(self, options: ResolvedOptions) -> int:
+        boxes = box_count(self.input.side, options) * options.colours
+        return boxes * self.occluder.price(self.input.side, options.patch)
+
     def _fills(self, image: NDArray[np.uint8], options: ResolvedOptions) -> Tensor:
         """(R, places, 3) normalised: random by the pixels and the seed alone."""
         places = box_count(self.input.side, options) if options.fill == "per_box" else 1

@@ -37,6 +37,8 @@ Made = TypeVar("Made")
 # Pictures that are looked at together. One keeps a CPU busy, and alone it gives the same bits
 # each time.
 BATCH = {"cpu": 1, "cuda": 8}
+# Where a request that is dear takes minutes, others pass it, with memory of their own.
+PASSED = {"cpu"}
 SHARE = 3 / 4  # of the uploads, for one caller at most: the others always find a place
 
 
@@ -208,7 +210,8 @@ class Locator:
     def _held(self, caller: str, paused: Paused[Any], held: ExitStack) -> Claim:
         """The picture counts until `held` is closed. Raises QueueFull."""
         height, width, _ = paused.picture.image.shape
-        claim = Claim(caller, height * width)
+        dear = self.detector.model.device in PASSED and self.detector.dear(paused.picture.options)
+        claim = Claim(caller, height * width, dear)
         held.enter_context(self.worker.holding(claim))
         return claim
 

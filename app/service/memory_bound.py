@@ -5,6 +5,7 @@ from app.settings import Settings
 
 HELD = 8  # bytes for a pixel at work: RGB, what can be seen, and its drawing until that is read
 WORKED = 32  # for a pixel that is decoded or drawn now: copies, and a map as numbers
+OCCLUSIONS = 2  # at the same time: of a dear request, and of one that passes it
 SPARE = 9 / 8  # of a body that grows
 
 
@@ -29,6 +30,6 @@ def children(settings: Settings) -> int:
 
 
 def most_memory(settings: Settings) -> int:
-    """All of it, but for the occlusion's own, `WEAKPOINTS_MEMORY`."""
+    """All of it, but for the occlusions' own, `WEAKPOINTS_MEMORY` each."""
     parts = (pictures, at_once, bodies, children)
     return settings.cache_bytes + sum(part(settings) for part in parts)

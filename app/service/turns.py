@@ -16,10 +16,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Claim:
-    """What a request asks of the queue; pixels: of its picture."""
+    """What a request asks of the queue.
+
+    pixels: of its picture. dear: whether it takes so long that others may pass it while it is
+    worked on.
+    """
 
     caller: str = ""
     pixels: int = 0
+    dear: bool = False
 
 
 class Full(Exception):
@@ -97,6 +102,20 @@ class Turns(Generic[T]):
                 next_one = self._clocks.first([place.claim.caller for place in self._waiting])
                 found.append(self._waiting.pop(next_one))
         return [place.item for place in found]
+
+    def passing(self, claim: Claim, seconds: float) -> T | None:
+        """What passes a dear one that has had so many seconds and has not ended.
+
+        It is the next that is not dear, of a caller that has had less. `done` has to follow.
+        """
+        with self._changed:
+            cheap = [place for place in self._waiting if not place.claim.dear]
+            callers = [place.claim.caller for place in cheap]
+            n = self._clocks.passing(callers, claim.caller, seconds)
+            if n is None:
+                return None
+            self._waiting.remove(cheap[n])
+        return cheap[n].item
 
     def done(self, claim: Claim, seconds: float) -> None:
         """What was taken has had so many seconds of the device."""

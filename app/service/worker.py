@@ -73,6 +73,7 @@ class Worker(Generic[Asked, Seen, Answer]):
         self._turns: Turns[Job[Asked, Answer]] = Turns(queue_size, max_pixels)
         self._mean_seconds = 1.0
         self._beat: float | None = None  # last sign of life of the job that runs
+        self._passing = 0.0  # seconds, in all, of jobs that passed a dear one
         self._closed = False
         self._broken = False
         self._thread = threading.Thread(target=self._serve, name="device", daemon=True)
@@ -175,18 +176,35 @@ class Worker(Generic[Asked, Seen, Answer]):
     def _serve_some(self) -> bool:
         """The next jobs; False once there are none any more. It keeps no picture while it waits."""
         taken = self._turns.take(self._batch)
+        self._serve_these(taken)
+        return bool(taken)
+
+    def _serve_these(self, taken: Sequence[Job[Asked, Answer]]) -> None:
         wanted = [
             job
             for job in taken
             if not job.dropped.is_set() and job.future.set_running_or_notify_cancel()
         ]
-        start = time.perf_counter()
+        had = self._stopwatch()
         if wanted:
             self._answer(wanted)
-        each = (time.perf_counter() - start) / max(1, len(taken))
+            self._mean_seconds += 0.2 * (had() / len(wanted) - self._mean_seconds)
+        each = had() / max(1, len(taken))
         for job in taken:
             self._turns.done(job.claim, each)
-        return bool(taken)
+
+    def _let_pass(self, job: Job[Asked, Answer], had: Callable[[], float]) -> None:
+        """Between two steps of a dear job, which has had so many seconds, come others."""
+        while (other := self._turns.passing(job.claim, had())) is not None:
+            start = time.perf_counter()
+            self._serve_these([other])
+            self._passing += time.perf_counter() - start
+            self._beat = time.perf_counter()
+
+    def _stopwatch(self) -> Callable[[], float]:
+        """Tells the seconds from now on, without those of jobs that pass."""
+        start, passing = time.perf_counter(), self._passing
+        return lambda: time.perf_counter() - start - (self._passing - passing)
 
     def _warm_up(self) -> None:
         """Any error is for those who wait for `ready`; the thread goes on."""
@@ -203,7 +221,7 @@ class Worker(Generic[Asked, Seen, Answer]):
         self._beat = None
 
     def _answer(self, jobs: list[Job[Asked, Answer]]) -> None:
-        start = self._beat = time.perf_counter()
+        self._beat = time.perf_counter()
         self._batched(len(jobs))
         _end_of_waiting(jobs)
         seen = self._together(jobs)
@@ -212,7 +230,6 @@ class Worker(Generic[Asked, Seen, Answer]):
                 _end_of_waiting([job])  # for those before it
             self._answer_one(job, seen[i] if seen else None)
         self._beat = None
-        self._mean_seconds += 0.2 * ((time.perf_counter() - start) / len(jobs) - self._mean_seconds)
 
     def _together(self, jobs: list[Job[Asked, Answer]]) -> Sequence[Seen] | None:
         """None for a single job, or where looking at all together fails.
@@ -247,13 +264,20 @@ class Worker(Generic[Asked, Seen, Answer]):
             job.future.set_exception(error)
 
     def _watched(self, job: Job[Asked, Answer]) -> Progress:
-        """The job's progress: a sign of life of the device, and the end once the caller is gone."""
+        """The job's progress.
+
+        A sign of life of the device, and the end once the caller is gone. A dear job lets others
+        pass.
+        """
+        had = self._stopwatch()
 
         def progress(stage: str, done: int, total: int) -> None:
             self._beat = time.perf_counter()
             if job.dropped.is_set():
                 raise Dropped
             job.progress(stage, done, total)
+            if job.claim.dear:
+                self._let_pass(job, had)
 
         return progress
 

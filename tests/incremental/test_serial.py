@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -47,13 +48,28 @@ def test_what_is_left_when_a_pool_ends_early_is_not_begun() -> None:
 
     def interrupted() -> None:
         with serial.pool(2) as each:
-            each(work, [slice(i, i + 1) for i in range(50)])
             threading.Timer(0.05, go_on.set).start()
+            next(each(work, [slice(i, i + 1) for i in range(50)]))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert len(begun) < 50
+
+
+def test_while_a_result_is_looked_at_no_more_is_begun_than_the_workers_need() -> None:
+    begun = []
+
+    def work(pictures: slice) -> int:
+        begun.append(pictures.start)
+        return pictures.start
+
+    with serial.pool(2) as each:
+        results = each(work, [slice(i, i + 1) for i in range(50)])
+        assert next(results) == 0
+        time.sleep(0.05)
+        assert len(begun) <= 3
+        assert list(results) == list(range(1, 50))
 
 
 @pytest.mark.parametrize(("count", "most", "multiple"), [(1, 64, 2), (213, 64, 2), (7, 3, 4)])

@@ -99,6 +99,18 @@ def test_the_class_is_found_unless_the_caller_names_one(
         )
 
 
+def test_more_boxes_or_larger_ones_are_dear_and_the_default_is_not(detector: Detector) -> None:
+    def dear(**given: object) -> bool:
+        return detector.dear(detector.resolved(choose(**given)))
+
+    default = detector.resolved(choose())
+    assert not dear()
+    assert not dear(patch=default.patch * 2, stride=default.stride * 2)
+    assert dear(patch=default.patch * 2)
+    assert dear(stride=1)
+    assert dear(colours=3)
+
+
 def test_the_paper_preset_asks_for_729_positions_by_itself(
     detector: Detector, photograph: np.ndarray
 ) -> None:
@@ -165,6 +177,21 @@ def test_progress_counts_every_box_and_what_it_raises_stops_the_work(
 
     with pytest.raises(KeyError):
         small.locate(photograph, choose(stride=2), stop)
+
+
+def test_a_photograph_that_passes_another_in_its_occlusion_changes_neither(
+    detector: Detector, photograph: np.ndarray
+) -> None:
+    other, passed = photograph[::-1].copy(), list[Localization]()
+
+    def let_pass(stage: str, done: int, total: int) -> None:
+        if len(passed) < 2:
+            passed.append(detector.locate(other, choose(**QUICK)))
+
+    first = detector.locate(photograph, choose(stride=2), let_pass)
+    assert same(first, detector.locate(photograph, choose(stride=2)))
+    assert len(passed) == 2
+    assert all(same(each, detector.locate(other, choose(**QUICK))) for each in passed)
 
 
 def test_photographs_looked_at_together_are_answered_as_if_each_were_alone(

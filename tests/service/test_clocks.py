@@ -56,6 +56,19 @@ def test_what_runs_counts_before_it_has_ended() -> None:
     assert chosen == ["a", "X", "a"]
 
 
+def test_who_has_had_less_passes_a_request_that_takes_long() -> None:
+    clocks = Clocks()
+    for caller in ("dear", "cheap"):
+        clocks.come(caller)
+    assert clocks.first(["dear"]) == 0
+    assert clocks.passing([], "dear", 9.0) is None
+    assert clocks.passing(["cheap"], "dear", 0.0) is None
+    assert clocks.passing(["cheap"], "dear", 0.1) == 0
+    clocks.had("cheap", 4.0, {"cheap"})
+    assert clocks.passing(["cheap"], "dear", 3.0) is None
+    assert clocks.passing(["cheap"], "dear", 5.0) == 0
+
+
 def test_callers_that_are_gone_are_forgotten() -> None:
     clocks = Clocks()
     for n in range(1000):

@@ -65,6 +65,24 @@ def test_a_caller_that_hangs_up_in_the_middle_of_an_occlusion_stops_it(detector:
         assert post(client, 90).status_code == 200
 
 
+def test_who_asks_for_the_default_passes_a_dear_request(detector: Detector) -> None:
+    slow = faulty(detector)
+    with serving(lambda: slow, proxies=["127.0.0.1"]) as client, ThreadPoolExecutor(1) as pool:
+        dear = {"stride": "1", "patch": "14"}
+        greedy = pool.submit(
+            client.post,
+            "/detect",
+            content=picture(70),
+            params=dear,
+            headers={"content-type": "image/png", "x-request-timeout": "5"},
+        )
+        until(lambda: slow.chunks)
+        modest = post(client, 80, **{"x-forwarded-for": "203.0.113.7"})
+        assert modest.status_code == 200
+        assert not slow.stopped.is_set()
+        assert greedy.result().status_code == 504
+
+
 def test_a_caller_that_hangs_up_while_it_waits_is_never_looked_at(detector: Detector) -> None:
     held = Held(detector.occluder, detector.model, detector.input)
     with serving(lambda: held) as client, ThreadPoolExecutor() as pool:

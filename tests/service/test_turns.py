@@ -60,6 +60,20 @@ def test_what_is_removed_gives_back_its_place_and_its_turn() -> None:
     assert turns.take(1) == []
 
 
+def test_what_is_dear_is_passed_by_what_is_not() -> None:
+    turns: Turns[str] = Turns(9, 99)
+    dear = Claim("one", dear=True)
+    turns.put("dear", dear)
+    assert turns.take(1) == ["dear"]
+    turns.put("also dear", Claim("two", dear=True))
+    assert turns.passing(dear, 1.0) is None
+    turns.put("cheap", Claim("two"))
+    assert turns.passing(dear, 1.0) == "cheap"
+    turns.done(Claim("two"), 2.0)
+    turns.done(dear, 1.0)
+    assert turns.take(9) == ["also dear"]
+
+
 def test_one_caller_s_queue_does_not_keep_another_waiting(detector: Detector) -> None:
     held = Held(detector.occluder, detector.model, detector.input)
     proxied = {"proxies": ["127.0.0.1"], "queue_size": 3}

@@ -315,6 +315,66 @@ def test_one_who_left_is_not_looked_at_and_those_beside_are_answered() -> None:
     asyncio.run(scenario())
 
 
+def test_a_dear_job_lets_others_pass_and_their_time_is_not_counted_as_its_own() -> None:
+    async def scenario() -> list[str]:
+        worker, gate, ended = worker_of(8), Gate(), list[str]()
+
+        def dear(alive: Alive) -> None:
+            gate(alive)
+            alive()
+            ended.append("dear")
+
+        def job(name: str, claim: Claim, work: Work) -> "asyncio.Task[object]":
+            return asyncio.create_task(worker.run(work, Stopwatch(), claim), name=name)
+
+        def noted(name: str) -> Work:
+            def work(alive: Alive) -> None:
+                alive()
+                time.sleep(0.3)
+                ended.append(name)
+
+            return work
+
+        jobs = [job("dear", Claim("greedy", dear=True), dear)]
+        await soon(gate.began.is_set)
+        jobs.append(job("next dear", Claim("greedy", dear=True), noted("next dear")))
+        jobs.append(job("cheap", Claim("modest"), noted("cheap")))
+        await soon(lambda: worker.waiting == 2)
+        start = time.perf_counter()
+        gate.open.set()
+        await asyncio.gather(*jobs)
+        assert worker._passing == pytest.approx(0.3, abs=0.25)
+        assert worker._passing < time.perf_counter() - start
+        assert worker.alive
+        worker.close()
+        return ended
+
+    assert asyncio.run(scenario()) == ["cheap", "dear", "next dear"]
+
+
+def test_a_job_that_fails_while_it_passes_hurts_itself_alone() -> None:
+    async def scenario() -> list[object]:
+        worker, gate = worker_of(8), Gate()
+
+        def dear(alive: Alive) -> str:
+            gate(alive)
+            alive()
+            return "dear"
+
+        greedy = asyncio.create_task(worker.run(dear, Stopwatch(), Claim("greedy", dear=True)))
+        await soon(gate.began.is_set)
+        bad = asyncio.create_task(worker.run(lambda alive: 1 / 0, Stopwatch(), Claim("modest")))
+        await soon(lambda: worker.waiting)
+        gate.open.set()
+        found = await asyncio.gather(greedy, bad, return_exceptions=True)
+        worker.close()
+        return found
+
+    found = asyncio.run(scenario())
+    assert found[0] == "dear"
+    assert isinstance(found[1], ZeroDivisionError)
+
+
 def test_the_clock_counts_each_wait_as_queue_and_progress_is_told_of_it_first() -> None:
     async def scenario() -> None:
         told: list[str] = []
