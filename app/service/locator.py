@@ -37,8 +37,7 @@ Made = TypeVar("Made")
 # Pictures that are looked at together. One keeps a CPU busy, and alone it gives the same bits
 # each time.
 BATCH = {"cpu": 1, "cuda": 8}
-# Where a request that is dear takes minutes, others pass it, with memory of their own.
-PASSED = {"cpu"}
+PASSED = {"cpu"}  # where others pass a dear request: each takes memory of its own
 SHARE = 3 / 4  # of the uploads, for one caller at most: the others always find a place
 
 
