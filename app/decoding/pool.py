@@ -181,7 +181,7 @@ class Decoders:
                 self._idle.append(child)
             else:
                 with suppress(Unavailable):  # then whoever needs it tries again
-                    self._idle.append(self._another())
+                    self._idle.insert(0, self._another())  # taken last: it has to start
             self._free.notify()
 
     def _another(self) -> Child:

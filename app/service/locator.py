@@ -184,7 +184,8 @@ class Locator:
         try:
             # Not on the event loop: the head of a hostile file may take a quarter of a second.
             large = await run_sync(is_large, data, self._limits)
-            waiting = await self.in_turn(caller, work, large, abandon=True)
+            # A small one is decoded sooner than another child would have started.
+            waiting = await self.in_turn(caller, work, large, abandon=large)
         finally:
             call.give_up()
         await checkpoint()  # a deadline or a hang-up may have come meanwhile

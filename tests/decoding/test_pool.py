@@ -167,6 +167,19 @@ def test_memory_is_bounded_and_a_picture_that_takes_more_is_refused(decoders: De
     assert decoders.decode(large).shape == (4000, 6000, 3)
 
 
+def test_a_child_that_has_yet_to_start_is_taken_last(slow: bytes) -> None:
+    with Decoders(2, LIMITS) as pool, ThreadPoolExecutor(2) as threads:
+        first = threads.submit(pool.decode, slow)
+        ended = busy(pool)
+        pool.decode(EASY)
+        (used,) = pool._idle
+        os.kill(ended, signal.SIGKILL)
+        with pytest.raises(BadImage):
+            first.result()
+        assert pool._idle[-1] is used
+        assert len(pool._idle) == 2
+
+
 def test_no_more_pictures_are_decoded_at_once_than_there_are_children(slow: bytes) -> None:
     with Decoders(1, LIMITS) as pool, ThreadPoolExecutor() as threads:
         call = Call()

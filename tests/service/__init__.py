@@ -97,10 +97,10 @@ def picture(width: int) -> bytes:
     return encoded(np.random.default_rng(width).integers(0, 255, (60, width, 3), np.uint8))
 
 
-def slow_picture() -> bytes:
-    """A progressive JPEG of a megapixel, its last scan 20,000 times: half a minute of work."""
+def slow_picture(times: int = 20_000) -> bytes:
+    """A progressive JPEG of a megapixel, its last scan so many times: 20,000 are half a minute."""
     data = encoded(Image.new("L", (1280, 800), 90), "JPEG", progressive=True)
-    return data[:-2] + data[data.rindex(b"\xff\xc4") : -2] * 20_000 + b"\xff\xd9"
+    return data[:-2] + data[data.rindex(b"\xff\xc4") : -2] * times + b"\xff\xd9"
 
 
 def post(client: httpx2.Client, width: int, **headers: str) -> httpx2.Response:

@@ -114,8 +114,8 @@ def test_a_deadline_is_kept_waiting_or_running(detector: Detector) -> None:
 
 @pytest.fixture
 def many_scans(monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """Half a minute to decode, and within the limits."""
-    limits = Limits(max_scanned=10**15)
+    """Half a minute to decode, within the limits, and large."""
+    limits = Limits(max_scanned=4 * 10**10)
     monkeypatch.setattr(Settings, "limits", property(lambda settings: limits))
     return slow_picture()
 
@@ -136,6 +136,24 @@ def test_a_caller_that_hangs_up_while_its_picture_is_decoded_ends_the_decoding(
         assert not child.alive
         assert post(client, 92).status_code == 200
         assert held.seen == [64, 92]
+
+
+def test_a_small_picture_whose_caller_hangs_up_is_decoded_to_its_end_by_a_child_that_stays(
+    detector: Detector, service_of: ServiceOf
+) -> None:
+    held = Held(detector.occluder, detector.model, detector.input)
+    held.gate.set()
+    few_scans = slow_picture(30)
+    with service_of(held, decoders=1) as (client, pool):
+        (child,) = pool._idle
+        connection, head = request_head(client, len(few_scans))
+        connection.sendall(head + few_scans)
+        until(lambda: child.began)
+        connection.close()
+        until(lambda: dropped(client) == {"disconnect": 1})
+        assert pool._idle == [child]
+        assert child.alive
+        assert held.seen == [64]
 
 
 def test_a_deadline_that_passes_while_decoding_costs_no_device_time(
