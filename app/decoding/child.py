@@ -5,10 +5,8 @@ then a line of JSON; the pixels are then in that file. The process ends with its
 SIGALRM at a deadline that its parent did not see to.
 """
 
-import ctypes
 import json
 import os
-import platform
 import resource
 import signal
 import socket
@@ -21,6 +19,7 @@ from typing import Any
 import cv2
 from PIL import AvifImagePlugin, Image
 
+from app import allocator
 from app.decoding.memory_file import write
 from app.errors import BadImage, WeakpointsError
 from app.method.image import decode
@@ -101,13 +100,7 @@ def serve(parent: socket.socket) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         parent.sendall(json.dumps(answer).encode() + b"\n")
         if prod(answer.get("shape", (LARGE,))) >= LARGE:
-            give_back_memory()
-
-
-def give_back_memory() -> None:
-    """What glibc keeps for the next picture: after a large one it would be kept for ever."""
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
+            allocator.give_back()  # after a large picture it would be kept for ever
 
 
 def decoded(task: Task, file: int) -> dict[str, Any]:

@@ -235,8 +235,9 @@ class Detector:
     def _fills(self, image: NDArray[np.uint8], options: ResolvedOptions) -> Tensor:
         """(R, places, 3) normalised: random by the pixels and the seed alone."""
         places = box_count(self.input.side, options) if options.fill == "per_box" else 1
-        digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
-        colours = random_colours(digest, options.seed, options.colours, places)
+        digest = hashlib.sha256(repr(image.shape).encode())
+        digest.update(np.ascontiguousarray(image).data.cast("B"))  # others may run meanwhile
+        colours = random_colours(digest.digest(), options.seed, options.colours, places)
         return torch.from_numpy((colours - self.input.mean) / self.input.std)
 
     def _class_scores(self, trace: Trace, classes: Sequence[int]) -> tuple[ClassScore, ...]:

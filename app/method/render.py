@@ -11,7 +11,7 @@ from app.method.localization import Keypoint, Localization
 from app.options import Size, Style, Which
 
 OPACITY = 0.6  # of the map's maximum in an overlay; the minimum is transparent
-BAND = 64  # rows that are mixed at once: numbers take six times the memory of colours
+BAND = 2**16  # pixels that are mixed at once: numbers take six times the memory of colours
 BRIGHT = 99.5  # percentile of the fine map from which on it is brightest
 SHARP = 4  # fractional bits of the drawing coordinates
 
@@ -84,9 +84,9 @@ def colour(unit: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 def overlay(image: NDArray[np.uint8], unit: NDArray[np.floating]) -> NDArray[np.uint8]:
     """The map laid over the photograph, as opaque as it is strong."""
-    canvas = np.empty_like(image)
-    for top in range(0, len(image), BAND):
-        rows = slice(top, top + BAND)
+    canvas, height = np.empty_like(image), max(1, BAND // image.shape[1])
+    for top in range(0, len(image), height):
+        rows = slice(top, top + height)
         opacity = (OPACITY * unit[rows, :, None]).astype(np.float32)
         mixed = image[rows] * (1 - opacity) + colour(unit[rows]) * opacity
         canvas[rows] = np.rint(mixed)

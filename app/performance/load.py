@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from app.allocator import few_heaps
 from app.errors import WeakpointsError
 from app.loading import loaded
 from app.method.detector import Detector
@@ -31,7 +32,7 @@ from app.method.stopwatch import Stopwatch
 from app.networks.network import Trace
 from app.options import Options, ResolvedOptions, choose
 from app.progress import Progress, no_progress
-from app.service.server import Server
+from app.service.server import Server, for_good
 from app.settings import Settings
 from weakpoints_client import AsyncClient, Refused
 
@@ -126,13 +127,15 @@ def sleeping_service(settings: Settings, seconds: float) -> Iterator[tuple[int, 
 
 
 def _serve(settings: Settings, seconds: float, pipe: Connection) -> None:
+    few_heaps()
     real = loaded(settings)
     answer = real.locate(
         np.zeros((64, 64, 3), np.uint8), choose(patch=real.model.side, stride=1, colours=1)
     )
     fake = Sleeping(real.occluder, real.model, real.input, seconds=seconds, answer=answer)
     server = Server(
-        settings.model_copy(update={"host": "127.0.0.1", "port": 0, "cache_bytes": 0}), lambda: fake
+        settings.model_copy(update={"host": "127.0.0.1", "port": 0, "cache_bytes": 0}),
+        lambda: for_good(lambda: fake),
     )
 
     async def run() -> None:

@@ -1,13 +1,13 @@
 """What this machine is, how quick it is, and what a piece of work takes of it."""
 
-import ctypes
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from app import allocator
 
 
 def seconds(run: Callable[[], object], device: str) -> float:
@@ -28,8 +28,7 @@ def reset_peak(device: str) -> None:
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         return
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)  # or what was freed before would still be resident
+    allocator.give_back()  # or what was freed before would still be resident
     clear = Path("/proc/self/clear_refs")  # "5" resets VmHWM, Linux's peak of the resident memory
     if clear.exists():
         clear.write_text("5")

@@ -124,7 +124,7 @@ class Locator:
         All that can be refused about a photograph is refused here: raises WeakpointsError.
         QueueFull is raised before it is decoded, unless its answer is in the cache.
         """
-        asked = key(data, options)
+        asked = await run_sync(key, data, options)
         if asked not in self._cache:
             self.worker.room(caller)
 

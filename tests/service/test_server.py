@@ -1,5 +1,6 @@
 """The process: slow headers, SIGTERM, what can't be loaded, a device that hangs."""
 
+import gc
 import json
 import os
 import signal
@@ -17,6 +18,8 @@ from app.method.detector import Detector
 from app.service import server
 from app.settings import Settings
 from tests.service import Held, picture, post, process, request_head, serving, until
+
+END = signal.SIGTERM if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else signal.SIGHUP
 
 
 def test_slow_headers_are_cut_off_and_quick_ones_are_not(detector: Detector) -> None:
@@ -51,7 +54,7 @@ def test_signals_end_it_once_what_was_accepted_is_answered(tmp_path: Path) -> No
         until(lambda: "weakpoints_queue_depth 2.0" in client.get("/metrics").text)
         started.send_signal(signal.SIGTERM)
         until(lambda: client.get("/readyz").status_code == 503)  # and it is still listening
-        started.send_signal(signal.SIGHUP)  # ends the delay, and loses nothing
+        started.send_signal(END)  # ends the delay, and loses nothing
         assert [answer.result().status_code for answer in answers] == [200, 200, 200]
         assert started.wait(30) == 0, log.read_text()
     lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -126,6 +129,15 @@ def test_a_file_of_keys_that_is_missing_is_one_sentence_and_exit_2(
     (record,) = caplog.records
     assert "No such file" in record.getMessage()
     assert str(tmp_path / "keys") in record.getMessage()
+
+
+def test_the_garbage_collector_passes_over_what_was_made_for_good() -> None:
+    made = object()
+    try:
+        assert server.for_good(lambda: made) is made
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
 
 
 def test_what_can_not_be_loaded_is_said_and_exits_1(tmp_path: Path) -> None:
