@@ -13,16 +13,17 @@ from app import __version__
 ROOT = Path(__file__).parents[1]
 BASE = {"errors", "options", "progress"}
 METHOD = BASE | {"networks", "incremental", "method"}
-SERVICE = METHOD | {"decoding", "schemas", "settings", "loading", "service"}
+SERVICE = METHOD | {"allocator", "decoding", "schemas", "settings", "loading", "service"}
 MAY_IMPORT = {  # a room, and the rooms that it may look into
     "errors": set(),
+    "allocator": set(),
     "progress": set(),
     "options": BASE,
     "settings": BASE,
     "networks": BASE | {"networks"},
     "incremental": BASE | {"networks", "incremental"},
     "method": METHOD,
-    "decoding": BASE | {"method", "decoding"},
+    "decoding": BASE | {"allocator", "method", "decoding"},
     "loading": METHOD | {"settings"},
     "schemas": BASE | {"method"},
     "service": SERVICE,
@@ -37,7 +38,7 @@ MAY_IMPORT = {  # a room, and the rooms that it may look into
 WEB = {"fastapi", "starlette", "uvicorn", "pydantic", "pydantic_settings"}
 TORCH = {"torch", "torchvision"}
 MAY_NOT_IMPORT = {
-    **dict.fromkeys(("errors", "options", "progress"), WEB | TORCH),
+    **dict.fromkeys(("errors", "allocator", "options", "progress"), WEB | TORCH),
     **dict.fromkeys(("incremental", "method"), WEB),
     "networks": WEB - {"pydantic"},  # the manifest is a file from outside, checked as one
     "decoding": WEB | TORCH,
