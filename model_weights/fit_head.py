@@ -20,11 +20,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.vgg import VGG
 from tqdm import tqdm
 
 from app.method.image import InputSpec, prepare
-from app.networks.architectures import narrow_vgg16
+from app.networks.small_vgg import SmallVGG, narrow_vgg16
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -32,7 +31,7 @@ PENALTY = 1e-3  # L2, on the weights for standardised features
 BATCH = 8
 
 
-def with_convolutions(state: dict[str, Tensor], classes: int) -> VGG:
+def with_convolutions(state: dict[str, Tensor], classes: int) -> SmallVGG:
     """VGG-16's topology with these convolutions, and a head that is still to be fitted.
 
     The five widths are read off the last convolution of each block.
@@ -57,7 +56,7 @@ def with_convolutions(state: dict[str, Tensor], classes: int) -> VGG:
 
 
 @torch.inference_mode()
-def features(model: VGG, files: list[Path], spec: InputSpec) -> Tensor:
+def features(model: SmallVGG, files: list[Path], spec: InputSpec) -> Tensor:
     """(N, K): the averaged last map of each photograph.
 
     Photographs are squashed into the input as the service does.
@@ -97,7 +96,9 @@ def softmax_regression(x: Tensor, labels: Tensor, classes: int) -> nn.Linear:
     return head.requires_grad_(False)
 
 
-def save(model: VGG, classes: list[str], name: str, side: int, licence: str, out: Path) -> None:
+def save(
+    model: SmallVGG, classes: list[str], name: str, side: int, licence: str, out: Path
+) -> None:
     """The weights, the labels, and a manifest with this one network."""
     weights, labels = out / f"{name}.safetensors", out / f"{name}.labels.json"
     save_file({key: each.contiguous() for key, each in model.state_dict().items()}, weights)

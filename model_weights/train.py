@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import BatchSampler, RandomSampler
-from torchvision.models.vgg import VGG
 from tqdm import tqdm
 
-from app.networks.architectures import fold_batch_norm, narrow_vgg16
+from app.networks.architectures import fold_batch_norm
+from app.networks.small_vgg import SmallVGG, narrow_vgg16
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WIDTHS = (16, 32, 96, 192, 256)
@@ -189,14 +189,14 @@ def accuracy(model: nn.Module, data: Photographs) -> tuple[float, dict[str, floa
 
 
 def train(
-    model: VGG,
+    model: SmallVGG,
     data: Photographs,
     val: Photographs,
     epochs: int,
     batch: int,
     seed: int,
     checkpoint: Path,
-) -> VGG:
+) -> SmallVGG:
     """SGD (Nesterov), one cycle, an exponential average of the weights; bfloat16 products on the
     CPU. Returns the average.
     """

@@ -15,36 +15,16 @@ from app.incremental.engine import Incremental
 from app.method.detector import Detector
 from app.method.image import InputSpec
 from app.method.localization import Model
-from app.networks.architectures import narrow_vgg16, network_of, small_vgg
+from app.networks.architectures import network_of
 from app.networks.efficientnet_lite import EfficientNetLite, Stage
 from app.networks.network import Network
+from app.networks.small_vgg import narrow_vgg16, small_vgg
 from tests.service import encoded
+from tests.toys import LABELS, seeded
 
 os.environ.setdefault("WEAKPOINTS_NETWORK", "bundled")  # small: what tests start is quick
 settings.register_profile("weakpoints", deadline=None)  # no test depends on the machine's speed
 settings.load_profile("weakpoints")
-
-
-def seeded(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Random weights and random batch-norm statistics, in float64, scaled so that signals neither
-    die nor explode.
-    """
-    rng = torch.Generator().manual_seed(seed)
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            fan = layer.weight[0].numel()
-            nn.init.normal_(layer.weight, std=(2 / fan) ** 0.5, generator=rng)
-            if layer.bias is not None:
-                nn.init.normal_(layer.bias, std=0.1, generator=rng)
-        if isinstance(layer, nn.BatchNorm2d):
-            for tensor, low, high in (
-                (layer.running_mean, -0.2, 0.2),
-                (layer.running_var, 0.5, 2),
-                (layer.weight.data, 0.5, 1.5),
-                (layer.bias.data, -0.2, 0.2),
-            ):
-                tensor.uniform_(low, high, generator=rng)
-    return module.double().eval()
 
 
 def toy_vgg(batch_norm: bool = False, seed: int = 0) -> vgg.VGG:
@@ -122,9 +102,6 @@ def x() -> torch.Tensor:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(11)
-
-
-LABELS = ("ant", "bee", "cat", "dog", "eel", "fox")
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save_file
 
 from app.loading import load_detector
-from app.networks.architectures import narrow_vgg16
-from tests.conftest import seeded
+from app.networks.small_vgg import narrow_vgg16
 from tests.service import encoded
+from tests.toys import seeded
 
 SCRIPT = Path(__file__).parents[1] / "model_weights" / "fit_head.py"
 

@@ -14,14 +14,20 @@ def test_uvicorn_serves_the_application_by_its_name(tmp_path: Path) -> None:
     assert answer.json()["model"]["name"] == "bundled"
 
 
-def test_importing_it_loads_no_network_which_start_up_does_and_no_tracing() -> None:
-    """Weights that are not there would be an error: it comes once the application starts."""
+def test_importing_it_loads_no_network_which_start_up_does_and_no_tracing_or_torchvision() -> None:
+    """Weights that are not there would be an error: it comes once the application starts.
+
+    torchvision's import takes seconds, and the bundled network does without it.
+    """
     program = """
 import asyncio, logging, sys
+from app.loading import load_detector
 from app.main import app
+from app.settings import Settings
 print("imported", app.state.service.started)
-tracing = ("opentelemetry.sdk", "opentelemetry.exporter")
-print([name for name in sys.modules if name.startswith(tracing)])
+load_detector(Settings().manifest, "bundled")
+heavy = ("opentelemetry.sdk", "opentelemetry.exporter", "torchvision", "torch._dynamo")
+print([name for name in sys.modules if name.startswith(heavy)])
 async def main():
     stopped = asyncio.Event()
     app.state.service.stop = stopped.set

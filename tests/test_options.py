@@ -4,7 +4,7 @@ import pytest
 
 from app.errors import BadOption
 from app.options import NAMES, PRESETS, ResolvedOptions, choose, resolve
-from tests.conftest import LABELS
+from tests.toys import LABELS
 
 
 def test_the_paper_preset_is_the_paper_to_the_letter() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from app.networks.architectures import narrow_vgg16
+from app.networks.small_vgg import narrow_vgg16
 from tests.service import encoded
 
 TRAIN = Path(__file__).parents[1] / "model_weights" / "train.py"

@@ -1,4 +1,4 @@
-"""Detectors that Ray's workers make for themselves: quick to start, and with a known speed."""
+"""Detectors that other processes make for themselves: quick to start, and with a known speed."""
 
 import time
 import uuid
@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import nn
 
 from app.errors import DeviceLost
 from app.incremental.engine import Incremental
@@ -14,13 +16,37 @@ from app.method.detector import Detector
 from app.method.image import InputSpec
 from app.method.localization import Keypoint, Localization, Model
 from app.method.paused import Look, Paused
-from app.networks.architectures import narrow_vgg16, network_of
+from app.networks.architectures import network_of
+from app.networks.small_vgg import narrow_vgg16
 from app.options import choose
 from app.performance.load import Sleeping
 from app.progress import Progress, no_progress
 from app.settings import Settings
-from tests.conftest import LABELS, seeded
 from tests.service import faulty
+
+LABELS = ("ant", "bee", "cat", "dog", "eel", "fox")
+
+
+def seeded(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Random weights and random batch-norm statistics, in float64, scaled so that signals neither
+    die nor explode.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            fan = layer.weight[0].numel()
+            nn.init.normal_(layer.weight, std=(2 / fan) ** 0.5, generator=rng)
+            if layer.bias is not None:
+                nn.init.normal_(layer.bias, std=0.1, generator=rng)
+        if isinstance(layer, nn.BatchNorm2d):
+            for tensor, low, high in (
+                (layer.running_mean, -0.2, 0.2),
+                (layer.running_var, 0.5, 2),
+                (layer.weight.data, 0.5, 1.5),
+                (layer.bias.data, -0.2, 0.2),
+            ):
+                tensor.uniform_(low, high, generator=rng)
+    return module.double().eval()
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,24 @@ They are built, given weights, and written as layer tables.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from math import inf
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models import get_model, mobilenetv2, resnet, vgg
 
 from app.errors import WeightsError
 from app.networks.efficientnet_lite import Block, EfficientNetLite, SameConv2d
 from app.networks.manifest import Entry
 from app.networks.network import AveragePool, Conv, Layer, Linear, MaxPool, Network, Residual
+from app.networks.small_vgg import SmallVGG, narrow_vgg16
 from app.networks.weights import assign, load_state
+
+if TYPE_CHECKING:  # torchvision brings PyTorch's compiler with it, which takes seconds
+    from torchvision.models import mobilenetv2, resnet, vgg
 
 ARCHITECTURES = (
     *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")),
@@ -50,54 +53,16 @@ def network_of(module: nn.Module) -> Network:
     """The table of a module, batch-norm folded into the convolutions."""
     module = module.eval().requires_grad_(False)
     match module:
-        case vgg.VGG():
+        case SmallVGG():
             layers = _vgg_layers(module)
-        case resnet.ResNet():
-            layers = _resnet_layers(module)
-        case mobilenetv2.MobileNetV2():
-            layers = _mobilenet_layers(module)
         case EfficientNetLite():
             layers = _efficientnet_lite_layers(module)
         case _:
-            raise TypeError(f"no table is known for {type(module).__name__}")
+            layers = _torchvision_layers(module)
     return Network(tuple(layers))
 
 
-def narrow_vgg16(widths: Sequence[int], classes: int, *, batch_norm: bool) -> vgg.VGG:
-    """VGG-16's topology with `widths` channels in its five blocks.
-
-    The head is one linear layer on the averaged last map.
-    """
-    blocks: list[str | int] = []
-    for width, depth in zip(widths, (2, 2, 3, 3, 3), strict=True):
-        blocks += [*[width] * depth, "M"]
-    head = nn.Sequential(nn.Linear(widths[-1], classes))
-    return small_vgg(blocks, 1, head, batch_norm=batch_norm)
-
-
-def small_vgg(
-    blocks: list[str | int], pool: int, head: nn.Sequential, *, batch_norm: bool
-) -> vgg.VGG:
-    """A VGG whose maps are averaged to pool x pool before another head.
-
-    It is initialised as torchvision's. torchvision's own head has 120 million weights: on the meta
-    device they take neither time nor memory.
-    """
-    with torch.device("meta"):
-        model = vgg.VGG(nn.Sequential(), init_weights=False)
-    model.features = vgg.make_layers(blocks, batch_norm)
-    model.avgpool, model.classifier = nn.AdaptiveAvgPool2d(pool), head
-    for layer in model.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(layer, nn.Linear):
-            nn.init.normal_(layer.weight, 0, 0.01)
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.zeros_(cast("nn.Parameter", layer.bias))
-    return model
-
-
-def fold_batch_norm(model: vgg.VGG) -> vgg.VGG:
+def fold_batch_norm(model: "SmallVGG | vgg.VGG") -> "SmallVGG | vgg.VGG":
     """The same function without batch-norm.
 
     Each normalisation is multiplied into the convolution before it.
@@ -117,10 +82,7 @@ def skeleton(entry: Entry) -> nn.Module:
     """The entry's architecture, with random weights."""
     classes = len(entry.labels)
     if entry.widths is not None:
-        return cast(
-            "nn.Module",
-            narrow_vgg16(entry.widths, classes, batch_norm=entry.architecture.endswith("_bn")),
-        )
+        return narrow_vgg16(entry.widths, classes, batch_norm=entry.architecture.endswith("_bn"))
     if entry.architecture not in ARCHITECTURES:
         raise WeightsError(
             f"network {entry.name!r} has architecture {entry.architecture!r}; "
@@ -128,10 +90,25 @@ def skeleton(entry: Entry) -> nn.Module:
         )
     if entry.architecture == "efficientnet_lite0":
         return EfficientNetLite(entry.side, classes)
+    from torchvision.models import get_model
+
     return cast("nn.Module", get_model(entry.architecture, weights=None, num_classes=classes))
 
 
-def _vgg_layers(module: vgg.VGG) -> Iterator[Layer]:
+def _torchvision_layers(module: nn.Module) -> Iterator[Layer]:
+    from torchvision.models import mobilenetv2, resnet, vgg  # here already, if it is one of these
+
+    match module:
+        case vgg.VGG():
+            return _vgg_layers(module)
+        case resnet.ResNet():
+            return _resnet_layers(module)
+        case mobilenetv2.MobileNetV2():
+            return _mobilenet_layers(module)
+    raise TypeError(f"no table is known for {type(module).__name__}")
+
+
+def _vgg_layers(module: "SmallVGG | vgg.VGG") -> Iterator[Layer]:
     layers = [*fold_batch_norm(module).features, module.avgpool, *module.classifier]
     cells = _average_pool(module.avgpool).side ** 2
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
@@ -157,11 +134,11 @@ def _by_cells(weight: Tensor, cells: int) -> Tensor:
     return weight.view(len(weight), -1, cells).transpose(1, 2).flatten(1)
 
 
-def _resnet_layers(module: resnet.ResNet) -> Iterator[Layer]:
+def _resnet_layers(module: "resnet.ResNet") -> Iterator[Layer]:
     yield _conv(_fuse(module.conv1, module.bn1), relu=True)
     yield _max_pool(module.maxpool)
     for block in (*module.layer1, *module.layer2, *module.layer3, *module.layer4):
-        depth = 3 if isinstance(block, resnet.Bottleneck) else 2
+        depth = 3 if hasattr(block, "conv3") else 2  # of a bottleneck, or of a basic block
         names = range(1, depth + 1)
         main = tuple(
             _conv(_fuse(getattr(block, f"conv{i}"), getattr(block, f"bn{i}")), relu=i < depth)
@@ -175,7 +152,7 @@ def _resnet_layers(module: resnet.ResNet) -> Iterator[Layer]:
     yield Linear(module.fc.weight, module.fc.bias, relu=False)
 
 
-def _mobilenet_layers(module: mobilenetv2.MobileNetV2) -> Iterator[Layer]:
+def _mobilenet_layers(module: "mobilenetv2.MobileNetV2") -> Iterator[Layer]:
     """Inverted residuals (Sandler et al. 2018).
 
     One whose shapes change is a chain without shortcut.

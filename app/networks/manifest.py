@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, StringConstraints, ValidationError
-from torchvision.models import get_weight
 
 from app.errors import WeightsError
 
@@ -79,12 +78,8 @@ def read_manifest(manifest: Path, downloads: Path | None = None) -> dict[str, En
     """Every network by name. Files are relative to the manifest; `downloaded/` is `downloads`,
     where that is given. Raises WeightsError naming what is wrong and where.
     """
-    try:
-        networks = json.loads(manifest.read_text())["networks"]
-    except (OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"{manifest} is not a manifest of networks: {error}") from error
-    folder, downloads = manifest.parent, downloads or manifest.parent / DOWNLOADED
-    return {name: _entry(name, fields, folder, downloads) for name, fields in networks.items()}
+    networks = _networks(manifest)
+    return {name: _entry(name, networks[name], manifest, downloads) for name in networks}
 
 
 def find(manifest: Path, name: str, downloads: Path | None = None) -> Entry:
@@ -96,21 +91,34 @@ def find(manifest: Path, name: str, downloads: Path | None = None) -> Entry:
 
 
 def choose_network(manifest: Path, name: str, downloads: Path | None = None) -> tuple[Entry, str]:
-    """The network, and why it is this one. Raises WeightsError where there is none of this name."""
-    entries = read_manifest(manifest, downloads)
+    """The network, and why it is this one; the others' entries are not looked at.
+
+    Raises WeightsError where there is none of this name.
+    """
+    networks = _networks(manifest)
     if name == "auto":
-        return _first_here(entries, manifest)
-    if name not in entries:
-        raise WeightsError(f"no network {name!r} in {manifest}; there are {', '.join(entries)}")
-    return entries[name], f"{name} was asked for"
+        return _first_here(networks, manifest, downloads)
+    if name not in networks:
+        raise WeightsError(f"no network {name!r} in {manifest}; there are {', '.join(networks)}")
+    return _entry(name, networks[name], manifest, downloads), f"{name} was asked for"
 
 
-def _first_here(entries: Mapping[str, Entry], manifest: Path) -> tuple[Entry, str]:
-    known = [entries[name] for name in AUTO if name in entries]
+def _networks(manifest: Path) -> Mapping[str, object]:
+    try:
+        networks: Mapping[str, object] = json.loads(manifest.read_text())["networks"]
+    except (OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"{manifest} is not a manifest of networks: {error}") from error
+    return networks
+
+
+def _first_here(
+    networks: Mapping[str, object], manifest: Path, downloads: Path | None
+) -> tuple[Entry, str]:
+    known = [_entry(name, networks[name], manifest, downloads) for name in AUTO if name in networks]
     if not known:
         raise WeightsError(
             f"network 'auto' is one of {', '.join(AUTO)}, and {manifest} has none of them; "
-            f"name one of {', '.join(entries)}"
+            f"name one of {', '.join(networks)}"
         )
     chosen = next((entry for entry in known if entry.path.exists()), known[-1])
     missing = [entry for entry in known[: known.index(chosen)]]
@@ -118,7 +126,8 @@ def _first_here(entries: Mapping[str, Entry], manifest: Path) -> tuple[Entry, st
     return chosen, f"auto: {why}{chosen.name} is {'here' if chosen.path.exists() else 'the last'}"
 
 
-def _entry(name: str, given: object, folder: Path, downloads: Path) -> Entry:
+def _entry(name: str, given: object, manifest: Path, downloads: Path | None) -> Entry:
+    folder = manifest.parent
     try:
         fields = Fields.model_validate(given)
         return Entry(
@@ -128,7 +137,7 @@ def _entry(name: str, given: object, folder: Path, downloads: Path) -> Entry:
             fields.side,
             fields.mean,
             fields.std,
-            _path(fields, folder, downloads),
+            _path(fields, folder, downloads or folder / DOWNLOADED),
             _url(fields.url),
             fields.sha256,
             fields.licence,
@@ -148,14 +157,20 @@ def _entry(name: str, given: object, folder: Path, downloads: Path) -> Entry:
 
 def _labels(labels: str, folder: Path) -> tuple[str, ...]:
     if labels.startswith(TORCHVISION):
-        return tuple(get_weight(labels.removeprefix(TORCHVISION)).meta["categories"])
+        return tuple(_of_torchvision(labels).meta["categories"])
     return tuple(json.loads(_inside(folder, labels).read_text()))
 
 
 def _url(url: str | None) -> str | None:
     if url is None or not url.startswith(TORCHVISION):
         return url
-    return str(get_weight(url.removeprefix(TORCHVISION)).url)
+    return str(_of_torchvision(url).url)
+
+
+def _of_torchvision(name: str) -> Any:
+    from torchvision.models import get_weight  # takes seconds, and some networks need none of it
+
+    return get_weight(name.removeprefix(TORCHVISION))
 
 
 def _path(fields: Fields, folder: Path, downloads: Path) -> Path:

@@ -18,8 +18,8 @@ from app.evaluation.photographs import apart, read_coco
 from app.method.detector import Detector
 from app.options import Limits, choose
 from app.schemas.answers import WireKeypoint
-from tests.conftest import LABELS
 from tests.service import encoded
+from tests.toys import LABELS
 
 OPTIONS = choose(patch=14, stride=14)
 

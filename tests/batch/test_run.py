@@ -18,9 +18,8 @@ from app.method.detector import Detector
 from app.method.localization import Localization
 from app.options import Limits, Options, choose
 from app.progress import Progress, no_progress
-from tests.conftest import LABELS
 from tests.service import encoded
-from tests.toys import quick
+from tests.toys import LABELS, quick
 
 OPTIONS = choose(patch=14, stride=14)
 FILES = ("keypoints.coco.json", "keypoints.parquet")

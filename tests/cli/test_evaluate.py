@@ -6,8 +6,8 @@ import pytest
 
 from app.cli import main as cli
 from app.method.detector import Detector
-from tests.conftest import LABELS
 from tests.service import encoded
+from tests.toys import LABELS
 
 
 def test_accuracy_counts_what_the_network_names_rightly(

@@ -13,10 +13,12 @@ from app.incremental.engine import Incremental
 from app.incremental.scratch import Scratch
 from app.incremental.steps import Linear
 from app.incremental.values import Values
-from app.networks.architectures import network_of, small_vgg
+from app.networks.architectures import network_of
 from app.networks.efficientnet_lite import EfficientNetLite, Stage
 from app.networks.network import MaxPool, Network, Trace
-from tests.conftest import loud, seeded, toy_vgg
+from app.networks.small_vgg import small_vgg
+from tests.conftest import loud, toy_vgg
+from tests.toys import seeded
 
 WIDTHS = st.sampled_from([2, 5, 32, 33])
 EAGER = Recorder(lambda run: run)  # asks for the form that a GPU runs

@@ -15,12 +15,13 @@ from app.method.localization import Localization
 from app.method.paused import Look, started
 from app.method.peaks import Scene, find_peaks
 from app.method.stopwatch import Stopwatch
-from app.networks.architectures import narrow_vgg16, network_of
+from app.networks.architectures import network_of
 from app.networks.network import Trace
+from app.networks.small_vgg import narrow_vgg16
 from app.options import Limits, choose, resolve
 from app.settings import Settings
-from tests.conftest import LABELS, seeded
 from tests.service import encoded
+from tests.toys import LABELS, seeded
 
 QUICK = {"patch": 8, "stride": 8}
 
