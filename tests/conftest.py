@@ -4,6 +4,10 @@ import json
 import os
 from pathlib import Path
 
+# Before torch is there: its threads wait for each other in a loop, and where another process has
+# one of the cores that takes most of the time. What tests start inherits it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import numpy as np
 import pytest
 import torch

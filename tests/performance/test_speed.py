@@ -11,12 +11,20 @@ from app.cli import main as cli
 from app.errors import BadOption
 from app.incremental.cuda_graphs import Recorder
 from app.incremental.engine import Incremental
-from app.networks.architectures import narrow_vgg16, network_of
+from app.networks.architectures import network_of
 from app.networks.manifest import find
-from app.performance import rivals, speed
+from app.networks.small_vgg import narrow_vgg16
+from app.performance import machine, rivals, speed
 from app.performance.speed import Setting, compare, products, setting
 from app.settings import Settings
-from tests.conftest import seeded, toy_resnet
+from tests.conftest import toy_resnet
+from tests.toys import seeded
+
+
+@pytest.fixture(autouse=True)
+def quick_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten products of 2048 x 2048 take longer than all else here, and say no more of the code."""
+    monkeypatch.setitem(machine.LARGEST, "cpu", 256)
 
 
 @pytest.fixture
