@@ -53,6 +53,7 @@ def test_nothing_is_more_like_a_localization_than_itself(
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch, detector: Detector) -> None:
     monkeypatch.setattr("app.loading.loaded", lambda *args: detector)
+    monkeypatch.setattr("app.evaluation.matching.RESAMPLES", 100)  # intervals have no need of more
 
 
 @pytest.mark.usefixtures("toy")

@@ -36,6 +36,12 @@ def drawn(places: int, like: Tensor) -> Tensor:
     return torch.randn(places, 3, generator=torch.Generator().manual_seed(1), dtype=like.dtype)
 
 
+def bare(name: str) -> nn.Module:
+    """Shapes alone: a hundred million weights take seconds to draw."""
+    with torch.device("meta"):
+        return get_model(name, weights=None)
+
+
 @st.composite
 def modules(draw: st.DrawFn) -> nn.Module:
     if draw(st.booleans()):
@@ -135,18 +141,18 @@ def test_logits_of_all_of_a_vgg_s_layers_in_float32_are_within_5e_5_of_the_large
 
 
 def test_convolutions_by_blocks_and_direct_ones_and_residual_blocks_are_walked() -> None:
-    plain = Incremental(network_of(get_model("vgg11", weights=None))).form
+    plain = Incremental(network_of(bare("vgg11"))).form
     assert isinstance(plain, Deltas)
     linear = [each for each in plain.layers if isinstance(each, Linear)]
     assert [each.by_blocks for each in linear] == [False, *[True] * 7]
-    blocks = Incremental(network_of(get_model("resnet18", weights=None))).form
+    blocks = Incremental(network_of(bare("resnet18"))).form
     assert isinstance(blocks, Deltas)
     assert sum(isinstance(each, Block) for each in blocks.layers) == 8
 
 
 def test_half_precision_and_what_is_recorded_hold_values() -> None:
-    network = network_of(get_model("vgg11", weights=None))
-    half = network_of(get_model("vgg11", weights=None).bfloat16())
+    network = network_of(bare("vgg11"))
+    half = network_of(bare("vgg11").bfloat16())
     for engine in (Incremental(half), Incremental(network, recorder=EAGER)):
         assert isinstance(engine.form, Values)
 
@@ -273,9 +279,9 @@ def test_the_order_of_corners_is_the_order_of_logits(module: nn.Module, x: Tenso
 
 
 def test_half_precision_stays_as_near_as_a_whole_pass_in_half_precision() -> None:
-    """The form that a GPU runs: direct convolutions over tiles."""
+    """The form that a GPU runs: direct convolutions over tiles. Of VGG-11's layers as above."""
     torch.manual_seed(0)
-    module = get_model("vgg11", weights=None, num_classes=10)
+    module = small_vgg(vgg.cfgs["A"], 1, nn.Sequential(nn.Linear(512, 10)), batch_norm=False)
     x = torch.randn(1, 3, 64, 64)
     corners, colours = ((0, 0), (24, 32), (48, 48)), drawn(3, x)
     exact = network_of(module).logits(masked(x, corners, 16, colours))

@@ -1,4 +1,7 @@
-"""The compiled loops against their twins in PyTorch, and both against whole maps."""
+"""The loops, compiled and interpreted, and their twins in PyTorch, against whole maps."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -57,12 +60,24 @@ def changes(where: Windows, channels: int, seed: int) -> Tensor:
     return table
 
 
-@pytest.mark.parametrize("numba", [True, False], ids=["compiled", "twin"])
+@contextmanager
+def looped(how: str) -> Iterator[None]:
+    """How loops run: `interpreted` are the compiled ones as plain Python, which coverage sees."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loops, "NUMBA", how != "twin" and loops.NUMBA)
+        if how == "interpreted" and loops.NUMBA:
+            for name, function in list(vars(loops.compiled).items()):
+                if hasattr(function, "py_func"):
+                    patch.setattr(loops.compiled, name, function.py_func)
+        yield
+
+
+@pytest.mark.parametrize("how", ["compiled", "interpreted", "twin"])
 @pytest.mark.parametrize("padding", [0, 1])
 @settings(max_examples=15, deadline=None)
 @given(where=windows())
 def test_a_convolution_of_changes_by_blocks_is_that_of_whole_maps(
-    numba: bool, padding: int, where: Windows
+    how: str, padding: int, where: Windows
 ) -> None:
     weight = random(70, 33, 3, 3, seed=1)
     layer = Conv(weight, None, 1, padding, relu=False)
@@ -71,19 +86,18 @@ def test_a_convolution_of_changes_by_blocks_is_that_of_whole_maps(
     step = Convolve(linear(layer), where, through(layer, where))
     assert step.linear.by_blocks
     table, out = changes(where, 33, 2), torch.empty(step.after.count, 70, dtype=torch.float64)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loops, "NUMBA", numba and loops.NUMBA)
+    with looped(how):
         step(table, out, Scratch(table))
     expected = F.conv2d(whole(table, where), weight, padding=padding)
     torch.testing.assert_close(out, rows(expected, step.after), rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("numba", [True, False], ids=["compiled", "twin"])
+@pytest.mark.parametrize("how", ["compiled", "interpreted", "twin"])
 @pytest.mark.parametrize("layer", [MaxPool(2, 2, 0), MaxPool(3, 2, 1), MaxPool(3, 1, 1)])
 @settings(max_examples=15, deadline=None)
 @given(where=windows())
 def test_the_change_of_a_maximum_is_the_maximum_s_change(
-    numba: bool, layer: MaxPool, where: Windows
+    how: str, layer: MaxPool, where: Windows
 ) -> None:
     if min(where.y.length, where.x.length) + 2 * layer.padding < layer.kernel:
         return
@@ -93,25 +107,23 @@ def test_the_change_of_a_maximum_is_the_maximum_s_change(
     before, after = (
         maps[0].permute(1, 2, 0).flatten(0, 1).contiguous() for maps in (clean, layer(clean))
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loops, "NUMBA", numba and loops.NUMBA)
+    with looped(how):
         loops.pool(step, table, before, after, out)
     expected = layer(clean + whole(table, where)) - layer(clean)
     torch.testing.assert_close(out, rows(expected, step.after), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("numba", [True, False], ids=["compiled", "twin"])
+@pytest.mark.parametrize("how", ["compiled", "interpreted", "twin"])
 @pytest.mark.parametrize("ceiling", [torch.inf, 0.5])
 @settings(max_examples=15, deadline=None)
 @given(where=windows())
 def test_the_change_behind_an_activation_is_the_activation_s_change(
-    numba: bool, ceiling: float, where: Windows
+    how: str, ceiling: float, where: Windows
 ) -> None:
     table, maps = changes(where, 3, 2), random(1, 3, where.y.length, where.x.length, seed=3)
     before = maps[0].permute(1, 2, 0).flatten(0, 1).contiguous()
     out = table[1:].clone()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loops, "NUMBA", numba and loops.NUMBA)
+    with looped(how):
         loops.activate(out, where, before.clamp(0, ceiling), before, ceiling)
     expected = (maps + whole(table, where)).clamp(0, ceiling) - maps.clamp(0, ceiling)
     torch.testing.assert_close(out, rows(expected, where), rtol=1e-12, atol=1e-12)

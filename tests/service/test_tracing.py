@@ -39,7 +39,7 @@ def collector() -> Iterator[tuple[str, list[Span]]]:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Receive) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}", spans
