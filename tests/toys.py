@@ -22,7 +22,7 @@ from app.options import choose
 from app.performance.load import Sleeping
 from app.progress import Progress, no_progress
 from app.settings import Settings
-from tests.service import faulty
+from tests.service import faulty, until
 
 LABELS = ("ant", "bee", "cat", "dog", "eel", "fox")
 
@@ -92,13 +92,14 @@ def with_points(
     )
 
 
-def quick(seconds: float, marks: Path | None = None) -> Detector:
-    """Leaves a mark of the node on which it was made."""
+def quick(seconds: float, marks: Path | None = None, workers: int = 1) -> Detector:
+    """Leaves a mark of the node on which it was made, and waits for the first marks of so many."""
+    made = toy()
     if marks:
         import ray  # which need not be installed for the others
 
         (marks / f"{ray.get_runtime_context().get_node_id()}-{uuid.uuid4().hex}").touch()
-    made = toy()
+        until(lambda: len(list(marks.iterdir())) >= workers)
     answer = made.locate(np.zeros((64, 64, 3), np.uint8), choose(patch=14, stride=14))
     return Quick(made.occluder, made.model, made.input, seconds=seconds, answer=answer)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torchvision.models import vgg11_bn
+from torchvision.models import resnet18
 
 from app.errors import WeightsError
 from app.networks.architectures import load_network
@@ -69,7 +69,7 @@ def server() -> Iterator[http.server.ThreadingHTTPServer]:
 
 def entry(path: Path, url: str | None = None, content: bytes = CONTENT, **changes: object) -> Entry:
     sha256 = hashlib.sha256(content).hexdigest()
-    whole = Entry("toy", "vgg11_bn", LABELS, 32, (0.5,) * 3, (0.5,) * 3, path, url, sha256, "none")
+    whole = Entry("toy", "resnet18", LABELS, 32, (0.5,) * 3, (0.5,) * 3, path, url, sha256, "none")
     return dataclasses.replace(whole, **changes)
 
 
@@ -163,7 +163,7 @@ def saved(path: Path, state: dict[str, torch.Tensor], **changes: object) -> Entr
 
 @pytest.fixture(scope="module")
 def module() -> nn.Module:
-    return seeded(vgg11_bn(weights=None, num_classes=6)).float()
+    return seeded(resnet18(weights=None, num_classes=6)).float()
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -206,13 +206,13 @@ def test_a_file_that_is_no_weights_is_refused_and_never_run(
 
 def test_wrong_keys_and_shapes_are_one_sentence(module: nn.Module, tmp_path: Path) -> None:
     state = dict(module.state_dict())
-    state["features.0.wait"] = state.pop("features.0.weight")
+    state["conv1.wait"] = state.pop("conv1.weight")
     with pytest.raises(
-        WeightsError, match=r"1 missing \(features\.0\.weight\); 1 unknown \(features\.0\.wait\)"
+        WeightsError, match=r"1 missing \(conv1\.weight\); 1 unknown \(conv1\.wait\)"
     ):
         assign(module, state, entry(tmp_path))
-    state = module.state_dict() | {"classifier.6.bias": torch.ones(7)}
-    with pytest.raises(WeightsError, match=r"classifier\.6\.bias is \[7\].*wants \[6\]"):
+    state = module.state_dict() | {"fc.bias": torch.ones(7)}
+    with pytest.raises(WeightsError, match=r"fc\.bias is \[7\].*wants \[6\]"):
         assign(module, state, entry(tmp_path))
 
 
