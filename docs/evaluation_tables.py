@@ -46,6 +46,11 @@ def _parts(network: str) -> Iterator[tuple[str, ...]]:
         )
 
 
+def class_added(network: str, part: str) -> str:
+    """The share of keypoints on the photograph asked for that a part adds."""
+    return _added(read(f"parts_{network}")["pairs"]["adds"], part)
+
+
 def _added(adds: Figures, part: str) -> str:
     """Empty for the first part."""
     if part not in adds:
