@@ -212,8 +212,8 @@ class Detector:
 
     def resolved(self, asked: Options) -> ResolvedOptions:
         """Raises BadOption, also for more forward passes than are allowed."""
-        options = resolve(asked, self.input.side, self.model.labels, self.input.box)
-        passes = box_count(self.input.side, options) * options.colours
+        options = self._resolved(asked)
+        passes = self._passes(options)
         if passes > self.max_passes:
             raise BadOption(
                 f"patch, stride and colours ask for {passes} forward passes; "
@@ -226,11 +226,16 @@ class Detector:
 
     def dear(self, options: ResolvedOptions) -> bool:
         """Whether the occlusion costs more than the default's: more boxes, or larger windows."""
-        return self._price(options) > self._price(self.resolved(Options()))
+        return self._price(options) > self._price(self._resolved(Options()))
+
+    def _resolved(self, asked: Options) -> ResolvedOptions:
+        return resolve(asked, self.input.side, self.model.labels, self.input.box)
+
+    def _passes(self, options: ResolvedOptions) -> int:
+        return box_count(self.input.side, options) * options.colours
 
     def _price(self, options: ResolvedOptions) -> int:
-        boxes = box_count(self.input.side, options) * options.colours
-        return boxes * self.occluder.price(self.input.side, options.patch)
+        return self._passes(options) * self.occluder.price(self.input.side, options.patch)
 
     def _fills(self, image: NDArray[np.uint8], options: ResolvedOptions) -> Tensor:
         """(R, places, 3) normalised: random by the pixels and the seed alone."""

@@ -26,11 +26,10 @@ from app.loading import loaded
 from app.method.detector import Detector
 from app.method.image import frame_of
 from app.method.localization import Localization
-from app.method.occlusion import box_count
 from app.method.paused import Look, Paused, Picture
 from app.method.stopwatch import Stopwatch
 from app.networks.network import Trace
-from app.options import Options, ResolvedOptions, choose
+from app.options import Options, choose
 from app.progress import Progress, no_progress
 from app.service.server import Server, for_good
 from app.settings import Settings
@@ -63,7 +62,7 @@ class Sleeping(Detector):
 
     def finish(self, paused: Paused[Any], look: Look, progress: Progress = no_progress) -> Any:
         assert self.answer is not None
-        default = self.resolved(Options())
+        default = self._resolved(Options())
         dear = max(1.0, self._passes(paused.picture.options) / self._passes(default))
         for part in range(ceil(dear)):
             time.sleep(self.seconds * min(1.0, dear - part))
@@ -71,9 +70,6 @@ class Sleeping(Detector):
         height, width = paused.picture.image.shape[:2]
         frame = frame_of(width, height, self.input.side, "squash", None)
         return replace(self.answer, width=width, height=height, frame=frame)
-
-    def _passes(self, options: ResolvedOptions) -> int:
-        return box_count(self.input.side, options) * options.colours
 
 
 @dataclass

@@ -110,6 +110,8 @@ def test_more_boxes_or_larger_ones_are_dear_and_the_default_is_not(detector: Det
     assert dear(patch=default.patch * 2)
     assert dear(stride=1)
     assert dear(colours=3)
+    few = dataclasses.replace(detector, max_passes=1)
+    assert not few.dear(few.resolved(choose(patch=detector.model.side, stride=1, colours=1)))
 
 
 def test_the_paper_preset_asks_for_729_positions_by_itself(
