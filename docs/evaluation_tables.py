@@ -5,6 +5,10 @@ from collections.abc import Iterator
 from docs.figures import Figures, read, span, table
 
 NETWORKS = ("vgg16real", "efficientnet_lite0")
+LANDMARKS = {  # the runs of each network
+    "vgg16real": ("landmarks_vgg16real", "landmarks_vgg16real_val"),
+    "efficientnet_lite0": ("landmarks_efficientnet_lite0",),
+}
 RIVALS = {
     "corners": "plain corners",
     "random_weights": "random weights",
@@ -69,8 +73,9 @@ def real_landmarks() -> str:
                 *(f"{each[where]['f1'][method]['0.1']:.3f}" for method in ("ours", *RIVALS)),
                 f"{less['mean']:+.3f} ({span(less['interval'], 3)})",
             )
-            for network in NETWORKS
-            for name, each in read(f"landmarks_{network}")["by_set"].items()
+            for network, runs in LANDMARKS.items()
+            for run in runs
+            for name, each in read(run)["by_set"].items()
             for where in ("whole", "boxed")
             for less in [each[where]["ours_less"]["corners"]["0.1"]]
         ),
