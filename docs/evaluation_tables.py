@@ -82,6 +82,45 @@ def real_landmarks() -> str:
     )
 
 
+def real_repeatability() -> str:
+    """The share of points found again with each network, and how much more than others'."""
+    rivals = {"sift": "SIFT", "orb": "ORB", "shi_tomasi": "Shi-Tomasi"}
+    return table(
+        ("network", "photographs", "ours", *(f"ours less {name}" for name in rivals.values())),
+        (
+            (
+                network,
+                read(study)["photographs"],
+                with_interval(study, "ours", "repeatability"),
+                *(more_repeatable(rival, study) for rival in rivals),
+            )
+            for network in NETWORKS
+            for study in [f"repeatability_{network}"]
+        ),
+    )
+
+
+def real_sanity() -> str:
+    """The share of keypoints that each network keeps when something of it changes."""
+    changes = {
+        "random_class": "another class",
+        "top_1": "last layer drawn anew",
+        "other_colours": "other colours of the boxes",
+    }
+    return table(
+        ("network", "photographs", *changes.values()),
+        (
+            (
+                network,
+                read(study)["photographs"],
+                *(with_interval(study, change, "keypoints") for change in changes),
+            )
+            for network in NETWORKS
+            for study in [f"sanity_{network}"]
+        ),
+    )
+
+
 def real_pairs() -> str:
     """Share of keypoints and of each map's mass on the photograph that is asked for."""
     maps = ("coarse", "fine", "fused")
