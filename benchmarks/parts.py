@@ -1,18 +1,18 @@
-"""What each part of the default adds on one network, without the coarse map.
+"""What each part of the default adds on one network.
 
     python -m benchmarks.parts --network NAME --manifest FILE --annotations FILE
         --images DIR --classes DIR
 
-The coarse map is the dearest part.
-
 corners: the photograph's corners alone.
-guided: times the fine map of `fine=mirrored`.
-contrast: of `fine=contrast`.
+guided: and the fine map of `fine=mirrored`.
+contrast: and that of `fine=contrast` in its place.
+coarse: and the coarse map. This is the whole default.
 """
 
 import argparse
 import json
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,15 @@ from app.evaluation.matching import match, summary
 from app.evaluation.pairs import Case, choose_cases, compose
 from app.evaluation.photographs import Landmarked, folders_by_class, read, read_coco
 from app.loading import load_detector
-from app.method.contrast import class_contrast
 from app.method.detector import Detector
 from app.method.fusion import fuse
 from app.method.guided import guided_maps
 from app.method.image import prepare
 from app.method.peaks import Scene, find_peaks
-from app.options import choose, resolve
+from app.options import choose
 
 ALPHA = 0.1
-PARTS = ("corners", "guided", "contrast")
+PARTS = ("corners", "guided", "contrast", "coarse")
 Array = NDArray[np.float64]
 
 
@@ -61,16 +60,16 @@ def main() -> None:
 
 def points(detector: Detector, image: NDArray[np.uint8], target: int | None) -> dict[str, Array]:
     """(N, 2) of each part, as many for each."""
-    options = resolve(choose(), detector.input.side, detector.model.labels)
+    whole = detector.locate(image, choose(target_class=target))
+    (explained,), options = whole.explained, whole.options
     x, frame = prepare(image, detector.input, options.fit, None)
     trace = detector.network.trace(torch.from_numpy(x))
-    target = trace.predicted if target is None else target
-    guided = guided_maps(detector.network, trace, [target], rule="mirrored")[0]
-    contrast = guided * class_contrast(detector.network, trace, target)
-    even = np.zeros_like(guided)
+    guided = guided_maps(detector.network, trace, [explained.target], rule="mirrored")[0]
+    contrast, coarse, even = explained.maps.fine, explained.maps.coarse, np.zeros_like(guided)
+    maps = ((even, even), (even, guided), (even, contrast), (coarse, contrast))
     found, scene = {}, Scene(image, frame, options)
-    for name, fine in zip(PARTS, (even, guided, contrast), strict=True):
-        score = fuse(even, fine, frame.inside, weight=options.weight, combine=options.combine)
+    for name, (patches, pixels) in zip(PARTS, maps, strict=True):
+        score = fuse(patches, pixels, frame.inside, weight=options.weight, combine=options.combine)
         found[name] = find_peaks(scene, score).points
     return found
 
@@ -102,26 +101,27 @@ def figures(
     sets: Iterable[str],
     asked: list[dict[str, float]],
 ) -> dict[str, Any]:
-    """Means with intervals.
+    """Means with intervals: F1 by set, and shares of keypoints on the photograph asked for.
 
-    F1 by set, contrast less the other parts in pairs, and shares of keypoints.
+    adds: see `added`.
     """
     by_set: dict[str, Any] = {}
     of = np.array(list(sets))
     for name in sorted(set(of.tolist())):
         rows = [row for row, its in zip(landmarks, of, strict=True) if its == name]
-        less = [{part: row["contrast"] - row[part] for part in PARTS[:2]} for row in rows]
-        by_set[name] = {
-            "photographs": len(rows),
-            "f1": summary(rows),
-            "contrast_less": summary(less),
-        }
+        by_set[name] = {"photographs": len(rows), "f1": summary(rows), "adds": added(rows)}
     return {
         "network": network,
         "alpha": ALPHA,
         "landmarks": by_set,
-        "pairs": {"cases": len(asked), **summary(asked)},
+        "pairs": {"cases": len(asked), **summary(asked), "adds": added(asked)},
     }
+
+
+def added(rows: list[dict[str, float]]) -> dict[str, Any]:
+    """What each part adds to the one before it, in pairs."""
+    steps = list(pairwise(PARTS))
+    return summary([{part: row[part] - row[before] for before, part in steps} for row in rows])
 
 
 if __name__ == "__main__":

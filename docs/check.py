@@ -14,7 +14,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from app.service.memory_bound import most_memory
+from app.settings import Settings
 from docs.figures import ROOT, headline, help_of, read
 from docs.figures import commands as named_commands
 from docs.pictures import photograph
@@ -80,8 +83,25 @@ def claims() -> Iterator[str]:
         yield "CONTRIBUTING.md: tests/fuzz.py: the recorded run failed in the service"
     if max(each["growth_bytes"] for each in (*fuzz["decoded"].values(), fuzz["sent"])) > 50e6:
         yield "CONTRIBUTING.md: memory grew in the recorded run of tests/fuzz.py"
+    yield from withstood(read("hostile"))
     if read("half")["float16"]["spearman"]["fused"]["least"] < 0.9999:
         yield "networks.md: float16 changes the fused map"
+
+
+def withstood(hostile: dict[str, Any]) -> Iterator[str]:
+    """What hostile callers may cost ordinary ones."""
+    beside = hostile["beside"]
+    held = {
+        "an ordinary caller lost something": not beside["lost"] and not beside["wrong"],
+        "the run is short": beside["ordinary"] >= 8000,
+        "a 5xx": not beside["hostile_5xx"],
+        "more than 3 times the p95": hostile["p95_ratio"] <= 3,
+        "probes are late": beside["livez_p99_ms"] < 100 and beside["livez_max_ms"] < 1000,
+        "memory grew": hostile["memory_growth"] <= 0.1,
+        "more memory than README says": beside["memory_highest_bytes"] < most_memory(Settings()),
+    }
+    for wrong in (what for what, well in held.items() if not well):
+        yield f"performance.md: hostile callers: {wrong}"
 
 
 def files() -> Iterator[str]:

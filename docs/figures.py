@@ -289,6 +289,36 @@ def load() -> str:
     )
 
 
+def hostile() -> str:
+    """What ordinary callers, probes and memory see without hostile callers and beside them."""
+    found = read("hostile")
+    rest = {"alone": "memory_before_bytes", "beside": "memory_after_bytes"}
+    rows = []
+    for name, at_rest in rest.items():
+        each = found[name]
+        rows.append(
+            (
+                name,
+                each["ordinary"],
+                f"{each['refused_and_sent_again']} / {each['wrong'] + sum(each['lost'].values())}",
+                " / ".join(f"{each[f'p{n}_ms']:.0f}" for n in (50, 95, 99)),
+                f"{each['livez_p99_ms']:.0f} / {each['livez_max_ms']:.0f}",
+                f"{each['memory_highest_bytes'] / 2**20:.0f} / {found[at_rest] / 2**20:.0f}",
+            )
+        )
+    return table(
+        (
+            "hostile callers",
+            "answered",
+            "429 / wrong or lost",
+            "answer ms, p50 / p95 / p99",
+            "`/livez` ms, p99 / most",
+            "MiB at most / at rest then",
+        ),
+        rows,
+    )
+
+
 def scale() -> str:
     """One, two and four workers on Ray; the network itself was measured with one and two."""
     found = read("scale")

@@ -8,6 +8,7 @@ import pytest
 from app.evaluation.pairs import Case
 from app.evaluation.photographs import read_coco
 from app.method.detector import Detector
+from app.options import choose
 from benchmarks.parts import PARTS, f1, figures, on_asked, points
 
 
@@ -17,6 +18,7 @@ def test_each_part_has_as_many_points_and_figures_are_differences_in_pairs(
     found = points(detector, photograph, None)
     assert tuple(found) == PARTS
     assert len({len(xy) for xy in found.values()}) == 1
+    assert len(found["coarse"]) == len(detector.locate(photograph, choose()).keypoints)
     marked = read_coco(annotated / "coco.json", annotated)
     scores = [f1(each, found) for each in marked]
     case = Case(0, (marked[0].path, marked[1].path), 1, 3, "side_by_side", 0)
@@ -24,7 +26,7 @@ def test_each_part_has_as_many_points_and_figures_are_differences_in_pairs(
     assert asked["chance"] == 0.5
     result = figures("toy", scores, [each.source for each in marked], [asked])
     (of_set,) = result["landmarks"].values()
-    assert of_set["contrast_less"]["guided"] == pytest.approx(
+    assert of_set["adds"]["contrast"] == pytest.approx(
         of_set["f1"]["contrast"] - of_set["f1"]["guided"]
     )
     assert result["pairs"]["contrast"] == asked["contrast"]
