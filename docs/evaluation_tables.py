@@ -15,14 +15,15 @@ RIVALS = {
 
 
 def parts() -> str:
-    """What each part of the default adds on each network, without the coarse map."""
+    """What each part of the default adds on each network."""
     return table(
         (
             "network",
             "ranked by",
             "F1 at 0.1",
-            "contrast less it",
+            "more than the line above",
             "keypoints on the photograph asked for",
+            "more than the line above",
         ),
         (line for network in NETWORKS for line in _parts(network)),
     )
@@ -31,15 +32,25 @@ def parts() -> str:
 def _parts(network: str) -> Iterator[tuple[str, ...]]:
     found = read(f"parts_{network}")
     pairs, sets = found["pairs"], found["landmarks"]
-    for part in ("corners", "guided", "contrast"):
-        scores, less = [], []
-        for name, each in sets.items():
-            scores.append(f"{name} {each['f1'][part]:.3f}")
-            if part in each["contrast_less"]:
-                behind = each["contrast_less"]
-                less.append(f"{behind[part]:+.3f} ({span(behind['interval'][part], 3)})")
-        share = f"{pairs[part]:.2f} ({span(pairs['interval'][part])})"
-        yield network, part, ", ".join(scores), ", ".join(less), share
+    for part in ("corners", "guided", "contrast", "coarse"):
+        f1 = (f"{name} {each['f1'][part]:.3f}" for name, each in sets.items())
+        more = (_added(each["adds"], part) for each in sets.values())
+        share = f"{pairs[part]:.3f} ({span(pairs['interval'][part])})"
+        yield (
+            network,
+            part,
+            ", ".join(f1),
+            ", ".join(filter(None, more)),
+            share,
+            _added(pairs["adds"], part),
+        )
+
+
+def _added(adds: Figures, part: str) -> str:
+    """Empty for the first part."""
+    if part not in adds:
+        return ""
+    return f"{adds[part]:+.3f} ({span(adds['interval'][part], 3)})"
 
 
 def real_landmarks() -> str:
