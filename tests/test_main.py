@@ -17,7 +17,7 @@ def test_uvicorn_serves_the_application_by_its_name(tmp_path: Path) -> None:
 def test_importing_it_loads_no_network_which_start_up_does_and_no_tracing_or_torchvision() -> None:
     """Weights that are not there would be an error: it comes once the application starts.
 
-    torchvision's import takes seconds, and the bundled network does without it.
+    torchvision's import takes a second, and the bundled network does without it.
     """
     program = """
 import asyncio, logging, sys

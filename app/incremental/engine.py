@@ -100,7 +100,7 @@ class Incremental:
         rows, size = clean[-1].rows, trace.activations[self._depth - 1].shape[2:4]
         budget = self._budget - sum(each.own_bytes for each in clean)
         group = min(len(corners), max(1, int(MAPS * budget) // (COPIES * rows.nbytes)))
-        plan: Callable[..., Any] = self._kept if len(corners) <= REMEMBERED else self.form.plan
+        plan = self._planner(corners)
         scratch, logits = Scratch(rows), []
         for first in range(0, len(corners), group):
             here = corners[first : first + group]
@@ -125,14 +125,17 @@ class Incremental:
     def price(self, side: int, box: int) -> int:
         """Multiplications for one box in the middle of a side x side picture."""
         middle = (side - box) // 2
-        plan: Any = self._kept(side, box, ((middle, middle),))
-        products: Products = plan.products + self._head.products(1, plan.changed)
-        return products.computed
+        return self.products(side, box, ((middle, middle),)).computed
 
     def products(self, side: int, box: int, corners: Corners) -> Products:
         """Multiplications for boxes over a side x side picture."""
-        plan = self.form.plan(side, box, corners)
-        return plan.products + self._head.products(len(corners), plan.changed)
+        plan = self._planner(corners)(side, box, corners)
+        products: Products = plan.products + self._head.products(len(corners), plan.changed)
+        return products
+
+    def _planner(self, corners: Corners) -> Callable[..., Any]:
+        """What makes the plans of chunks of these boxes, and keeps them for the next picture."""
+        return self._kept if len(corners) <= REMEMBERED else self.form.plan
 
 
 def form_of(

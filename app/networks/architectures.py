@@ -20,7 +20,7 @@ from app.networks.network import AveragePool, Conv, Layer, Linear, MaxPool, Netw
 from app.networks.small_vgg import SmallVGG, narrow_vgg16
 from app.networks.weights import assign, load_state
 
-if TYPE_CHECKING:  # torchvision brings PyTorch's compiler with it, which takes seconds
+if TYPE_CHECKING:  # torchvision brings PyTorch's compiler with it, which takes a second
     from torchvision.models import mobilenetv2, resnet, vgg
 
 ARCHITECTURES = (
@@ -42,7 +42,7 @@ def load_network(entry: Entry, device: str = "cpu") -> Network:
 
 
 def load_module(entry: Entry) -> nn.Module:
-    """torchvision's module with the entry's verified weights."""
+    """The entry's module with its verified weights."""
     with torch.device("meta"):
         module = skeleton(entry)
     assign(module, load_state(entry), entry)

@@ -168,7 +168,7 @@ def _url(url: str | None) -> str | None:
 
 
 def _of_torchvision(name: str) -> Any:
-    from torchvision.models import get_weight  # takes seconds, and some networks need none of it
+    from torchvision.models import get_weight  # takes a second, and some networks need none of it
 
     return get_weight(name.removeprefix(TORCHVISION))
 

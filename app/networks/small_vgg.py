@@ -1,7 +1,7 @@
 """Small networks of VGG's kind (Simonyan and Zisserman 2014).
 
 Parameters are named and initialised as torchvision's. torchvision itself stays out: its import
-brings PyTorch's compiler, which takes as long as all else of a start.
+brings PyTorch's compiler, which takes a second of a start that takes two without it.
 """
 
 from collections.abc import Sequence

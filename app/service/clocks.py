@@ -27,19 +27,14 @@ class Clocks:
 
     def first(self, callers: Sequence[str]) -> int:
         """Which of the waiting requests is next, by their callers in the order they came."""
-        chosen = self._next(callers)
+        chosen = min(range(len(callers)), key=lambda i: self._behind(callers[i]))
         self._running[callers[chosen]] += 1
         return chosen
 
     def passing(self, callers: Sequence[str], caller: str, seconds: float) -> int | None:
         """As `first`, of those who have had less than one whose request has had so many seconds."""
-        if not callers:
-            return None
-        chosen = self._next(callers)
-        if self._behind(callers[chosen]) >= self._clock[caller] + seconds:
-            return None
-        self._running[callers[chosen]] += 1
-        return chosen
+        had = self._clock[caller] + seconds
+        return self.first(callers) if any(self._behind(each) < had for each in callers) else None
 
     def had(self, caller: str, seconds: float, waiting: Collection[str]) -> None:
         """A request that was chosen has ended. waiting: the callers of those that wait."""
@@ -52,9 +47,6 @@ class Clocks:
         self._clock = {
             who: clock for who, clock in self._clock.items() if clock > self._now or who in there
         }
-
-    def _next(self, callers: Sequence[str]) -> int:
-        return min(range(len(callers)), key=lambda i: self._behind(callers[i]))
 
     def _behind(self, caller: str) -> float:
         return self._clock[caller] + self._expected * self._running[caller]

@@ -438,13 +438,13 @@ def test_a_batch_whose_device_is_lost_ends_in_one_sentence(
 
 
 @pytest.fixture(scope="module")
-def hundreds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """400 photographs, each of its own, every fortieth of them broken."""
+def thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,000 photographs, each of its own, every hundredth of them broken."""
     folder = tmp_path_factory.mktemp("photos")
     noise = np.random.default_rng(0)
-    for i in range(400):
+    for i in range(1000):
         data = encoded(noise.integers(0, 255, (20, 24, 3), np.uint8))
-        (folder / f"{i:03}.png").write_bytes(data[:60] if i % 40 == 0 else data)
+        (folder / f"{i:04}.png").write_bytes(data[:60] if i % 100 == 0 else data)
     return folder
 
 
@@ -461,34 +461,34 @@ def batch(folder: Path, out: Path, engine: Engine) -> tuple[Summary, list[bytes]
     return summary, [(out / name).read_bytes() for name in FILES]
 
 
-def test_a_node_lost_in_a_batch_of_hundreds_changes_nothing(
-    cluster: Cluster, hundreds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_node_lost_in_a_batch_of_a_thousand_changes_nothing(
+    cluster: Cluster, thousand: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         ray.data.DataContext.get_current(), "execution_no_progress_timeout_s", 180
     )  # or a failure takes half an hour
     reader, marks, lost = (
-        open_collection(str(hundreds)).reader,
+        open_collection(str(thousand)).reader,
         tmp_path / "marks",
         cluster.list_all_nodes()[-1],
     )
     marks.mkdir()
-    _, expected = batch(hundreds, tmp_path / "plain", plain(quick(0), reader, choose(), Limits()))
+    _, expected = batch(thousand, tmp_path / "plain", plain(quick(0), reader, choose(), Limits()))
     each_a_node = Share(workers=2, cpus=2)
     load = partial(quick, 0.01, marks, each_a_node.workers)
     whole = on_ray(load, each_a_node, reader, choose(), Limits())
 
     def losing(names: Sequence[str]) -> Iterator[str]:
         for done, line in enumerate(whole(names)):
-            if done == 80:
+            if done == 200:
                 assert any(mark.name.startswith(lost.node_id) for mark in marks.iterdir()), (
                     "the node that goes has one of the two workers"
                 )
                 cluster.remove_node(lost, allow_graceful=False)
             yield line
 
-    summary, found = batch(hundreds, tmp_path / "ray", losing)
-    assert (summary.done, summary.failed) == (390, 10)
+    summary, found = batch(thousand, tmp_path / "ray", losing)
+    assert (summary.done, summary.failed) == (990, 10)
     assert found == expected
     assert len(list(marks.iterdir())) > each_a_node.workers, (
         "the worker that went was made again: it had work left"

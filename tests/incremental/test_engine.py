@@ -279,9 +279,9 @@ def test_the_order_of_corners_is_the_order_of_logits(module: nn.Module, x: Tenso
 
 
 def test_half_precision_stays_as_near_as_a_whole_pass_in_half_precision() -> None:
-    """The form that a GPU runs: direct convolutions over tiles. Of VGG-11's layers as above."""
+    """The form that a GPU runs: direct convolutions over tiles."""
     torch.manual_seed(0)
-    module = small_vgg(vgg.cfgs["A"], 1, nn.Sequential(nn.Linear(512, 10)), batch_norm=False)
+    module = get_model("vgg11", weights=None, num_classes=10)
     x = torch.randn(1, 3, 64, 64)
     corners, colours = ((0, 0), (24, 32), (48, 48)), drawn(3, x)
     exact = network_of(module).logits(masked(x, corners, 16, colours))
