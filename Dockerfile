@@ -18,7 +18,7 @@ RUN cd /venv/lib/python3*/site-packages \
 FROM build AS launcher
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev python3-dev
 ENV TRITON_LIBCUDA_PATH=/opt/triton/stub
-COPY app/incremental/triton_cache.py ./
+COPY weakpoints/engine/triton_cache.py ./
 RUN /venv/bin/python triton_cache.py /opt/triton/prebuilt
 
 FROM python:3.12-slim-trixie AS wheel
@@ -43,7 +43,7 @@ RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin weakpoints \
 USER 10001
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
   WEAKPOINTS_HOST=0.0.0.0 WEAKPOINTS_DOWNLOADS=/srv/model_weights/downloaded \
-  TRITON_CACHE_MANAGER=app.incremental.triton_cache:LayeredCache TRITON_CACHE_DIR=/tmp/triton \
+  TRITON_CACHE_MANAGER=weakpoints.engine.triton_cache:LayeredCache TRITON_CACHE_DIR=/tmp/triton \
   TRITON_PREBUILT_DIR=/opt/triton/prebuilt TRITON_LIBCUDA_PATH=/opt/triton/stub
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \

@@ -5,7 +5,7 @@ JSON logs, a deadline for headers, exit codes, a delay before the socket closes,
 memory.
 """
 
-from app.service.routes import create_app
+from app.service.api.routes import create_app
 from app.settings import Settings
 
 app = create_app(Settings())

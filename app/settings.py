@@ -3,22 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_data_path
 from pydantic import Field, IPvAnyNetwork, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.errors import WeakpointsError
-from app.options import Limits, Precision
+from weakpoints.errors import WeakpointsError
+from weakpoints.networks.manifest import MODEL_WEIGHTS, downloads_of
+from weakpoints.options import MAX_PASSES, Limits, Precision
 
 DEFAULTS = Limits()
-PACKAGED = Path(__file__).parent / "model_weights"  # as a wheel lays it
-MODEL_WEIGHTS = PACKAGED if PACKAGED.is_dir() else Path(__file__).parents[1] / "model_weights"
 
 
 def _downloads(settings: dict[str, Any]) -> Path:
-    """Beside the manifest; a package's folder may not be written to, the user's always."""
-    folder: Path = settings["manifest"].parent
-    return user_data_path("weakpoints") if folder == PACKAGED else folder / "downloaded"
+    return downloads_of(settings["manifest"])
 
 
 class Settings(BaseSettings):
@@ -164,7 +160,7 @@ class Settings(BaseSettings):
         description="pixels of a picture's longer side; more are answered 413",
     )
     max_passes: int = Field(
-        20_000, ge=1, description="box positions times colours that a request may ask for"
+        MAX_PASSES, ge=1, description="box positions times colours that a request may ask for"
     )
     memory: int = Field(
         0,

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from app.method.header import readable
+from weakpoints.images.header import readable
 
 Attack = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[str]]
 LARGEST = 7000  # pixels of a side: 49 of the 50 megapixels that are allowed

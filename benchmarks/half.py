@@ -15,20 +15,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from app.evaluation.photographs import sample
-from app.incremental.cuda_graphs import Recorder
-from app.incremental.engine import Incremental
-from app.incremental.kernels import Windowed
-from app.incremental.scratch import Scratch
-from app.incremental.values import Values
-from app.incremental.windows import Corners, Spans
-from app.loading import load_detector
-from app.networks.network import Layer, MaxPool, Network, Trace, converted
-from app.options import Options
-from app.performance.fidelity import fidelity
-from app.progress import Progress, no_progress
 from app.settings import Settings
+from benchmarks.precision import fidelity
 from benchmarks.record import record
+from weakpoints.engine.cuda_graphs import Recorder
+from weakpoints.engine.engine import Incremental
+from weakpoints.engine.kernels import Windowed
+from weakpoints.engine.scratch import Scratch
+from weakpoints.engine.values import Values
+from weakpoints.engine.windows import Corners, Spans
+from weakpoints.evaluation.photographs import sample
+from weakpoints.loading import load_detector
+from weakpoints.networks.network import Layer, MaxPool, Network, Trace, converted
+from weakpoints.options import Options
+from weakpoints.progress import Progress, no_progress
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,10 +36,10 @@ import httpx2
 import numpy as np
 from PIL import Image
 
-from app.performance.load import PAUSE, sleeping_service
-from app.performance.memory import tree_memory
 from app.settings import Settings
 from benchmarks.attacks import attacks
+from benchmarks.load import PAUSE, sleeping_service
+from benchmarks.memory import tree_memory
 
 ORDINARY, HOSTILE = 52, 12  # callers
 DEVICE = 0.01  # seconds

@@ -20,16 +20,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.evaluation.matching import match, summary
-from app.evaluation.pairs import Case, choose_cases, compose
-from app.evaluation.photographs import Landmarked, folders_by_class, read, read_coco
-from app.loading import load_detector
-from app.method.detector import Detector
-from app.method.fusion import fuse
-from app.method.guided import guided_maps
-from app.method.image import prepare
-from app.method.peaks import Scene, find_peaks
-from app.options import choose
+from weakpoints.evaluation.matching import match, summary
+from weakpoints.evaluation.pairs import Case, choose_cases, compose
+from weakpoints.evaluation.photographs import Landmarked, folders_by_class, read, read_coco
+from weakpoints.loading import load_detector
+from weakpoints.method.detector import Detector
+from weakpoints.method.frame import prepare
+from weakpoints.method.fusion import fuse
+from weakpoints.method.guided import guided_maps
+from weakpoints.method.peaks import Scene, find_peaks
+from weakpoints.options import choose
 
 ALPHA = 0.1
 PARTS = ("corners", "guided", "contrast", "coarse")

@@ -24,17 +24,17 @@ import torch
 from skimage import data
 from torchvision.models import get_model
 
-from app import __version__
-from app.evaluation.accuracy import accuracy
-from app.incremental.engine import BUDGET, Incremental
-from app.loading import load_detector
-from app.method.occlusion import box_count, positions
-from app.networks.architectures import network_of
-from app.networks.device import processor
-from app.options import PRESETS, choose, resolve
-from app.performance.machine import memory, reset_peak
-from app.performance.speed import Setting, products
 from app.settings import Settings
+from benchmarks.machine import memory, reset_peak
+from benchmarks.speed import Setting, products
+from weakpoints import __version__
+from weakpoints.engine.engine import BUDGET, Incremental
+from weakpoints.evaluation.accuracy import accuracy
+from weakpoints.loading import load_detector
+from weakpoints.method.occlusion import box_count, positions
+from weakpoints.networks.architectures import network_of
+from weakpoints.networks.device import processor
+from weakpoints.options import PRESETS, choose, resolve
 
 RESULTS = Path(__file__).parent / "results"
 LIMITS = {
@@ -74,7 +74,7 @@ def main() -> None:
         command = [
             sys.executable,
             "-m",
-            "app.cli",
+            "weakpoints",
             "benchmark",
             "service",
             "--requests",
@@ -97,7 +97,7 @@ def main() -> None:
             "scale",
             json.loads(
                 subprocess.check_output(
-                    [sys.executable, "-m", "app.cli", "benchmark", "scale", *asked]
+                    [sys.executable, "-m", "weakpoints", "benchmark", "scale", *asked]
                 )
             ),
         )
@@ -166,7 +166,7 @@ def study(name: str, images: Path, annotations: Path, rows: Path) -> dict[str, o
         command = [
             sys.executable,
             "-m",
-            "app.cli",
+            "weakpoints",
             "evaluate",
             name,
             "--network",
@@ -191,7 +191,7 @@ def study(name: str, images: Path, annotations: Path, rows: Path) -> dict[str, o
 def occlusion() -> dict[str, object]:
     """What `weakpoints benchmark occlusion` prints, each network in a process of its own."""
     asked = {"vgg16": ("729", "1"), "bundled": ("729", "5")}
-    command = [sys.executable, "-m", "app.cli", "benchmark", "occlusion", "--json"]
+    command = [sys.executable, "-m", "weakpoints", "benchmark", "occlusion", "--json"]
     return {
         name: json.loads(
             subprocess.check_output(
@@ -206,7 +206,7 @@ def gpu(images: Path) -> dict[str, object]:
     """VGG-16's occlusion in each precision against the same precision's rivals, and what half
     precision changes on the bundled network.
     """
-    command = [sys.executable, "-m", "app.cli", "benchmark"]
+    command = [sys.executable, "-m", "weakpoints", "benchmark"]
     occlude = [
         *command,
         "occlusion",

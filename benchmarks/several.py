@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from app.evaluation.photographs import sample
+from weakpoints.evaluation.photographs import sample
 from weakpoints_client import Client, Detection
 
 COUNT, CLASSES = 16, 3
@@ -33,7 +33,7 @@ def service(port: int) -> Iterator[tuple[Client, int]]:
     """The service, ready, and its process's number."""
     environment = {"WEAKPOINTS_PORT": str(port), "WEAKPOINTS_CACHE_BYTES": "0"}
     environment |= {"WEAKPOINTS_REQUEST_TIMEOUT": str(WAIT)}
-    command = [sys.executable, "-m", "app.cli", "serve"]
+    command = [sys.executable, "-m", "weakpoints", "serve"]
     started = subprocess.Popen(
         command, env=os.environ | environment, stderr=subprocess.DEVNULL, stdout=sys.stderr
     )

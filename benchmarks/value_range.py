@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from torchvision.models import VGG16_Weights, vgg16
 from tqdm import tqdm
 
-from app.evaluation.photographs import read, sample
-from app.method.image import InputSpec, prepare
 from benchmarks.record import record
+from weakpoints.evaluation.photographs import read, sample
+from weakpoints.method.frame import InputSpec, prepare
 
 SIDE, BOX = 224, 96
 FLOAT16 = torch.finfo(torch.float16).max

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from app.service.memory_bound import most_memory
 from app.settings import Settings
 from docs.figures import ROOT, headline, help_of, read
 from docs.figures import commands as named_commands
+from docs.memory_bound import most_memory
 from docs.pictures import photograph
 from docs.running import serving
 

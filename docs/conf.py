@@ -11,9 +11,9 @@ from jinja2 import Environment, StrictUndefined
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from app import __version__  # noqa: E402  the root has to be on the path first
-from app.method import contrast, fusion, peaks  # noqa: E402
 from docs import evaluation_tables, figures  # noqa: E402
+from weakpoints import __version__  # noqa: E402  the root has to be on the path first
+from weakpoints.method import contrast, fusion, peaks  # noqa: E402
 
 project = "weakpoints"
 author = "the weakpoints developers"

@@ -20,13 +20,12 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from app.cli.main import weakpoints
 from app.decoding.pool import FIXED, PER_PIXEL
-from app.method.occlusion import box_count
-from app.networks.manifest import Entry, read_manifest
-from app.options import HINTS, NAMES, PRESETS, choose, resolve
-from app.performance.capacity import plan, text
-from app.service import memory_bound as bound
-from app.service.metrics import Metrics
+from app.service.observability.metrics import Metrics
 from app.settings import Settings
+from docs import memory_bound as bound
+from weakpoints.method.occlusion import box_count
+from weakpoints.networks.manifest import Entry, read_manifest
+from weakpoints.options import HINTS, NAMES, PRESETS, choose, resolve
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -333,7 +332,6 @@ def scale() -> str:
                 workers,
                 f"{service['images_per_second']:.1f} ({service['efficiency']:.0%})",
                 f"{calm['mean_s']:.3f} / {calm['p95_s']:.3f}",
-                f"{calm['expected_mean_s']:.3f} / {calm['expected_p95_s']:.3f}",
                 f"{batch['images_per_second']:.1f} ({batch['efficiency']:.0%})",
                 f"{batch['start_s']:.0f} / {batch['total_s']:.0f}",
                 *(
@@ -347,7 +345,6 @@ def scale() -> str:
             "workers",
             "service, device sleeps",
             "seconds at 70 %",
-            "expected",
             "collection, device sleeps",
             "first / last record",
             "service, network",
@@ -357,16 +354,11 @@ def scale() -> str:
     )
 
 
-def capacity() -> str:
-    """What `weakpoints benchmark plan --images 1e9 --gpu h200 --rate 1000 --latency 0.1` prints."""
-    return "```text\n" + text(plan("h200", 1e9, 1000, 0.1, None)) + "\n```"
-
-
 @cache
 def help_of(*command: str) -> str:
     """What `weakpoints COMMAND --help` prints."""
     shown = subprocess.run(
-        [sys.executable, "-m", "app.cli", *command, "--help"],
+        [sys.executable, "-m", "weakpoints", *command, "--help"],
         capture_output=True,
         text=True,
         check=True,

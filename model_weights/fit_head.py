@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from app.method.image import InputSpec, prepare
-from app.networks.small_vgg import SmallVGG, narrow_vgg16
+from weakpoints.method.frame import InputSpec, prepare
+from weakpoints.networks.small_vgg import SmallVGG, narrow_vgg16
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")

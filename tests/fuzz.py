@@ -21,11 +21,11 @@ from PIL import Image
 from pillow_heif import register_heif_opener
 
 from app.decoding.pool import Decoders
-from app.errors import BadImage, MalformedRequest, TooLarge, UnsupportedMedia
 from app.loading import loaded
-from app.options import Limits
 from app.settings import Settings
 from tests.service import encoded, serving
+from weakpoints.errors import BadImage, MalformedRequest, TooLarge, UnsupportedMedia
+from weakpoints.options import Limits
 
 REFUSED = (BadImage, MalformedRequest, TooLarge, UnsupportedMedia)
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from app.networks.efficientnet_lite import EfficientNetLite
+from weakpoints.networks.efficientnet_lite import EfficientNetLite
 
 
 def occlusion_drops(

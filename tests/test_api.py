@@ -9,11 +9,11 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-import app
-from app import Weakpoints
-from app.errors import BadImage, BadOption, WeakpointsError
-from app.options import choose
+import weakpoints as package
 from tests.service import encoded
+from weakpoints import Weakpoints
+from weakpoints.errors import BadImage, BadOption, WeakpointsError
+from weakpoints.options import choose
 
 FEW = {"patch": 64, "stride": 32, "colours": 1}
 
@@ -23,12 +23,12 @@ def weakpoints() -> Weakpoints:
     return Weakpoints("bundled", device="cpu")
 
 
-def test_importing_app_brings_neither_torch_nor_pydantic() -> None:
-    asked = "import sys, app; print({'torch', 'pydantic', 'numpy'} & set(sys.modules))"
+def test_importing_the_library_brings_neither_torch_nor_pydantic() -> None:
+    asked = "import sys, weakpoints; print({'torch', 'pydantic', 'numpy'} & set(sys.modules))"
     told = subprocess.check_output([sys.executable, "-c", asked], text=True)
     assert told.strip() == "set()"
     with pytest.raises(AttributeError, match="no attribute 'Strongpoints'"):
-        app.Strongpoints  # noqa: B018
+        package.Strongpoints  # noqa: B018
 
 
 def test_a_path_its_bytes_and_its_pixels_have_the_same_keypoints(
@@ -125,7 +125,7 @@ def test_options_and_settings_are_checked_by_name(
         weakpoints.detect(photograph, keep=2)
     with pytest.raises(WeakpointsError, match="no network 'nets'"):
         Weakpoints("nets")
-    with pytest.raises(WeakpointsError, match="devise"):
+    with pytest.raises(TypeError, match="devise"):
         Weakpoints(devise="cpu")
     with pytest.raises(FileNotFoundError):
         weakpoints.detect("nowhere.jpg")

@@ -6,11 +6,11 @@ from typing import Any
 
 import yaml
 
-from app.incremental.engine import BUDGET
-from app.service.memory_bound import OCCLUSIONS, most_memory
-from app.service.state import LAST
-from app.service.upload import ENVELOPE
+from app.service.intake.upload import ENVELOPE
+from app.service.lifecycle import LAST
 from app.settings import Settings
+from docs.memory_bound import OCCLUSIONS, most_memory
+from weakpoints.engine.engine import BUDGET
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = Settings()

@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from app.loading import load_detector
-from app.networks.small_vgg import narrow_vgg16
 from tests.service import encoded
 from tests.toys import seeded
+from weakpoints.loading import load_detector
+from weakpoints.networks.small_vgg import narrow_vgg16
 
 SCRIPT = Path(__file__).parents[1] / "model_weights" / "fit_head.py"
 

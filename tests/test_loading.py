@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from app import loading
-from app.incremental import kernels
-from app.incremental.engine import Incremental
-from app.incremental.paths import Paths
-from app.incremental.trial import whole_passes
-from app.method.detector import Detector
-from app.method.image import InputSpec
-from app.method.paused import Look, Paused
-from app.networks.architectures import network_of
-from app.options import Limits, choose
 from tests.conftest import toy_vgg
 from tests.service import encoded, serving
+from weakpoints import loading
+from weakpoints.engine import kernels
+from weakpoints.engine.engine import Incremental
+from weakpoints.engine.paths import Paths
+from weakpoints.engine.trial import whole_passes
+from weakpoints.method.detector import Detector
+from weakpoints.method.frame import InputSpec
+from weakpoints.method.paused import Look, Paused
+from weakpoints.networks.architectures import network_of
+from weakpoints.options import Limits, choose
 
 PNG = {"content-type": "image/png"}
 SPEC = InputSpec(32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

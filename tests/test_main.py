@@ -21,7 +21,7 @@ def test_importing_it_loads_no_network_which_start_up_does_and_no_tracing_or_tor
     """
     program = """
 import asyncio, logging, sys
-from app.loading import load_detector
+from weakpoints.loading import load_detector
 from app.main import app
 from app.settings import Settings
 print("imported", app.state.service.started)

@@ -2,9 +2,9 @@ from dataclasses import fields, replace
 
 import pytest
 
-from app.errors import BadOption
-from app.options import NAMES, PRESETS, ResolvedOptions, choose, resolve
 from tests.toys import LABELS
+from weakpoints.errors import BadOption
+from weakpoints.options import NAMES, PRESETS, ResolvedOptions, choose, resolve
 
 
 def test_the_paper_preset_is_the_paper_to_the_letter() -> None:

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from platformdirs import user_data_path
 
-from app import settings as module
 from app.settings import Settings
+from weakpoints.networks import manifest
 
 
 def test_pulled_weights_lie_beside_the_manifest_unless_a_folder_is_given(tmp_path: Path) -> None:
@@ -15,5 +15,5 @@ def test_pulled_weights_lie_beside_the_manifest_unless_a_folder_is_given(tmp_pat
 def test_the_manifest_of_an_installed_package_has_its_pulled_weights_with_the_user(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(module, "PACKAGED", tmp_path)
+    monkeypatch.setattr(manifest, "PACKAGED", tmp_path)
     assert Settings(manifest=tmp_path / "manifest.json").downloads == user_data_path("weakpoints")

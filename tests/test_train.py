@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from app.networks.small_vgg import narrow_vgg16
 from tests.service import encoded
+from weakpoints.networks.small_vgg import narrow_vgg16
 
 TRAIN = Path(__file__).parents[1] / "model_weights" / "train.py"
 

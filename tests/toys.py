@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from app.errors import DeviceLost
-from app.incremental.engine import Incremental
-from app.method.detector import Detector
-from app.method.image import InputSpec
-from app.method.localization import Keypoint, Localization, Model
-from app.method.paused import Look, Paused
-from app.networks.architectures import network_of
-from app.networks.small_vgg import narrow_vgg16
-from app.options import choose
-from app.performance.load import Sleeping
-from app.progress import Progress, no_progress
 from app.settings import Settings
+from benchmarks.load import Sleeping
 from tests.service import faulty, until
+from weakpoints.engine.engine import Incremental
+from weakpoints.errors import DeviceLost
+from weakpoints.method.detector import Detector
+from weakpoints.method.frame import InputSpec
+from weakpoints.method.localization import Keypoint, Localization, Model
+from weakpoints.method.paused import Look, Paused
+from weakpoints.networks.architectures import network_of
+from weakpoints.networks.small_vgg import narrow_vgg16
+from weakpoints.options import choose
+from weakpoints.progress import Progress, no_progress
 
 LABELS = ("ant", "bee", "cat", "dog", "eel", "fox")
 

@@ -16,10 +16,9 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from app.errors import BadOption
+from weakpoints.errors import BadOption
+from weakpoints.images.header import SUFFIXES
 
-SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".webp", ".gif", ".bmp", ".dib"}
-SUFFIXES |= {".tif", ".tiff", ".avif", ".heic", ".heif", ".hif"}
 ODD_NAME = "its name is not UTF-8: rename it"
 ELSEWHERE = "it lies outside of the folder that names are relative to, which must be allowed"
 

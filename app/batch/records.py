@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ValidationError
 
-from app.errors import BadOption
-from app.method.localization import Localization
 from app.schemas.answers import Figure, WireKeypoint
+from weakpoints.errors import BadOption
+from weakpoints.method.localization import Localization
 
 
 class Row(BaseModel):

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app import __version__
 from app.batch.collection import Collection, Reader, printable, reason
 from app.batch.records import Row, found_row, open_log
 from app.batch.tables import write_coco, write_parquet
 from app.decoding.pool import Decoders
-from app.errors import DeviceLost, WeakpointsError
-from app.method.detector import Detector
-from app.method.localization import Model
-from app.options import Limits, Options
+from weakpoints import __version__
+from weakpoints.errors import DeviceLost, WeakpointsError
+from weakpoints.method.detector import Detector
+from weakpoints.method.localization import Model
+from weakpoints.options import Limits, Options
 
 Engine = Callable[[Sequence[str]], Iterator[str]]
 """From names to the lines of their rows, in any order."""

@@ -15,9 +15,9 @@ from app.cli.terminal import bar, say, show
 if TYPE_CHECKING:
     from app.batch.collection import Collection
     from app.batch.run import Engine
-    from app.method.detector import Detector
-    from app.options import Options
     from app.settings import Settings
+    from weakpoints.method.detector import Detector
+    from weakpoints.options import Options
 
 
 def batch(
@@ -58,8 +58,8 @@ def batch(
     """a collection of photographs into COCO keypoints and Parquet"""
     from app.batch.collection import open_collection, told
     from app.batch.run import run_batch
-    from app.errors import BadOption
     from app.loading import loaded
+    from weakpoints.errors import BadOption
 
     settings, options = network.settings(), given.options()
     try:

@@ -17,7 +17,7 @@ from app.cli.parameters import (
     read_settings,
 )
 from app.cli.terminal import bar, say, show
-from app.errors import WeakpointsError
+from weakpoints.errors import WeakpointsError
 
 benchmark = command_group("benchmark", "measure how fast it is")
 
@@ -41,8 +41,8 @@ def occlusion(
     network: Network = Network(),
 ) -> int:
     """the occlusion of one picture, against what people use"""
-    from app.networks.manifest import find
-    from app.performance.speed import speed_of, table
+    from benchmarks.speed import speed_of, table
+    from weakpoints.networks.manifest import find
 
     rivals = [name for name in against.split(",") if name]
     if unknown := set(rivals) - set(RIVALS):
@@ -68,10 +68,10 @@ def precision(
     given: OptionFlags = OptionFlags(),
 ) -> int:
     """what a precision changes against float32, and how many images a second it does"""
-    from app.evaluation.photographs import sample
-    from app.evaluation.report import flat
     from app.loading import loaded
-    from app.performance.fidelity import fidelity
+    from benchmarks.precision import fidelity
+    from weakpoints.evaluation.photographs import sample
+    from weakpoints.evaluation.report import flat
 
     settings, options, paths = network.settings(), given.options(), sample(images, limit)
     counts = [int(count) for count in queued.split(",") if count.isdecimal() and int(count)]
@@ -100,8 +100,8 @@ def service(
 ) -> int:
     """what the service costs on top of a device that sleeps"""
     require_client()
-    from app.evaluation.report import flat
-    from app.performance.load import service_load
+    from benchmarks.load import service_load
+    from weakpoints.evaluation.report import flat
 
     found = service_load(read_settings(), requests, device_ms)
     show(as_json, found, flat(found))
@@ -120,37 +120,10 @@ def scale(
     """what more workers of a Ray cluster on this machine bring"""
     require_client()
     from app.batch.collection import drawn, open_collection
-    from app.evaluation.report import flat
-    from app.performance.scale import scale
+    from benchmarks.scale import scale
+    from weakpoints.evaluation.report import flat
 
     photographs = drawn(open_collection(images), limit)
     found = scale(read_settings(), photographs, device_ms, count)
     show(as_json, found, flat(found))
-    return 0
-
-
-@benchmark.command
-def plan(
-    *,
-    images: Annotated[Above0, Parameter(help="photographs of the collection")] = 1e6,
-    gpu: Annotated[
-        Literal["h100", "h200", "cpu"], Parameter(help="cpu: two cores, the bundled network")
-    ] = "h200",
-    rate: Annotated[Above0 | None, Parameter(help="requests a second")] = None,
-    latency: Annotated[
-        Above0 | None,
-        Parameter(
-            help="seconds in which 95 % are to be answered; ten times a photograph's if not given"
-        ),
-    ] = None,
-    seconds_per_image: Annotated[
-        Above0 | None, Parameter(help="as measured on your device")
-    ] = None,
-    as_json: Json = False,
-) -> int:
-    """what a collection or a rate of requests needs, by the recorded figures"""
-    from app.performance.capacity import plan, text
-
-    found = plan(gpu, images, rate, latency, seconds_per_image)
-    show(as_json, found, text(found))
     return 0

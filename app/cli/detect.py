@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from app.method.localization import Localization
     from app.schemas.answers import Detection
+    from weakpoints.method.localization import Localization
 
 
 def detect(
@@ -41,10 +41,10 @@ def detect(
     """keypoints of photographs"""
     from app.batch.collection import printable
     from app.decoding.pool import Decoders
-    from app.errors import WeakpointsError
     from app.loading import loaded
-    from app.method.arrays import npz
     from app.schemas.answers import detection
+    from weakpoints.errors import WeakpointsError
+    from weakpoints.method.arrays import npz
 
     settings, options, failed = network.settings(), given.options(), 0
     decoders = Decoders(1, settings.limits)
@@ -98,7 +98,7 @@ def output_paths(
 
 def write_overlays(image: "NDArray[np.uint8]", found: "Localization", path: Path) -> None:
     """One picture a class: `path`, or with the index of the class before its suffix."""
-    from app.method.render import heatmap_png
+    from weakpoints.method.render import heatmap_png
 
     for each in found.explained:
         png, _ = heatmap_png(

@@ -7,7 +7,7 @@ from app.cli.terminal import show
 def doctor(*, as_json: Json = False, network: Network = Network()) -> int:
     """what the service has here: network, device, driver, versions, fast paths"""
     from app.loading import loaded
-    from app.performance.doctor import examine
+    from weakpoints.doctor import examine
 
     found = examine(loaded(network.settings()))
     lines = [f"{name:20} {value}" for name, value in found.items()]

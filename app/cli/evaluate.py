@@ -13,8 +13,8 @@ from app.cli.studies import ON_LANDMARKS, ON_PHOTOGRAPHS, STUDIES, measure, mont
 from app.cli.terminal import bar, say, show
 
 if TYPE_CHECKING:
-    from app.evaluation.photographs import Landmarked
-    from app.method.detector import Detector
+    from weakpoints.evaluation.photographs import Landmarked
+    from weakpoints.method.detector import Detector
 
 evaluate = command_group("evaluate", "measure how good it is")
 
@@ -45,9 +45,9 @@ class Marked:
 
     def photographs(self) -> tuple["Landmarked", ...]:
         """Those of every file. Raises BadOption."""
-        from app.errors import BadOption
-        from app.evaluation.fg3dcar import read_fg3dcar
-        from app.evaluation.photographs import apart, read_coco
+        from weakpoints.errors import BadOption
+        from weakpoints.evaluation.fg3dcar import read_fg3dcar
+        from weakpoints.evaluation.photographs import apart, read_coco
 
         if len(self.annotations) != len(self.images):
             raise BadOption(
@@ -89,8 +89,8 @@ def accuracy(
     network: Network = Network(),
 ) -> int:
     """top-1 and top-5 on a folder with one sub-folder a class"""
-    from app.evaluation.accuracy import accuracy
     from app.loading import loaded
+    from weakpoints.evaluation.accuracy import accuracy
 
     found = accuracy(loaded(network.settings()), images, partial(bar, "classify"))
     for failure in found.failed:
@@ -127,7 +127,7 @@ def _on_photographs(name: str) -> Callable[..., int]:
         network: Network = Network(),
         given: OptionFlags = OptionFlags(),
     ) -> int:
-        from app.evaluation.photographs import sample
+        from weakpoints.evaluation.photographs import sample
 
         return _study(name, partial(sample, images, limit), kept, as_json, network, given)
 
@@ -150,9 +150,9 @@ def pairs(
     network: Network = Network(),
     given: OptionFlags = OptionFlags(),
 ) -> int:
-    from app.evaluation.pairs import choose_cases
-    from app.evaluation.photographs import folders_by_class
     from app.loading import loaded
+    from weakpoints.evaluation.pairs import choose_cases
+    from weakpoints.evaluation.photographs import folders_by_class
 
     detector = loaded(network.settings())
     cases = choose_cases(folders_by_class(images, detector.model.labels), limit)
@@ -181,7 +181,7 @@ def _measured(
     as_json: bool,
     given: OptionFlags,
 ) -> int:
-    from app.evaluation.report import flat
+    from weakpoints.evaluation.report import flat
 
     options = given.options()
     found = measure(name, detector, chosen, options, kept.resume)
@@ -201,9 +201,9 @@ def networks(
     network: Network = Network(),
     given: OptionFlags = OptionFlags(),
 ) -> int:
-    from app.evaluation.report import flat
     from app.loading import loaded
-    from app.networks.manifest import read_manifest
+    from weakpoints.evaluation.report import flat
+    from weakpoints.networks.manifest import read_manifest
 
     settings, options = network.settings(), given.options()
     entries = read_manifest(settings.manifest, settings.downloads)
@@ -228,8 +228,8 @@ def report(
     given: OptionFlags = OptionFlags(),
 ) -> int:
     """all studies and a montage as one HTML page that opens offline"""
-    from app.evaluation.photographs import sample
     from app.loading import loaded
+    from weakpoints.evaluation.photographs import sample
 
     options, annotated = given.options(), marked.photographs()
     drawn = sample(marked.images[0], limit)

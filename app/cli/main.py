@@ -10,7 +10,6 @@ import sys
 
 from cyclopts import CycloptsError
 
-from app import __version__
 from app.cli.batch import batch
 from app.cli.benchmark import benchmark
 from app.cli.detect import detect
@@ -20,7 +19,8 @@ from app.cli.parameters import command_group
 from app.cli.serve import serve
 from app.cli.terminal import say
 from app.cli.weights import weights
-from app.errors import WeakpointsError
+from weakpoints import __version__
+from weakpoints.errors import WeakpointsError
 
 weakpoints = command_group(
     "weakpoints",

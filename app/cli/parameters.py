@@ -14,7 +14,7 @@ from cyclopts import App, Group, Parameter, validators
 
 from app.cli.terminal import say
 from app.cluster.start import Share
-from app.options import HINTS, NAMES, PRESETS, Options
+from weakpoints.options import HINTS, NAMES, PRESETS, Options
 
 if TYPE_CHECKING:
     from app.settings import Settings

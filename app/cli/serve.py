@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from app.cli.parameters import Where, read_settings
-from app.errors import WeakpointsError
+from weakpoints.errors import WeakpointsError
 
 Port = Annotated[
     int | None,
@@ -20,7 +20,7 @@ Host = Annotated[str | None, Parameter(help="address to listen on [default: WEAK
 
 def serve(*, host: Host = None, port: Port = None, where: Where = Where()) -> int:
     """the REST service"""
-    from app.service import logs
+    from app.service.observability import logs
 
     logs.log_as_json()
     log = logging.getLogger("weakpoints")
@@ -35,7 +35,7 @@ def serve(*, host: Host = None, port: Port = None, where: Where = Where()) -> in
 
 def _serve(host: str | None, port: int | None, where: Where) -> int:
     from app.cluster.start import require_ray
-    from app.service import signals
+    from app.service.http import signals
 
     if where.engine == "plain":
         signals.leave_on_stop()

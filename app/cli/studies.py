@@ -10,14 +10,14 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-from app import __version__
 from app.cli.terminal import bar
+from weakpoints import __version__
 
 if TYPE_CHECKING:
-    from app.evaluation.photographs import Landmarked
-    from app.evaluation.records import Rows
-    from app.method.detector import Detector
-    from app.options import Options
+    from weakpoints.evaluation.photographs import Landmarked
+    from weakpoints.evaluation.records import Rows
+    from weakpoints.method.detector import Detector
+    from weakpoints.options import Options
 
 Figures = dict[str, Any]
 
@@ -36,33 +36,34 @@ class Study:
 
 ON_LANDMARKS = {
     "landmarks": Study(
-        "do keypoints lie where people put landmarks?", "app.evaluation.landmarks:landmarks"
+        "do keypoints lie where people put landmarks?", "weakpoints.evaluation.landmarks:landmarks"
     ),
     "networks": Study(
-        "the landmarks by each network that is here", "app.evaluation.networks:networks"
+        "the landmarks by each network that is here", "weakpoints.evaluation.networks:networks"
     ),
 }
 ON_PHOTOGRAPHS = {
     "repeatability": Study(
         "are the same points found when the photograph is warped, mirrored, shifted, lit, noisy?",
-        "app.evaluation.repeatability:repeatability",
+        "weakpoints.evaluation.repeatability:repeatability",
     ),
     "deletion": Study(
-        "does the class go when the keypoints are blurred away?", "app.evaluation.deletion:deletion"
+        "does the class go when the keypoints are blurred away?",
+        "weakpoints.evaluation.deletion:deletion",
     ),
     "sanity": Study(
         "do maps and keypoints depend on the weights and on the class?",
-        "app.evaluation.sanity:sanity",
+        "weakpoints.evaluation.sanity:sanity",
     ),
     "patches": Study(
         "the paper's comparison of occluders, and more colours and scales",
-        "app.evaluation.patches:patches",
+        "weakpoints.evaluation.patches:patches",
     ),
 }
 ON_CLASSES = {
     "pairs": Study(
         "of two photographs in one picture, are the keypoints on the one that was asked for?",
-        "app.evaluation.pairs:pairs",
+        "weakpoints.evaluation.pairs:pairs",
     ),
 }
 STUDIES = ON_LANDMARKS | ON_PHOTOGRAPHS | ON_CLASSES
@@ -70,7 +71,7 @@ STUDIES = ON_LANDMARKS | ON_PHOTOGRAPHS | ON_CLASSES
 
 def records(study: str, folder: Path | None, options: "Options", detector: "Detector") -> "Rows":
     """Where a study's records are kept: in `folder`, if there is one."""
-    from app.evaluation.records import Rows
+    from weakpoints.evaluation.records import Rows
 
     asked = f"{study} {__version__} {detector.model.sha256} {options}"
     return Rows(partial(bar, study), folder, asked)
@@ -90,7 +91,7 @@ def measure(
 
 def page(title: str, figures: dict[str, Figures], pictures: Sequence[Any] = ()) -> str:
     """Figures by study, and a montage for each picture, as HTML."""
-    from app.evaluation.report import page
+    from weakpoints.evaluation.report import page
 
     asked = {name: (STUDIES[name].question, found) for name, found in figures.items()}
     return page(f"weakpoints: {title}", asked, pictures)
@@ -100,6 +101,6 @@ def montages(
     detector: "Detector", photographs: Sequence["Landmarked"], options: "Options"
 ) -> list[Any]:
     """Keypoints beside landmarks, one row a photograph."""
-    from app.evaluation.montage import montage
+    from weakpoints.evaluation.montage import montage
 
     return [montage(detector, each, options) for each in bar("montage", photographs)]

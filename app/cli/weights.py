@@ -25,9 +25,9 @@ def weights(
     ] = None,
 ) -> int:
     """list, fetch or check networks"""
-    from app.errors import WeakpointsError
-    from app.networks.manifest import read_manifest
-    from app.networks.weights import pull, verify
+    from weakpoints.errors import WeakpointsError
+    from weakpoints.networks.manifest import read_manifest
+    from weakpoints.networks.weights import pull, verify
 
     settings = read_settings(manifest=manifest)
     entries = read_manifest(settings.manifest, settings.downloads)

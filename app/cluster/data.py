@@ -17,9 +17,9 @@ from app.batch.records import Row
 from app.batch.run import Engine, located
 from app.cluster.reading import pixels
 from app.cluster.start import Share
-from app.errors import DeviceLost, WeakpointsError
-from app.method.detector import Detector
-from app.options import Limits, Options
+from weakpoints.errors import DeviceLost, WeakpointsError
+from weakpoints.method.detector import Detector
+from weakpoints.options import Limits, Options
 
 BLOCK = 16  # photographs at most that travel together, and are done again when their node is lost
 ROUNDS = 4  # blocks that each worker has at least, so that they end together

@@ -12,8 +12,8 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import DeadlinePassed, QueueFull, Unavailable, UploadTooSlow, WeakpointsError
-from app.service.request_ids import request_id_of
+from app.service.http.request_ids import request_id_of
+from weakpoints.errors import DeadlinePassed, QueueFull, Unavailable, UploadTooSlow, WeakpointsError
 
 log = logging.getLogger("weakpoints")
 OURS = "x-content-type-options"  # on every answer of the service, and on none of Ray's

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.batch.collection import Reader, reason
 from app.decoding.pool import Decoders
-from app.options import Limits
+from weakpoints.options import Limits
 
 
 @cache

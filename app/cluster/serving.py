@@ -27,14 +27,14 @@ from ray.serve.schema import LoggingConfig
 
 from app.cluster.proxy import GRACE
 from app.cluster.start import Share, connected
-from app.errors import WeakpointsError
 from app.loading import loaded
-from app.method.detector import Detector
-from app.service.logs import json_handler
-from app.service.metrics import CONTENT_TYPE
-from app.service.routes import create_app
-from app.service.state import Service
+from app.service.api.routes import create_app
+from app.service.lifecycle import Service
+from app.service.observability.logs import json_handler
+from app.service.observability.metrics import CONTENT_TYPE
 from app.settings import Settings
+from weakpoints.errors import WeakpointsError
+from weakpoints.method.detector import Detector
 
 NAME = "weakpoints"
 CHECK = 1.0  # seconds between health checks; three that fail replace the replica

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from app.errors import WeakpointsError
+from weakpoints.errors import WeakpointsError
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -21,9 +21,9 @@ from PIL import AvifImagePlugin, Image
 
 from app import allocator
 from app.decoding.memory_file import write
-from app.errors import BadImage, WeakpointsError
-from app.method.image import decode
-from app.options import Limits
+from weakpoints.errors import BadImage, WeakpointsError
+from weakpoints.images.decode import decode
+from weakpoints.options import Limits
 
 READY, BEGAN = b"ready\n", b"began\n"
 LINE = 65_536  # bytes of a message, at most

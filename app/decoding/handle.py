@@ -12,7 +12,7 @@ import weakref
 from typing import Any
 
 from app.decoding.child import BEGAN, LINE, READY, Task
-from app.errors import DeadlinePassed, Unavailable
+from weakpoints.errors import DeadlinePassed, Unavailable
 
 log = logging.getLogger("weakpoints")
 ENVIRONMENT = {  # glibc keeps what it freed up to 64 MiB: new pages cost as much as a small picture

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from app.errors import Unavailable
+from weakpoints.errors import Unavailable
 
 KEPT = 2**24  # bytes of a file that is used again
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from app.decoding.child import Task
 from app.decoding.handle import Call, Child
 from app.decoding.memory_file import MemoryFiles
-from app.errors import (
+from weakpoints.errors import (
     BadImage,
     DeadlinePassed,
     MalformedRequest,
@@ -29,8 +29,8 @@ from app.errors import (
     Unavailable,
     UnsupportedMedia,
 )
-from app.method.image import admit
-from app.options import WHITE, Limits
+from weakpoints.images.decode import admit
+from weakpoints.options import WHITE, Limits
 
 log = logging.getLogger("weakpoints")
 SECONDS = 60.0  # for a picture whose caller sets no deadline
@@ -100,7 +100,7 @@ class Decoders:
         call: Call | None = None,
         background: str = WHITE,
     ) -> NDArray[np.uint8]:
-        """(H, W, 3) or (H, W, 4), as `app.method.image.decode` makes it, and with its errors.
+        """(H, W, 3) or (H, W, 4), as `images.decode` makes it, and with its errors.
 
         Raises DeadlinePassed after so many seconds or when the call is given up, and BadImage where
         the child came to its end by this picture.

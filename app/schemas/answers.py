@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 if TYPE_CHECKING:  # the client reads the wire without torch
-    from app.method.localization import ClassScore, Localization, Model
+    from weakpoints.method.localization import ClassScore, Localization, Model
 
 Pixels = Annotated[float, PlainSerializer(lambda value: round(value, 3))]
 Figure = Annotated[float, PlainSerializer(lambda value: float(f"{value:.6g}"))]

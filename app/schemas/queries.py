@@ -16,8 +16,8 @@ from pydantic import (
     field_validator,
 )
 
-from app.errors import BadOption
-from app.options import (
+from weakpoints.errors import BadOption
+from weakpoints.options import (
     HINTS,
     MOST_TARGETS,
     NAMES,

@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import Request
 
-from app.errors import DeadlinePassed, WeakpointsError
-from app.method.localization import Localization
-from app.method.stopwatch import Stopwatch
-from app.options import Options
-from app.progress import Progress, no_progress
-from app.service.callers import caller_of
-from app.service.deadlines import Caller, deadline
-from app.service.state import Service, service_of
-from app.service.tracing import trace_stages
-from app.service.upload import Upload
+from app.service.http.callers import caller_of
+from app.service.http.deadlines import Caller, deadline
+from app.service.intake.upload import Upload
+from app.service.lifecycle import Service, service_of
+from app.service.observability.tracing import trace_stages
+from weakpoints.errors import DeadlinePassed, WeakpointsError
+from weakpoints.method.localization import Localization
+from weakpoints.method.stopwatch import Stopwatch
+from weakpoints.options import Options
+from weakpoints.progress import Progress, no_progress
 
 log = logging.getLogger("weakpoints")
 Read = Callable[[Request, Callable[[], ExitStack]], Coroutine[Any, Any, list[Upload]]]

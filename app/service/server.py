@@ -19,16 +19,16 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from app.allocator import few_heaps
-from app.errors import WeakpointsError
 from app.loading import loaded
-from app.method.detector import Detector
-from app.service.connections import Connections
-from app.service.protocol import Protocol
-from app.service.routes import create_app
-from app.service.signals import exit_in, on_stop
-from app.service.state import LAST, Service
-from app.service.tracing import flush
+from app.service.api.routes import create_app
+from app.service.http.connections import Connections
+from app.service.http.protocol import Protocol
+from app.service.http.signals import exit_in, on_stop
+from app.service.lifecycle import LAST, Service
+from app.service.observability.tracing import flush
 from app.settings import Settings
+from weakpoints.errors import WeakpointsError
+from weakpoints.method.detector import Detector
 
 log = logging.getLogger("weakpoints")
 BACKLOG = 2048  # connections that the system holds until they are accepted

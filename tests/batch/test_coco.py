@@ -9,17 +9,18 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from app.batch.coco import coco_annotation, coco_category, visible_points
+from app.batch.coco import coco_annotation, coco_category
 from app.batch.collection import open_collection
 from app.batch.records import found_row
 from app.batch.run import plain, run_batch
 from app.batch.tables import write_coco
-from app.evaluation.photographs import apart, read_coco
-from app.method.detector import Detector
-from app.options import Limits, choose
 from app.schemas.answers import WireKeypoint
 from tests.service import encoded
 from tests.toys import LABELS
+from weakpoints.coco import visible_points
+from weakpoints.evaluation.photographs import apart, read_coco
+from weakpoints.method.detector import Detector
+from weakpoints.options import Limits, choose
 
 OPTIONS = choose(patch=14, stride=14)
 

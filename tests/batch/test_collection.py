@@ -6,7 +6,7 @@ import fsspec
 import pytest
 
 from app.batch.collection import open_collection, told
-from app.errors import BadOption
+from weakpoints.errors import BadOption
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ import pytest
 
 from app.batch.collection import open_collection
 from app.batch.run import Engine, Summary, located, plain, run_batch
-from app.errors import BadOption, DeviceLost, OutOfMemory, WeakpointsError
-from app.method.detector import Detector
-from app.method.localization import Localization
-from app.options import Limits, Options, choose
-from app.progress import Progress, no_progress
 from tests.service import encoded
 from tests.toys import LABELS, quick
+from weakpoints.errors import BadOption, DeviceLost, OutOfMemory, WeakpointsError
+from weakpoints.method.detector import Detector
+from weakpoints.method.localization import Localization
+from weakpoints.options import Limits, Options, choose
+from weakpoints.progress import Progress, no_progress
 
 OPTIONS = choose(patch=14, stride=14)
 FILES = ("keypoints.coco.json", "keypoints.parquet")

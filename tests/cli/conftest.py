@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.method.detector import Detector
 from tests.service import encoded
+from weakpoints.method.detector import Detector
 
 
 @pytest.fixture(autouse=True)

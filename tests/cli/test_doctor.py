@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from app import __version__
 from app.cli import main as cli
+from weakpoints import __version__
 
 
 def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from app.cli import main as cli
-from app.method.detector import Detector
 from tests.service import encoded
 from tests.toys import LABELS
+from weakpoints.method.detector import Detector
 
 
 def test_accuracy_counts_what_the_network_names_rightly(

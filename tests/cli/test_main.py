@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app import __version__
 from app.cli import main as cli
+from weakpoints import __version__
 
 
 def test_a_wrong_setting_is_told(
@@ -17,7 +17,7 @@ def test_a_wrong_setting_is_told(
 
 
 def test_a_reader_that_has_had_enough_ends_a_command_without_a_word() -> None:
-    command = [sys.executable, "-m", "app.cli", "benchmark", "plan"]
+    command = [sys.executable, "-m", "weakpoints", "weights", "list"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
@@ -60,7 +60,7 @@ def test_an_interrupt_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("app.networks.manifest.read_manifest", interrupted)
+    monkeypatch.setattr("weakpoints.networks.manifest.read_manifest", interrupted)
     assert cli.main(["weights", "list"]) == 130
 
 

@@ -13,14 +13,14 @@ import httpx2
 import numpy as np
 import pytest
 
-from app.errors import OutOfMemory
-from app.method.detector import Detector
-from app.method.localization import Localization
-from app.method.paused import Look, Paused
-from app.options import choose
-from app.progress import Progress, no_progress
 from app.schemas.answers import detection
 from tests.service import Held, encoded, picture, serving
+from weakpoints.errors import OutOfMemory
+from weakpoints.method.detector import Detector
+from weakpoints.method.localization import Localization
+from weakpoints.method.paused import Look, Paused
+from weakpoints.options import choose
+from weakpoints.progress import Progress, no_progress
 from weakpoints_client import AsyncClient, Client, Refused
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +75,7 @@ def test_the_answer_is_typed_with_progress_or_without(
 def test_it_comes_again_when_told_to_and_gives_up_at_its_deadline(
     detector: Detector, photo: bytes, asynchronous: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.service.state.LOADING", 1)
+    monkeypatch.setattr("app.service.lifecycle.LOADING", 1)
     gate = threading.Event()
 
     def load() -> Detector:

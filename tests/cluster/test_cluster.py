@@ -27,10 +27,10 @@ from app.batch.collection import open_collection
 from app.batch.run import Engine, Summary, plain, run_batch
 from app.cli import main as cli
 from app.cluster.start import ENVIRONMENT, Share
-from app.options import Limits, choose
 from app.settings import Settings
 from tests.service import encoded, picture, post, serving, until
 from tests.toys import faulty_toy, lost_toy, quick, toy, toy_of
+from weakpoints.options import Limits, choose
 
 ray = pytest.importorskip("ray")
 with warnings.catch_warnings():
@@ -342,7 +342,7 @@ def command(log: Path, address: str) -> Iterator[subprocess.Popen[bytes]]:
     asked = [
         sys.executable,
         "-m",
-        "app.cli",
+        "weakpoints",
         "serve",
         "--engine",
         "ray",

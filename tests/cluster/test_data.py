@@ -14,12 +14,12 @@ from app.batch.collection import open_collection
 from app.batch.run import plain
 from app.cluster.reading import pixels
 from app.cluster.start import Share
-from app.errors import WeakpointsError, WeightsError
-from app.method.detector import Detector
-from app.options import WHITE, Limits, choose
 from app.settings import Settings
 from tests.service import encoded
 from tests.toys import lost_toy, toy
+from weakpoints.errors import WeakpointsError, WeightsError
+from weakpoints.method.detector import Detector
+from weakpoints.options import WHITE, Limits, choose
 
 data = pytest.importorskip("app.cluster.data", exc_type=ImportError)
 OPTIONS = choose(patch=14, stride=14)

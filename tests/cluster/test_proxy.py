@@ -10,8 +10,8 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.cluster.proxy import Doorman, middlewares
-from app.errors import QueueFull
-from app.service.problems import problem
+from app.service.http.problems import problem
+from weakpoints.errors import QueueFull
 
 OURS = {"x-content-type-options": "nosniff"}
 

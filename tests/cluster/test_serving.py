@@ -9,9 +9,9 @@ import pytest
 from prometheus_client.metrics_core import Metric
 
 from app.cluster.start import Share
-from app.errors import WeakpointsError
 from app.settings import Settings
 from tests.toys import toy
+from weakpoints.errors import WeakpointsError
 
 serving = pytest.importorskip("app.cluster.serving", exc_type=ImportError)
 

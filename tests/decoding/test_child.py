@@ -11,8 +11,8 @@ import pytest
 
 from app.decoding import child
 from app.decoding.child import BEGAN, Task, bound_memory, decoded, serve, task_of
-from app.options import WHITE, Limits
 from tests.service import encoded
+from weakpoints.options import WHITE, Limits
 
 NOISE = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
 PICTURE = encoded(NOISE)

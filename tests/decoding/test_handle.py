@@ -8,8 +8,8 @@ from pathlib import Path
 from app.decoding.child import Task
 from app.decoding.handle import Child
 from app.decoding.memory_file import MemoryFiles
-from app.options import WHITE, Limits
 from tests.service import picture
+from weakpoints.options import WHITE, Limits
 
 
 def test_a_child_answers_and_has_no_torch() -> None:

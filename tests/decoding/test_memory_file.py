@@ -6,7 +6,7 @@ import resource
 import pytest
 
 from app.decoding.memory_file import KEPT, MemoryFiles, write
-from app.errors import Unavailable
+from weakpoints.errors import Unavailable
 
 
 def test_a_file_holds_the_picture_and_takes_its_pixels() -> None:

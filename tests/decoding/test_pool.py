@@ -15,7 +15,8 @@ from PIL import Image
 
 from app.decoding.handle import Call
 from app.decoding.pool import Decoders
-from app.errors import (
+from tests.service import encoded, slow_picture, until
+from weakpoints.errors import (
     BadImage,
     DeadlinePassed,
     MalformedRequest,
@@ -24,9 +25,8 @@ from app.errors import (
     UnsupportedMedia,
     WeakpointsError,
 )
-from app.method.image import decode
-from app.options import Limits
-from tests.service import encoded, slow_picture, until
+from weakpoints.images.decode import decode
+from weakpoints.options import Limits
 
 LIMITS = Limits(max_scanned=10**15)
 NOISE = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
@@ -228,7 +228,7 @@ def test_a_child_does_not_outlive_a_parent_that_is_killed(
     (tmp_path / "slow.jpg").write_bytes(slow)
     code = (
         "import sys, time, threading; from app.decoding.pool import Decoders;"
-        "from app.options import Limits;"
+        "from weakpoints.options import Limits;"
         "pool = Decoders(1, Limits(max_scanned=10**15)); pool.start();"
         "print(pool._idle[0].process.pid, flush=True);"
         "data = open(sys.argv[1], 'rb').read();"

@@ -5,13 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.evaluation.agreement import Placed, chance, figures, in_boxes, near_a_landmark, table
-from app.evaluation.baselines import Points, random_points
-from app.evaluation.matching import (
+from weakpoints.evaluation.agreement import (
+    Placed,
+    chance,
+    figures,
+    in_boxes,
+    near_a_landmark,
+    table,
+)
+from weakpoints.evaluation.baselines import Points, random_points
+from weakpoints.evaluation.matching import (
     calibration,
     calibration_error,
 )
-from app.evaluation.photographs import Landmarked
+from weakpoints.evaluation.photographs import Landmarked
 
 MARKS = np.array([[10.0, 10], [50, 10], [90, 40]])
 

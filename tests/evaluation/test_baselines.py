@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from app.evaluation.baselines import (
+from tests.conftest import toy_resnet
+from weakpoints.evaluation.baselines import (
     CORNERS,
     depth,
     grid_points,
@@ -11,9 +12,8 @@ from app.evaluation.baselines import (
     random_weights,
     suppress,
 )
-from app.networks.architectures import network_of
-from app.networks.network import Conv
-from tests.conftest import toy_resnet
+from weakpoints.networks.architectures import network_of
+from weakpoints.networks.network import Conv
 
 
 def test_a_grid_is_even_and_lies_in_its_box() -> None:

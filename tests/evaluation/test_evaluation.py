@@ -9,15 +9,15 @@ import pytest
 
 from app.cli import main as cli
 from app.cli.studies import ON_PHOTOGRAPHS
-from app.evaluation.deletion import curves, deleted, inserted
-from app.evaluation.montage import HEIGHT, montage
-from app.evaluation.patches import half_area
-from app.evaluation.photographs import read, read_coco
-from app.evaluation.report import page
-from app.evaluation.sanity import alike
-from app.method.detector import Detector
-from app.options import choose
 from tests.service import encoded
+from weakpoints.evaluation.deletion import curves, deleted, inserted
+from weakpoints.evaluation.montage import HEIGHT, montage
+from weakpoints.evaluation.patches import half_area
+from weakpoints.evaluation.photographs import read, read_coco
+from weakpoints.evaluation.report import page
+from weakpoints.evaluation.sanity import alike
+from weakpoints.method.detector import Detector
+from weakpoints.options import choose
 
 QUICK = ["--patch", "14", "--stride", "14"]
 
@@ -53,7 +53,9 @@ def test_nothing_is_more_like_a_localization_than_itself(
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch, detector: Detector) -> None:
     monkeypatch.setattr("app.loading.loaded", lambda *args: detector)
-    monkeypatch.setattr("app.evaluation.matching.RESAMPLES", 100)  # intervals have no need of more
+    monkeypatch.setattr(
+        "weakpoints.evaluation.matching.RESAMPLES", 100
+    )  # intervals have no need of more
 
 
 @pytest.mark.usefixtures("toy")
@@ -149,8 +151,8 @@ def test_the_report_holds_every_study_and_the_montage_offline_and_measures_nothi
     assert text.count('src="data:image/png;base64,') == 2 == text.count("src=")
     assert text.count("<svg") >= len(ON_PHOTOGRAPHS)
     assert "http" not in text
-    monkeypatch.setattr("app.evaluation.landmarks._measure", nothing_left)
-    monkeypatch.setattr("app.evaluation.sanity._measure", nothing_left)
+    monkeypatch.setattr("weakpoints.evaluation.landmarks._measure", nothing_left)
+    monkeypatch.setattr("weakpoints.evaluation.sanity._measure", nothing_left)
     assert cli.main(["evaluate", "report", *where, *QUICK, "--json"]) == 0
     assert json.loads(capsys.readouterr().out).keys() == {"landmarks", *ON_PHOTOGRAPHS}
     with pytest.raises(pytest.fail.Exception):
@@ -175,7 +177,7 @@ def test_an_interrupted_study_goes_on_where_it_stopped(
     file.write_text(kept[: kept.index("\n") + 30])  # stopped while the second row was written
     asked = []
     monkeypatch.setattr(
-        "app.evaluation.deletion.read", lambda path: asked.append(path.name) or read(path)
+        "weakpoints.evaluation.deletion.read", lambda path: asked.append(path.name) or read(path)
     )
     assert cli.main([*command, "--resume", str(rows)]) == 0
     assert json.loads(capsys.readouterr().out) == whole

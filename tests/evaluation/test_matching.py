@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.evaluation.matching import (
+from tests.oracle import most_pairs
+from weakpoints.evaluation.matching import (
     average_precision,
     corrected,
     interval,
@@ -15,7 +16,6 @@ from app.evaluation.matching import (
     resampled,
     summary,
 )
-from tests.oracle import most_pairs
 
 MARKS = np.array([[10.0, 10], [50, 10], [90, 40]])
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.errors import BadOption
-from app.evaluation.pairs import LAYOUTS, SMALL, TILE, choose_cases, compose, figures, pairs
-from app.evaluation.photographs import folders_by_class
-from app.evaluation.records import Rows
-from app.method.detector import Detector
-from app.options import choose
 from tests.service import encoded
+from weakpoints.errors import BadOption
+from weakpoints.evaluation.pairs import LAYOUTS, SMALL, TILE, choose_cases, compose, figures, pairs
+from weakpoints.evaluation.photographs import folders_by_class
+from weakpoints.evaluation.records import Rows
+from weakpoints.method.detector import Detector
+from weakpoints.options import choose
 
 RED, BLUE = np.full((40, 60, 3), (255, 0, 0), np.uint8), np.full((50, 30, 3), (0, 0, 255), np.uint8)
 

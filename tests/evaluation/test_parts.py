@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.evaluation.pairs import Case
-from app.evaluation.photographs import read_coco
-from app.method.detector import Detector
-from app.options import choose
 from benchmarks.parts import PARTS, f1, figures, on_asked, points
+from weakpoints.evaluation.pairs import Case
+from weakpoints.evaluation.photographs import read_coco
+from weakpoints.method.detector import Detector
+from weakpoints.options import choose
 
 
 def test_each_part_has_as_many_points_and_figures_are_differences_in_pairs(

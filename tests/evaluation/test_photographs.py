@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from app.errors import BadOption
-from app.evaluation.fg3dcar import read_fg3dcar
-from app.evaluation.photographs import read, read_coco, sample
+from weakpoints.errors import BadOption
+from weakpoints.evaluation.fg3dcar import read_fg3dcar
+from weakpoints.evaluation.photographs import read, read_coco, sample
 
 
 def test_coco_is_read_in_our_pixels_with_what_is_visible(annotated: Path) -> None:

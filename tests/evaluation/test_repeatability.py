@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from app.evaluation.repeatability import found_again, repeated
-from app.evaluation.warps import warps
+from weakpoints.evaluation.repeatability import found_again, repeated
+from weakpoints.evaluation.warps import warps
 
 
 def test_points_that_follow_a_warp_are_repeated_and_others_are_not() -> None:

@@ -3,9 +3,9 @@ import io
 import numpy as np
 import pytest
 
-from app.method.arrays import npz
-from app.method.detector import Detector
-from app.options import choose
+from weakpoints.method.arrays import npz
+from weakpoints.method.detector import Detector
+from weakpoints.options import choose
 
 QUICK = {"patch": 14, "stride": 7}
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from app.method.contrast import class_contrast, class_evidence, fine_maps, likelihoods, share
-from app.method.guided import guided_maps
-from app.networks.architectures import network_of
 from tests.oracle import grad_cam
+from weakpoints.method.contrast import class_contrast, class_evidence, fine_maps, likelihoods, share
+from weakpoints.method.guided import guided_maps
+from weakpoints.networks.architectures import network_of
 
 LEFT, RIGHT = np.zeros((4, 4)), np.zeros((4, 4))
 LEFT[:, :2], RIGHT[:, 2:] = 1, 1

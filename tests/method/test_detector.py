@@ -6,22 +6,23 @@ import pytest
 import torch
 from skimage import data
 
-from app.errors import NotFinite, WeightsError
-from app.incremental.engine import Incremental
-from app.loading import load_detector
-from app.method.detector import Detector
-from app.method.image import decode, frame_of
-from app.method.localization import Localization
-from app.method.paused import Look, started
-from app.method.peaks import Scene, find_peaks
-from app.method.stopwatch import Stopwatch
-from app.networks.architectures import network_of
-from app.networks.network import Trace
-from app.networks.small_vgg import narrow_vgg16
-from app.options import Limits, choose, resolve
 from app.settings import Settings
 from tests.service import encoded
 from tests.toys import LABELS, seeded
+from weakpoints.engine.engine import Incremental
+from weakpoints.errors import NotFinite, WeightsError
+from weakpoints.images.decode import decode
+from weakpoints.loading import load_detector
+from weakpoints.method.detector import Detector
+from weakpoints.method.frame import frame_of
+from weakpoints.method.localization import Localization
+from weakpoints.method.paused import Look, started
+from weakpoints.method.peaks import Scene, find_peaks
+from weakpoints.method.stopwatch import Stopwatch
+from weakpoints.networks.architectures import network_of
+from weakpoints.networks.network import Trace
+from weakpoints.networks.small_vgg import narrow_vgg16
+from weakpoints.options import Limits, choose, resolve
 
 QUICK = {"patch": 8, "stride": 8}
 

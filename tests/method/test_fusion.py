@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from app.method.fusion import FLOOR, SMOOTH, corner_weight, fuse, log_sigmoid, smooth, standardise
+from weakpoints.method.fusion import (
+    FLOOR,
+    SMOOTH,
+    corner_weight,
+    fuse,
+    log_sigmoid,
+    smooth,
+    standardise,
+)
 
 EVERYWHERE = np.ones((6, 6), bool)
 

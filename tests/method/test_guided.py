@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from app.method.guided import guided_maps, log_odds_gradient
-from app.networks.architectures import network_of
-from app.networks.network import Network
 from tests import oracle
+from weakpoints.method.guided import guided_maps, log_odds_gradient
+from weakpoints.networks.architectures import network_of
+from weakpoints.networks.network import Network
 
 
 @pytest.mark.parametrize("target", [0, 3])

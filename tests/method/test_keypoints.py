@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from app.method.keypoints import (
+from tests import oracle
+from weakpoints.method.keypoints import (
     corner,
     corner_likelihood,
     grey_of,
@@ -14,7 +15,6 @@ from app.method.keypoints import (
     refine,
     strongest,
 )
-from tests import oracle
 
 
 @given(

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from app.errors import NotFinite
-from app.incremental.engine import Incremental
-from app.method.occlusion import (
+from tests import oracle
+from weakpoints.engine.engine import Incremental
+from weakpoints.errors import NotFinite
+from weakpoints.method.occlusion import (
     class_score,
     occluded_logits,
     occlusion_map,
@@ -15,10 +16,9 @@ from app.method.occlusion import (
     random_colours,
     spread,
 )
-from app.networks.architectures import network_of
-from app.networks.network import Network
-from app.options import ResolvedOptions, choose, resolve
-from tests import oracle
+from weakpoints.networks.architectures import network_of
+from weakpoints.networks.network import Network
+from weakpoints.options import ResolvedOptions, choose, resolve
 
 
 def chosen(patch: int, stride: int, score: str) -> ResolvedOptions:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from app.method.detector import Detector
-from app.method.localization import Localization
-from app.method.paused import Look, Paused
-from app.method.rehearsal import rehearse
-from app.progress import Progress, no_progress
+from weakpoints.method.detector import Detector
+from weakpoints.method.localization import Localization
+from weakpoints.method.paused import Look, Paused
+from weakpoints.method.rehearsal import rehearse
+from weakpoints.progress import Progress, no_progress
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@ import cv2
 import numpy as np
 import pytest
 
-from app.method.detector import Detector
-from app.method.localization import Localization
-from app.method.render import BRIGHT, heatmap_png, scaled, visible
-from app.options import choose
+from weakpoints.method.detector import Detector
+from weakpoints.method.localization import Localization
+from weakpoints.method.render import BRIGHT, heatmap_png, scaled, visible
+from weakpoints.options import choose
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-from app.method.stopwatch import Lap, Stopwatch
+from weakpoints.method.stopwatch import Lap, Stopwatch
 
 
 def test_laps_follow_each_other_and_those_of_one_stage_are_added() -> None:

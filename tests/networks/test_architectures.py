@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.models import get_model
 
-from app.networks.architectures import ARCHITECTURES, fold_batch_norm, network_of, skeleton
-from app.networks.efficientnet_lite import same_padding
-from app.networks.manifest import find
-from app.networks.network import Conv, MaxPool, Residual
 from app.settings import Settings
 from tests import oracle
 from tests.conftest import toy_efficientnet_lite, toy_vgg
+from weakpoints.networks.architectures import ARCHITECTURES, fold_batch_norm, network_of, skeleton
+from weakpoints.networks.efficientnet_lite import same_padding
+from weakpoints.networks.manifest import find
+from weakpoints.networks.network import Conv, MaxPool, Residual
 
 
 def test_the_table_computes_what_torchvision_computes(module: nn.Module, x: torch.Tensor) -> None:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from app.errors import WeightsError
-from app.networks.device import chosen_device
+from weakpoints.errors import WeightsError
+from weakpoints.networks.device import chosen_device
 
 
 @pytest.mark.parametrize(("usable", "device"), [(True, "cuda"), (False, "cpu")])

@@ -1,6 +1,6 @@
 import torch
 
-from app.networks.network import Network
+from weakpoints.networks.network import Network
 
 
 def test_the_trace_ends_with_the_logits_and_holds_every_layer(

@@ -4,13 +4,13 @@ from typing import Any
 import pytest
 import torch
 
-from app import loading
-from app.errors import WeightsError
-from app.loading import load_detector
-from app.networks.network import Network
-from app.networks.precision import arithmetic, settled, windows
-from app.options import Precision
 from app.settings import Settings
+from weakpoints import loading
+from weakpoints.errors import WeightsError
+from weakpoints.loading import load_detector
+from weakpoints.networks.network import Network
+from weakpoints.networks.precision import arithmetic, settled, windows
+from weakpoints.options import Precision
 
 
 def switches() -> tuple[bool, bool, bool]:

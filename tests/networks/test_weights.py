@@ -14,12 +14,12 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import resnet18
 
-from app.errors import WeightsError
-from app.networks.architectures import load_network
-from app.networks.manifest import Entry, Occluder, choose_network, find, read_manifest
-from app.networks.weights import assign, load_state, pull, verify
 from app.settings import Settings
 from tests.toys import LABELS, seeded
+from weakpoints.errors import WeightsError
+from weakpoints.networks.architectures import load_network
+from weakpoints.networks.manifest import Entry, Occluder, choose_network, find, read_manifest
+from weakpoints.networks.weights import assign, load_state, pull, verify
 
 CONTENT = bytes(range(256)) * 4096
 

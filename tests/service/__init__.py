@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from app.method.detector import Detector
-from app.method.localization import Localization
-from app.method.paused import Look, Paused
-from app.progress import Progress, no_progress
 from app.service.server import Server
 from app.settings import Settings
+from weakpoints.method.detector import Detector
+from weakpoints.method.localization import Localization
+from weakpoints.method.paused import Look, Paused
+from weakpoints.progress import Progress, no_progress
 
 
 def encoded(image: np.ndarray | Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -173,7 +173,7 @@ def running(
 
 @contextmanager
 def process(
-    log: Path, command: str = "-m app.cli serve", **environment: str
+    log: Path, command: str = "-m weakpoints serve", **environment: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], httpx2.Client]]:
     """A service in a process of its own, ready, with the bundled network; its log is in a file.
 
@@ -193,7 +193,8 @@ def process(
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             deadline = time.monotonic() + 300  # of a busy machine
             while not _ready(client):
-                assert time.monotonic() < deadline, log.read_text()
+                late = time.monotonic() > deadline or started.poll() is not None
+                assert not late, log.read_text()
                 time.sleep(0.1)
             yield started, client
     finally:

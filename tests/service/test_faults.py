@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx2
 import pytest
 
-from app.method.detector import Detector
 from app.service import server
-from app.service.upload import Pace
+from app.service.intake.upload import Pace
 from tests.service import Held, faulty, post, request_head, running, serving, until
+from weakpoints.method.detector import Detector
 
 
 def test_too_little_memory_is_503_and_the_service_goes_on(detector: Detector) -> None:

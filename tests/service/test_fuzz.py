@@ -4,10 +4,10 @@ from functools import partial
 from itertools import islice
 
 from app.decoding.pool import Decoders
-from app.method.detector import Detector
-from app.options import Limits
 from tests.fuzz import decoded, fuzz, mutants, sent
 from tests.service import serving
+from weakpoints.method.detector import Detector
+from weakpoints.options import Limits
 
 
 def test_mutated_images_are_images_or_refused_as_such() -> None:

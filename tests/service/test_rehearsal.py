@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from app.errors import OutOfMemory
-from app.incremental.paths import Tried
-from app.method.detector import Detector
-from app.progress import Progress
-from app.service.worker import Worker
+from app.service.scheduling.device_worker import Worker
 from tests.service import Held, post, serving, until
-from tests.service.test_worker import first_then_rest, soon, worker_of
+from tests.service.scheduling.test_device_worker import first_then_rest, soon, worker_of
+from weakpoints.engine.paths import Tried
+from weakpoints.errors import OutOfMemory
+from weakpoints.method.detector import Detector
+from weakpoints.progress import Progress
 
 
 def test_the_device_rehearses_in_its_own_thread_before_it_looks_at_anything() -> None:
@@ -60,7 +60,7 @@ def test_what_goes_wrong_in_the_rehearsal_is_told_to_who_waits_for_it() -> None:
 
 
 def test_a_rehearsal_that_hangs_is_a_device_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.service.worker.STUCK", 0.05)
+    monkeypatch.setattr("app.service.scheduling.device_worker.STUCK", 0.05)
     goes_on, end = threading.Event(), threading.Event()
 
     def rehearse(batch: int, progress: Progress) -> int:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from app.method.detector import Detector
 from app.service import server
 from app.settings import Settings
 from tests.service import Held, picture, post, process, request_head, serving, until
+from weakpoints.method.detector import Detector
 
 END = signal.SIGTERM if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else signal.SIGHUP
 
@@ -65,7 +65,8 @@ def test_a_signal_while_the_network_loads_ends_it_at_once(tmp_path: Path) -> Non
     """What loads hangs in a thread of its own, as a decoder might."""
     child = """
 import threading
-from app.service import server, signals
+from app.service.http import signals
+from app.service import server
 from app.settings import Settings
 
 def load():
@@ -89,7 +90,7 @@ signals.leave(server.serve(Settings(port=0), load))
 def test_a_stop_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     child = """
 import signal, threading
-from app.service.signals import exit_in, leave_on_stop, on_stop
+from app.service.http.signals import exit_in, leave_on_stop, on_stop
 
 leave_on_stop()
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -143,7 +144,7 @@ def test_the_garbage_collector_passes_over_what_was_made_for_good() -> None:
 def test_what_can_not_be_loaded_is_said_and_exits_1(tmp_path: Path) -> None:
     environment = os.environ | {"WEAKPOINTS_PORT": "0", "WEAKPOINTS_NETWORK": "nothing"}
     done = subprocess.run(
-        [sys.executable, "-m", "app.cli", "serve"],
+        [sys.executable, "-m", "weakpoints", "serve"],
         env=environment,
         capture_output=True,
         text=True,
@@ -160,7 +161,7 @@ def test_what_can_not_be_loaded_is_said_and_exits_1(tmp_path: Path) -> None:
 def test_a_device_that_hangs_does_not_keep_the_service_from_ending(
     detector: Detector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("app.service.state.LAST", 0.3)
+    monkeypatch.setattr("app.service.lifecycle.LAST", 0.3)
     held, before = (
         Held(detector.occluder, detector.model, detector.input),
         set(threading.enumerate()),

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx2
 import pytest
 
-from app.method.detector import Detector
 from tests.service import Held, dropped, faulty, picture, post, running, serving, until
+from weakpoints.method.detector import Detector
 
 LINES = {"accept": "application/x-ndjson"}
 Photograph = tuple[str, bytes]

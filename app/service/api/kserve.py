@@ -1,0 +1,247 @@
+"""KServe's V1 protocol: a thin adapter in front of the path that `/detect` takes.
+
+https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol
+"""
+
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, HTTPException, Request
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from app.schemas.answers import Detection, Prediction, detection, prediction
+from app.schemas.queries import DetectParameters, DrawQuery, options_of
+from app.service.answers import timed
+from app.service.api.kserve_body import Base64, body_of, parse, read_json, told_apart
+from app.service.http.callers import caller_of
+from app.service.http.deadlines import Caller, deadline
+from app.service.http.problems import V1, V1_RESPONSES
+from app.service.intake.upload import Pace
+from app.service.lifecycle import Service, service_of
+from weakpoints.errors import TooLarge, Unavailable, UnknownModel
+from weakpoints.method.localization import Localization
+from weakpoints.method.render import heatmap_png
+from weakpoints.method.stopwatch import Stopwatch
+
+Answer = TypeVar("Answer")
+Parameters = TypeVar("Parameters", bound=DetectParameters)
+
+
+class ExplainParameters(DetectParameters, DrawQuery):
+    """The options of `/detect`, and those of `/heatmap` for the picture, if it is asked for."""
+
+    heatmap: bool = Field(False, description="send the heatmap of each photograph, too")
+
+
+class Models(BaseModel):
+    """The names of the models that are served: there is one."""
+
+    models: list[str]
+
+
+class ModelReady(BaseModel):
+    """A model that answers; 503 is what one says that does not yet."""
+
+    name: str
+    ready: bool = True
+
+
+class Predictions(BaseModel):
+    """One prediction an instance, in their order."""
+
+    predictions: list[Prediction]
+
+
+class Explanation(Detection):
+    """What `/detect` answers, and the heatmap as a PNG where it was asked for."""
+
+    heatmap: Base64 | None = None
+
+
+class Explanations(Predictions):
+    """One prediction and one explanation an instance, in their order."""
+
+    explanations: list[Explanation]
+
+
+@dataclass(frozen=True)
+class Turn(Generic[Parameters]):
+    """One of the `of` photographs of a request, and who waits for its answer.
+
+    held: closed when the picture is no longer in memory.
+    """
+
+    photograph: bytes
+    of: int
+    parameters: Parameters
+    caller: Caller
+    held: ExitStack
+
+
+v1 = APIRouter(prefix=V1)
+GET: dict[int | str, dict[str, Any]] = {status: V1_RESPONSES[status] for status in (401, 503)}
+
+
+@v1.get("", operation_id="v1_models", responses=GET)
+async def models(request: Request) -> Models:
+    """The name of the model, by KServe's V1 protocol."""
+    return Models(models=[served_name(service_of(request))])
+
+
+@v1.post(
+    "/{name}:predict",
+    operation_id="v1_predict",
+    responses=V1_RESPONSES,
+    openapi_extra=body_of(DetectParameters),
+)
+async def predict(request: Request, name: str) -> Predictions:
+    """The likeliest classes of each photograph: a forward pass, no occlusion."""
+    return Predictions(predictions=await answers(request, name, DetectParameters, predicted))
+
+
+@v1.post(
+    "/{name}:explain",
+    operation_id="v1_explain",
+    responses=V1_RESPONSES,
+    openapi_extra=body_of(ExplainParameters),
+)
+async def explain(request: Request, name: str) -> Explanations:
+    """What `/detect` answers for each photograph; its heatmap, too, where that is asked for."""
+    found = await answers(request, name, ExplainParameters, explained)
+    return Explanations(predictions=[each.prediction for each in found], explanations=found)
+
+
+@v1.get("/{name}:predict", include_in_schema=False)
+@v1.get("/{name}:explain", include_in_schema=False)
+async def not_by_get(name: str) -> None:
+    """Else the verb would be taken for the end of a name."""
+    raise HTTPException(405, headers={"Allow": "POST"})
+
+
+@v1.get(
+    "/{name}",
+    operation_id="v1_model",
+    # Without a default, FastAPI tells of a 422 for the name, which may be any.
+    responses={**GET, 404: V1_RESPONSES[404], "default": V1_RESPONSES[500]},
+)
+async def ready(request: Request, name: str) -> ModelReady:
+    """Whether the model answers: 503 while it does not."""
+    service = service_of(request)
+    check_name(service, name)
+    if not service.ready:
+        raise Unavailable("the service is stopping, or the device is lost", retry_after=5)
+    return ModelReady(name=name)
+
+
+def served_name(service: Service) -> str:
+    """What the model is called. Raises Unavailable while it is loaded."""
+    model = service.locator.detector.model
+    return service.settings.served_name or model.name
+
+
+def check_name(service: Service, name: str) -> None:
+    """Raises UnknownModel, and Unavailable while the model is loaded."""
+    known = served_name(service)
+    if name != known:
+        raise UnknownModel(f"there is no model {name[:100]!r}; there is {known!r}", known=[known])
+
+
+async def answers(
+    request: Request,
+    name: str,
+    kind: type[Parameters],
+    work: Callable[[Turn[Parameters]], Awaitable[Answer]],
+) -> list[Answer]:
+    """Of all photographs, each let in by itself, one after the other, in their caller's time.
+
+    The next one joins the queue when the one before it is answered. So many photographs of one
+    caller keep no other caller waiting longer than one does. The first that is refused ends the
+    request.
+    """
+    service = service_of(request)
+    settings, found = service.settings, list[Answer]()
+    check_name(service, name)
+    async with deadline(request, settings.request_timeout) as caller:
+        with service.locator.place(caller_of(request)):
+            body = await read_json(request, settings.max_bytes, Pace.of(settings))
+            caller.watch()
+            asked = await run_sync(parse, body, settings.max_bytes, settings.max_images)
+            del body  # the photographs are held once
+            parameters = options_of(asked.parameters, kind)
+            service.locator.detector.resolved(parameters.options())
+            for index, photograph in enumerate(asked.photographs):
+                with told_apart(index), ExitStack() as held:
+                    turn = Turn(photograph, len(asked.photographs), parameters, caller, held)
+                    found.append(await work(turn))
+    return found
+
+
+async def predicted(turn: Turn[DetectParameters]) -> Prediction:
+    """The likeliest classes of one photograph."""
+    request, clock = turn.caller.request, Stopwatch()
+    service, who = service_of(request), caller_of(request)
+    options, seconds = turn.parameters.options(), turn.caller.seconds_left
+    top = await service.locator.recognise(turn.photograph, options, clock, who, seconds)
+    timed(service, clock)
+    return prediction(top)
+
+
+async def explained(turn: Turn[ExplainParameters]) -> Explanation:
+    """The keypoints of one photograph, and its heatmap. Raises TooLarge for too large a heatmap."""
+    request, clock = turn.caller.request, Stopwatch()
+    service, options = service_of(request), turn.parameters.options()
+    locator, seconds = service.locator, turn.caller.seconds_left
+    model = locator.detector.model
+    drawn = turn.parameters.drawn(locator.detector.resolved(options), model.labels)
+    who, held = caller_of(request), turn.held
+    received = await locator.receive(turn.photograph, options, clock, who, seconds, held)
+    image = received.paused.picture.image
+    if turn.parameters.heatmap:
+        _check_heatmap(image, turn, service.settings.max_pixels)
+    found, _ = await locator.locate(received)
+    answer = detection(found, model, request.state.request_id, timed(service, clock))
+    heatmap = None
+    if turn.parameters.heatmap:
+        draw = partial(_heatmap, image, found, turn.parameters, drawn)
+        heatmap = await locator.drawn(who, image, draw)
+    return Explanation(**answer.model_dump(), heatmap=heatmap)
+
+
+def _check_heatmap(
+    image: NDArray[np.uint8], turn: Turn[ExplainParameters], max_pixels: int
+) -> None:
+    """All heatmaps of a request have as many pixels together as one photograph may have."""
+    most = max_pixels // turn.of
+    pixels = image.shape[0] * image.shape[1]
+    if turn.parameters.size == "image" and pixels > most:
+        raise TooLarge(
+            f"the heatmap has {pixels} pixels; each of {turn.of} may have {most}; "
+            "send size=network, or fewer instances",
+            limit=most,
+            actual=pixels,
+        )
+
+
+def _heatmap(
+    image: NDArray[np.uint8],
+    found: Localization,
+    parameters: ExplainParameters,
+    drawn: int | None,
+) -> Base64:
+    png, _ = heatmap_png(
+        image,
+        found,
+        which=parameters.map,
+        style=parameters.style,
+        keypoints=parameters.keypoints,
+        size=parameters.size,
+        target=drawn,
+    )
+    return Base64(b64=b64encode(png).decode())

@@ -1,0 +1,153 @@
+"""The photographs of a JSON body: `{"instances": [{"b64": "..."}], "parameters": {...}}`.
+
+`{"b64": ...}` is how TensorFlow Serving has binary values; KServe's V1 protocol comes from there.
+"""
+
+from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+
+from app.schemas.queries import DetectQuery
+from app.service.api.openapi import posted
+from app.service.intake.upload import ENVELOPE, Pace, check_encoding, read_body
+from weakpoints.errors import MalformedRequest, TooLarge, WeakpointsError
+
+VALUES = 1000  # commas and brackets of a body: base64 has none, and each costs memory when parsed
+
+
+class Base64(BaseModel):
+    """Bytes in base64 (RFC 4648, section 4)."""
+
+    model_config = ConfigDict(extra="forbid")
+    b64: str
+
+
+class Instances(BaseModel):
+    """What a caller sends."""
+
+    model_config = ConfigDict(extra="forbid")
+    instances: list[Base64] = Field(min_length=1)
+    parameters: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The encoded photographs of a request, and its options as they came."""
+
+    photographs: tuple[bytes, ...]
+    parameters: dict[str, Any]
+
+
+def most_bytes(max_bytes: int) -> int:
+    """Of a body: its photographs together are as large as one may be, max_bytes."""
+    return 4 * ceil(max_bytes / 3) + ENVELOPE
+
+
+async def read_json(request: Request, max_bytes: int, pace: Pace) -> bytearray:
+    """The body, whatever its type: KServe's client names none.
+
+    Raises UnsupportedMedia, UploadTooSlow, and TooLarge as soon as the limit is passed.
+    """
+    check_encoding(request)
+    body, most = bytearray(), most_bytes(max_bytes)
+    try:
+        await read_body(request, most, pace, body.extend)
+    except TooLarge as error:
+        raise TooLarge(
+            f"the body has {error.figures['actual']} bytes or more; at most {most} are read, "
+            f"which are {max_bytes} bytes of photographs in base64",
+            **error.figures,
+        ) from None
+    return body
+
+
+def parse(body: bytes | bytearray, max_bytes: int, most: int) -> Asked:
+    """The photographs of a body, at most `most` of them, of at most max_bytes each.
+
+    Raises MalformedRequest, or TooLarge before one of them is decoded.
+    """
+    values = sum(body.count(mark) for mark in (b",", b"[", b"{"))
+    if values > VALUES:
+        raise MalformedRequest(
+            f"the JSON has {values} commas and brackets; at most {VALUES} are read",
+            limit=VALUES,
+            actual=values,
+        )
+    try:
+        told = Instances.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the body"
+        raise MalformedRequest(
+            f'{where}: {first["msg"]}; send {{"instances": [{{"b64": "..."}}]}}'
+        ) from None
+    if len(told.instances) > most:
+        raise TooLarge(
+            f"{len(told.instances)} instances came; at most {most} are accepted",
+            limit=most,
+            actual=len(told.instances),
+        )
+    for index, instance in enumerate(told.instances):
+        with told_apart(index):
+            _check_size(instance.b64, max_bytes)
+    photographs = []
+    for index, instance in enumerate(told.instances):
+        with told_apart(index):
+            photographs.append(_decoded(instance.b64))
+    return Asked(tuple(photographs), told.parameters)
+
+
+@contextmanager
+def told_apart(index: int) -> Iterator[None]:
+    """An error names the instance, from 0."""
+    try:
+        yield
+    except WeakpointsError as error:
+        error.figures["index"] = index
+        raise
+
+
+def body_of(parameters: type[DetectQuery]) -> dict[str, Any]:
+    """The operation for OpenAPI."""
+    instance = {
+        "type": "object",
+        "required": ["b64"],
+        "properties": {"b64": {"type": "string", "contentEncoding": "base64"}},
+        "additionalProperties": False,
+    }
+    schema = {
+        "type": "object",
+        "required": ["instances"],
+        "properties": {
+            "instances": {"type": "array", "minItems": 1, "items": instance},
+            "parameters": parameters.model_json_schema(),
+        },
+        "additionalProperties": False,
+    }
+    return posted({"application/json": {"schema": schema}})
+
+
+def _check_size(text: str, max_bytes: int) -> None:
+    size = len(text) * 3 // 4 - text[-2:].count("=")
+    if size > max_bytes:
+        raise TooLarge(
+            f"the image has {size} bytes; at most {max_bytes} are accepted",
+            limit=max_bytes,
+            actual=size,
+        )
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except ValueError as error:
+        raise MalformedRequest(
+            "b64 is not base64 as RFC 4648, section 4, has it, without a prefix and without line "
+            f"breaks: {error}"
+        ) from None

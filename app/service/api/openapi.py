@@ -1,0 +1,67 @@
+"""What the schema says beside what FastAPI finds: photographs as bodies, streams, headers."""
+
+from typing import Any
+
+from app.service.http import deadlines
+from app.service.intake.upload import FIELD
+from weakpoints.images.header import READ
+from weakpoints.options import Format
+
+JSON, LINES, EVENTS = "application/json", "application/x-ndjson", "text/event-stream"
+PNG, NPZ = "image/png", "application/x-npz"
+FORMATS: dict[str, Format] = {PNG: "png", NPZ: "npz"}
+FILE = {"type": "string", "format": "binary"}
+FILES = {
+    "type": "array",
+    "items": FILE,
+    "minItems": 1,
+    "description": "one photograph in each part of this name, up to WEAKPOINTS_MAX_IMAGES",
+}
+ABOUT = """Every answer has the header `X-Request-ID`: what the request had there, else a new one.
+The log has it, too. Every error is a problem as RFC 9457 has it."""
+DEADLINE = {
+    "name": deadlines.HEADER,
+    "in": "header",
+    "description": "seconds that the caller waits; then 504, and nothing more is done for it",
+    "schema": {"type": "number", "exclusiveMinimum": 0},
+}
+TEXT = {"schema": {"type": "string"}}
+TIMED = {
+    "Server-Timing": {"description": "milliseconds of each stage"} | TEXT,
+    "Cache-Status": {"description": "`hit` where the answer was kept from an earlier request"}
+    | TEXT,
+}
+EXTENT = {
+    name: {"description": f"the {which} value of the map", "schema": {"type": "number"}}
+    for name, which in (("X-Map-Min", "lowest"), ("X-Map-Max", "highest"))
+}
+
+
+def posted(content: dict[str, Any]) -> dict[str, Any]:
+    """An operation to which `content` is sent, by media type, and which is given time."""
+    return {"requestBody": {"required": True, "content": content}, "parameters": [DEADLINE]}
+
+
+def photographs(image: dict[str, Any]) -> dict[str, Any]:
+    """A body; `image` is the schema of the form's field: FILE or FILES."""
+    form = {"type": "object", "required": [FIELD], "properties": {FIELD: image}}
+    raw = {media_type: {"schema": FILE} for media_type in (*READ, "application/octet-stream")}
+    return posted({"multipart/form-data": {"schema": form}, **raw})
+
+
+def streams() -> dict[str, Any]:
+    """The answers of /detect that come bit by bit.
+
+    `itemSchema` is OpenAPI 3.2's; FastAPI writes it in a document of 3.1, too.
+    """
+    line = {"$ref": "#/components/schemas/Results/properties/results/items"}
+    event = {
+        "type": "object",
+        "description": "of one photograph: `progress` events, then `result` or `error`",
+        "required": ["event", "data"],
+        "properties": {
+            "event": {"enum": ["progress", "result", "error"]},
+            "data": {"type": "string", "contentMediaType": JSON},
+        },
+    }
+    return {LINES: {"itemSchema": line}, EVENTS: {"itemSchema": event}}

@@ -1,0 +1,81 @@
+"""How long a request is worked on: until its deadline, and only while its caller is there."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+from starlette.requests import ClientDisconnect, Request
+
+from weakpoints.errors import DeadlinePassed, MalformedRequest
+
+HEADER = "X-Request-Timeout"
+
+
+@dataclass
+class Caller:
+    """Who waits for the answer to one request, until `end` on anyio's clock."""
+
+    request: Request
+    scope: anyio.CancelScope
+    end: float
+    gone: bool = False
+    _watching: asyncio.Task[None] | None = None
+
+    @property
+    def seconds_left(self) -> float:
+        """What the caller still waits."""
+        return max(0.0, self.end - anyio.current_time())
+
+    def watch(self) -> None:
+        """From here on a hang-up ends the work. To be called once the body has been read.
+
+        Before that, reading the body raises ClientDisconnect itself.
+        """
+        self._watching = asyncio.create_task(self._watch())
+
+    def leave(self) -> None:
+        """No more watching: the server reads the connection again."""
+        if self._watching is not None:
+            self._watching.cancel()
+
+    async def _watch(self) -> None:
+        while (await self.request.receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        self.scope.cancel()
+
+
+@asynccontextmanager
+async def deadline(request: Request, most: float) -> AsyncIterator[Caller]:
+    """A body that is cancelled when its time is over, or when its caller hangs up.
+
+    The time is X-Request-Timeout, at most `most` seconds. Raises DeadlinePassed or
+    ClientDisconnect; MalformedRequest where the header is no positive number. What runs on another
+    thread is waited for, unless it may be abandoned.
+    """
+    seconds = seconds_allowed(request, most)
+    with anyio.CancelScope(deadline=anyio.current_time() + seconds) as scope:
+        caller = Caller(request, scope, scope.deadline)
+        try:
+            yield caller
+        finally:
+            caller.leave()
+    if scope.cancelled_caught:
+        raise ClientDisconnect if caller.gone else DeadlinePassed()
+
+
+def seconds_allowed(request: Request, most: float) -> float:
+    """What the header asks for, in seconds, never more than `most`. Raises MalformedRequest."""
+    asked = request.headers.get(HEADER, str(most))
+    try:
+        seconds = float(asked)
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0:
+        raise MalformedRequest(
+            f"{HEADER} is {asked[:40]!r}; it must be a number of seconds above 0", limit=most
+        )
+    return min(seconds, most)

@@ -1,0 +1,139 @@
+"""Rules for every request, as pure ASGI.
+
+The prefix, what is refused before a route sees it, HEAD, redirects, CORS.
+"""
+
+import posixpath
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.service.http.problems import QUIET, problem
+
+SAFE = {"GET", "HEAD", "OPTIONS"}  # RFC 9110, 9.2.1: they change nothing
+STREAMS = ("text/event-stream", "application/x-ndjson")
+ANY = "*"
+EXPOSED = ("X-Request-ID", "Server-Timing", "Cache-Status", "X-Map-Min", "X-Map-Max", "Retry-After")
+
+
+def add_rules(app: FastAPI, origins: tuple[str, ...]) -> None:
+    """`origins`: of the pages of other sites that may ask from a browser."""
+    app.add_middleware(Gate, origins=frozenset(origins))
+    app.add_middleware(Plain)
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("*",),
+            expose_headers=EXPOSED,
+        )
+
+
+class Prefix:
+    """Answers below a prefix as well: some proxies do not take it away.
+
+    What is sent has no path in it that begins at the root. So all links stay below the prefix, and
+    nothing behind this knows it.
+    """
+
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        self.app, self.prefix = app, prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if path == self.prefix:  # links are relative to a folder
+            to = f"{posixpath.basename(path)}/" + _query(scope["query_string"].decode("latin-1"))
+            return await Response(status_code=307, headers={"location": to})(scope, receive, send)
+        if path.startswith(self.prefix + "/"):
+            scope = {**scope, "path": path[len(self.prefix) :]}
+        await self.app(scope, receive, send)
+
+
+class Gate:
+    """Refuses what comes from pages of other sites.
+
+    Where connections are too many, it refuses all but probes.
+    """
+
+    def __init__(self, app: ASGIApp, origins: frozenset[str]) -> None:
+        self.app, self.origins = app, origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        answer: Response | None = None
+        if scope["state"].get("crowded") and scope["path"] not in QUIET:
+            detail = "too many connections are busy"
+            answer = problem(
+                Request(scope), 503, "unavailable", "Unavailable", detail, retry_after=1
+            )
+        elif scope["method"] not in SAFE and self._cross_site(Headers(scope=scope)):
+            detail = "a page of another site sent this; its origin is not one that may"
+            answer = problem(Request(scope), 403, "cross-site", "Cross-site request", detail)
+        await (answer or self.app)(scope, receive, send)
+
+    def _cross_site(self, headers: Headers) -> bool:
+        """Whether a page of another site sent it, as Go's net/http.CrossOriginProtection says.
+
+        A form needs no consent by CORS to be sent. So it is refused here.
+        """
+        origin, site = headers.get("origin", ""), headers.get("sec-fetch-site", "")
+        if origin and {origin, ANY} & self.origins:
+            return False
+        if site:
+            return site not in {"same-origin", "none"}
+        return bool(origin) and urlsplit(origin).netloc != headers.get("host", "")
+
+
+class Plain:
+    """HEAD is GET without a body; redirects are relative.
+
+    So redirects stay under a proxy's prefix. A caller that waits for `100 Continue` and gets its
+    answer instead may leave the body out. So the connection has no use after it (RFC 9110, 10.1.1).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        waits = Headers(scope=scope).get("expect", "").lower() == "100-continue"
+
+        async def receiving() -> Message:
+            nonlocal waits
+            waits = False
+            return await receive()
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if waits:
+                    headers["connection"] = "close"
+                if "location" in headers:
+                    headers["location"] = relative(scope["path"], headers["location"])
+                if headers.get("content-type", "").startswith(STREAMS):
+                    headers["x-accel-buffering"] = "no"  # nginx passes them on as they come
+            await send(message)
+
+        # The server looks at its own scope: there it is HEAD still, and no body is sent.
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        await self.app(inner, receiving, sending)
+
+
+def relative(path: str, location: str) -> str:
+    """The way from `path` to an address of the same service, `location`."""
+    to = urlsplit(location)
+    folder, name = posixpath.split(to.path)
+    way = posixpath.relpath(folder, posixpath.dirname(path))
+    return posixpath.join(way, name) + _query(to.query)
+
+
+def _query(query: str) -> str:
+    return f"?{query}" if query else ""

@@ -1,0 +1,237 @@
+"""The photographs out of a request: the raw body is one, a form has one in each part `image`.
+
+Never more bytes than allowed, of each and of all.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from starlette.requests import Request
+
+from app.service.intake.multipart import Form, Part, Take
+from app.settings import Settings
+from weakpoints.errors import (
+    MalformedRequest,
+    QueueFull,
+    TooLarge,
+    UnsupportedMedia,
+    UploadTooSlow,
+    WeakpointsError,
+)
+
+FIELD = "image"
+# A browser that does not know a file's type says so; its first bytes tell.
+RAW = ("image/", "application/octet-stream")
+ENVELOPE = 16 * 2**10  # bytes that multipart's boundaries, headers and other parts may add
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a body must come.
+
+    `rate` bytes a second once `grace` seconds are over, and all of it in `total` seconds for each
+    photograph.
+    """
+
+    grace: float
+    rate: float
+    total: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Pace":
+        return cls(settings.upload_grace, settings.upload_rate, settings.upload_timeout)
+
+    def seconds(self, received: int, photographs: int = 1) -> float:
+        """From the first to the next byte at most."""
+        return min(self.total * max(1, photographs), self.grace + received / self.rate)
+
+
+@dataclass(eq=False)
+class Upload:
+    """One photograph as it comes, at most `max_bytes`.
+
+    `with upload as data` gives its bytes, or raises why it is refused. Behind it they are
+    forgotten, and its place among the uploads is free. filename: as the caller names it; the raw
+    body has none.
+    """
+
+    filename: str | None
+    max_bytes: int
+    place: ExitStack
+    refusal: WeakpointsError | None = None
+    _data: bytearray = field(default_factory=bytearray, repr=False)
+
+    def add(self, piece: bytes) -> None:
+        if self.refusal is None:
+            self._data += piece
+            if len(self._data) > self.max_bytes:
+                self.refusal = _too_large(len(self._data), 1, self.max_bytes)
+                self._forget()
+
+    def __enter__(self) -> bytes:
+        if self.refusal is not None:
+            raise self.refusal
+        data, self._data = bytes(self._data), bytearray()
+        return data
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self._data = bytearray()
+        self.place.close()
+
+
+async def read_uploads(
+    request: Request, place: Callable[[], ExitStack], *, settings: Settings, most: int
+) -> list[Upload]:
+    """The photographs of a request, one at least and `most` at most.
+
+    place: takes a place among the uploads, or raises QueueFull. It is asked before a byte is read,
+    and again when another photograph begins. Where there is none, or a photograph has too many
+    bytes, that one of several is refused, and its bytes are dropped. Raises WeakpointsError for
+    what is wrong with the whole request.
+    """
+    check_encoding(request)
+    content_type = request.headers.get("content-type", "")
+    if content_type.lower().startswith("multipart/form-data"):
+        return await _of_form(request, content_type, settings, most, place)
+    if not content_type or content_type.lower().startswith(RAW):
+        return [await _of_body(request, settings, place())]
+    raise UnsupportedMedia(
+        f"Content-Type is {content_type!r}; "
+        f"send multipart/form-data with a part named {FIELD!r}, or image/*"
+    )
+
+
+def check_encoding(request: Request) -> None:
+    """Raises UnsupportedMedia for a body that is packed."""
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise UnsupportedMedia(f"Content-Encoding {encoding!r} is not accepted; send it as it is")
+
+
+async def _of_body(request: Request, settings: Settings, place: ExitStack) -> Upload:
+    upload = Upload(None, settings.max_bytes, place)
+    await read_body(request, settings.max_bytes, Pace.of(settings), upload.add)
+    return upload
+
+
+async def _of_form(
+    request: Request,
+    content_type: str,
+    settings: Settings,
+    most: int,
+    place: Callable[[], ExitStack],
+) -> list[Upload]:
+    uploads: list[Upload] = []
+    first = place()
+
+    def begin(part: Part) -> Take:
+        if part.name != FIELD:
+            return lambda piece: None
+        if part.filename is None:
+            raise _no_filename()
+        if len(uploads) == most:
+            raise _too_many(most)
+        mine, refusal = first, None
+        if uploads:
+            try:
+                mine = place()
+            except QueueFull as full:
+                mine, refusal = ExitStack(), full
+        upload = Upload(part.filename, settings.max_bytes, mine, refusal)
+        uploads.append(upload)
+        return upload.add
+
+    form = Form(content_type, begin)
+    received = await read_body(
+        request,
+        settings.max_bytes,
+        Pace.of(settings),
+        form.feed,
+        most=most,
+        envelope=ENVELOPE,
+        photographs=lambda: len(uploads),
+    )
+    if not received:
+        raise MalformedRequest(f"the request is empty; send a part named {FIELD!r}", actual=0)
+    form.end()
+    if not uploads:
+        raise MalformedRequest(
+            f"a file in a part named {FIELD!r} is expected; parts that came: {form.names}",
+            expected=FIELD,
+        )
+    return uploads
+
+
+async def read_body(
+    request: Request,
+    max_bytes: int,
+    pace: Pace,
+    take: Take,
+    *,
+    most: int = 1,
+    envelope: int = 0,
+    photographs: Callable[[], int] = lambda: 1,
+) -> int:
+    """Gives `take` each piece of the body, and returns how many bytes it had.
+
+    Raises TooLarge as soon as they are more than `most` times `max_bytes` and the envelope,
+    UploadTooSlow where they are late. photographs: how many have begun to come.
+    """
+    limit = most * max_bytes + envelope
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared[:20]) > limit:  # Python makes none of 5,000 digits
+        raise _too_large(int(declared[:20]), most, max_bytes)
+    received, start = 0, asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout_at(start + pace.seconds(0)) as timer:
+            async for piece in request.stream():
+                received += len(piece)
+                if received > limit:
+                    raise _too_large(received, most, max_bytes)
+                take(piece)
+                timer.reschedule(start + pace.seconds(received, photographs()))
+    except TimeoutError:
+        seconds = asyncio.get_running_loop().time() - start
+        total = pace.total * max(1, photographs())
+        raise UploadTooSlow(
+            f"{received} bytes came in {seconds:.1f} s; after {pace.grace:g} s at least "
+            f"{pace.rate:g} a second are expected, and all within {total:g} s",
+            limit=total,
+        ) from None
+    return received
+
+
+def _no_filename() -> MalformedRequest:
+    return MalformedRequest(
+        f"the part named {FIELD!r} has no filename, so that it is text; send it as a file, "
+        f'with Content-Disposition: form-data; name="{FIELD}"; filename="photograph.jpg"',
+        expected=FIELD,
+    )
+
+
+def _too_many(most: int) -> WeakpointsError:
+    """Where one is expected, it is the wrong request; else it is more than the limit."""
+    came = f"{most + 1} or more files in parts named {FIELD!r} came"
+    if most == 1:
+        return MalformedRequest(f"{came}; one photograph is expected here", limit=1, actual=2)
+    return TooLarge(f"{came}; at most {most} are accepted", limit=most, actual=most + 1)
+
+
+def _too_large(actual: int, most: int, max_bytes: int) -> TooLarge:
+    accepted = f"an image may have at most {max_bytes}"
+    if most > 1:
+        accepted = f"at most {most} images of {max_bytes} are accepted"
+    return TooLarge(
+        f"the body has {actual} bytes or more; {accepted}", limit=most * max_bytes, actual=actual
+    )

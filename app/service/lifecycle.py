@@ -1,0 +1,98 @@
+"""The service from start to stop. The network loads in the background: probes answer meanwhile."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import anyio
+from anyio.to_thread import run_sync
+from starlette.requests import Request
+
+from app.decoding.pool import Decoders
+from app.service.http.api_keys import Keys
+from app.service.observability.metrics import Metrics
+from app.service.scheduling.pipeline import Locator
+from app.settings import Settings
+from weakpoints.errors import Unavailable
+from weakpoints.method.detector import Detector
+
+log = logging.getLogger("weakpoints")
+LAST = 5.0  # seconds that closing may take once every request has been answered or given up
+LOADING = 5  # seconds after which a caller may ask again
+
+
+@dataclass
+class Service:
+    """What all requests share.
+
+    `stop` ends the process: called when the network can't be loaded, or the device is lost.
+    """
+
+    settings: Settings
+    stop: Callable[[], None]
+    metrics: Metrics = field(default_factory=Metrics)
+    started: bool = False
+    draining: bool = False
+    _locator: Locator | None = None
+
+    def __post_init__(self) -> None:
+        self.keys = Keys(self.settings.api_keys)
+        self.decoding = Decoders(self.settings.decoders, self.settings.limits)
+        self.metrics.waiting.set_function(
+            lambda: self._locator.worker.waiting if self._locator else 0
+        )
+        self.metrics.ready.set_function(lambda: self.ready)
+        self.metrics.memory.set_function(
+            lambda: self._locator.detector.memory() if self._locator else 0
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered."""
+        return self.started and not self.draining and self.alive
+
+    @property
+    def alive(self) -> bool:
+        """Whether the device answers, or is not needed yet."""
+        return self._locator is None or self._locator.worker.alive
+
+    @property
+    def locator(self) -> Locator:
+        """What answers requests. Raises Unavailable while the network loads."""
+        if self._locator is None or not self.started:
+            raise Unavailable("the network is being loaded", retry_after=LOADING)
+        return self._locator
+
+    async def start(self, load: Callable[[], Detector]) -> None:
+        """Loads and warms up. What fails is logged, and stops the service."""
+        try:
+            self.decoding.start()
+            detector = await run_sync(load, abandon_on_cancel=True)
+            await run_sync(self.decoding.wait, abandon_on_cancel=True)
+            self._locator = Locator(self.settings, detector, self.decoding, self.metrics, self.stop)
+            await self._locator.warm_up()
+            self.started = True
+        except Exception as error:
+            log.critical("the service can't start: %s", error)
+            self.stop()
+
+    async def close(self) -> None:
+        """Waits until the device has done what it does now, at most LAST seconds."""
+        self.draining = True
+        self.decoding.close()
+        if self._locator is None:
+            return
+        closing = threading.Thread(target=self._locator.worker.close, daemon=True)
+        closing.start()  # a daemon: it keeps no process from ending
+        with anyio.move_on_after(LAST):
+            while closing.is_alive():
+                await anyio.sleep(0.01)
+        if closing.is_alive():
+            log.error("the device did not stop in %g s and is left behind", LAST)
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request came to."""
+    service: Service = request.app.state.service
+    return service

@@ -1,0 +1,287 @@
+"""Between HTTP and the device: a bounded queue, and one thread that owns the device.
+
+It looks at waiting requests together and answers them one by one.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Generic, TypeVar
+
+from app.service.scheduling.device_queue import Claim, Full, Turns
+from weakpoints.errors import DeviceLost, QueueFull, Unavailable, WeakpointsError
+from weakpoints.method.stopwatch import Stopwatch
+from weakpoints.progress import Progress, no_progress
+
+Asked = TypeVar("Asked")
+Seen = TypeVar("Seen")
+Answer = TypeVar("Answer")
+ANYBODY = Claim()
+STUCK = 120.0  # seconds without progress in a job, after which the device counts as hung
+
+
+class Dropped(Exception):
+    """Raised inside a job whose caller is gone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job(Generic[Asked, Answer]):
+    """One request in the queue; `dropped` is set when its caller is gone."""
+
+    asked: Asked
+    claim: Claim
+    clock: Stopwatch
+    progress: Progress
+    future: Future[Answer] = field(default_factory=Future)
+    dropped: threading.Event = field(default_factory=threading.Event)
+
+
+class Worker(Generic[Asked, Seen, Answer]):
+    """Owns the device: one thread, which starts on creation; `close` finishes what was accepted."""
+
+    def __init__(
+        self,
+        look: Callable[[Sequence[Asked]], Sequence[Seen]],
+        finish: Callable[[Asked, Seen, Progress], Answer],
+        queue_size: int,
+        max_pixels: int = 2**62,
+        batch: int = 1,
+        lost: Callable[[], None] = lambda: None,
+        batched: Callable[[int], object] = lambda count: None,
+        rehearse: Callable[[int, Progress], int] = lambda batch, progress: batch,
+    ) -> None:
+        """look: called with up to `batch` waiting requests; finish: then with each of them alone.
+
+        lost: called once, in the device's thread, when the device fails for good.
+        batched: called with the number of requests that are looked at together.
+        rehearse: called once, in the device's thread, before any request is looked at, with
+        `batch`; returns how many may be looked at together. `ready` has its outcome.
+        """
+        self._look = look
+        self._finish = finish
+        self._batch = batch
+        self._lost = lost
+        self._batched = batched
+        self._rehearse = rehearse
+        self.ready: Future[None] = Future()
+        self.ready.set_running_or_notify_cancel()  # who waits for it can't cancel it
+        self._turns: Turns[Job[Asked, Answer]] = Turns(queue_size, max_pixels)
+        self._mean_seconds = 1.0
+        self._beat: float | None = None  # last sign of life of the job that runs
+        self._passing = 0.0  # seconds, in all, of jobs that passed a dear one
+        self._closed = False
+        self._broken = False
+        self._thread = threading.Thread(target=self._serve, name="device", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs, the device works, and no job is silent for STUCK seconds."""
+        beat = self._beat
+        return (
+            self._thread.is_alive()
+            and not self._broken
+            and (beat is None or time.perf_counter() - beat < STUCK)
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._turns)
+
+    def room(self, caller: str) -> None:
+        """Raises QueueFull where the caller gets no place, so that nothing is decoded in vain."""
+        try:
+            self._turns.check(Claim(caller))
+        except Full as full:
+            raise self._full(full) from None
+
+    @contextmanager
+    def holding(self, claim: Claim) -> Iterator[None]:
+        """A picture is in memory. Raises QueueFull where there would be too many pixels."""
+        try:
+            leaving = self._turns.hold(claim)
+        except Full as full:
+            raise self._full(full) from None
+        self._send_away(leaving, self._turns.pixels)
+        try:
+            yield
+        finally:
+            self._turns.release(claim)
+
+    async def run(
+        self,
+        asked: Asked,
+        clock: Stopwatch,
+        claim: Claim = ANYBODY,
+        progress: Progress = no_progress,
+    ) -> Answer:
+        """The answer to one request; `clock` laps `queue`, and `progress` is told when it waits.
+
+        Raises what the work raises, QueueFull if too much waits, at once or when its place is taken
+        by a caller that holds less, Unavailable once closed. When the caller is cancelled, work
+        that waits gives its place back, and work that runs stops at its next call of `progress`.
+        """
+        if self._closed or self._broken:
+            raise Unavailable(
+                "the device is lost" if self._broken else "the service is stopping", retry_after=5
+            )
+        job: Job[Asked, Answer] = Job(asked, claim, clock, progress)
+        self._admit(job)
+        try:
+            return await asyncio.wrap_future(job.future)
+        except asyncio.CancelledError:
+            job.dropped.set()
+            self._turns.remove(job)
+            raise
+        finally:
+            del job  # whose error's traceback will have this frame
+
+    def close(self) -> None:
+        """Blocks until every accepted job has been answered."""
+        self._closed = True
+        self._turns.close()
+        self._thread.join()
+
+    def _admit(self, job: Job[Asked, Answer]) -> None:
+        try:
+            self._turns.check(job.claim)
+            job.progress("queue", 0, 1)  # before the device's thread can tell of its own
+            leaving = self._turns.put(job, job.claim)
+        except Full as full:
+            raise self._full(full) from None
+        self._send_away(leaving, self._turns.places)
+
+    def _send_away(self, leaving: Sequence[Job[Asked, Answer]], limit: int) -> None:
+        for job in leaving:
+            if job.future.set_running_or_notify_cancel():
+                detail = "other callers wait, and yours holds most of the queue"
+                job.future.set_exception(self._full(Full(detail, limit)))
+
+    def _full(self, full: Full) -> QueueFull:
+        seconds = max(1, ceil(self.waiting * self._mean_seconds))
+        detail = f"{full}; try again in {seconds} s"
+        return QueueFull(detail, limit=full.limit, retry_after=seconds)
+
+    def _serve(self) -> None:
+        self._warm_up()
+        while self._serve_some():
+            pass
+
+    def _serve_some(self) -> bool:
+        """The next jobs; False once there are none any more. It keeps no picture while it waits."""
+        taken = self._turns.take(self._batch)
+        self._serve_these(taken)
+        return bool(taken)
+
+    def _serve_these(self, taken: Sequence[Job[Asked, Answer]]) -> None:
+        wanted = [
+            job
+            for job in taken
+            if not job.dropped.is_set() and job.future.set_running_or_notify_cancel()
+        ]
+        had = self._stopwatch()
+        if wanted:
+            self._answer(wanted)
+            self._mean_seconds += 0.2 * (had() / len(wanted) - self._mean_seconds)
+        each = had() / max(1, len(taken))
+        for job in taken:
+            self._turns.done(job.claim, each)
+
+    def _let_pass(self, job: Job[Asked, Answer], had: Callable[[], float]) -> None:
+        """Between two steps of a dear job, which has had so many seconds, come others."""
+        while (other := self._turns.passing(job.claim, had())) is not None:
+            start = time.perf_counter()
+            self._serve_these([other])
+            self._passing += time.perf_counter() - start
+            self._beat = time.perf_counter()
+
+    def _stopwatch(self) -> Callable[[], float]:
+        """Tells the seconds from now on, without those of jobs that pass."""
+        start, passing = time.perf_counter(), self._passing
+        return lambda: time.perf_counter() - start - (self._passing - passing)
+
+    def _warm_up(self) -> None:
+        """Any error is for those who wait for `ready`; the thread goes on."""
+
+        def progress(stage: str, done: int, total: int) -> None:
+            self._beat = time.perf_counter()
+
+        try:
+            self._beat = time.perf_counter()
+            self._batch = self._rehearse(self._batch, progress)
+            self.ready.set_result(None)
+        except BaseException as error:
+            self.ready.set_exception(error)
+        self._beat = None
+
+    def _answer(self, jobs: list[Job[Asked, Answer]]) -> None:
+        self._beat = time.perf_counter()
+        self._batched(len(jobs))
+        _end_of_waiting(jobs)
+        seen = self._together(jobs)
+        for i, job in enumerate(jobs):
+            if i > 0:
+                _end_of_waiting([job])  # for those before it
+            self._answer_one(job, seen[i] if seen else None)
+        self._beat = None
+
+    def _together(self, jobs: list[Job[Asked, Answer]]) -> Sequence[Seen] | None:
+        """None for a single job, or where looking at all together fails.
+
+        Each is then looked at alone, so that none of them can hurt another.
+        """
+        if len(jobs) == 1 or self._broken:
+            return None
+        try:
+            return self._look([job.asked for job in jobs])
+        except Exception:
+            return None
+
+    def _answer_one(self, job: Job[Asked, Answer], seen: Seen | None) -> None:
+        """Any error is given to the job's caller; the thread goes on.
+
+        What is expected goes without its traceback, whose frames have the job: a circle would keep
+        the picture until the collector comes.
+        """
+        try:
+            if self._broken:
+                raise Unavailable("the device is lost", retry_after=5)
+            mine = self._look([job.asked])[0] if seen is None else seen
+            job.future.set_result(self._finish(job.asked, mine, self._watched(job)))
+        except DeviceLost as error:
+            self._broken = True
+            job.future.set_exception(error)
+            self._lost()
+        except (Dropped, WeakpointsError) as told:
+            job.future.set_exception(told.with_traceback(None))
+        except BaseException as error:
+            job.future.set_exception(error)
+
+    def _watched(self, job: Job[Asked, Answer]) -> Progress:
+        """The job's progress.
+
+        A sign of life of the device, and the end once the caller is gone. A dear job lets others
+        pass.
+        """
+        had = self._stopwatch()
+
+        def progress(stage: str, done: int, total: int) -> None:
+            self._beat = time.perf_counter()
+            if job.dropped.is_set():
+                raise Dropped
+            job.progress(stage, done, total)
+            if job.claim.dear:
+                self._let_pass(job, had)
+
+        return progress
+
+
+def _end_of_waiting(jobs: Sequence[Job[Asked, Answer]]) -> None:
+    for job in jobs:
+        job.clock.lap("queue")

@@ -1,0 +1,260 @@
+"""What more workers of a Ray cluster on this machine bring.
+
+Against a device that sleeps, and with the network itself.
+"""
+
+import asyncio
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import cv2
+import httpx2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.batch.collection import Collection, open_collection
+from app.batch.run import plain, run_batch
+from app.cluster.start import Share, connected
+from app.loading import loaded
+from app.settings import Settings
+from benchmarks.load import Sleeping
+from weakpoints.errors import WeakpointsError
+from weakpoints.method.detector import Detector
+from weakpoints.method.localization import Localization
+from weakpoints.options import Options, choose
+from weakpoints.progress import Progress, no_progress
+
+WORKERS = (1, 2, 4)
+CALLERS = 4  # for each worker: more than it needs to be busy
+LOAD = 0.7  # of what the workers can do: the rate at which latency is measured
+PORT = 8480
+
+
+@dataclass
+class Asked:
+    """What callers saw, in seconds."""
+
+    seconds: float = 0.0
+    statuses: Counter[int] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+
+
+def scale(
+    settings: Settings, photographs: Collection, device_ms: float, count: int
+) -> dict[str, Any]:
+    """Photographs a second of the service and of a collection.
+
+    First `count` a worker by the device that sleeps, then all photographs by the network. Ray gives
+    each worker of the network one core.
+    """
+    with connected(num_cpus=2 * max(WORKERS), include_dashboard=False, log_to_driver=False):
+        found = _measured(settings, photographs, device_ms / 1000, count)
+    found |= {"network_plain": _plain(loaded(settings), photographs)}
+    return {
+        "device_ms": device_ms,
+        "count": count,
+        "photographs": len(photographs.names),
+        "load": LOAD,
+        **_with_efficiency(found),
+    }
+
+
+def _measured(
+    settings: Settings, photographs: Collection, device: float, count: int
+) -> dict[str, Any]:
+    from app.cluster.serving import running
+
+    found: dict[str, Any] = {}
+    service = settings.model_copy(update={"port": PORT, "cache_bytes": 0})
+    sleeping, network = partial(asleep, settings, device), partial(loaded, settings)
+    for workers in WORKERS:
+        with pictures(count * workers) as made:
+            with running(service, Share(workers, 0.5), sleeping):
+                found[f"sleeping_service_{workers}"] = _service(made, workers, device)
+            found[f"sleeping_collection_{workers}"] = _collection(made, Share(workers), sleeping)
+    for workers in WORKERS[:2]:
+        with running(service, Share(workers), network):
+            asked = asyncio.run(_closed(photographs, CALLERS * workers))
+        found[f"network_service_{workers}"] = {
+            "images_per_second": len(photographs.names) / asked.seconds,
+            **_told(asked),
+        }
+        found[f"network_collection_{workers}"] = _collection(photographs, Share(workers), network)
+    return found
+
+
+def asleep(settings: Settings, seconds: float) -> Detector:
+    real = loaded(settings)
+    answer = real.locate(
+        np.zeros((64, 64, 3), np.uint8), choose(patch=real.model.side, stride=1, colours=1)
+    )
+    return Sleeping(real.occluder, real.model, real.input, seconds=seconds, answer=answer)
+
+
+@contextmanager
+def pictures(count: int) -> Iterator[Collection]:
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(count):
+            cv2.imwrite(f"{folder}/{i:05}.png", np.zeros((64 + i % 97, 64 + i % 89, 3), np.uint8))
+        yield open_collection(folder)
+
+
+def _service(made: Collection, workers: int, device: float) -> dict[str, Any]:
+    """The service at its fullest, then at LOAD with callers that come at random."""
+    full = asyncio.run(_closed(made, CALLERS * workers))
+    rate = LOAD * workers / device
+    calm = asyncio.run(_open(made, rate))
+    return {
+        "images_per_second": len(made.names) / full.seconds,
+        **_told(full),
+        "at_load": {
+            "rate": rate,
+            **_told(calm),
+            "p95_s": float(np.percentile(calm.latencies, 95)),
+            "mean_s": float(np.mean(calm.latencies)),
+        },
+    }
+
+
+def _collection(
+    photographs: Collection, share: Share, load: Callable[[], Detector]
+) -> dict[str, Any]:
+    """Seconds until its first row and its last, and photographs a second while every worker works.
+
+    The rate is of the workers' own clocks, for rows come back in bursts. It is the sum of theirs,
+    each by its intervals from when the last worker has begun until the first has ended.
+    """
+    from app.cluster.data import on_ray
+
+    with tempfile.TemporaryDirectory() as folder:
+        engine = on_ray(
+            partial(stamped, load, folder), share, photographs.reader, choose(), Settings().limits
+        )
+        start, times = time.perf_counter(), []
+        for _ in engine(photographs.names):
+            times.append(time.perf_counter() - start)
+        workers = [
+            [float(line) for line in path.read_text().split()] for path in Path(folder).iterdir()
+        ]
+    begun, ended = max(each[0] for each in workers), min(each[-1] for each in workers)
+    if len(workers) < share.workers or ended <= begun:
+        raise WeakpointsError(
+            f"{len(photographs.names)} photographs are too few "
+            f"for {share.workers} workers to work at the same time"
+        )
+    together = [[moment for moment in each if begun <= moment <= ended] for each in workers]
+    rate = sum((len(each) - 1) / max(each[-1] - each[0], 1e-9) for each in together if each)
+    return {"images_per_second": rate, "start_s": times[0], "total_s": times[-1]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stamped(Detector):
+    """Another detector, which writes down in a file of its own when each photograph was done."""
+
+    inner: Detector
+    file: Path
+
+    def locate(
+        self, image: NDArray[np.uint8], options: Options, progress: Progress = no_progress
+    ) -> Localization:
+        found = self.inner.locate(image, options, progress)
+        with self.file.open("a") as file:
+            file.write(f"{time.monotonic()}\n")  # one clock for all processes of a machine
+        return found
+
+
+def stamped(load: Callable[[], Detector], folder: str) -> Detector:
+    made = load()
+    return Stamped(
+        made.occluder, made.model, made.input, inner=made, file=Path(folder) / uuid4().hex
+    )
+
+
+def _plain(detector: Detector, photographs: Collection) -> dict[str, Any]:
+    """Here, with every core; and how large the files are that a batch leaves."""
+    engine, start = (
+        plain(detector, photographs.reader, choose(), Settings().limits),
+        time.perf_counter(),
+    )
+    with tempfile.TemporaryDirectory() as name:
+        out = Path(name)
+        run_batch(
+            engine,
+            detector.model,
+            choose(),
+            photographs,
+            out,
+            resume=False,
+            progress=lambda lines, total: lines,
+        )
+        seconds, count = time.perf_counter() - start, len(photographs.names)
+        sizes = {path.name: path.stat().st_size / count for path in sorted(out.iterdir())}
+    return {"images_per_second": count / seconds, "bytes_per_image": sizes}
+
+
+async def _closed(photographs: Collection, callers: int) -> Asked:
+    """Callers that ask one after the other."""
+    asked, left, start = Asked(), iter(photographs.names), time.perf_counter()
+
+    async def call(client: httpx2.AsyncClient) -> None:
+        for name in left:
+            await _ask(client, photographs, name, asked)
+
+    async with _client() as client:
+        await asyncio.gather(*(call(client) for _ in range(callers)))
+    asked.seconds = time.perf_counter() - start
+    return asked
+
+
+async def _open(photographs: Collection, rate: float) -> Asked:
+    """Callers that come at random, so many a second, whether others wait or not."""
+    asked, gaps = Asked(), np.random.default_rng(0).exponential(1 / rate, len(photographs.names))
+    loop, due, calls = asyncio.get_running_loop(), np.cumsum(gaps), []
+    async with _client() as client:
+        start = loop.time()
+        for name, moment in zip(photographs.names, due, strict=True):
+            await asyncio.sleep(start + moment - loop.time())
+            calls.append(asyncio.create_task(_ask(client, photographs, name, asked)))
+        await asyncio.gather(*calls)
+    return asked
+
+
+async def _ask(
+    client: httpx2.AsyncClient, photographs: Collection, name: str, asked: Asked
+) -> None:
+    data, start = photographs.reader.read(name, 2**30), time.perf_counter()
+    answer = await client.post("/detect", content=data, headers={"content-type": "image/png"})
+    asked.latencies.append(time.perf_counter() - start)
+    asked.statuses[answer.status_code] += 1
+
+
+def _client() -> httpx2.AsyncClient:
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+    return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", timeout=300, limits=limits)
+
+
+def _told(asked: Asked) -> dict[str, Any]:
+    return {"statuses": {str(status): count for status, count in sorted(asked.statuses.items())}}
+
+
+def _with_efficiency(found: dict[str, Any]) -> dict[str, Any]:
+    """Each rate against that of so many workers that are each as quick as one alone."""
+    for what in (
+        "sleeping_service",
+        "sleeping_collection",
+        "network_service",
+        "network_collection",
+    ):
+        alone = found[f"{what}_1"]["images_per_second"]
+        for workers in WORKERS:
+            if figures := found.get(f"{what}_{workers}"):
+                figures["efficiency"] = figures["images_per_second"] / (workers * alone)
+    return found

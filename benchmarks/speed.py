@@ -1,0 +1,253 @@
+"""How long the occlusion of one picture takes, against what people use today.
+
+All in one run on one machine.
+"""
+
+import copy
+import platform
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.machine import matmul_rate, memory, reset_peak, seconds
+from benchmarks.rivals import best_captum, best_forward, captum, full
+from weakpoints.engine.engine import Incremental
+from weakpoints.errors import BadOption
+from weakpoints.method.occlusion import positions
+from weakpoints.networks.architectures import load_module, network_of, skeleton
+from weakpoints.networks.device import processor
+from weakpoints.networks.manifest import Entry
+from weakpoints.networks.network import Network
+from weakpoints.networks.precision import arithmetic, windows
+from weakpoints.options import Precision
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Boxes of `box` pixels every `step` over a picture of `side`."""
+
+    side: int
+    box: int
+    step: int
+
+    @property
+    def corners(self) -> tuple[tuple[int, int], ...]:
+        starts = positions(self.side, self.box, self.step)
+        return tuple((y, x) for y in starts for x in starts)
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """settings: what was chosen for it, as it is told."""
+
+    name: str
+    run: Callable[[], object]
+    settings: dict[str, object]
+
+
+@dataclass
+class Measured:
+    """seconds: of each round; peak: bytes, None where the machine can't say."""
+
+    seconds: list[float] = field(default_factory=list)
+    peak: int | None = None
+
+
+def speed_of(
+    entry: Entry,
+    limit: int,
+    against: Sequence[str],
+    *,
+    rounds: int,
+    device: str,
+    precision: Precision,
+) -> dict[str, Any]:
+    """`compare` for a network of the manifest.
+
+    Where its own weights are not here, they are random: speed does not depend on them.
+    """
+    trained = entry.path.exists()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = load_module(entry) if trained else skeleton(entry).eval().requires_grad_(False)
+    found = compare(
+        module,
+        setting(entry.side, limit),
+        against,
+        rounds=rounds,
+        device=device,
+        precision=precision,
+    )
+    return {"network": entry.name, "weights": "trained" if trained else "random", **found}
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The same for people."""
+    lines = [
+        f"{found['network']} ({found['weights']} weights), {found['side']} px, "
+        f"boxes of {found['box']} every {found['step']}, "
+        f"{found['device']}, {found['precision']}, {found['threads']} threads",
+        f"{'':16}{'s/image':>10}{'spread':>10}{'times ours':>12}{'peak MiB':>10}",
+    ]
+    for name in ("ours", "full", "captum_default", "captum_best"):
+        if name in found:
+            each = found[name]
+            peak = (
+                "-"
+                if each["peak_memory_bytes"] is None
+                else f"{each['peak_memory_bytes'] / 2**20:.0f}"
+            )
+            lines.append(
+                f"{name:16}{each['seconds_per_image']:10.3f}{each['spread']:10.3f}{each['ratio']:12.1f}{peak:>10}"
+            )
+    rate = found["ours_products_per_second"] / found["matmul_products_per_second"]
+    lines.append(
+        f"theoretical saving {found['theoretical_saving']:.2f}, turned into time: "
+        + (
+            "-"
+            if found["saving_turned_into_time"] is None
+            else f"{found['saving_turned_into_time']:.0%}"
+        )
+        + f"; {found['ours_products_per_second'] / 1e9:.1f} G products/s, "
+        + f"{rate:.0%} of this machine's matrix product"
+    )
+    return "\n".join(lines)
+
+
+def setting(side: int, limit: int) -> Setting:
+    """The default box, a fourteenth of the side, at the finest step that `limit` allows.
+
+    That is the step that asks for no more than `limit` positions. Raises BadOption where there is
+    none.
+    """
+    box = side // 14
+    for step in range(max(box // 2, 1), box + 1):
+        found = Setting(side, box, step)
+        if len(found.corners) <= limit:
+            return found
+    raise BadOption(
+        f"positions is {limit}; boxes that leave no gap are {len(found.corners)} or more",
+        option="positions",
+        limit=len(found.corners),
+        actual=limit,
+    )
+
+
+def compare(
+    module: nn.Module,
+    where: Setting,
+    against: Sequence[str],
+    *,
+    rounds: int,
+    device: str,
+    precision: Precision,
+) -> dict[str, Any]:
+    """Seconds a picture, taken in turn after a warm-up: medians, and the spread over the rounds.
+
+    The spread is the largest less the smallest. All are in the same precision.
+
+    ours: `Incremental`.
+    full: every masked picture through the whole network, in the best batch, compiled where that
+    helps.
+    captum_default, captum_best: Captum's Occlusion, one picture a pass, and as many as serve it
+    best.
+    """
+    with arithmetic(device, precision):
+        return _compare(module, where, against, rounds, device, precision)
+
+
+def _compare(
+    module: nn.Module,
+    where: Setting,
+    against: Sequence[str],
+    rounds: int,
+    device: str,
+    precision: Precision,
+) -> dict[str, Any]:
+    network = network_of(copy.deepcopy(module).to(device).to(memory_format=torch.channels_last))
+    engine = Incremental(network, dtype=windows(precision))
+    x = torch.randn(1, 3, where.side, where.side, generator=torch.Generator().manual_seed(0))
+    x = x.to(device, engine.dtype)
+    colours = torch.zeros(len(where.corners), 3, device=device)
+
+    def ours() -> Tensor:
+        return engine.logits(network.trace(x), where.corners, where.box, colours)
+
+    module = module.to(device, engine.dtype).to(memory_format=torch.channels_last)
+    contestants = [Contestant("ours", ours, {}), *_rivals(module, x, where, against)]
+    for _ in range(3 if device == "cuda" else 1):  # a GPU records when it sees a chunk again
+        ours()  # the others were warmed up when their batch was chosen
+    measured = _in_turn(contestants, rounds, device)
+    work, rate = products(network, where), matmul_rate(x)
+    least = {name: statistics.median(each.seconds) for name, each in measured.items()}
+    saving = work["full"] / work["windows"]
+    return {
+        **{
+            each.name: {
+                "seconds_per_image": least[each.name],
+                "spread": max(measured[each.name].seconds) - min(measured[each.name].seconds),
+                "positions": len(where.corners),
+                "all_seconds": measured[each.name].seconds,
+                "peak_memory_bytes": measured[each.name].peak,
+                "ratio": least[each.name] / least["ours"],
+                **each.settings,
+            }
+            for each in contestants
+        },
+        **asdict(where),
+        "device": device,
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "form": type(engine.form).__name__.lower(),
+        "products": work,
+        "matmul_products_per_second": rate,
+        "ours_products_per_second": work["computed"] / least["ours"],
+        "share_of_products": work["computed"] / rate / least["ours"],
+        "theoretical_saving": saving,
+        "saving_turned_into_time": (
+            least["full"] / least["ours"] / saving if "full" in least else None
+        ),
+    }
+
+
+def _rivals(
+    module: nn.Module, x: Tensor, where: Setting, against: Sequence[str]
+) -> Iterator[Contestant]:
+    if "full" in against:
+        forward, batch, compiled = best_forward(module, x)
+        run = partial(full, forward, x, where.corners, where.box, batch)
+        yield Contestant("full", run, {"batch": batch, "compiled": compiled})
+    if "captum" in against:
+        for name, batch in (("captum_default", 1), ("captum_best", best_captum(module, x))):
+            run = partial(captum, module, x, where.box, where.step, batch)
+            yield Contestant(name, run, {"perturbations_per_eval": batch})
+
+
+def _in_turn(contestants: Sequence[Contestant], rounds: int, device: str) -> dict[str, Measured]:
+    """In each round everyone once, so that all have the machine at its quick and its slow times."""
+    found = {each.name: Measured() for each in contestants}
+    for _ in range(rounds):
+        for each in contestants:
+            reset_peak(device)
+            before = memory(device, "VmRSS")
+            found[each.name].seconds.append(seconds(each.run, device))
+            after = memory(device, "VmHWM")
+            if before is not None and after is not None:
+                found[each.name].peak = max(after - before, found[each.name].peak or 0)
+    return found
+
+
+def products(network: Network, where: Setting) -> dict[str, int]:
+    """Multiplications for all positions: of full passes, of what the form of windows needs (the
+    theoretical saving), and those computed.
+    """
+    return asdict(Incremental(network).products(where.side, where.box, where.corners))

@@ -1,0 +1,67 @@
+import json
+
+import pytest
+
+from tests.service import STREAM, Faulty, faulty, picture, post, serving, until
+from weakpoints.method.detector import Detector
+
+
+def events(text: str) -> list[tuple[str, dict[str, object]]]:
+    blocks = [
+        block.split("\n") for block in text.split("\n\n") if block and not block.startswith(":")
+    ]
+    return [
+        (name.removeprefix("event: "), json.loads(data.removeprefix("data: ")))
+        for name, data in blocks
+    ]
+
+
+def test_a_stream_tells_its_progress_and_ends_with_the_same_answer(detector: Detector) -> None:
+    with serving(lambda: detector, cache_bytes=0) as client:
+        plain = post(client, 90).json()
+        answer = post(client, 90, **STREAM)
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        found = events(answer.text)
+        assert [name for name, _ in found[:-1]] == ["progress"] * (len(found) - 1)
+        assert found[0][1] == {"stage": "queue", "done": 0, "total": 1}
+        assert found[-2][1] == {"stage": "occlusion", "done": 32, "total": 32}
+        assert found[-1][0] == "result"
+        assert found[-1][1]["keypoints"] == plain["keypoints"]
+
+
+def test_what_fails_within_a_stream_is_its_last_event_and_before_it_a_status(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = faulty(detector)
+    with serving(lambda: slow) as client:
+        assert (
+            client.post(
+                "/detect", content=b"%PDF-1.7", headers={"content-type": "image/png", **STREAM}
+            ).status_code
+            == 415
+        )
+        name, body = events(post(client, 71, **STREAM).text)[-1]
+        assert (name, body["status"], body["type"]) == (
+            "error",
+            503,
+            "urn:weakpoints:problem:out-of-memory",
+        )
+        name, body = events(post(client, 70, **STREAM, **{"x-request-timeout": "1"}).text)[-1]
+        assert (name, body["status"]) == ("error", 504)
+        assert slow.stopped.wait(30)
+        monkeypatch.setattr(Faulty, "_rest", lambda *args: 1 / 0)
+        name, body = events(post(client, 91, **STREAM).text)[-1]
+        assert (name, body["status"]) == ("error", 500)
+        assert "zero" not in str(body)
+
+
+def test_a_caller_that_hangs_up_a_stream_stops_the_work(detector: Detector) -> None:
+    slow = faulty(detector)
+    with serving(lambda: slow) as client:
+        with client.stream(
+            "POST", "/detect", content=picture(70), headers={"content-type": "image/png", **STREAM}
+        ) as answer:
+            text = answer.iter_text()  # kept: what is dropped hangs up
+            assert "queue" in next(text)
+            until(lambda: slow.chunks)
+        assert slow.stopped.wait(30)

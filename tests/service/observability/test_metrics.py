@@ -1,0 +1,74 @@
+import json
+import re
+from pathlib import Path
+
+from app.service.observability.metrics import Metrics
+from tests.service import STREAM, dropped, faulty, picture, post, request_head, serving
+from weakpoints.method.detector import Detector
+
+
+def test_what_is_given_up_is_counted_by_reason_streamed_or_not(detector: Detector) -> None:
+    slow = faulty(detector)
+    with serving(lambda: slow) as client:
+        post(client, 70, **{"x-request-timeout": "0.2"})
+        post(client, 70, **STREAM, **{"x-request-timeout": "0.2"})
+        assert dropped(client) == {"deadline": 2}
+        for accept in ("application/json", "text/event-stream"):
+            slow.stopped.clear()
+            before, data = len(slow.chunks), picture(70)
+            connection, head = request_head(client, len(data), accept)
+            connection.sendall(head + data)
+            while len(slow.chunks) == before:
+                pass
+            connection.close()
+            assert slow.stopped.wait(30)
+        connection, head = request_head(client, 1000)
+        connection.sendall(head + b"half of it")
+        connection.close()
+        while dropped(client)["disconnect"] < 3:
+            pass
+        assert dropped(client) == {"deadline": 2, "disconnect": 3}
+        text = client.get("/metrics").text
+        assert "weakpoints_refused_total{" not in text
+        post(client, 71, **STREAM)
+        assert 'weakpoints_refused_total{reason="out-of-memory"} 1.0' in client.get("/metrics").text
+
+
+def test_the_wait_for_the_device_is_a_stage_of_those_that_waited(detector: Detector) -> None:
+    with serving(lambda: detector) as client:
+        for _ in range(3):
+            post(client, 90)
+        text = client.get("/metrics").text
+    assert 'weakpoints_stage_seconds_count{stage="queue"} 1.0' in text
+    assert 'weakpoints_stage_seconds_count{stage="decode"} 3.0' in text
+
+
+ROOT = Path(__file__).parents[3]
+SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",), "gauge": ("",)}
+OURS = {
+    family.name + suffix: family.name
+    for family in Metrics().registry.collect()
+    for suffix in SUFFIXES.get(family.type, ())
+    if family.name.startswith(("weakpoints_", "process_resident_memory"))
+}
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are_and_for_all_of_them() -> None:
+    panels = json.loads((ROOT / "monitoring" / "grafana" / "weakpoints.json").read_text())["panels"]
+    asked = [target["expr"] for panel in panels for target in panel["targets"]]
+    assert len(asked) >= len(panels) > 9
+    names = {
+        name
+        for expression in asked
+        for name in re.findall(r"\b(?:weakpoints|process)_\w+", expression)
+    }
+    assert names <= set(OURS)
+    assert {OURS[name] for name in names} == set(OURS.values())
+    labels = {
+        label
+        for expression in asked
+        for label in re.findall(r"by \((\w+)\)|(\w+)=", expression)
+        for label in label
+        if label
+    }
+    assert labels <= {"le", "stage", "status", "reason", "route"}

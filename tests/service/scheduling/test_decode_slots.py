@@ -1,0 +1,76 @@
+import asyncio
+
+import anyio
+import pytest
+
+from app.service.scheduling.decode_slots import Slots
+
+
+def test_slots_are_bounded_and_callers_take_turns() -> None:
+    async def scenario() -> list[str]:
+        slots, order, running = Slots(1), list[str](), 0
+
+        async def work(caller: str) -> None:
+            nonlocal running
+            async with slots.one(caller):
+                running += 1
+                assert running == 1
+                order.append(caller)
+                await anyio.sleep(0.01)
+                running -= 1
+
+        async with anyio.create_task_group() as group:
+            for caller in ("a", "a", "a", "X"):
+                group.start_soon(work, caller)
+        return order
+
+    assert asyncio.run(scenario()) == ["a", "X", "a", "a"]
+
+
+def test_large_work_leaves_a_slot_to_small_work_and_has_the_only_one() -> None:
+    async def begun(slots: Slots, *large: bool) -> list[bool]:
+        order, end = list[bool](), anyio.Event()
+
+        async def work(kind: bool) -> None:
+            async with slots.one("a", kind):
+                order.append(kind)
+                await end.wait()
+
+        async with anyio.create_task_group() as group:
+            for kind in large:
+                group.start_soon(work, kind)
+            await anyio.wait_all_tasks_blocked()
+            now = [*order]
+            end.set()
+        assert sorted(order) == sorted(large)
+        return now
+
+    assert asyncio.run(begun(Slots(2), True, True, True, False, False)) == [True, False]
+    assert asyncio.run(begun(Slots(2), False, False, True)) == [False, False]
+    assert asyncio.run(begun(Slots(1), True, False)) == [True]
+
+
+def test_who_is_cancelled_takes_no_slot_and_gives_back_what_it_was_given() -> None:
+    async def scenario() -> None:
+        slots, entered = Slots(1), anyio.Event()
+
+        async def wait() -> None:
+            async with slots.one("b"):
+                entered.set()
+
+        async with anyio.create_task_group() as group:
+            async with slots.one("a"):
+                waiting = asyncio.create_task(wait())
+                await anyio.sleep(0)
+                waiting.cancel()
+                given = asyncio.create_task(wait())
+                await anyio.sleep(0)
+            given.cancel()  # its slot is free by now, and it has not been told
+            group.start_soon(wait)
+            with anyio.fail_after(10):
+                await entered.wait()
+        for each in (waiting, given):
+            with pytest.raises(asyncio.CancelledError):
+                await each
+
+    asyncio.run(scenario())

@@ -1,0 +1,33 @@
+"""weakpoints: keypoints of the main object in a photograph.
+
+They come from a network that only ever saw class labels. `__all__` is the public API; modules whose
+names are not in it may change.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from weakpoints.api import Found, Weakpoints
+    from weakpoints.errors import BadImage, BadOption, WeakpointsError, WeightsError
+    from weakpoints.options import Limits
+
+__version__ = "0.6.0"
+__all__ = [
+    "BadImage",
+    "BadOption",
+    "Found",
+    "Limits",
+    "Weakpoints",
+    "WeakpointsError",
+    "WeightsError",
+    "__version__",
+]
+MODULES = {"Found": "api", "Weakpoints": "api", "Limits": "options"}
+
+
+def __getattr__(name: str) -> object:
+    """Imported when asked for: `Weakpoints` brings PyTorch, and `import weakpoints` is light."""
+    if name in __all__:
+        return getattr(import_module(f"weakpoints.{MODULES.get(name, 'errors')}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

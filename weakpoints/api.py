@@ -1,0 +1,171 @@
+"""The Python API: a network, a photograph, arrays.
+
+from weakpoints import Weakpoints
+
+weakpoints = Weakpoints("efficientnet_lite0")
+found = weakpoints.detect("photo.jpg", max_keypoints=20)
+found.xy, found.confidence, found.maps.fused
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from weakpoints.errors import BadImage, WeakpointsError
+from weakpoints.given_options import options_from
+from weakpoints.images.decode import decode, split
+from weakpoints.loading import load_detector
+from weakpoints.method.localization import ClassScore, Localization, Maps
+from weakpoints.networks.manifest import MODEL_WEIGHTS, downloads_of
+from weakpoints.options import MAX_PASSES, Limits, Precision, Which
+
+if TYPE_CHECKING:  # an extra, imported where something is drawn
+    from matplotlib.axes import Axes
+
+Photograph = str | os.PathLike[str] | bytes | ArrayLike
+LIMITS = Limits()
+OPACITY = 0.6  # of the map's maximum over the photograph; the minimum is transparent
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found on one photograph: N keypoints, class by class, strongest first.
+
+    image: (H, W, 3) RGB, as people see it. localization: the whole answer.
+    """
+
+    image: NDArray[np.uint8]
+    localization: Localization
+
+    @property
+    def xy(self) -> NDArray[np.float64]:
+        """(N, 2) pixels, x right and y down; (0, 0) is the centre of the top-left pixel."""
+        points = [(point.x, point.y) for point in self.localization.keypoints]
+        return np.array(points, float).reshape(-1, 2)
+
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        """(N,) in (0, 1]; it ranks the keypoints and is no probability."""
+        return np.array([point.confidence for point in self.localization.keypoints], float)
+
+    @property
+    def covariance(self) -> NDArray[np.float64]:
+        """(N, 2, 2) square pixels; NaN where a keypoint is not refined."""
+        unknown = ((np.nan, np.nan), (np.nan, np.nan))
+        known = [point.covariance or unknown for point in self.localization.keypoints]
+        return np.array(known, float).reshape(-1, 2, 2)
+
+    @property
+    def target(self) -> NDArray[np.int64]:
+        """(N,) index of the class that each keypoint explains."""
+        return np.array([point.target for point in self.localization.keypoints], np.int64)
+
+    @property
+    def top(self) -> tuple[ClassScore, ...]:
+        """The likeliest classes, the likeliest first."""
+        return self.localization.top
+
+    @property
+    def maps(self) -> Maps:
+        """fused, coarse and fine of the first class that was asked for, (S, S) each."""
+        return self.localization.maps
+
+    def map_of(self, which: Which) -> NDArray[np.float32]:
+        """(H, W): one of the maps, laid over the photograph; 0 outside of the part looked at."""
+        return self.localization.frame.map_to_image(getattr(self.maps, which))
+
+    def plot(self, axes: "Axes | None" = None, which: Which | None = None) -> "Axes":
+        """The photograph with its keypoints, and over it the map `which`, if one is named.
+
+        axes: Matplotlib's, the current ones if not given. Raises WeakpointsError without
+        Matplotlib.
+        """
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise WeakpointsError(
+                "plot needs Matplotlib: pip install 'weakpoints[plot]'"
+            ) from error
+        axes = axes or plt.gca()
+        axes.imshow(self.image)
+        if which is not None:
+            shown = self.map_of(which)
+            shown = np.exp(shown) if which == "fused" else shown  # as /heatmap: the confidence
+            unit = (shown - shown.min()) / max(float(np.ptp(shown)), 1e-12)
+            axes.imshow(shown, cmap="inferno", alpha=OPACITY * unit)
+        x, y = self.xy[::-1].T  # the strongest on top
+        axes.scatter(
+            x, y, c=self.confidence[::-1], cmap="RdYlGn", vmin=0, vmax=1, edgecolors="black"
+        )
+        explained = self.localization.target
+        axes.set_title(f"{explained.label}, {explained.probability:.1%}")
+        axes.set_axis_off()
+        return axes
+
+
+class Weakpoints:
+    """A network of the manifest, loaded and ready. The same call gives the same answer.
+
+    On a CPU any number of threads may share one; on a GPU one thread at a time.
+    """
+
+    def __init__(
+        self,
+        network: str = "auto",
+        *,
+        manifest: str | os.PathLike[str] = MODEL_WEIGHTS / "manifest.json",
+        downloads: str | os.PathLike[str] | None = None,
+        device: str = "auto",
+        precision: Precision = "auto",
+        memory: int | None = None,
+        max_passes: int = MAX_PASSES,
+        limits: Limits = LIMITS,
+    ) -> None:
+        """network: its name in the manifest; `auto`: VGG-16 where its weights are here.
+
+        downloads: the folder of pulled weights. device: `cpu`, `cuda`, `cuda:1`, or `auto`, which
+        takes a GPU if there is one. memory: bytes that the occlusion may take, beside the network.
+        limits: of photographs. No setting is read from the environment. Raises WeakpointsError.
+        """
+        self._limits = limits
+        folder = downloads_of(Path(manifest)) if downloads is None else Path(downloads)
+        self.detector = load_detector(
+            Path(manifest), network, device, max_passes, memory, precision, folder
+        )
+
+    def detect(
+        self, photograph: "str | os.PathLike[str] | bytes | ArrayLike", **options: Any
+    ) -> Found:
+        """The keypoints of a file, of its bytes, or of an (H, W, 3) RGB array of uint8.
+
+        options: those of `/detect`; a class may be a number, and several are a list. Raises
+        WeakpointsError, and OSError where the file cannot be read.
+        """
+        asked = options_from(options)
+        image = pixels(photograph, self._limits, asked.background)
+        return Found(split(image)[0], self.detector.locate(image, asked))
+
+
+def pixels(photograph: Photograph, limits: Limits, background: str) -> NDArray[np.uint8]:
+    """As `decode` gives them. Raises WeakpointsError where there is no photograph in the limits."""
+    if isinstance(photograph, str | os.PathLike):
+        photograph = Path(photograph).read_bytes()
+    if isinstance(photograph, bytes):
+        return decode(photograph, limits, background)
+    image = np.asarray(photograph)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise BadImage(
+            f"the array is {image.shape} of {image.dtype}; (H, W, 3) of uint8, RGB, is taken"
+        )
+    if min(image.shape[:2]) < limits.min_side:
+        raise BadImage(
+            f"the array is {image.shape[1]} x {image.shape[0]} pixels; "
+            f"each side must have at least {limits.min_side}",
+            limit=limits.min_side,
+            actual=min(image.shape[:2]),
+        )
+    return np.ascontiguousarray(image)

@@ -1,0 +1,29 @@
+"""What this machine and this service have: the first thing to look at where something is slow."""
+
+import os
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from weakpoints import __version__
+from weakpoints.method.detector import Detector
+from weakpoints.networks.device import host_of
+
+
+def examine(detector: Detector) -> dict[str, Any]:
+    """Network, device, memory, driver, versions, and the paths that the occlusion takes."""
+    model = detector.model
+    return {
+        "weakpoints": __version__,
+        "network": model.name,
+        "reason": model.reason,
+        "precision": model.precision,
+        "device": model.device,
+        **asdict(host_of(model.device)),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "occlusion": type(detector.occluder.form).__name__.lower(),
+        "paths": [asdict(path) for path in model.paths],
+    }

@@ -1,0 +1,182 @@
+"""Photographs to measure on: with landmarks (COCO keypoints), or just a folder of them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weakpoints.coco import HALF, visible_points
+from weakpoints.errors import BadOption
+from weakpoints.evaluation.baselines import Area, Points
+from weakpoints.images.decode import decode, split
+from weakpoints.images.header import SUFFIXES
+from weakpoints.method.detector import Detector
+from weakpoints.method.localization import Localization
+from weakpoints.options import Limits, Options
+
+Boxes = Literal["annotation", "landmarks"]
+ALL: dict[str, Any] = {
+    "keep": 1.0,
+    "max_keypoints": 1000,
+}  # options for every point there is, to be cut to a number
+MARGIN = 0.1  # of the landmarks' extent on each side, for boxes by the paper's rule
+
+
+@dataclass(frozen=True)
+class Landmarked:
+    """A photograph, and where people put landmarks on it.
+
+    landmarks: (M, 2) x, y of the visible ones, in our pixels. names: theirs.
+    group: the category.
+    box: x, y, w, h.
+    source: the folder and stem of the annotation file.
+    """
+
+    path: Path
+    group: str
+    box: Area
+    landmarks: NDArray[np.float64]
+    names: tuple[str, ...]
+    source: str = ""
+
+    @property
+    def size(self) -> float:
+        """max(w, h) of the box: what PCK's alpha is a share of."""
+        return max(self.box[2:])
+
+
+def read_coco(
+    annotations: Path, images: Path, boxes: Boxes = "annotation"
+) -> tuple[Landmarked, ...]:
+    """The photographs of a COCO keypoint file with at least one visible landmark.
+
+    `app/batch/coco.py` says how it is read. `boxes="landmarks"` is the paper's rule: from the first
+    to the last visible landmark, and a margin. Raises BadOption for a file that is not of this
+    kind.
+    """
+    try:
+        coco = json.loads(annotations.read_text("utf-8-sig"))
+        files = {each["id"]: images / each["file_name"] for each in coco["images"]}
+        categories = {each["id"]: each for each in coco["categories"]}
+        rows = [_landmarked(each, files, categories, boxes) for each in coco["annotations"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadOption(
+            f"{annotations} can't be read as COCO keypoints: {type(error).__name__} {error}"
+        ) from error
+    (source,) = apart([annotations])
+    rows = [replace(row, source=source) for row in rows if len(row.landmarks)]
+    if not rows:
+        raise BadOption(f"{annotations} has no visible landmark")
+    return tuple(rows)
+
+
+def apart(files: Sequence[Path]) -> list[str]:
+    """The folder and stem of each file; more folders where two files would have one name."""
+    parts = [file.absolute().with_suffix("").parts for file in files]
+    most = max(map(len, parts), default=0)
+    for count in range(2, most + 1):
+        names = ["/".join(each[-count:]).lstrip("/") for each in parts]
+        if len(set(names)) == len(set(parts)):
+            break
+    return names
+
+
+def sample(folder: Path, count: int) -> tuple[Path, ...]:
+    """`count` photographs drawn from a folder and those below it, the same each time."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise BadOption(f"{folder} has no photograph")
+    drawn = np.random.default_rng(0).permutation(len(files))[:count]
+    return tuple(files[i] for i in sorted(drawn))
+
+
+def folders_by_class(folder: Path, labels: Sequence[str]) -> dict[int, tuple[Path, ...]]:
+    """The photographs of each class.
+
+    One sub-folder a class, named as the network's label or by its index. Raises BadOption for a
+    name that the network does not know.
+    """
+    index = {label: i for i, label in enumerate(labels)}
+    index |= {name: int(name) for name in _names(folder) if _is_index(name, len(labels))}
+    unknown = [name for name in _names(folder) if name not in index]
+    if unknown or not _names(folder):
+        raise BadOption(
+            f"the sub-folders of {folder} must be named as the network's labels, or by their "
+            f"index; {', '.join(unknown[:5]) or 'there is none'}"
+        )
+    found: dict[int, tuple[Path, ...]] = {}
+    for name in _names(folder):
+        files = sorted(p for p in (folder / name).iterdir() if p.suffix.lower() in SUFFIXES)
+        if files:
+            found[index[name]] = tuple(files)
+    return found
+
+
+def read(path: Path) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB, on white where it can be seen through. Raises BadOption."""
+    try:
+        return split(decode(path.read_bytes(), Limits()))[0]
+    except OSError as error:
+        raise BadOption(f"{path}: {error}") from error
+
+
+def whole(image: NDArray[np.uint8]) -> Area:
+    return (0, 0, image.shape[1], image.shape[0])
+
+
+def detected(
+    detector: Detector, image: NDArray[np.uint8], options: Options
+) -> tuple[Points, Localization]:
+    found = detector.locate(image, options)
+    points = Points(
+        np.array([(p.x, p.y) for p in found.keypoints]).reshape(-1, 2),
+        np.array([p.confidence for p in found.keypoints]),
+    )
+    return points, found
+
+
+def suppression(found: Localization) -> float:
+    """The keypoints' own radius, in pixels of the photograph.
+
+    With it, corner detectors are spread as the keypoints are.
+    """
+    return found.options.nms_radius * float(np.mean(found.frame.scale))
+
+
+def landmarks_box(landmarks: NDArray[np.float64]) -> Area:
+    """x, y, w, h with the picture's corner as origin.
+
+    It goes from the first to the last landmark, with a margin.
+    """
+    low, extent = landmarks.min(0), np.ptp(landmarks, axis=0)
+    x, y, w, h = np.concatenate([low + HALF - MARGIN * extent, (1 + 2 * MARGIN) * extent]).tolist()
+    return (x, y, w, h)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir())
+
+
+def _is_index(name: str, classes: int) -> bool:
+    return name.isdecimal() and int(name) < classes
+
+
+def _landmarked(
+    annotation: dict[str, Any],
+    files: dict[int, Path],
+    categories: dict[int, dict[str, Any]],
+    boxes: Boxes,
+) -> Landmarked:
+    category = categories[annotation["category_id"]]
+    landmarks, names = visible_points(annotation, category)
+    x, y, w, h = annotation["bbox"]
+    box = (
+        landmarks_box(landmarks)
+        if boxes == "landmarks" and len(landmarks)
+        else (float(x), float(y), float(w), float(h))
+    )
+    return Landmarked(files[annotation["image_id"]], category["name"], box, landmarks, names)

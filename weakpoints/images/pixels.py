@@ -1,0 +1,166 @@
+"""From the bytes of one format to what people see of the picture.
+
+Upright, in 8 bits and sRGB, its first frame, and what can be seen through laid over a background.
+Pillow reads every format. OpenCV makes the same pixels of opaque sRGB pictures of the common ones,
+in half the time or less.
+"""
+
+from collections.abc import Callable
+from io import BytesIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageCms
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from weakpoints.errors import BadImage
+
+SRGB = ImageCms.createProfile("sRGB")
+FAINT = 13  # of 255: what is less opaque than a twentieth is not seen
+Turn = Image.Transpose
+TURNS = {  # by EXIF orientation
+    2: Turn.FLIP_LEFT_RIGHT,
+    3: Turn.ROTATE_180,
+    4: Turn.FLIP_TOP_BOTTOM,
+    5: Turn.TRANSPOSE,
+    6: Turn.ROTATE_270,
+    7: Turn.TRANSVERSE,
+    8: Turn.ROTATE_90,
+}
+
+
+def _heic(file: BytesIO) -> ImageFile:
+    from pillow_heif import HeifImageFile  # an extra
+
+    picture: ImageFile = HeifImageFile(file)  # type: ignore[no-untyped-call]
+    return picture
+
+
+COMMON = {"image/jpeg", "image/png", "image/webp"}
+# One class a format: `Image.open` would try others, and of a JPEG look for a second picture.
+OPENS: dict[str, Callable[[BytesIO], ImageFile]] = {
+    "image/jpeg": JpegImageFile,
+    "image/png": PngImageFile,
+    "image/webp": WebPImageFile,
+    "image/gif": GifImageFile,
+    "image/bmp": BmpImageFile,
+    "image/tiff": TiffImageFile,
+    "image/avif": AvifImageFile,
+    "image/heic": _heic,
+}
+
+
+def opened(data: bytes, media_type: str) -> ImageFile:
+    """The picture with its size, as stored; no pixel is decoded.
+
+    Raises whatever Pillow does where the file is broken.
+    """
+    return OPENS[media_type](BytesIO(data))
+
+
+def decoded(image: ImageFile, data: bytes, media_type: str, background: str) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB, or (H, W, 4) where something can't be seen: A is 0 there, else 255.
+
+    RGB is laid over the background, `rrggbb`, in either case. image: the same file from `opened`.
+    Raises BadImage for samples of 32 bits, and whatever the decoder does where the file is broken.
+    """
+    if media_type in COMMON and not image.has_transparency_data and _profile(image) is None:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        if pixels is None:
+            raise ValueError("OpenCV can't read it")
+        return np.asarray(pixels, np.uint8)
+    return shown(image, data, background)
+
+
+def shown(image: ImageFile, data: bytes, background: str) -> NDArray[np.uint8]:
+    """As `decoded`, by Pillow alone."""
+    image.load()
+    turn = TURNS.get(_orientation(image))  # a PNG may have it behind its pixels
+    upright = _over(_srgb(_eight_bits(image, data)), background)
+    return np.asarray(upright.transpose(turn) if turn is not None else upright)
+
+
+def _orientation(image: ImageFile) -> int:
+    """1, upright, where the EXIF data is broken."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a tag may have any type, at any place
+        return 1
+
+
+def _eight_bits(image: ImageFile, data: bytes) -> Image.Image:
+    """The high byte of 16 bits; Pillow has done so already where there are colours."""
+    if image.mode in ("I", "F"):
+        raise BadImage("the picture has samples of 32 bits; 8 and 16 are read", limit=16, actual=32)
+    if isinstance(image, PngImageFile) and image.mode == "RGB" and data[24] == 16:  # bits a sample
+        return _keyed(image, data) if "transparency" in image.info else image
+    if not image.mode.startswith("I;16"):
+        return image
+    values = np.asarray(image)
+    grey = Image.fromarray((values >> 8).astype(np.uint8))
+    if "transparency" in image.info:  # one grey that is not seen
+        seen = values != image.info["transparency"]
+        grey.putalpha(Image.fromarray(np.where(seen, 255, 0).astype(np.uint8)))
+    return grey
+
+
+def _keyed(image: ImageFile, data: bytes) -> Image.Image:
+    """RGBA of a PNG with one colour of 16 bits that is not seen.
+
+    OpenCV compares all of them. Pillow would compare the high bytes with the low ones.
+    """
+    deep = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
+    deep >>= 8  # in place: a child has no memory for another
+    pixels = Image.fromarray(cv2.cvtColor(deep.astype(np.uint8), cv2.COLOR_BGRA2RGBA))
+    pixels.info["icc_profile"] = image.info.get("icc_profile")
+    return pixels
+
+
+def _profile(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
+    """The colour profile of the file, unless it is sRGB's or none."""
+    data = image.info.get("icc_profile")
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(data)) if data else None
+        named = ImageCms.getProfileDescription(profile) if profile else "sRGB"
+    except (OSError, ImageCms.PyCMSError):  # not a profile
+        return None
+    return None if "srgb" in named.lower() else profile
+
+
+def _srgb(image: Image.Image) -> Image.Image:
+    """As it is where its profile is sRGB's, or not of its kind of pixels."""
+    profile = _profile(image)
+    if profile is None:
+        return image
+    kind = "RGBA" if image.has_transparency_data else "RGB"
+    fits = image.mode == kind or (image.mode in ("L", "CMYK") and kind == "RGB")
+    pixels = image if fits else image.convert(kind)
+    try:
+        turned = ImageCms.profileToProfile(
+            pixels, profile, SRGB, outputMode=kind, inPlace=pixels.mode == kind
+        )
+    except ImageCms.PyCMSError:
+        return image
+    return turned or pixels  # None: in place
+
+
+def _over(image: Image.Image, background: str) -> Image.Image:
+    """RGB over the background; RGBA where something can't be seen, with A as in `shown`."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image if image.mode == "RGBA" else image.convert("RGBA")  # which copies
+    alpha = image.getchannel("A")
+    result = Image.new("RGBA", image.size, f"#{background}")
+    result.alpha_composite(image)
+    if np.asarray(alpha).min() >= FAINT:
+        return result.convert("RGB")
+    result.putalpha(alpha.point([255 * (a >= FAINT) for a in range(256)]))
+    return result

@@ -1,0 +1,78 @@
+"""PNG (W3C, third edition), walked from chunk to chunk, without inflating."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from weakpoints.errors import BadImage
+from weakpoints.images.parts import MOST_PARTS, Body, broken, cut_short, too_many_parts
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# What the pixels, their colours and their orientation are made of. Text, times and the later
+# pictures of an animation are left out: the decoder would keep or inflate them for nothing.
+WANTED = {b"IHDR", b"iCCP", b"PLTE", b"tRNS", b"eXIf", b"IDAT"}
+ONCE = WANTED - {b"IDAT"}
+END = b"\0\0\0\0IEND" + zlib.crc32(b"IEND").to_bytes(4)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """start: of its length; end: behind its checksum, which may lie past the end of a cut file."""
+
+    kind: bytes
+    start: int
+    end: int
+
+
+def png_size(data: bytes) -> tuple[int, int]:
+    """Width and height. Raises BadImage where the first chunk is no whole header."""
+    if data[8:16] != b"\0\0\0\x0dIHDR" or len(data) < 33:
+        raise broken("PNG", data)
+    return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+
+
+def png_body(data: bytes) -> Body:
+    """The chunks that make the picture, and an end.
+
+    Raises BadImage for a chunk that comes twice.
+    """
+    parts, seen, pixels = [SIGNATURE], set[bytes](), 0
+    for chunk in _chunks(data):
+        if chunk.kind not in WANTED:
+            seen |= {chunk.kind} & {b"IEND"}
+            continue
+        if chunk.kind in ONCE & seen:
+            name = chunk.kind.decode()
+            raise BadImage(f"the PNG has a second {name}; one is read", limit=1, actual=2)
+        seen.add(chunk.kind)
+        pixels += chunk.end - chunk.start - 12 if chunk.kind == b"IDAT" else 0
+        parts.append(_whole(data, chunk))
+    if not pixels:
+        raise cut_short("PNG", data)
+    return Body(b"".join((*parts, END)), ended=b"IEND" in seen)
+
+
+def _chunks(data: bytes) -> Iterator[Chunk]:
+    """Every chunk to the end mark, the last of a cut file too."""
+    at = len(SIGNATURE)
+    for _ in range(MOST_PARTS):
+        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4])
+        if len(kind) < 4:
+            return
+        yield Chunk(kind, at, end)
+        if kind == b"IEND":
+            return
+        at = end
+    raise too_many_parts("PNG", "chunks")
+
+
+def _whole(data: bytes, chunk: Chunk) -> bytes:
+    """The chunk; of one that is cut, what is there.
+
+    Whether pixels are missing, the decoder sees.
+    """
+    if chunk.end <= len(data):
+        return data[chunk.start : chunk.end]
+    content = data[chunk.start + 8 : min(chunk.end - 4, len(data))]
+    checksum = zlib.crc32(chunk.kind + content)
+    return len(content).to_bytes(4) + chunk.kind + content + checksum.to_bytes(4)

@@ -1,0 +1,142 @@
+"""A network of the manifest, on a device, in a precision: ready to detect."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from weakpoints.engine.cuda_graphs import unrecorded
+from weakpoints.engine.engine import Incremental
+from weakpoints.engine.kernels import TRITON
+from weakpoints.engine.paths import Paths, Tried
+from weakpoints.engine.trial import Boxes, batching, trusted
+from weakpoints.errors import WeightsError
+from weakpoints.images.decode import decode
+from weakpoints.method.detector import Detector
+from weakpoints.method.frame import InputSpec, prepare
+from weakpoints.method.localization import Model
+from weakpoints.method.paused import Paused
+from weakpoints.method.stopwatch import Stopwatch
+from weakpoints.networks.architectures import load_network
+from weakpoints.networks.device import chosen_device, host_of
+from weakpoints.networks.manifest import Entry, choose_network
+from weakpoints.networks.network import Network
+from weakpoints.networks.precision import arithmetic, settled, windows
+from weakpoints.options import MAX_PASSES, Limits, Precision, choose
+
+log = logging.getLogger("weakpoints")
+PHOTOGRAPH = Path(__file__).with_name("trial.png")  # of Eileen Collins, by NASA: public domain
+
+
+def load_detector(
+    manifest: Path,
+    name: str,
+    device: str = "auto",
+    max_passes: int = MAX_PASSES,
+    memory: int | None = None,
+    precision: Precision = "auto",
+    downloads: Path | None = None,
+) -> Detector:
+    """The detector of a network in the manifest.
+
+    device: `auto`, `cpu` or `cuda`, with an index if there are several. memory: bytes that the
+    occlusion may take, beside the network. Raises WeightsError where the network can't be loaded as
+    described.
+    """
+    entry, reason = choose_network(manifest, name, downloads)
+    device = chosen_device(device)
+    precision = settled(precision, device)
+    network = load_network(entry, device)
+    spec = InputSpec(entry.side, entry.mean, entry.std, entry.box)
+    with arithmetic(device, precision):
+        occluder, paths = _fastest(network, memory, precision, spec)
+        _try_out(occluder, entry)
+    model = Model(
+        entry.name,
+        entry.architecture,
+        entry.sha256,
+        entry.labels,
+        entry.side,
+        precision if occluder.dtype == windows(precision) else "tf32",
+        device,
+        reason,
+        paths,
+        host_of(device),
+    )
+    log.info("network %s from %s (%s)", entry.name, entry.path, reason)
+    detector = Detector(occluder, model, spec, max_passes)
+    return detector if device == "cpu" else _with_batching(detector)
+
+
+def _fastest(
+    network: Network, memory: int | None, precision: Precision, spec: InputSpec
+) -> tuple[Incremental, tuple[Tried, ...]]:
+    """The engine; on a GPU, on the fast paths that answer rightly for a photograph of ours."""
+    if network.like.device.type == "cpu":
+        return Incremental(network, memory, windows(precision)), ()
+    wanted = Paths(float16=precision == "float16", triton=TRITON, cuda_graphs=True)
+    return _trusted(network, memory, wanted, _boxes(spec))
+
+
+def _trusted(
+    network: Network, memory: int | None, wanted: Paths, boxes: Boxes
+) -> tuple[Incremental, tuple[Tried, ...]]:
+    def build(paths: Paths) -> Incremental:
+        return Incremental(
+            network,
+            memory,
+            windows("float16" if paths.float16 else "float32"),
+            None if paths.cuda_graphs else unrecorded(),
+            triton=paths.triton,
+        )
+
+    return trusted(build, wanted, boxes)
+
+
+def _with_batching(detector: Detector) -> Detector:
+    """Its model says whether it may look at several pictures together, as tried on three."""
+    photograph = decode(PHOTOGRAPH.read_bytes(), Limits())
+    least = choose(patch=detector.model.side, stride=1, colours=1, target_class=0)
+    waiting = [
+        detector.start(np.ascontiguousarray(image), least, Stopwatch())
+        for image in (photograph, photograph[:, ::-1], photograph[::-1])
+    ]
+
+    def looked(groups: Sequence[Sequence[Paused[Any]]]) -> list[Tensor]:
+        looks = [look for group in groups for look in detector.look(group)]
+        return [part for look in looks for part in (look.trace.logits, torch.from_numpy(look.fine))]
+
+    tried = batching(lambda: looked([[each] for each in waiting]), lambda: looked([waiting]))
+    paths = (*detector.model.paths, tried)
+    return replace(detector, model=replace(detector.model, paths=paths))
+
+
+def _boxes(spec: InputSpec) -> Boxes:
+    """Boxes of one colour in corners of a photograph and near its middle."""
+    x, _ = prepare(decode(PHOTOGRAPH.read_bytes(), Limits()), spec, "squash", None)
+    side, patch = spec.side, max(1, spec.side // 14)
+    far = side - patch
+    corners = ((0, 0), (side // 3, side // 2), (far, 0), (far, far))
+    colours = torch.tensor([[-1.0, 0.0, 1.0]]).repeat(len(corners), 1)
+    return Boxes(torch.from_numpy(x), corners, patch, colours)
+
+
+def _try_out(occluder: Incremental, entry: Entry) -> None:
+    """One box over the whole picture: too little memory or precision is found now, not later."""
+    try:
+        blank = occluder.network.trace(torch.zeros(1, 3, entry.side, entry.side))
+        logits = occluder.logits(blank, ((0, 0),), entry.side, torch.zeros(1, 3).to(blank.x))
+    except torch.OutOfMemoryError as error:
+        raise WeightsError(
+            f"network {entry.name!r} does not fit into its memory: {error}"
+        ) from error
+    if not logits.isfinite().all():
+        raise WeightsError(
+            f"network {entry.name!r} exceeds the numbers of {occluder.dtype}; "
+            "set WEAKPOINTS_PRECISION=float32"
+        )

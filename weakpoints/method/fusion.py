@@ -1,0 +1,77 @@
+"""The two maps become one log-likelihood.
+
+Paper: "Weakly supervised keypoint detection", section III, after Tulsiani and Malik (2015).
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from weakpoints.options import Combine
+
+# The Gaussian's deviation, as a share of the input's side. The evidence for a corner lies around
+# it, and finer detail changes with every shift of the picture.
+SMOOTH = 1 / 14
+CORNER_SHARE = 1 / 3  # of what the coarse map leaves; the rest is the fine map's
+FLOOR = 1e-3  # values below 0.1 % of the maximum are clipped
+
+
+def fuse(
+    coarse: NDArray[np.float64],
+    fine: NDArray[np.float64],
+    inside: NDArray[np.bool_],
+    *,
+    weight: float,
+    combine: Combine,
+) -> NDArray[np.float64]:
+    """(S, S) log-likelihood <= 0; minus infinity where `inside` is false.
+
+    coarse, fine: (S, S). u and v are these maps standardised over the inside, w is the weight.
+    `log_sigmoid`: w log sigmoid(u) + (1 - w) log sigmoid(v). Both maps have to agree (the paper).
+    `corners`: both maps are smoothed first; w log sigmoid(u) + (1 - w) (1 - CORNER_SHARE)
+    log_share(fine). What is left, `corner_weight`, is for the corner: `peaks.find_peaks` adds it.
+    """
+    if combine == "log_sigmoid":
+        patches = log_sigmoid(standardise(coarse, inside))
+        pixels = log_sigmoid(standardise(fine, inside))
+        score = weight * patches + (1 - weight) * pixels
+    else:
+        patches = log_sigmoid(standardise(smooth(coarse, inside), inside))
+        pixels = log_share(smooth(fine, inside))
+        score = weight * patches + (1 - weight - corner_weight(weight)) * pixels
+    return np.where(inside, score, -np.inf)
+
+
+def corner_weight(weight: float) -> float:
+    """The corner's share of the log-likelihood, where the coarse map has `weight`."""
+    return CORNER_SHARE * (1 - weight)
+
+
+def smooth(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(S, S) blurred by a Gaussian (SMOOTH); the letterbox's margin has weight 0."""
+    sigma = SMOOTH * len(values)
+    blurred = cv2.GaussianBlur(np.where(inside, values, 0.0), (0, 0), sigma)
+    weights = cv2.GaussianBlur(inside.astype(float), (0, 0), sigma)
+    return np.where(inside, blurred / np.maximum(weights, 1e-12), 0.0)
+
+
+def standardise(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(S, S) with mean 0 and deviation 1 over the inside; a constant map becomes 0."""
+    centred = values - values[inside].mean()
+    deviation = centred[inside].std()
+    if deviation <= 1e-12 * np.abs(values).max(initial=0.0):
+        return np.zeros_like(centred)
+    return np.asarray(centred / deviation)
+
+
+def log_sigmoid(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log(1 / (1 + exp(-x))) of each value, without overflow."""
+    return -np.logaddexp(0.0, -values)
+
+
+def log_share(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log(x / maximum) of values >= 0, in [log FLOOR, 0]; all 0 where the map is 0."""
+    highest = values.max(initial=0.0)
+    if highest <= 0:
+        return np.zeros_like(values)
+    return np.asarray(np.log(np.maximum(values / highest, FLOOR)))

@@ -1,0 +1,266 @@
+"""Every option of a caller: its range, its meaning, and its value in each preset.
+
+HTTP query parameters, command-line flags and OpenAPI are all made from `Options`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any, Literal, get_type_hints
+
+from annotated_types import Ge, Gt, Le, doc
+
+from weakpoints.errors import BadOption
+
+Preset = Literal["default", "paper"]
+Fit = Literal["squash", "letterbox"]
+Fill = Literal["shared", "per_box"]
+Score = Literal["log_odds", "probability", "logit"]
+Fine = Literal["contrast", "mirrored", "guided", "gradient"]
+Combine = Literal["corners", "log_sigmoid"]
+Box = tuple[int, int, int, int]
+Which = Literal["fused", "coarse", "fine"]
+Style = Literal["overlay", "colormap", "gray16"]
+Size = Literal["image", "network"]
+Format = Literal["png", "npz"]
+WHITE = "ffffff"
+MOST_TARGETS = 10  # classes of one request: each needs a backward pass
+MAX_PASSES = 20_000  # box positions times colours of one request
+Precision = Literal["auto", "float32", "tf32", "float16"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is accepted of an upload; all of it is checked before anything is decoded.
+
+    max_bytes: of the file. max_pixels, max_side, min_side: of the picture, sides in pixels.
+    max_scanned: scans times pixels of a JPEG.
+    """
+
+    max_bytes: int = 20 * 2**20
+    max_pixels: int = 50_000_000
+    max_side: int = 16_384
+    min_side: int = 16
+    max_scanned: int = 1_000_000_000  # 20 scans of the largest picture; encoders make up to 12
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of one detection, as given. `resolve` replaces each length that is None."""
+
+    preset: Annotated[
+        Preset,
+        doc("where the options that are not given come from; `paper` is the paper to the letter"),
+    ] = "default"
+    target_class: Annotated[
+        int | str | None,
+        doc(
+            "class index or label to explain, instead of the predicted one; several with commas "
+            "between them, 10 at most, share one occlusion"
+        ),
+    ] = None
+    fit: Annotated[
+        Fit, doc("how the picture becomes a square: squeezed, or with its aspect kept")
+    ] = "squash"
+    roi: Annotated[Box | None, doc("x,y,w,h in pixels: look at this part only")] = None
+    background: Annotated[
+        str, doc("colour under what can be seen through, as RRGGBB; 000000 is black")
+    ] = WHITE
+    patch: Annotated[
+        int | None,
+        Ge(1),
+        Le(1024),
+        doc("side of the occluding box, network pixels; the network's own if not given"),
+    ] = None
+    stride: Annotated[
+        int | None,
+        Ge(1),
+        Le(1024),
+        doc("step of the occluding box, network pixels; the network's own if not given"),
+    ] = None
+    colours: Annotated[int, Ge(1), Le(64), doc("random box colours to average over")] = 2
+    fill: Annotated[Fill, doc("the same colours at every position, or new ones for each box")] = (
+        "shared"
+    )
+    seed: Annotated[
+        int, Ge(0), Le(2**31 - 1), doc("seed of the colours, mixed with the picture's digest")
+    ] = 0
+    score: Annotated[Score, doc("the class score whose drop is read")] = "log_odds"
+    fine: Annotated[
+        Fine,
+        doc(
+            "backward rule of the fine map; `mirrored` is `guided`, averaged with that of the "
+            "mirrored picture; `contrast` is `mirrored` where no other likely class claims "
+            "the place"
+        ),
+    ] = "contrast"
+    combine: Annotated[
+        Combine,
+        doc(
+            "what a keypoint is: a corner of the photograph where both maps are high, or a peak "
+            "of their sum"
+        ),
+    ] = "corners"
+    weight: Annotated[float, Ge(0), Le(1), doc("share of the coarse map in the log-likelihood")] = (
+        0.1
+    )
+    keep: Annotated[
+        float, Gt(0), Le(1), doc("share of the local maxima that is kept, strongest first")
+    ] = 0.15
+    max_keypoints: Annotated[int, Ge(1), Le(1000), doc("never more keypoints than this")] = 100
+    nms_radius: Annotated[
+        int | None,
+        Ge(1),
+        Le(256),
+        doc("a keypoint is the maximum this far around, network pixels; side/28 if not given"),
+    ] = None
+    top_classes: Annotated[int, Ge(1), Le(100), doc("how many classes to list")] = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedOptions(Options):
+    """`Options` for one network, made by `resolve`: lengths are numbers, classes are indices.
+
+    target_class: one index, or several; None is the predicted class.
+    """
+
+    target_class: int | tuple[int, ...] | None = field()  # type: ignore[assignment]
+    patch: int = field()
+    stride: int = field()
+    nms_radius: int = field()
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """The classes to explain; none: the predicted one."""
+        match self.target_class:
+            case None:
+                return ()
+            case int():
+                return (self.target_class,)
+        return self.target_class
+
+
+PRESETS: dict[Preset, Options] = {
+    "default": Options(),
+    "paper": Options(
+        preset="paper",
+        colours=1,
+        fill="per_box",
+        score="probability",
+        fine="guided",
+        combine="log_sigmoid",
+        weight=0.5,
+        keep=0.4,
+    ),
+}
+HINTS: dict[str, Any] = get_type_hints(Options, include_extras=True)
+NAMES = tuple(each.name for each in fields(Options))
+
+
+def choose(preset: Preset = "default", **given: Any) -> Options:
+    """The preset, with the given options instead of its own; None stands for not given."""
+    return replace(
+        PRESETS[preset], **{name: value for name, value in given.items() if value is not None}
+    )
+
+
+def resolve(
+    options: Options, side: int, labels: Sequence[str], box: tuple[int, int] | None = None
+) -> ResolvedOptions:
+    """The options for a network with `side` x `side` pixels of input and these labels.
+
+    box: patch and stride of this network's default occlusion. Without it, and in preset `paper`,
+    they are side/14 and side/28. `nms_radius` is side/28. A label becomes its index. `target_class`
+    None stays: it means the predicted class. Raises BadOption where patch, stride and side do not
+    fit, or there is no such class.
+    """
+    given = {name: getattr(options, name) for name in NAMES}
+    patch, stride = max(1, side // 14), max(1, side // 28)
+    if box is not None and options.preset != "paper":
+        patch, stride = box
+    resolved = ResolvedOptions(
+        **given
+        | {
+            "target_class": _classes(options.target_class, labels),
+            "patch": options.patch or patch,
+            "stride": options.stride or stride,
+            "nms_radius": options.nms_radius or max(1, side // 28),
+        }
+    )
+    if resolved.patch > side:
+        raise BadOption(
+            f"patch is {resolved.patch} but the network's input side is {side}",
+            option="patch",
+            limit=side,
+            actual=resolved.patch,
+        )
+    if resolved.stride > resolved.patch:
+        raise BadOption(
+            f"stride is {resolved.stride}, more than the patch of {resolved.patch}: "
+            "pixels between the boxes would never be covered",
+            option="stride",
+            limit=resolved.patch,
+            actual=resolved.stride,
+        )
+    return resolved
+
+
+def drawn_class(
+    wanted: int | str | None, options: ResolvedOptions, labels: Sequence[str]
+) -> int | None:
+    """The index of the class to draw, None if not given.
+
+    Raises BadOption where it is none of those that are asked for.
+    """
+    if wanted is None:
+        return None
+    chosen = _class_index(wanted, labels, "drawn_class")
+    if chosen not in options.targets:
+        raise BadOption(
+            f"drawn_class is {wanted!r}, which is none of the classes of target_class",
+            option="drawn_class",
+            limit=list(options.targets),
+            actual=wanted,
+        )
+    return chosen
+
+
+def _classes(
+    wanted: int | str | tuple[int, ...] | None, labels: Sequence[str]
+) -> int | tuple[int, ...] | None:
+    """One index, or several for labels or indices with commas between them, each once.
+
+    A label may have a comma itself: the whole text is looked for first.
+    """
+    if isinstance(wanted, tuple):
+        return tuple(_class_index(each, labels) for each in wanted)
+    if not isinstance(wanted, str) or wanted in labels or "," not in wanted:
+        return None if wanted is None else _class_index(wanted, labels)
+    parts = [part.strip() for part in wanted.split(",")]
+    if len(parts) > MOST_TARGETS:
+        raise BadOption(
+            f"target_class names {len(parts)} classes; "
+            f"at most {MOST_TARGETS} are explained at once",
+            option="target_class",
+            limit=MOST_TARGETS,
+            actual=len(parts),
+        )
+    indices = [_class_index(int(part) if part.isdecimal() else part, labels) for part in parts]
+    return tuple(dict.fromkeys(indices))
+
+
+def _class_index(wanted: int | str, labels: Sequence[str], option: str = "target_class") -> int:
+    if isinstance(wanted, str):
+        if wanted not in labels:
+            raise BadOption(
+                f"{option} is {wanted!r}, which is none of the {len(labels)} labels",
+                option=option,
+                actual=wanted,
+            )
+        return labels.index(wanted)
+    if not 0 <= wanted < len(labels):
+        raise BadOption(
+            f"{option} is {wanted}; classes go from 0 to {len(labels) - 1}",
+            option=option,
+            actual=wanted,
+        )
+    return wanted
