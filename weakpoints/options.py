@@ -6,6 +6,7 @@ HTTP query parameters, command-line flags and OpenAPI are all made from `Options
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal, get_type_hints
+from unicodedata import normalize
 
 from annotated_types import Ge, Gt, Le, doc
 
@@ -24,6 +25,7 @@ Size = Literal["image", "network"]
 Format = Literal["png", "npz"]
 WHITE = "ffffff"
 MOST_TARGETS = 10  # classes of one request: each needs a backward pass
+DIGITS = 9  # of an index
 MAX_PASSES = 20_000  # box positions times colours of one request
 Precision = Literal["auto", "float32", "tf32", "float16"]
 
@@ -52,7 +54,7 @@ class Options:
         doc("where the options that are not given come from; `paper` is the paper to the letter"),
     ] = "default"
     target_class: Annotated[
-        int | str | None,
+        int | str | tuple[int | str, ...] | None,
         doc(
             "class index or label to explain, instead of the predicted one; several with commas "
             "between them, 10 at most, share one occlusion"
@@ -123,7 +125,7 @@ class ResolvedOptions(Options):
     target_class: one index, or several; None is the predicted class.
     """
 
-    target_class: int | tuple[int, ...] | None = field()  # type: ignore[assignment]
+    target_class: int | tuple[int, ...] | None = field()
     patch: int = field()
     stride: int = field()
     nms_radius: int = field()
@@ -153,7 +155,7 @@ PRESETS: dict[Preset, Options] = {
     ),
 }
 HINTS: dict[str, Any] = get_type_hints(Options, include_extras=True)
-NAMES = tuple(each.name for each in fields(Options))
+NAMES = tuple(field.name for field in fields(Options))
 
 
 def choose(preset: Preset = "default", **given: Any) -> Options:
@@ -213,7 +215,7 @@ def drawn_class(
     """
     if wanted is None:
         return None
-    chosen = _class_index(wanted, labels, "drawn_class")
+    chosen = class_index(wanted, labels, "drawn_class")
     if chosen not in options.targets:
         raise BadOption(
             f"drawn_class is {wanted!r}, which is none of the classes of target_class",
@@ -225,38 +227,75 @@ def drawn_class(
 
 
 def _classes(
-    wanted: int | str | tuple[int, ...] | None, labels: Sequence[str]
+    wanted: int | str | tuple[int | str, ...] | None, labels: Sequence[str]
 ) -> int | tuple[int, ...] | None:
-    """One index, or several for labels or indices with commas between them, each once.
-
-    A label may have a comma itself: the whole text is looked for first.
-    """
-    if isinstance(wanted, tuple):
-        return tuple(_class_index(each, labels) for each in wanted)
-    if not isinstance(wanted, str) or wanted in labels or "," not in wanted:
-        return None if wanted is None else _class_index(wanted, labels)
-    parts = [part.strip() for part in wanted.split(",")]
-    if len(parts) > MOST_TARGETS:
+    """One index, or several for labels or indices with commas between them, once each."""
+    if wanted is None:
+        return None
+    if isinstance(wanted, str) and "," in wanted and wanted not in labels:
+        wanted = _split(wanted, labels)
+    if not isinstance(wanted, tuple):
+        return class_index(wanted, labels)
+    if len(wanted) > MOST_TARGETS:
         raise BadOption(
-            f"target_class names {len(parts)} classes; "
+            f"target_class names {len(wanted)} classes; "
             f"at most {MOST_TARGETS} are explained at once",
             option="target_class",
             limit=MOST_TARGETS,
-            actual=len(parts),
+            actual=len(wanted),
         )
-    indices = [_class_index(int(part) if part.isdecimal() else part, labels) for part in parts]
-    return tuple(dict.fromkeys(indices))
+    return tuple(dict.fromkeys(class_index(part, labels) for part in wanted))
 
 
-def _class_index(wanted: int | str, labels: Sequence[str], option: str = "target_class") -> int:
+def _split(text: str, labels: Sequence[str]) -> tuple[str, ...]:
+    """A list at its commas, but not at those inside a label: the longest label goes first."""
+    pieces, known, parts = text.split(","), frozenset(labels), list[str]()
+    longest = 1 + max(label.count(",") for label in labels)
+    while pieces:
+        ends = range(min(longest, len(pieces)), 1, -1)
+        end = next((end for end in ends if ",".join(pieces[:end]).strip() in known), 1)
+        parts.append(",".join(pieces[:end]).strip())
+        del pieces[:end]
+    return tuple(parts)
+
+
+def classes_called(name: str, labels: Sequence[str]) -> tuple[int, ...]:
+    """The indices that a text may mean: none, one, or several classes of one label.
+
+    A label goes before an index, so that the class "7" of a network whose labels are numbers is the
+    one that is called so; `007` is index 7 there, unless a label is that. Letters that look the
+    same are the same, however Unicode spells them.
+    """
+    called = tuple(i for i, label in enumerate(labels) if label == name)
+    if not called and not name.isascii():  # file systems spell é in two ways, and so do people
+        name = normalize("NFC", name)
+        called = tuple(i for i, label in enumerate(labels) if normalize("NFC", label) == name)
+    if not called and name.isascii() and name.isdecimal() and len(name) <= DIGITS:
+        called = (int(name),) if int(name) < len(labels) else ()
+    return called
+
+
+def class_index(wanted: int | str, labels: Sequence[str], option: str = "target_class") -> int:
+    """The class of an index or a label. Raises BadOption where there is none, or more than one."""
     if isinstance(wanted, str):
-        if wanted not in labels:
+        called = classes_called(wanted, labels)
+        if len(called) > 1:
+            raise BadOption(
+                f"{option} is {wanted!r}, as the classes {' and '.join(map(str, called))} are "
+                "called; name one by its index",
+                option=option,
+                actual=wanted,
+                known=list(called),
+            )
+        if called:
+            return called[0]
+        if not (wanted.isascii() and wanted.isdecimal() and len(wanted) <= DIGITS):
             raise BadOption(
                 f"{option} is {wanted!r}, which is none of the {len(labels)} labels",
                 option=option,
                 actual=wanted,
             )
-        return labels.index(wanted)
+        wanted = int(wanted)  # of no class: its range is told below
     if not 0 <= wanted < len(labels):
         raise BadOption(
             f"{option} is {wanted}; classes go from 0 to {len(labels) - 1}",

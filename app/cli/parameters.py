@@ -3,8 +3,9 @@
 Only what help needs is imported here, so that help is shown at once; commands import the rest.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, make_dataclass
+from functools import partial
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
@@ -14,6 +15,8 @@ from cyclopts import App, Group, Parameter, validators
 
 from app.cli.terminal import say
 from app.cluster.start import Share
+from weakpoints.errors import BadOption
+from weakpoints.given_options import number, options_from
 from weakpoints.options import HINTS, NAMES, PRESETS, Options
 
 if TYPE_CHECKING:
@@ -91,17 +94,12 @@ class _Given:
 
     def options(self) -> Options:
         """Raises ValueError with the flag, its value and what is wrong with it."""
-        from pydantic import ValidationError
-
-        from app.schemas.queries import DetectQuery
-
         try:
-            options: Options = DetectQuery(**asdict(self)).options()  # type: ignore[call-overload]
-            return options
-        except ValidationError as error:
-            first = error.errors()[0]
-            flag = str(first["loc"][0]).replace("_", "-")
-            raise ValueError(f"--{flag} {first['input']}: {first['msg']}") from error
+            return options_from(asdict(self))  # type: ignore[call-overload]
+        except BadOption as error:
+            flag = str(error.figures["option"]).replace("_", "-")
+            rule = error.detail.partition(": ")[2]
+            raise ValueError(f"--{flag} {error.figures['actual']}: {rule}") from error
 
 
 def _flag(name: str) -> tuple[str, Any, Any]:
@@ -118,9 +116,19 @@ def _flag(name: str) -> tuple[str, Any, Any]:
     parameter = Parameter(
         help=" ".join(_help(name, notes, bounds)),
         validator=validators.Number(**bounds) if bounds else (),
+        converter=partial(_number, name) if bounds else None,
     )
     kind = kinds[0] if simple else str
     return name, Annotated[kind | None, parameter], field(default=None)
+
+
+def _number(name: str, _: Any, tokens: Sequence[Any]) -> int | float | None:
+    """As the service reads it: cyclopts would take 2.7 for 3, and 0x10 for 16."""
+    text = tokens[0].value
+    try:
+        return number(name, text) if text else None
+    except BadOption as error:
+        raise ValueError(f'"{text}": {error.detail.partition(": ")[2]}') from error
 
 
 def _members(hint: Any) -> tuple[Any, ...]:

@@ -1,9 +1,11 @@
-"""What a caller may ask for: query parameters, flags, and the same as JSON and Python have it.
+"""What a caller may ask for: query parameters, flags, and the same as JSON has it.
 
-Ranges and meanings of options come from `options.Options`.
+Ranges and meanings of options come from `weakpoints.options.Options`; `weakpoints.given_options`
+reads their values, here as in Python.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from annotated_types import DocInfo
@@ -12,14 +14,14 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WrapValidator,
     create_model,
-    field_validator,
 )
 
 from weakpoints.errors import BadOption
+from weakpoints.given_options import LONGEST, checked, checked_class, unknown_option
 from weakpoints.options import (
     HINTS,
-    MOST_TARGETS,
     NAMES,
     Format,
     Options,
@@ -31,23 +33,29 @@ from weakpoints.options import (
     drawn_class,
 )
 
-SPELLINGS = {
+SPELLINGS = {  # how OpenAPI tells options that are text in a query and something else in Python
     "roi": Annotated[str | None, Field(pattern=r"^[0-9]{1,9}(,[0-9]{1,9}){3}$")],
-    "target_class": Annotated[str | None, Field(max_length=100 * MOST_TARGETS)],
+    "target_class": Annotated[str | None, Field(max_length=LONGEST)],
     "background": Annotated[str | None, Field(pattern=r"^[0-9a-fA-F]{6}$")],
 }
 
 
 def _fields() -> dict[str, Any]:
-    """Every option, none of them required."""
+    """Every option, none of them required. Pydantic has their schema, the library their values."""
     fields = {}
     for name in NAMES:
         meaning = next(
             note.documentation for note in HINTS[name].__metadata__ if isinstance(note, DocInfo)
         )
         hint = SPELLINGS.get(name, HINTS[name] | None)
-        fields[name] = (hint, Field(None, description=meaning))
+        read = WrapValidator(partial(_checked, name))
+        fields[name] = (Annotated[hint, read], Field(None, description=meaning))
     return fields
+
+
+def _checked(name: str, value: object, _pydantic: object) -> object:
+    """Raises BadOption, which passes through pydantic as it is."""
+    return checked(name, value)
 
 
 class _Strict(BaseModel):
@@ -55,22 +63,12 @@ class _Strict(BaseModel):
 
     def options(self) -> Options:
         """The preset, with the given options instead of its own."""
-        given = {name: getattr(self, name) for name in NAMES if name != "preset"}
-        roi, target = given.pop("roi"), given.pop("target_class")
-        return choose(
-            self.model_dump()["preset"] or "default",
-            roi=tuple(int(number) for number in roi.split(",")) if roi else None,
-            target_class=_index_or_label(target),
-            **given,
-        )
+        given = {name: getattr(self, name) for name in NAMES}
+        return choose(given.pop("preset") or "default", **given)
 
 
 class DetectQuery(create_model("EveryOption", __base__=_Strict, **_fields())):  # type: ignore[misc]
     """The options of `Options`, as query parameters and as command-line flags."""
-
-
-def _index_or_label(text: str | None) -> int | str | None:
-    return int(text) if text and text.isdecimal() else text
 
 
 class DrawQuery(DetectQuery):
@@ -82,7 +80,9 @@ class DrawQuery(DetectQuery):
     )
     keypoints: bool = Field(False, description="draw the keypoints, too")
     size: Size = Field("image", description="pixels of the picture, or of the network's input")
-    drawn_class: str | None = Field(
+    drawn_class: Annotated[
+        str | None, WrapValidator(lambda value, _: checked_class("drawn_class", value))
+    ] = Field(
         None,
         max_length=200,
         description="which of several classes of `target_class` to draw, index or label; the "
@@ -91,7 +91,7 @@ class DrawQuery(DetectQuery):
 
     def drawn(self, options: ResolvedOptions, labels: Sequence[str]) -> int | None:
         """The index of the class to draw, None: the first. Raises BadOption."""
-        return drawn_class(_index_or_label(self.drawn_class), options, labels)
+        return drawn_class(self.drawn_class, options, labels)
 
 
 class HeatmapQuery(DrawQuery):
@@ -105,7 +105,7 @@ class HeatmapQuery(DrawQuery):
 
 
 def _as_json_has_them(schema: dict[str, Any]) -> None:
-    """Tells OpenAPI what `_with_commas` takes beside text."""
+    """Tells OpenAPI what is taken beside text."""
     number = {"type": "integer", "minimum": 0}
     named = {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "string"}, number]}}
     box = {"type": "array", "minItems": 4, "maxItems": 4, "items": number}
@@ -114,14 +114,9 @@ def _as_json_has_them(schema: dict[str, Any]) -> None:
 
 
 class DetectParameters(DetectQuery):
-    """The same as JSON and Python have them: a class may be a number, a list stands for commas."""
+    """The same as JSON has them: a class may be a number, and several are a list."""
 
-    model_config = ConfigDict(coerce_numbers_to_str=True, json_schema_extra=_as_json_has_them)
-
-    @field_validator("roi", "target_class", mode="before")
-    @classmethod
-    def _with_commas(cls, value: object) -> object:
-        return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+    model_config = ConfigDict(json_schema_extra=_as_json_has_them)
 
 
 Parameters = TypeVar("Parameters", bound=DetectParameters)
@@ -136,15 +131,10 @@ def options_of(given: Mapping[str, Any], kind: type[Parameters]) -> Parameters:
 
 
 def bad_option(error: Mapping[str, Any], known: Iterable[str]) -> BadOption:
-    """What pydantic says of an option that is unknown or out of range, with what was given."""
+    """What pydantic says of a parameter that is unknown or out of range, with what was given."""
     name = str(error["loc"][-1])[:100]
     if error["type"] == "extra_forbidden":
-        names = sorted(known)
-        return BadOption(
-            f"there is no option {name!r}; options are {', '.join(names)}",
-            option=name,
-            known=names,
-        )
+        return unknown_option(name, known)
     given = str(error.get("input"))[:200]
     return BadOption(
         f"{name} is {given!r}: {error['msg']}",

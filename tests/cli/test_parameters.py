@@ -9,7 +9,7 @@ from weakpoints.options import choose
 
 def test_flags_become_the_service_s_options_over_the_preset() -> None:
     given = OptionFlags(preset="paper", keep=0.5, roi="1,2,30,40", target_class="7")
-    assert given.options() == choose("paper", keep=0.5, roi=(1, 2, 30, 40), target_class=7)
+    assert given.options() == choose("paper", keep=0.5, roi=(1, 2, 30, 40), target_class="7")
     assert OptionFlags().options() == choose()
 
 

@@ -44,6 +44,24 @@ def test_the_corners_of_a_small_photograph_are_four_places() -> None:
     assert len(places) == 4
 
 
+def test_a_folder_is_a_class_by_its_label_before_its_index(classes: Path) -> None:
+    """Labels that are numbers, in the order of ImageFolder; a class with two folders; two called
+    alike.
+    """
+    folders = {"3": classes / "3", "10": classes / "10", "0003": classes / "0003"}
+    for name in ("3", "10"):
+        folders[name].mkdir()
+        (folders[name] / "only.png").write_bytes(b"")
+    for name in ("ant", "bee"):
+        (classes / name).rename(classes.parent / name)
+    found = folders_by_class(classes, ("0", "1", "10", "2", "3"))
+    assert {index: len(files) for index, files in found.items()} == {3: 2, 2: 1, 4: 1}
+    found = folders_by_class(classes, ("ant", "bee", "10", "dog"))
+    assert {index: len(files) for index, files in found.items()} == {3: 3, 2: 1}
+    with pytest.raises(BadOption, match="'3', as the classes 1 and 3 are called"):
+        folders_by_class(classes, ("0", "3", "10", "3"))
+
+
 def test_cases_are_of_two_classes_in_every_layout_and_the_same_each_time(classes: Path) -> None:
     labels = ("ant", "bee", "cat", "dog")
     found = folders_by_class(classes, labels)

@@ -16,7 +16,7 @@ from weakpoints.images.decode import decode, split
 from weakpoints.images.header import SUFFIXES
 from weakpoints.method.detector import Detector
 from weakpoints.method.localization import Localization
-from weakpoints.options import Limits, Options
+from weakpoints.options import Limits, Options, class_index, classes_called
 
 Boxes = Literal["annotation", "landmarks"]
 ALL: dict[str, Any] = {
@@ -97,23 +97,23 @@ def sample(folder: Path, count: int) -> tuple[Path, ...]:
 def folders_by_class(folder: Path, labels: Sequence[str]) -> dict[int, tuple[Path, ...]]:
     """The photographs of each class.
 
-    One sub-folder a class, named as the network's label or by its index. Raises BadOption for a
-    name that the network does not know.
+    Sub-folders are named as the network's label, or by its index. Raises BadOption for a name that
+    the network does not know, or that two of its classes have.
     """
-    index = {label: i for i, label in enumerate(labels)}
-    index |= {name: int(name) for name in _names(folder) if _is_index(name, len(labels))}
-    unknown = [name for name in _names(folder) if name not in index]
-    if unknown or not _names(folder):
+    called = {name: classes_called(name, labels) for name in _names(folder)}
+    unknown = [name for name, indices in called.items() if not indices]
+    if unknown or not called:
         raise BadOption(
             f"the sub-folders of {folder} must be named as the network's labels, or by their "
             f"index; {', '.join(unknown[:5]) or 'there is none'}"
         )
-    found: dict[int, tuple[Path, ...]] = {}
-    for name in _names(folder):
+    photographs: dict[int, tuple[Path, ...]] = {}
+    for name in called:
+        index = class_index(name, labels, f"a sub-folder of {folder}")
         files = sorted(p for p in (folder / name).iterdir() if p.suffix.lower() in SUFFIXES)
-        if files:
-            found[index[name]] = tuple(files)
-    return found
+        if files:  # a class may have two folders: one by its label, one by its index
+            photographs[index] = (*photographs.get(index, ()), *files)
+    return photographs
 
 
 def read(path: Path) -> NDArray[np.uint8]:
@@ -159,10 +159,6 @@ def landmarks_box(landmarks: NDArray[np.float64]) -> Area:
 
 def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir())
-
-
-def _is_index(name: str, classes: int) -> bool:
-    return name.isdecimal() and int(name) < classes
 
 
 def _landmarked(
