@@ -30,12 +30,13 @@ Read = Callable[[Request, Callable[[], ExitStack]], Coroutine[Any, Any, list[Upl
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found on a photograph, an (H, W, 3) RGB image; `known`: by the cache.
+    """What was found on a photograph; `known`: by the cache.
 
-    timing_ms: milliseconds of each stage, and `total`.
+    image: its pixels, (H, W, 3) or (H, W, 4); None where the cache knew the answer and they were
+    not needed. timing_ms: milliseconds of each stage, and `total`.
     """
 
-    image: NDArray[np.uint8]
+    image: NDArray[np.uint8] | None
     found: Localization
     known: bool
     timing_ms: dict[str, float]
@@ -64,17 +65,19 @@ class Delivery:
         options: Options,
         held: ExitStack,
         progress: Progress = no_progress,
+        pixels: bool = False,
     ) -> Answer:
         """One photograph, decoded and detected. Raises WeakpointsError.
 
-        held: to be closed when the answer's picture is no longer needed.
+        held: to be closed when the answer's picture is no longer needed. pixels: whether it is
+        needed where the cache knows the answer.
         """
         locator, clock = self.service.locator, replace(self.clock, laps=[*self.clock.laps])
         with upload as data:
             seconds = self.caller.seconds_left
-            received = await locator.receive(data, options, clock, self.who, seconds, held)
+            received = await locator.receive(data, options, clock, self.who, seconds, held, pixels)
         found, known = await locator.locate(received, progress)
-        return Answer(received.paused.picture.image, found, known, timed(self.service, clock))
+        return Answer(received.image, found, known, timed(self.service, clock))
 
     async def each(
         self, options: Options, tell: Callable[[int, Answer | WeakpointsError], None]

@@ -14,7 +14,7 @@ from app.service.http.api_keys import Keys
 from app.service.observability.metrics import Metrics
 from app.service.scheduling.pipeline import Locator
 from app.settings import Settings
-from weakpoints.errors import Unavailable
+from weakpoints.errors import Unavailable, WeakpointsError
 from weakpoints.method.detector import Detector
 
 log = logging.getLogger("weakpoints")
@@ -73,14 +73,19 @@ class Service:
             self._locator = Locator(self.settings, detector, self.decoding, self.metrics, self.stop)
             await self._locator.warm_up()
             self.started = True
-        except Exception as error:
+        except WeakpointsError as error:
             log.critical("the service can't start: %s", error)
+            self.stop()
+        except Exception as error:  # nobody foresaw it: the text alone may be a bare key
+            log.critical(
+                "the service can't start: %s: %s", type(error).__name__, error, exc_info=error
+            )
             self.stop()
 
     async def close(self) -> None:
         """Waits until the device has done what it does now, at most LAST seconds."""
         self.draining = True
-        self.decoding.close()
+        await run_sync(self.decoding.close)  # it waits for each child's end
         if self._locator is None:
             return
         closing = threading.Thread(target=self._locator.worker.close, daemon=True)

@@ -201,16 +201,16 @@ async def explained(turn: Turn[ExplainParameters]) -> Explanation:
     model = locator.detector.model
     drawn = turn.parameters.drawn(locator.detector.resolved(options), model.labels)
     who, held = caller_of(request), turn.held
-    received = await locator.receive(turn.photograph, options, clock, who, seconds, held)
-    image = received.paused.picture.image
-    if turn.parameters.heatmap:
+    pixels = turn.parameters.heatmap
+    received = await locator.receive(turn.photograph, options, clock, who, seconds, held, pixels)
+    image, heatmap = received.image, None
+    if pixels and image is not None:
         _check_heatmap(image, turn, service.settings.max_pixels)
     found, _ = await locator.locate(received)
     answer = detection(found, model, request.state.request_id, timed(service, clock))
-    heatmap = None
-    if turn.parameters.heatmap:
+    if pixels and image is not None:
         draw = partial(_heatmap, image, found, turn.parameters, drawn)
-        heatmap = await locator.drawn(who, image, draw)
+        heatmap = await locator.draw(who, image, held, draw)
     return Explanation(**answer.model_dump(), heatmap=heatmap)
 
 

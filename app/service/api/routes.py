@@ -7,6 +7,7 @@ from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import Annotated
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse
@@ -38,7 +39,6 @@ from app.service.api.probes import probes
 from app.service.api.replies import counted, detection_of, reader, tell_results
 from app.service.api.streaming import STILL_WAITING, Emit, Words, event, progress_events, streamed
 from app.service.http.api_keys import let_in
-from app.service.http.callers import caller_of
 from app.service.http.middleware import Prefix, add_rules
 from app.service.http.problems import QUIET, RESPONSES, add_problems
 from app.service.lifecycle import Service, service_of
@@ -216,25 +216,27 @@ async def heatmap(
     options, locator = query.options(), service_of(request).locator
     detector = locator.detector
     drawn = query.drawn(detector.resolved(options), detector.model.labels)
-    async with delivered(request, options, reader(request)) as delivery:
-        answer = await delivery.answer(delivery.uploads[0], options, held)
-    in_turn = partial(locator.drawn, caller_of(request), answer.image)
     accepted = preferred(request.headers.get("accept", ""), PNG, NPZ)
-    if (query.format or FORMATS[accepted]) == "npz":
-        json = detection_of(request, answer).model_dump_json()
-        file = await in_turn(partial(npz, answer.found, json))
-        return Pieces(file, media_type=NPZ, headers=answer.headers)
-    draw = partial(
-        heatmap_png,
-        answer.image,
-        answer.found,
-        which=query.map,
-        style=query.style,
-        keypoints=query.keypoints,
-        size=query.size,
-        target=drawn,
-    )
-    png, (low, high) = await in_turn(draw)
+    arrays = (query.format or FORMATS[accepted]) == "npz"
+    async with delivered(request, options, reader(request)) as delivery:
+        upload = delivery.uploads[0]
+        answer = await delivery.answer(upload, options, held, pixels=not arrays)
+        if arrays:
+            json = detection_of(request, answer).model_dump_json()
+            file = await run_sync(partial(npz, answer.found, json))
+            return Pieces(file, media_type=NPZ, headers=answer.headers)
+        assert answer.image is not None
+        draw = partial(
+            heatmap_png,
+            answer.image,
+            answer.found,
+            which=query.map,
+            style=query.style,
+            keypoints=query.keypoints,
+            size=query.size,
+            target=drawn,
+        )
+        png, (low, high) = await locator.draw(delivery.who, answer.image, held, draw)
     extent = {"X-Map-Min": f"{low:.9g}", "X-Map-Max": f"{high:.9g}"}
     return Pieces(png, media_type=PNG, headers=answer.headers | extent)
 

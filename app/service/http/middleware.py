@@ -124,7 +124,11 @@ class Plain:
 
         # The server looks at its own scope: there it is HEAD still, and no body is sent.
         inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
-        await self.app(inner, receiving, sending)
+        try:
+            await self.app(inner, receiving, sending)
+        finally:
+            if "route" in inner:
+                scope["route"] = inner["route"]  # the log and the metrics ask the outer scope
 
 
 def relative(path: str, location: str) -> str:

@@ -114,8 +114,9 @@ async def read_uploads(
 
 def check_encoding(request: Request) -> None:
     """Raises UnsupportedMedia for a body that is packed."""
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding != "identity":
+    encoding = request.headers.get("content-encoding", "")
+    codings = {coding.strip().lower() for coding in encoding.split(",")}
+    if codings - {"", "identity"}:  # their names have no case (RFC 9110, 8.4.1)
         raise UnsupportedMedia(f"Content-Encoding {encoding!r} is not accepted; send it as it is")
 
 

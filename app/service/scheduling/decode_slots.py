@@ -5,8 +5,6 @@ keeps it waiting, however much of it there is.
 """
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio
@@ -14,11 +12,14 @@ import anyio
 from app.service.scheduling.fair_share import Clocks
 
 
-@dataclass(frozen=True, eq=False)
-class _Place:
+@dataclass(eq=False)
+class Slot:
+    """One piece of work's. since: when it was given, on time.monotonic's clock."""
+
     caller: str
     large: bool
     given: anyio.Event = field(default_factory=anyio.Event)
+    since: float = 0.0
 
 
 class Slots:
@@ -26,43 +27,41 @@ class Slots:
 
     def __init__(self, count: int) -> None:
         self._free, self._free_for_large = count, max(1, count - 1)
-        self._waiting: list[_Place] = []
+        self._waiting: list[Slot] = []
         self._clocks = Clocks()
 
-    @asynccontextmanager
-    async def one(self, caller: str, large: bool = False) -> AsyncIterator[None]:
-        """A slot, as soon as one is free and it is the caller's turn."""
-        place = _Place(caller, large)
+    async def take(self, caller: str, large: bool = False) -> Slot:
+        """A slot, as soon as one is free and it is the caller's turn; `give_back` has to follow."""
+        slot = Slot(caller, large)
         self._clocks.come(caller)
-        self._waiting.append(place)
+        self._waiting.append(slot)
         self._give()
         try:
-            await place.given.wait()
+            await slot.given.wait()
         except BaseException:
-            if place in self._waiting:
-                self._waiting.remove(place)
-            else:  # it was given one at the same moment
-                self._back(place, 0.0)
+            if slot in self._waiting:
+                self._waiting.remove(slot)
+            else:  # it was given at the same moment
+                self.give_back(slot)
             raise
-        start = time.monotonic()
-        try:
-            yield
-        finally:
-            self._back(place, time.monotonic() - start)
+        return slot
+
+    def give_back(self, slot: Slot) -> None:
+        """The seconds since it was given are its caller's."""
+        self._free += 1
+        self._free_for_large += slot.large
+        waiting = {other.caller for other in self._waiting}
+        self._clocks.had(slot.caller, time.monotonic() - slot.since, waiting)
+        self._give()
 
     def _give(self) -> None:
         while self._free:
-            fit = [place for place in self._waiting if self._free_for_large or not place.large]
+            fit = [slot for slot in self._waiting if self._free_for_large or not slot.large]
             if not fit:
                 return
-            place = fit[self._clocks.first([each.caller for each in fit])]
-            self._waiting.remove(place)
+            slot = fit[self._clocks.first([waiting.caller for waiting in fit])]
+            self._waiting.remove(slot)
             self._free -= 1
-            self._free_for_large -= place.large
-            place.given.set()
-
-    def _back(self, place: _Place, seconds: float) -> None:
-        self._free += 1
-        self._free_for_large += place.large
-        self._clocks.had(place.caller, seconds, {each.caller for each in self._waiting})
-        self._give()
+            self._free_for_large -= slot.large
+            slot.since = time.monotonic()
+            slot.given.set()

@@ -3,7 +3,8 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -27,7 +28,7 @@ from weakpoints.errors import QueueFull
 from weakpoints.images.decode import is_large, is_large_size
 from weakpoints.method.detector import Detector
 from weakpoints.method.localization import ClassScore, Localization
-from weakpoints.method.paused import Found, Look, Paused, started
+from weakpoints.method.paused import Look, Paused, started
 from weakpoints.method.rehearsal import rehearse
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.options import Options
@@ -43,11 +44,16 @@ SHARE = 3 / 4  # of the uploads, for one caller at most: the others always find 
 
 @dataclass(frozen=True)
 class Received:
-    """A photograph that is decoded and may be sent to the device; `key` is its answer's."""
+    """A photograph of which all that can be refused about it was refused; `key` is its answer's.
+
+    known: its answer, by the cache; else it waits for the device. image: its pixels, None where
+    they were not needed.
+    """
 
     key: Key
-    paused: Paused[Localization]
-    claim: Claim
+    known: Localization | None
+    image: NDArray[np.uint8] | None
+    waiting: tuple[Paused[Localization], Claim] | None
 
 
 class Locator:
@@ -64,7 +70,7 @@ class Locator:
         """lost: called once, when the device fails for good."""
         self.detector = detector
         self._slots = Slots(settings.decoders)
-        self._threads = anyio.CapacityLimiter(settings.decoders)
+        self._threads = ThreadPoolExecutor(settings.decoders, "pixels")
         self._decoding, self._limits = decoding, settings.limits
         self.uploads = anyio.CapacityLimiter(settings.uploads)
         self._uploads_of = Counter[str]()
@@ -116,33 +122,42 @@ class Locator:
         caller: str,
         seconds: float,
         held: ExitStack,
+        pixels: bool = False,
     ) -> Received:
         """The file decoded, in a child that ends with this call, and prepared for the device.
 
-        caller: see `callers`. seconds: what it still waits. held: to be closed when the picture is
-        no longer in memory. Laps `decode` and `prepare`.
+        An answer that is in the cache needs neither, unless its pixels are asked for. caller: see
+        `callers`. seconds: what it still waits. held: to be closed when the picture is no longer in
+        memory. Laps `decode` and `prepare`.
         All that can be refused about a photograph is refused here: raises WeakpointsError.
-        QueueFull is raised before it is decoded, unless its answer is in the cache.
+        QueueFull is raised before it is decoded.
         """
         asked = await run_sync(key, data, options)
-        if asked not in self._cache:
-            self.worker.room(caller)
-
+        known = self._cache.get(asked)
+        if known and not pixels:
+            return Received(asked, known, None, None)
+        if known:
+            image = await self._decoded(data, options, clock, caller, seconds, lambda image: image)
+            claim = Claim(caller, image.shape[0] * image.shape[1])
+            held.enter_context(self.worker.holding(claim))
+            return Received(asked, known, image, None)
+        self.worker.room(caller)
         start = partial(self.detector.start, options=options, clock=clock)
         paused = await self._decoded(data, options, clock, caller, seconds, start)
-        return Received(asked, paused, self._held(caller, paused, held))
+        claim = self._held(caller, paused, held)
+        return Received(asked, None, paused.picture.image, (paused, claim))
 
     async def locate(
         self, received: Received, progress: Progress = no_progress
     ) -> tuple[Localization, bool]:
         """What is on the photograph, and whether the cache knew it. Raises as `Worker.run` does."""
-        if known := self._cache.get(received.key):
+        known = received.known or self._cache.get(received.key)
+        if known or received.waiting is None:
+            assert known is not None
             progress("queue", 0, 1)
             return known, True
-        clock = received.paused.picture.clock
-        found: Localization = await self.worker.run(
-            received.paused, clock, received.claim, progress
-        )
+        paused, claim = received.waiting
+        found: Localization = await self.worker.run(paused, paused.picture.clock, claim, progress)
         self._cache.put(received.key, found)
         return found, False
 
@@ -171,12 +186,12 @@ class Locator:
         clock: Stopwatch,
         caller: str,
         seconds: float,
-        start: Callable[[NDArray[np.uint8]], Paused[Found]],
-    ) -> Paused[Found]:
-        """The photograph, decoded in a child and started on its way to the device."""
+        start: Callable[[NDArray[np.uint8]], Made],
+    ) -> Made:
+        """What `start` makes of the photograph, which is decoded in a child."""
         call = Call()
 
-        def work() -> Paused[Found]:
+        def work() -> Made:
             image = self._decoding.decode(data, seconds, call, options.background)
             clock.lap("decode")
             return start(image)
@@ -185,27 +200,46 @@ class Locator:
             # Not on the event loop: the head of a hostile file may take a quarter of a second.
             large = await run_sync(is_large, data, self._limits)
             # A small one is decoded sooner than another child would have started.
-            waiting = await self.in_turn(caller, work, large, abandon=large)
+            decoding = await self._begin(caller, work, large)
+            with anyio.CancelScope(shield=not large):
+                made = await asyncio.wrap_future(decoding)
         finally:
             call.give_up()
         await checkpoint()  # a deadline or a hang-up may have come meanwhile
-        return waiting
+        return made
 
-    async def in_turn(
-        self, caller: str, work: Callable[[], Made], large: bool, *, abandon: bool = False
-    ) -> Made:
-        """Work on a whole picture, on a thread: decoding and drawing, when it is the caller's turn.
+    async def _begin(self, caller: str, work: Callable[[], Made], large: bool) -> Future[Made]:
+        """Work on a whole picture, begun on a thread when it is the caller's turn.
 
-        large: whether it may take long. abandon: whether a caller that leaves gives its place back
-        before the work has ended.
+        large: whether it may take long. The slot is given back when the work has ended, even where
+        its caller has left.
         """
-        async with self._slots.one(caller, large):
-            return await run_sync(work, limiter=self._threads, abandon_on_cancel=abandon)
+        loop, slot = asyncio.get_running_loop(), await self._slots.take(caller, large)
 
-    async def drawn(self, caller: str, image: NDArray[np.uint8], draw: Callable[[], Made]) -> Made:
-        """What is drawn of a picture, when it is the caller's turn."""
+        def give_back(future: Future[Made]) -> None:
+            with suppress(RuntimeError):  # the loop has ended: nobody waits for a slot
+                loop.call_soon_threadsafe(self._slots.give_back, slot)
+
+        future = self._threads.submit(work)
+        future.add_done_callback(give_back)
+        return future
+
+    async def draw(
+        self, caller: str, image: NDArray[np.uint8], held: ExitStack, work: Callable[[], Made]
+    ) -> Made:
+        """What is drawn of a picture, when it is the caller's turn. A caller may leave meanwhile.
+
+        held: what counts the picture's pixels. They count until the drawing has ended, even where
+        its caller has left.
+        """
         large = is_large_size((image.shape[1], image.shape[0]), self._limits)
-        return await self.in_turn(caller, draw, large)
+        future = await self._begin(caller, work, large)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            pixels = held.pop_all()
+            future.add_done_callback(lambda _: pixels.close())
+            raise
 
     def _held(self, caller: str, paused: Paused[Any], held: ExitStack) -> Claim:
         """The picture counts until `held` is closed. Raises QueueFull."""

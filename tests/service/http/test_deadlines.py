@@ -3,16 +3,23 @@
 import asyncio
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
+from app.decoding import pool
+from app.decoding.handle import Child
 from app.decoding.pool import Decoders
+from app.service.api import routes as heatmap
 from app.service.http.deadlines import deadline
 from app.settings import Settings
 from tests.service import (
@@ -22,12 +29,14 @@ from tests.service import (
     picture,
     post,
     request_head,
+    running,
     serving,
     slow_picture,
     until,
 )
 from weakpoints.errors import DeadlinePassed
 from weakpoints.method.detector import Detector
+from weakpoints.method.render import heatmap_png
 from weakpoints.options import Limits
 
 ServiceOf = Callable[..., AbstractContextManager[tuple[httpx2.Client, Decoders]]]
@@ -110,6 +119,99 @@ def test_a_deadline_is_kept_waiting_or_running(detector: Detector) -> None:
         for wrong in ("soon", "-1", "nan", "0"):
             assert post(client, 90, **{"x-request-timeout": wrong}).status_code == 400
         assert post(client, 90).status_code == 200
+
+
+@pytest.fixture
+def drawing(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Drawing has begun; and it may end, which it waits for."""
+    begun, gate = threading.Event(), threading.Event()
+
+    def draw(*given: Any, **options: Any) -> Any:
+        begun.set()
+        assert gate.wait(60)
+        return heatmap_png(*given, **options)
+
+    monkeypatch.setattr(heatmap, "heatmap_png", draw)
+    yield begun, gate
+    gate.set()
+
+
+def test_drawing_that_outlives_the_deadline_is_504_and_keeps_its_slot_and_pixels_until_its_end(
+    detector: Detector, drawing: tuple[threading.Event, threading.Event]
+) -> None:
+    _, gate = drawing
+    with running(lambda: detector, decoders=1) as (server, client):
+        headers = {"content-type": "image/png", "x-request-timeout": "1"}
+        answer = client.post("/heatmap", content=picture(90), headers=headers)
+        assert (answer.status_code, answer.json()["title"]) == (504, "Deadline passed")
+        queue = server.service.locator.worker._turns
+        assert queue._held == 90 * 60
+        assert post(client, 91, **{"x-request-timeout": "0.2"}).status_code == 504, (
+            "no slot is free"
+        )
+        gate.set()
+        until(lambda: not queue._held)
+        assert post(client, 92).status_code == 200
+
+
+def test_a_caller_that_hangs_up_while_its_heatmap_is_drawn_is_given_up(
+    detector: Detector, drawing: tuple[threading.Event, threading.Event]
+) -> None:
+    begun, gate = drawing
+    with serving(lambda: detector) as client:
+        data = picture(90)
+        connection, head = request_head(client, len(data))
+        connection.sendall(head.replace(b"/detect", b"/heatmap?patch=14&stride=14") + data)
+        assert begun.wait(30)
+        connection.close()
+        until(lambda: dropped(client) == {"disconnect": 1})
+        gate.set()
+
+
+def test_hang_ups_during_decoding_keep_the_loop_from_nobody(
+    detector: Detector, many_scans: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a child may take long: to free what it holds is the system's work.
+
+    Here each takes a second. The longest pause of the loop is the time between two ticks.
+    """
+    ended: list[Child] = []
+
+    class LateToEnd(Child):
+        def __init__(self, memory: int) -> None:
+            super().__init__(memory)
+            wait = self.process.wait
+
+            def wait_long(*given: Any) -> int:
+                ended.append(self)
+                time.sleep(1)
+                return wait(*given)
+
+            self.process.wait = wait_long  # type: ignore[method-assign]
+
+    monkeypatch.setattr(pool, "Child", LateToEnd)
+    ticks: list[float] = []
+
+    async def tick() -> None:
+        while True:
+            ticks.append(time.perf_counter())
+            await asyncio.sleep(0.01)
+
+    with running(lambda: detector, decoders=3) as (server, client):
+        loops = server.servers[0].get_loop()
+        decoders = server.service.decoding
+        ticking = asyncio.run_coroutine_threadsafe(tick(), loops)
+        for hung_up in range(1, 3):
+            connection, head = request_head(client, len(many_scans))
+            connection.sendall(head + many_scans)
+            until(lambda: any(child.began for child in decoders._busy if child not in ended))
+            connection.close()
+            until(lambda hung_up=hung_up: dropped(client) == {"disconnect": hung_up})
+            until(lambda hung_up=hung_up: len(ended) == hung_up)
+        until(lambda: not decoders._busy)
+        ticking.cancel()
+    pauses = np.diff(ticks)
+    assert pauses.max() < 0.5
 
 
 @pytest.fixture

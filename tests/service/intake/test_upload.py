@@ -1,13 +1,17 @@
 """Forms as callers send them: without filenames, with many fields, cut short."""
 
 import asyncio
+from contextlib import nullcontext
 
 import httpx2
 import pytest
+from starlette.requests import Request
 
 from app.service.intake.multipart import PARTS
+from app.service.intake.upload import check_encoding
 from app.service.scheduling import pipeline as locator
 from tests.service import picture, post, serving
+from weakpoints.errors import UnsupportedMedia
 from weakpoints.images import decode as image
 from weakpoints.method.detector import Detector
 from weakpoints.options import Limits
@@ -122,3 +126,21 @@ def test_the_head_of_a_file_is_not_read_on_the_event_loop(
     with serving(lambda: detector) as client:
         assert post(client, 40).status_code == 200
     assert read == [True]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "accepted"),
+    [
+        ("identity", True),
+        ("Identity", True),
+        (" IDENTITY , identity", True),
+        ("", True),
+        ("gzip", False),
+        ("identity, GZIP", False),
+        ("x-identity", False),
+    ],
+)
+def test_the_names_of_codings_have_no_case(encoding: str, accepted: bool) -> None:
+    scope = {"type": "http", "headers": [(b"content-encoding", encoding.encode())]}
+    with nullcontext() if accepted else pytest.raises(UnsupportedMedia, match="is not accepted"):
+        check_encoding(Request(scope))

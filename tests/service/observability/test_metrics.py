@@ -2,6 +2,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from app.service.observability.metrics import Metrics
 from tests.service import STREAM, dropped, faulty, picture, post, request_head, serving
 from weakpoints.method.detector import Detector
@@ -40,7 +42,7 @@ def test_the_wait_for_the_device_is_a_stage_of_those_that_waited(detector: Detec
             post(client, 90)
         text = client.get("/metrics").text
     assert 'weakpoints_stage_seconds_count{stage="queue"} 1.0' in text
-    assert 'weakpoints_stage_seconds_count{stage="decode"} 3.0' in text
+    assert 'weakpoints_stage_seconds_count{stage="decode"} 1.0' in text
 
 
 ROOT = Path(__file__).parents[3]
@@ -51,6 +53,32 @@ OURS = {
     for suffix in SUFFIXES.get(family.type, ())
     if family.name.startswith(("weakpoints_", "process_resident_memory"))
 }
+
+
+def test_probes_by_head_files_and_odd_requests_are_counted_by_their_route(
+    detector: Detector, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(lambda: detector) as client, caplog.at_level("INFO", "weakpoints"):
+        for path in ("/livez", "/readyz", "/", "/page/page.js", "/page/none.js", "/detect", "/no"):
+            client.head(path)
+        text = client.get("/metrics").text
+    counted = re.findall(
+        r'^weakpoints_request_seconds_count\{route="(.*)",status="(\d+)"\} (\d+)',
+        text,
+        re.MULTILINE,
+    )
+    assert sorted(counted) == [
+        ("/", "200", "1"),
+        ("/detect", "405", "1"),
+        ("/livez", "200", "1"),
+        ("/page/{path:path}", "200", "1"),
+        ("/page/{path:path}", "404", "1"),
+        ("/readyz", "200", "1"),
+        ("unmatched", "404", "1"),
+    ]
+    logged = [getattr(record, "route", None) for record in caplog.records]
+    assert "/livez" not in logged
+    assert "/readyz" not in logged
 
 
 def test_the_dashboard_asks_for_metrics_that_there_are_and_for_all_of_them() -> None:

@@ -1,9 +1,20 @@
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import anyio
 import pytest
 
 from app.service.scheduling.decode_slots import Slots
+
+
+@asynccontextmanager
+async def one(slots: Slots, caller: str, large: bool = False) -> AsyncIterator[None]:
+    slot = await slots.take(caller, large)
+    try:
+        yield
+    finally:
+        slots.give_back(slot)
 
 
 def test_slots_are_bounded_and_callers_take_turns() -> None:
@@ -12,7 +23,7 @@ def test_slots_are_bounded_and_callers_take_turns() -> None:
 
         async def work(caller: str) -> None:
             nonlocal running
-            async with slots.one(caller):
+            async with one(slots, caller):
                 running += 1
                 assert running == 1
                 order.append(caller)
@@ -32,7 +43,7 @@ def test_large_work_leaves_a_slot_to_small_work_and_has_the_only_one() -> None:
         order, end = list[bool](), anyio.Event()
 
         async def work(kind: bool) -> None:
-            async with slots.one("a", kind):
+            async with one(slots, "a", kind):
                 order.append(kind)
                 await end.wait()
 
@@ -55,11 +66,11 @@ def test_who_is_cancelled_takes_no_slot_and_gives_back_what_it_was_given() -> No
         slots, entered = Slots(1), anyio.Event()
 
         async def wait() -> None:
-            async with slots.one("b"):
+            async with one(slots, "b"):
                 entered.set()
 
         async with anyio.create_task_group() as group:
-            async with slots.one("a"):
+            async with one(slots, "a"):
                 waiting = asyncio.create_task(wait())
                 await anyio.sleep(0)
                 waiting.cancel()
