@@ -26,8 +26,8 @@ def weights(
 ) -> int:
     """list, fetch or check networks"""
     from weakpoints.errors import WeakpointsError
+    from weakpoints.networks.download import pull, verify
     from weakpoints.networks.manifest import read_manifest
-    from weakpoints.networks.weights import pull, verify
 
     settings = read_settings(manifest=manifest)
     entries = read_manifest(settings.manifest, settings.downloads)

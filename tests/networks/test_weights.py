@@ -1,10 +1,7 @@
 import dataclasses
 import hashlib
-import http.server
 import json
 import pickle
-import threading
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,142 +15,17 @@ from app.settings import Settings
 from tests.toys import LABELS, seeded
 from weakpoints.errors import WeightsError
 from weakpoints.networks.architectures import load_network
+from weakpoints.networks.download import pull, verify
 from weakpoints.networks.manifest import Entry, Occluder, choose_network, find, read_manifest
-from weakpoints.networks.weights import assign, load_state, pull, verify
+from weakpoints.networks.weights import assign, load_state
 
 CONTENT = bytes(range(256)) * 4096
-
-
-class Files(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT with ranges; `/cut` ends early, `/whole` ignores ranges, `/wrong` sends other
-    bytes.
-    """
-
-    asked: list[str | None]
-
-    def do_GET(self) -> None:
-        asked = self.headers.get("Range")
-        self.server.asked.append(asked)  # type: ignore[attr-defined]
-        if self.path == "/missing":
-            return self.send_error(404)
-        body = b"x" * 1000 if self.path == "/wrong" else CONTENT
-        start = (
-            int(asked.removeprefix("bytes=").removesuffix("-"))
-            if asked and self.path != "/whole"
-            else 0
-        )
-        if start >= len(body):
-            return self.send_error(416)
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body) - start))
-        self.end_headers()
-        self.wfile.write(
-            body[start : len(body) // 2] if self.path == "/cut" and not start else body[start:]
-        )
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[http.server.ThreadingHTTPServer]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
-    server.asked = []  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def entry(path: Path, url: str | None = None, content: bytes = CONTENT, **changes: object) -> Entry:
     sha256 = hashlib.sha256(content).hexdigest()
     whole = Entry("toy", "resnet18", LABELS, 32, (0.5,) * 3, (0.5,) * 3, path, url, sha256, "none")
     return dataclasses.replace(whole, **changes)
-
-
-def at(server: http.server.ThreadingHTTPServer, path: str) -> str:
-    return f"http://127.0.0.1:{server.server_port}{path}"
-
-
-def test_a_pulled_file_is_whole_and_verified_and_pulled_once(
-    server: http.server.ThreadingHTTPServer, tmp_path: Path
-) -> None:
-    toy = entry(tmp_path / "deep" / "toy.pth", at(server, "/file"))
-    assert pull(toy).read_bytes() == CONTENT
-    pull(toy)
-    assert len(server.asked) == 1
-    assert [path.name for path in toy.path.parent.iterdir()] == ["toy.pth"]
-
-
-def test_a_cut_download_resumes_where_it_stopped(
-    server: http.server.ThreadingHTTPServer, tmp_path: Path
-) -> None:
-    toy = entry(tmp_path / "toy.pth", at(server, "/cut"))
-    with pytest.raises(WeightsError, match="Run the command again"):
-        pull(toy, progress=False)
-    assert not toy.path.exists()
-    pull(toy, progress=False)
-    assert toy.path.read_bytes() == CONTENT
-    assert server.asked == [None, f"bytes={len(CONTENT) // 2}-"]
-
-
-def test_a_server_without_ranges_starts_from_the_beginning(
-    server: http.server.ThreadingHTTPServer, tmp_path: Path
-) -> None:
-    (tmp_path / "toy.pth.partial").write_bytes(b"something else")
-    assert (
-        pull(entry(tmp_path / "toy.pth", at(server, "/whole")), progress=False).read_bytes()
-        == CONTENT
-    )
-
-
-def test_a_partial_that_is_already_whole_is_put_in_place(
-    server: http.server.ThreadingHTTPServer, tmp_path: Path
-) -> None:
-    (tmp_path / "toy.pth.partial").write_bytes(CONTENT)
-    assert (
-        pull(entry(tmp_path / "toy.pth", at(server, "/file")), progress=False).read_bytes()
-        == CONTENT
-    )
-
-
-def test_wrong_bytes_are_deleted_and_both_digests_named(
-    server: http.server.ThreadingHTTPServer, tmp_path: Path
-) -> None:
-    toy = entry(tmp_path / "toy.pth", at(server, "/wrong"))
-    with pytest.raises(WeightsError, match="deleted") as raised:
-        pull(toy, progress=False)
-    assert raised.value.figures == {
-        "expected": toy.sha256,
-        "actual": hashlib.sha256(b"x" * 1000).hexdigest(),
-    }
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/file", "file:///etc/hostname"])
-def test_offline_or_not_http_is_one_sentence_that_says_what_to_do(url: str, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"put the file at .*toy\.pth yourself") as raised:
-        pull(entry(tmp_path / "toy.pth", url), progress=False)
-    assert "\n" not in str(raised.value)
-
-
-def test_a_missing_page_is_an_error_and_leaves_nothing(
-    server: http.server.ThreadingHTTPServer, tmp_path: Path
-) -> None:
-    with pytest.raises(WeightsError, match="404"):
-        pull(entry(tmp_path / "toy.pth", at(server, "/missing")), progress=False)
-    assert not list(tmp_path.iterdir())
-
-
-def test_what_is_not_there_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="weakpoints weights pull toy"):
-        verify(entry(tmp_path / "toy.pth", "http://127.0.0.1:9/"))
-    with pytest.raises(WeightsError, match="no address"):
-        verify(entry(tmp_path / "toy.pth"))
-    with pytest.raises(WeightsError, match="no address"):
-        pull(entry(tmp_path / "toy.pth"))
 
 
 def saved(path: Path, state: dict[str, torch.Tensor], **changes: object) -> Entry:
