@@ -46,6 +46,7 @@ ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
   TRITON_CACHE_MANAGER=weakpoints.engine.triton_cache:LayeredCache TRITON_CACHE_DIR=/tmp/triton \
   TRITON_PREBUILT_DIR=/opt/triton/prebuilt TRITON_LIBCUDA_PATH=/opt/triton/stub
 EXPOSE 8000
+# Without a proxy, whatever HTTP_PROXY says. A WEAKPOINTS_PORT of tcp://... is a service link and no port.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
-  CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('WEAKPOINTS_PORT', 8000)}/livez\", timeout=4)"]
+  CMD ["python", "-c", "import http.client, os, re; port = re.fullmatch(r'\\W*(\\d+)\\W*', os.environ.get('WEAKPOINTS_PORT', '')); probe = http.client.HTTPConnection('127.0.0.1', int(port[1]) if port else 8000, timeout=4); probe.request('GET', '/livez'); raise SystemExit(probe.getresponse().status != 200)"]
 CMD ["weakpoints", "serve"]

@@ -6,6 +6,6 @@ memory.
 """
 
 from app.service.api.routes import create_app
-from app.settings import Settings
+from app.settings import read_settings
 
-app = create_app(Settings())
+app = create_app(read_settings())

@@ -1,11 +1,18 @@
 """Every setting of the service, read once from the environment: `WEAKPOINTS_...`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, IPvAnyNetwork, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
+from app.environment import Environment, entries, origin
 from weakpoints.errors import WeakpointsError
 from weakpoints.networks.manifest import MODEL_WEIGHTS, downloads_of
 from weakpoints.options import MAX_PASSES, Limits, Precision
@@ -15,6 +22,11 @@ DEFAULTS = Limits()
 
 def _downloads(settings: dict[str, Any]) -> Path:
     return downloads_of(settings["manifest"])
+
+
+Listed = (NoDecode, BeforeValidator(entries))  # a list as text: `entries` reads it, not pydantic
+Networks = Annotated[tuple[IPvAnyNetwork, ...], *Listed]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(origin)], ...], *Listed]
 
 
 class Settings(BaseSettings):
@@ -58,10 +70,10 @@ class Settings(BaseSettings):
         description="prefix of the paths that a proxy passes on, such as `/keypoints`, where it "
         "does not take it away; without the prefix requests are answered as well",
     )
-    proxies: tuple[IPvAnyNetwork, ...] = Field(
+    proxies: Networks = Field(
         (),
-        description="addresses or networks of proxies whose `X-Forwarded-For` names the caller, as "
-        'JSON: `["10.0.0.0/8"]`; else the caller is whose connection it is',
+        description="addresses or networks of proxies whose `X-Forwarded-For` names the caller, "
+        'with commas or as JSON: `["10.0.0.0/8"]`; else the caller is whose connection it is',
     )
     queue_size: int = Field(
         32,
@@ -134,10 +146,10 @@ class Settings(BaseSettings):
     stop_timeout: int = Field(
         30, ge=1, description="seconds after SIGTERM in which what was accepted is answered"
     )
-    origins: tuple[str, ...] = Field(
+    origins: Origins = Field(
         (),
-        description="origins of other sites' pages that may ask from a browser, as JSON: "
-        '`["https://example.com"]`; `["*"]`: all',
+        description="origins of other sites' pages that may ask from a browser, with commas "
+        'or as JSON: `["https://example.com"]`; `*`: all',
     )
     api_keys: Path | None = Field(
         None,
@@ -169,6 +181,18 @@ class Settings(BaseSettings):
         "0: 4 GiB on a GPU, 256 MiB on a CPU",
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given in Python, then the environment; no files."""
+        return init_settings, Environment(settings_cls)
+
     @property
     def limits(self) -> Limits:
         """The limits of an upload."""
@@ -183,4 +207,13 @@ def read_settings(**given: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
+        raise WeakpointsError("; ".join(map(_sentence, error.errors()))) from error
+    except SettingsError as error:
         raise WeakpointsError(str(error)) from error
+
+
+def _sentence(error: Any) -> str:
+    """What is wrong with one setting, by its name in the environment."""
+    name = str(error["loc"][0])
+    said = error["msg"].removeprefix("Value error, ")
+    return f"{name} (WEAKPOINTS_{name.upper()}) is {str(error['input'])[:100]!r}: {said}"

@@ -1,9 +1,16 @@
 """The example files for proxies and containers agree with the service's own limits."""
 
+import json
+import os
 import re
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from app.service.intake.upload import ENVELOPE
@@ -83,3 +90,47 @@ def test_compose_gives_the_service_time_to_end_and_as_much_memory_as_kubernetes(
     for name in service["environment"]:
         setting = name.removeprefix("WEAKPOINTS_").lower()
         assert name.startswith("OTEL_") or setting in Settings.model_fields
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"},
+        {"WEAKPOINTS_PORT": '"{port}"'},
+        {"WEAKPOINTS_PORT": "tcp://10.96.12.34:80"},
+        {"WEAKPOINTS_PORT": ""},
+    ],
+)
+@pytest.mark.parametrize("status", [200, 503])
+def test_the_healthcheck_asks_the_service_itself(environment: dict[str, str], status: int) -> None:
+    """Where the port is not told, 8000 is asked, and nobody may listen there."""
+
+    class Probe(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    asked: list[str] = []
+    found = re.search(
+        r"HEALTHCHECK.*?CMD (\[.*?\])\n", (ROOT / "Dockerfile").read_text(), re.DOTALL
+    )
+    command = [sys.executable, *json.loads(found[1])[1:]]
+    command[-1] = command[-1].replace("else 8000", "else {port}")
+    with HTTPServer(("127.0.0.1", 0), Probe) as server:
+        port = str(server.server_port)
+        told = {"WEAKPOINTS_PORT": port} | environment
+        told = {name: text.replace("{port}", port) for name, text in told.items()}
+        command[-1] = command[-1].replace("{port}", port)
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        done = subprocess.run(command, env=os.environ | told, capture_output=True, check=False)
+    assert (done.returncode == 0) == (status == 200), done.stderr.decode()
+    assert asked == ["/livez"]
+
+
+def test_a_pod_gets_no_variables_of_its_own_service() -> None:
+    assert deployment()["enableServiceLinks"] is False

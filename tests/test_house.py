@@ -29,7 +29,8 @@ LIBRARY = {  # a room of `weakpoints`, and the rooms that it may look into
 SERVICE = {"allocator", "decoding", "loading", "schemas", "settings", "service"}
 HOUSE = {  # a room of `app`, and the rooms of `app` that it may look into; all see the library
     "allocator": set(),
-    "settings": set(),
+    "environment": set(),
+    "settings": {"environment"},
     "loading": {"settings"},
     "schemas": {"schemas"},
     "decoding": {"allocator", "decoding"},

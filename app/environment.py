@@ -1,0 +1,86 @@
+"""What a setting's text in the environment means, as people and their tools write it there."""
+
+import json
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import EnvSettingsSource
+
+SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
+HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
+PORTS = {"http": 80, "https": 443}  # browsers leave these out of an origin
+
+
+class Environment(EnvSettingsSource):
+    """Empty is as if not set: Compose and Helm pass on what nobody filled in.
+
+    Quotes around a value are taken off: `docker run --env-file` leaves them there. A port of the
+    form tcp://host:port is no setting: Kubernetes and `docker --link` give WEAKPOINTS_PORT that
+    form in every container beside a service named `weakpoints`.
+    """
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        value, key, is_complex = super().get_field_value(field, field_name)
+        if isinstance(value, str):
+            value = unquoted(value) or None
+            if value and field_name == "port" and SERVICE_LINK.match(value):
+                value = None
+        return value, key, is_complex
+
+
+def unquoted(text: str) -> str:
+    """Without the spaces around it, and without one pair of quotes."""
+    text = text.strip()
+    inner = text[1:-1]
+    if len(text) >= 2 and text[0] == text[-1] in ('"', "'") and text[0] not in inner:
+        return inner.strip()
+    return text  # of several pairs, each belongs to an entry of a list
+
+
+def entries(value: object) -> object:
+    """Of a setting that is a list: a JSON list, or its entries with commas between them.
+
+    Raises ValueError for text that begins like JSON and is none.
+    """
+    if not isinstance(value, str):
+        return value
+    text = unquoted(value)
+    if text[:1] not in {"[", "{"}:
+        return tuple(entry for part in text.split(",") if (entry := unquoted(part)))
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"it begins like JSON, and is none ({error}); {EXAMPLE}") from None
+    if not isinstance(found, list) or not all(isinstance(entry, str) for entry in found):
+        raise ValueError(f"a list of texts is expected; {EXAMPLE}")
+    return tuple(found)
+
+
+EXAMPLE = 'send ["one", "another"], or one,another'
+
+
+def origin(text: str) -> str:
+    """As browsers write an origin: scheme, host, and the port where it is not the scheme's own.
+
+    `*` and `null` stay. Raises ValueError for what is no origin, and says what is missing.
+    """
+    text = text.strip()
+    if text in {"*", "null"}:
+        return text
+    parts = urlsplit(text)
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no origin: {error}") from None
+    if not parts.scheme or not host or "*" in host or parts.username is not None:
+        raise ValueError(f"{text!r} is no origin; it is written as https://example.com")
+    name = f"[{host}]" if ":" in host else host.encode("idna").decode()
+    if not HOST.fullmatch(name):
+        raise ValueError(f"{text!r} is no origin: {host!r} is no host")
+    of_its_own = "" if port in (None, PORTS.get(parts.scheme)) else f":{port}"
+    found = f"{parts.scheme}://{name}{of_its_own}"
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(f"{text!r} is an address, not an origin; its origin is {found}")
+    return found
