@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from app.service.scheduling.fair_share import Clocks
+from app.service.scheduling.fair_share import FairShare
 
 
 @dataclass(eq=False)
@@ -22,18 +22,18 @@ class Slot:
     since: float = 0.0
 
 
-class Slots:
+class DecodeSlots:
     """`count` of them, one less for large work where there are several; for one event loop."""
 
     def __init__(self, count: int) -> None:
         self._free, self._free_for_large = count, max(1, count - 1)
         self._waiting: list[Slot] = []
-        self._clocks = Clocks()
+        self._shares = FairShare()
 
     async def take(self, caller: str, large: bool = False) -> Slot:
         """A slot, as soon as one is free and it is the caller's turn; `give_back` has to follow."""
         slot = Slot(caller, large)
-        self._clocks.come(caller)
+        self._shares.enqueue(caller)
         self._waiting.append(slot)
         self._give()
         try:
@@ -51,7 +51,7 @@ class Slots:
         self._free += 1
         self._free_for_large += slot.large
         waiting = {other.caller for other in self._waiting}
-        self._clocks.had(slot.caller, time.monotonic() - slot.since, waiting)
+        self._shares.charge(slot.caller, time.monotonic() - slot.since, waiting)
         self._give()
 
     def _give(self) -> None:
@@ -59,7 +59,7 @@ class Slots:
             fit = [slot for slot in self._waiting if self._free_for_large or not slot.large]
             if not fit:
                 return
-            slot = fit[self._clocks.first([waiting.caller for waiting in fit])]
+            slot = fit[self._shares.next([waiting.caller for waiting in fit])]
             self._waiting.remove(slot)
             self._free -= 1
             self._free_for_large -= slot.large

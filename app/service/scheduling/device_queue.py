@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from app.service.scheduling.fair_share import Clocks
+from app.service.scheduling.fair_share import FairShare
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ class Turns(Generic[T]):
         self.places, self.pixels = places, pixels
         self._waiting: list[_Place[T]] = []
         self._held = 0  # pixels
-        self._clocks = Clocks()
+        self._shares = FairShare()
         self._closed = False
         self._changed = threading.Condition()
 
@@ -73,7 +73,7 @@ class Turns(Generic[T]):
         """Returns the items that lost their places to it, those of who holds most. Raises Full."""
         with self._changed:
             leaving = self._sent_away(claim, self._lacks_places, _one)
-            self._clocks.come(claim.caller)
+            self._shares.enqueue(claim.caller)
             self._waiting.append(_Place(item, claim))
             self._changed.notify()
         return leaving
@@ -99,7 +99,7 @@ class Turns(Generic[T]):
             self._changed.wait_for(lambda: self._waiting or self._closed)
             found = list[_Place[T]]()
             while self._waiting and len(found) < most:
-                next_one = self._clocks.first([place.claim.caller for place in self._waiting])
+                next_one = self._shares.next([place.claim.caller for place in self._waiting])
                 found.append(self._waiting.pop(next_one))
         return [place.item for place in found]
 
@@ -111,7 +111,7 @@ class Turns(Generic[T]):
         with self._changed:
             cheap = [place for place in self._waiting if not place.claim.dear]
             callers = [place.claim.caller for place in cheap]
-            n = self._clocks.passing(callers, claim.caller, seconds)
+            n = self._shares.next_preemptor(callers, claim.caller, seconds)
             if n is None:
                 return None
             self._waiting.remove(cheap[n])
@@ -120,7 +120,7 @@ class Turns(Generic[T]):
     def done(self, claim: Claim, seconds: float) -> None:
         """What was taken has had so many seconds of the device."""
         with self._changed:
-            self._clocks.had(claim.caller, seconds, self._callers())
+            self._shares.charge(claim.caller, seconds, self._callers())
 
     def remove(self, item: T) -> None:
         """Gives its place back, if it still waits."""

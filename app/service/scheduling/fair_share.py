@@ -1,52 +1,61 @@
-"""How much each caller has had of something that all of them share; who had least is next.
+"""How many seconds of something shared each caller has used; who used least is next.
 
-Fair queueing (Demers, Keshav and Shenker 1989) with prices that are measured: a caller's clock is
-wound on by the seconds that its requests took, and a newcomer's begins at the time of all, which
-goes on as if each of those that are there had its equal part. So neither many requests nor many
-newcomers keep one that waits from its turn.
+Fair queueing (Demers, Keshav and Shenker 1989) with costs that are measured after the fact. Each
+caller has a virtual time: the seconds that its requests took. The virtual time of the whole service
+goes on as if every caller that is present had an equal share. A newcomer starts there, so neither
+many requests nor many newcomers delay one that waits.
 """
 
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-FORGETS = 0.9  # of what was expected, for each request
+SMOOTHING = 0.9  # weight of the earlier mean when a request's seconds update it
 
 
-class Clocks:
+class FairShare:
     """Not for several threads at once."""
 
     def __init__(self) -> None:
-        self._now = 0.0
-        self._clock: dict[str, float] = {}
+        self._now = 0.0  # virtual time of the service, in seconds
+        self._used: dict[str, float] = {}  # virtual time of each caller
         self._running = Counter[str]()
-        self._expected = 1.0  # seconds of a request that has begun, until it has ended
+        self._mean_seconds = 1.0  # expected of a request that has begun and not ended
 
-    def come(self, caller: str) -> None:
+    def enqueue(self, caller: str) -> None:
         """A request of this caller waits from now on."""
-        self._clock[caller] = max(self._clock.get(caller, 0.0), self._now)
+        # A caller that was away has saved nothing up: it starts at the service's time.
+        self._used[caller] = max(self._used.get(caller, 0.0), self._now)
 
-    def first(self, callers: Sequence[str]) -> int:
-        """Which of the waiting requests is next, by their callers in the order they came."""
-        chosen = min(range(len(callers)), key=lambda i: self._behind(callers[i]))
+    def next(self, callers: Sequence[str]) -> int:
+        """Index of the request to start, among the waiting ones' callers in order of arrival."""
+        chosen = min(range(len(callers)), key=lambda i: self._claimed(callers[i]))
         self._running[callers[chosen]] += 1
         return chosen
 
-    def passing(self, callers: Sequence[str], caller: str, seconds: float) -> int | None:
-        """As `first`, of those who have had less than one whose request has had so many seconds."""
-        had = self._clock[caller] + seconds
-        return self.first(callers) if any(self._behind(each) < had for each in callers) else None
+    def next_preemptor(self, callers: Sequence[str], caller: str, seconds: float) -> int | None:
+        """As `next`, among those who used less than `caller`, whose running request took `seconds`.
 
-    def had(self, caller: str, seconds: float, waiting: Collection[str]) -> None:
-        """A request that was chosen has ended. waiting: the callers of those that wait."""
+        None where nobody did.
+        """
+        used = self._used[caller] + seconds
+        if not any(self._claimed(waiting) < used for waiting in callers):
+            return None
+        return self.next(callers)
+
+    def charge(self, caller: str, seconds: float, waiting: Collection[str]) -> None:
+        """A request that was started has ended. waiting: the callers of those that wait."""
         self._running[caller] -= 1
-        self._clock[caller] += seconds
-        self._expected += (1 - FORGETS) * (seconds - self._expected)
-        self._running = +self._running  # without those that have none
-        there = {caller, *waiting, *self._running}
-        self._now += seconds / len(there)
-        self._clock = {
-            who: clock for who, clock in self._clock.items() if clock > self._now or who in there
+        self._used[caller] += seconds
+        self._mean_seconds += (1 - SMOOTHING) * (seconds - self._mean_seconds)
+        self._running = +self._running  # drops callers with nothing running
+        present = {caller, *waiting, *self._running}
+        self._now += seconds / len(present)
+        # A caller that left and is not ahead of the service starts anew anyway: it is forgotten,
+        # or the table would grow with every address that ever called.
+        self._used = {
+            who: used for who, used in self._used.items() if used > self._now or who in present
         }
 
-    def _behind(self, caller: str) -> float:
-        return self._clock[caller] + self._expected * self._running[caller]
+    def _claimed(self, caller: str) -> float:
+        """Seconds used, and expected of what runs: several at once must not look free."""
+        return self._used[caller] + self._mean_seconds * self._running[caller]

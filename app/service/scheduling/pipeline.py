@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from app.decoding.handle import Call
 from app.decoding.pool import Decoders
 from app.service.observability.metrics import Metrics
-from app.service.scheduling.decode_slots import Slots
+from app.service.scheduling.decode_slots import DecodeSlots
 from app.service.scheduling.device_queue import Claim
 from app.service.scheduling.device_worker import Worker
-from app.service.scheduling.result_cache import Cache, Key, key
+from app.service.scheduling.result_cache import Key, ResultCache, key
 from app.settings import Settings
 from weakpoints.errors import QueueFull
 from weakpoints.images.decode import is_large, is_large_size
@@ -69,12 +69,12 @@ class Locator:
     ) -> None:
         """lost: called once, when the device fails for good."""
         self.detector = detector
-        self._slots = Slots(settings.decoders)
+        self._slots = DecodeSlots(settings.decoders)
         self._threads = ThreadPoolExecutor(settings.decoders, "pixels")
         self._decoding, self._limits = decoding, settings.limits
         self.uploads = anyio.CapacityLimiter(settings.uploads)
         self._uploads_of = Counter[str]()
-        self._cache = Cache(settings.cache_bytes)
+        self._cache = ResultCache(settings.cache_bytes)
         self.worker: Worker[Paused[Any], Look, Any] = Worker(
             detector.look,
             detector.finish,

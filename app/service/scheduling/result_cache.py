@@ -1,20 +1,13 @@
 """The last answers, so that `/heatmap` after `/detect` of the same photograph is immediate."""
 
-import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
 from hashlib import sha256
-from zlib import crc32
 
-import numpy as np
 from cachetools import LRUCache
-from numpy.typing import NDArray
 
 from weakpoints.method.localization import Localization
 from weakpoints.options import Options
 
 Key = tuple[bytes, Options]
-log = logging.getLogger("weakpoints")
 
 
 def key(data: bytes, options: Options) -> Key:
@@ -22,55 +15,35 @@ def key(data: bytes, options: Options) -> Key:
     return sha256(data).digest(), options
 
 
-@dataclass(frozen=True)
-class Entry:
-    """An answer, the bytes of its maps, and their checksum when it was put in."""
+class ResultCache:
+    """At most `limit` bytes of arrays; the least recently used answer goes first.
 
-    found: Localization
-    size: int
-    checksum: int
-
-
-class Cache:
-    """At most `limit` bytes of maps; the least recently used answer goes first.
-
-    An answer that was damaged in memory is forgotten. For the event loop's thread only.
+    For the event loop's thread only.
     """
 
     def __init__(self, limit: int) -> None:
-        self._kept: LRUCache[Key, Entry] = LRUCache(limit, lambda entry: entry.size)
-
-    def __contains__(self, key: Key) -> bool:
-        return self.get(key) is not None
+        self._kept: LRUCache[Key, Localization] = LRUCache(limit, _array_bytes)
 
     def get(self, key: Key) -> Localization | None:
         """The answer, or None."""
-        entry = self._kept.get(key)
-        if entry is None:
-            return None
-        if _checksum(entry.found) != entry.checksum:
-            log.error("a kept answer was damaged in memory; it is worked out anew")
-            del self._kept[key]
-            return None
-        return entry.found
+        return self._kept.get(key)
 
-    def put(self, key: Key, found: Localization) -> None:
+    def put(self, key: Key, answer: Localization) -> None:
         """Keeps the answer, unless it is larger than the whole cache."""
-        size = sum(values.nbytes for values in _arrays(found))
-        if size <= self._kept.maxsize:
-            self._kept[key] = Entry(found, size, _checksum(found))
+        if _array_bytes(answer) <= self._kept.maxsize:
+            self._kept[key] = answer
 
 
-def _arrays(found: Localization) -> Iterator[NDArray[np.float64]]:
-    """The maps and drops of each class, which are by far the largest part."""
-    for each in found.explained:
-        yield from (each.maps.fused, each.maps.coarse, each.maps.fine)
-        yield from (each.drops, each.standard_errors)
-
-
-def _checksum(found: Localization) -> int:
-    """CRC-32 of them: it takes about 1 ms a class."""
-    checksum = 0
-    for values in _arrays(found):
-        checksum = crc32(values.tobytes(), checksum)
-    return checksum
+def _array_bytes(answer: Localization) -> int:
+    """Of the maps and drops of each class: by far the largest part of an answer."""
+    return sum(
+        array.nbytes
+        for explained in answer.explained
+        for array in (
+            explained.maps.fused,
+            explained.maps.coarse,
+            explained.maps.fine,
+            explained.drops,
+            explained.standard_errors,
+        )
+    )

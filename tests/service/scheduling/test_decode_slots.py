@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from app.service.scheduling.decode_slots import Slots
+from app.service.scheduling.decode_slots import DecodeSlots
 
 
 @asynccontextmanager
-async def one(slots: Slots, caller: str, large: bool = False) -> AsyncIterator[None]:
+async def one(slots: DecodeSlots, caller: str, large: bool = False) -> AsyncIterator[None]:
     slot = await slots.take(caller, large)
     try:
         yield
@@ -19,7 +19,7 @@ async def one(slots: Slots, caller: str, large: bool = False) -> AsyncIterator[N
 
 def test_slots_are_bounded_and_callers_take_turns() -> None:
     async def scenario() -> list[str]:
-        slots, order, running = Slots(1), list[str](), 0
+        slots, order, running = DecodeSlots(1), list[str](), 0
 
         async def work(caller: str) -> None:
             nonlocal running
@@ -39,7 +39,7 @@ def test_slots_are_bounded_and_callers_take_turns() -> None:
 
 
 def test_large_work_leaves_a_slot_to_small_work_and_has_the_only_one() -> None:
-    async def begun(slots: Slots, *large: bool) -> list[bool]:
+    async def begun(slots: DecodeSlots, *large: bool) -> list[bool]:
         order, end = list[bool](), anyio.Event()
 
         async def work(kind: bool) -> None:
@@ -56,14 +56,14 @@ def test_large_work_leaves_a_slot_to_small_work_and_has_the_only_one() -> None:
         assert sorted(order) == sorted(large)
         return now
 
-    assert asyncio.run(begun(Slots(2), True, True, True, False, False)) == [True, False]
-    assert asyncio.run(begun(Slots(2), False, False, True)) == [False, False]
-    assert asyncio.run(begun(Slots(1), True, False)) == [True]
+    assert asyncio.run(begun(DecodeSlots(2), True, True, True, False, False)) == [True, False]
+    assert asyncio.run(begun(DecodeSlots(2), False, False, True)) == [False, False]
+    assert asyncio.run(begun(DecodeSlots(1), True, False)) == [True]
 
 
 def test_who_is_cancelled_takes_no_slot_and_gives_back_what_it_was_given() -> None:
     async def scenario() -> None:
-        slots, entered = Slots(1), anyio.Event()
+        slots, entered = DecodeSlots(1), anyio.Event()
 
         async def wait() -> None:
             async with one(slots, "b"):
