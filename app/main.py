@@ -5,7 +5,7 @@ JSON logs, a deadline for headers, exit codes, a delay before the socket closes,
 memory.
 """
 
-from app.service.api.routes import create_app
+from app.service.app import create_app
 from app.settings import read_settings
 
 app = create_app(read_settings())

@@ -28,7 +28,7 @@ from ray.serve.schema import LoggingConfig
 from app.cluster.proxy import GRACE
 from app.cluster.start import Share, connected
 from app.loading import loaded
-from app.service.api.routes import create_app
+from app.service.app import create_app
 from app.service.lifecycle import Service
 from app.service.observability.logs import json_handler
 from app.service.observability.metrics import CONTENT_TYPE

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,9 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import Request
 
+from app.schemas.answers import (
+    Detection,
+    DetectionOfSeveral,
+    Problem,
+    ProblemOfSeveral,
+    Result,
+    detection,
+)
 from app.service.http.callers import caller_of
 from app.service.http.deadlines import Caller, deadline
-from app.service.intake.upload import Upload
+from app.service.http.problems import problem_body
+from app.service.intake.upload import Upload, read_uploads
 from app.service.lifecycle import Service, service_of
 from app.service.observability.tracing import trace_stages
 from weakpoints.errors import DeadlinePassed, WeakpointsError
@@ -24,8 +33,6 @@ from weakpoints.options import Options
 from weakpoints.progress import Progress, no_progress
 
 log = logging.getLogger("weakpoints")
-Read = Callable[[Request, Callable[[], ExitStack]], Coroutine[Any, Any, list[Upload]]]
-"""Reads the photographs of a request; is given what takes a place among the uploads."""
 
 
 @dataclass(frozen=True)
@@ -63,47 +70,49 @@ class Delivery:
         self,
         upload: Upload,
         options: Options,
-        held: ExitStack,
+        reserved: ExitStack,
         progress: Progress = no_progress,
         pixels: bool = False,
     ) -> Answer:
         """One photograph, decoded and detected. Raises WeakpointsError.
 
-        held: to be closed when the answer's picture is no longer needed. pixels: whether it is
+        reserved: to be closed when the answer's picture is no longer needed. pixels: whether it is
         needed where the cache knows the answer.
         """
         locator, clock = self.service.locator, replace(self.clock, laps=[*self.clock.laps])
         with upload as data:
             seconds = self.caller.seconds_left
-            received = await locator.receive(data, options, clock, self.who, seconds, held, pixels)
+            received = await locator.receive(
+                data, options, clock, self.who, seconds, reserved, pixels
+            )
         found, known = await locator.locate(received, progress)
         return Answer(received.image, found, known, timed(self.service, clock))
 
-    async def each(
-        self, options: Options, tell: Callable[[int, Answer | WeakpointsError], None]
+    async def answers(
+        self, options: Options, on_answer: Callable[[int, Answer | WeakpointsError], None]
     ) -> None:
         """All of them at the same time, as if each had a caller of its own.
 
-        tell: is told the number of a photograph, and its answer or why there is none, as soon as
+        on_answer: gets the number of a photograph, and its answer or why there is none, as soon as
         that is known. Those that have no answer when the caller's time is over have DeadlinePassed.
         """
         self.caller.scope.deadline = math.inf  # each has the deadline for itself
         async with anyio.create_task_group() as group:
             for number, upload in enumerate(self.uploads):
-                group.start_soon(self._one, number, upload, options, tell)
+                group.start_soon(self._one, number, upload, options, on_answer)
 
     async def _one(
         self,
         number: int,
         upload: Upload,
         options: Options,
-        tell: Callable[[int, Answer | WeakpointsError], None],
+        on_answer: Callable[[int, Answer | WeakpointsError], None],
     ) -> None:
         answer: Answer | WeakpointsError = DeadlinePassed()
         with anyio.CancelScope(deadline=self.caller.end):
             try:
-                with ExitStack() as held:
-                    answer = await self.answer(upload, options, held)
+                with ExitStack() as reserved:
+                    answer = await self.answer(upload, options, reserved)
             except WeakpointsError as error:
                 answer = error
             except Exception as error:
@@ -111,7 +120,7 @@ class Delivery:
                 answer = WeakpointsError("something went wrong here; the log has it")
         if isinstance(answer, WeakpointsError):
             self.service.metrics.failed(answer)
-        tell(number, answer)
+        on_answer(number, answer)
 
 
 def timed(service: Service, clock: Stopwatch) -> dict[str, float]:
@@ -122,18 +131,54 @@ def timed(service: Service, clock: Stopwatch) -> dict[str, float]:
 
 
 @asynccontextmanager
-async def delivered(request: Request, options: Options, read: Read) -> AsyncIterator[Delivery]:
-    """The photographs that `read` finds in a request, within its caller's time.
+async def delivered(
+    request: Request, options: Options, several: bool = False
+) -> AsyncIterator[Delivery]:
+    """The photograph of a request, or `several` of them, within its caller's time.
 
     Raises WeakpointsError for what is wrong with the whole request: options that don't fit the
     network too, before anything is read.
     """
     service, clock = service_of(request), Stopwatch()
-    locator, who = service.locator, caller_of(request)
+    locator, settings, who = service.locator, service.settings, caller_of(request)
     locator.detector.resolved(options)
-    async with deadline(request, service.settings.request_timeout) as caller:
-        with ExitStack() as held:
-            uploads = await read(request, lambda: held.enter_context(locator.place(who)))
+    most = settings.max_images if several else 1
+    async with deadline(request, settings.request_timeout) as caller:
+        with ExitStack() as slots:
+            uploads = await read_uploads(
+                request,
+                lambda: slots.enter_context(locator.place(who)),
+                settings=settings,
+                most=most,
+            )
             caller.watch()
             clock.lap("upload")
             yield Delivery(uploads, service, caller, who, clock)
+
+
+def detection_of(request: Request, answer: Answer) -> Detection:
+    """The JSON of one answer."""
+    model = service_of(request).locator.detector.model
+    return detection(answer.found, model, request.state.request_id, answer.timing_ms)
+
+
+async def results_of(
+    request: Request, delivery: Delivery, options: Options, on_result: Callable[[Result], None]
+) -> None:
+    """Calls `on_result` with the result of each photograph, as soon as it is known."""
+
+    def on_answer(index: int, answer: Answer | WeakpointsError) -> None:
+        which = {"index": index, "filename": delivery.uploads[index].filename}
+        if isinstance(answer, WeakpointsError):
+            problem = Problem(**problem_body(request, answer))
+            on_result(ProblemOfSeveral(**which, problem=problem))
+        else:
+            on_result(DetectionOfSeveral(**which, **dict(detection_of(request, answer))))
+
+    await delivery.answers(options, on_answer)
+
+
+def problem_after_status(request: Request, error: WeakpointsError) -> dict[str, Any]:
+    """The problem of an error that comes after the status was sent; metrics count it."""
+    service_of(request).metrics.failed(error)
+    return problem_body(request, error)

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 
 from app.allocator import few_heaps
 from app.loading import loaded
-from app.service.api.routes import create_app
+from app.service.app import create_app
 from app.service.http.connections import Connections
 from app.service.http.protocol import Protocol
 from app.service.http.signals import exit_in, on_stop

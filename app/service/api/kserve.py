@@ -85,17 +85,17 @@ class Turn(Generic[Parameters]):
     held: ExitStack
 
 
-v1 = APIRouter(prefix=V1)
+routes = APIRouter(prefix=V1)
 GET: dict[int | str, dict[str, Any]] = {status: V1_RESPONSES[status] for status in (401, 503)}
 
 
-@v1.get("", operation_id="v1_models", responses=GET)
+@routes.get("", operation_id="v1_models", responses=GET)
 async def models(request: Request) -> Models:
     """The name of the model, by KServe's V1 protocol."""
     return Models(models=[served_name(service_of(request))])
 
 
-@v1.post(
+@routes.post(
     "/{name}:predict",
     operation_id="v1_predict",
     responses=V1_RESPONSES,
@@ -106,7 +106,7 @@ async def predict(request: Request, name: str) -> Predictions:
     return Predictions(predictions=await answers(request, name, DetectParameters, predicted))
 
 
-@v1.post(
+@routes.post(
     "/{name}:explain",
     operation_id="v1_explain",
     responses=V1_RESPONSES,
@@ -118,14 +118,14 @@ async def explain(request: Request, name: str) -> Explanations:
     return Explanations(predictions=[each.prediction for each in found], explanations=found)
 
 
-@v1.get("/{name}:predict", include_in_schema=False)
-@v1.get("/{name}:explain", include_in_schema=False)
+@routes.get("/{name}:predict", include_in_schema=False)
+@routes.get("/{name}:explain", include_in_schema=False)
 async def not_by_get(name: str) -> None:
     """Else the verb would be taken for the end of a name."""
     raise HTTPException(405, headers={"Allow": "POST"})
 
 
-@v1.get(
+@routes.get(
     "/{name}",
     operation_id="v1_model",
     # Without a default, FastAPI tells of a 422 for the name, which may be any.

@@ -1,4 +1,4 @@
-"""Answers that come bit by bit: server-sent events, or lines of JSON."""
+"""Answers that are sent in chunks: server-sent events, lines of JSON, and large files."""
 
 import asyncio
 import json
@@ -9,15 +9,19 @@ from typing import Any
 
 from fastapi.sse import format_sse_event
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Receive, Scope
+from starlette.types import Send as SendMessage
 
 from weakpoints.errors import WeakpointsError
 from weakpoints.progress import Progress
 
 log = logging.getLogger("weakpoints")
-KEEP_ALIVE = 15.0  # seconds after which a comment keeps proxies from closing the connection
-STILL_WAITING = format_sse_event(comment="still waiting")
-Emit = Callable[[bytes], None]
-"""Sends a piece of the answer; for any thread."""
+KEEP_ALIVE_SECONDS = 15.0  # seconds after which a comment keeps proxies from closing the connection
+CHUNK = 2**18  # bytes of a large answer that are sent at once
+KEEP_ALIVE_COMMENT = format_sse_event(comment="still waiting")
+Send = Callable[[bytes], None]
+"""Sends a chunk of the answer; for any thread."""
 
 
 def event(name: str, data: str) -> bytes:
@@ -25,49 +29,51 @@ def event(name: str, data: str) -> bytes:
     return format_sse_event(event=name, data_str=data)
 
 
-def progress_events(emit: Emit) -> Progress:
+def progress_events(send: Send) -> Progress:
     """Each call is an event `progress` (stage, done, total)."""
 
     def progress(stage: str, done: int, total: int) -> None:
-        emit(event("progress", json.dumps({"stage": stage, "done": done, "total": total})))
+        send(event("progress", json.dumps({"stage": stage, "done": done, "total": total})))
 
     return progress
 
 
 @dataclass(frozen=True)
-class Words:
-    """What a stream says beside what its work emits.
+class StreamMessages:
+    """What a stream says beside what its work sends.
 
-    failed: the last piece where the work fails. waiting: what is said when nothing came for
-    KEEP_ALIVE seconds, if anything may be.
+    failed: the last chunk where the work fails. keep_alive: what is sent when nothing came for
+    KEEP_ALIVE_SECONDS, if anything may be.
     """
 
     failed: Callable[[WeakpointsError], bytes]
-    waiting: bytes = b""
+    keep_alive: bytes = b""
 
 
 async def streamed(
-    work: Callable[[Emit], Coroutine[Any, Any, None]], words: Words, gone: Callable[[], None]
+    work: Callable[[Send], Coroutine[Any, Any, None]],
+    messages: StreamMessages,
+    gone: Callable[[], None],
 ) -> AsyncIterator[bytes]:
-    """What `work` emits, as it comes.
+    """What `work` sends, as it comes.
 
-    To be awaited before the answer begins: what `work` raises before it has emitted anything is
+    To be awaited before the answer begins: what `work` raises before it has sent anything is
     raised here, and gets a status. Closing the iterator early cancels the work; then, or when the
     caller hangs up, `gone` is called.
     """
     loop = asyncio.get_running_loop()
-    pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
+    chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
 
-    def emit(piece: bytes) -> None:
-        loop.call_soon_threadsafe(pieces.put_nowait, piece)
+    def send(chunk: bytes) -> None:
+        loop.call_soon_threadsafe(chunks.put_nowait, chunk)
 
-    job = asyncio.create_task(work(emit))
-    job.add_done_callback(lambda _: pieces.put_nowait(None))
+    job = asyncio.create_task(work(send))
+    job.add_done_callback(lambda _: chunks.put_nowait(None))
     try:
-        first = await pieces.get()
+        first = await chunks.get()
         if first is None:
             job.result()
-        return _pieces(first, pieces, job, words, gone)
+        return _chunks(first, chunks, job, messages, gone)
     except BaseException:
         await _end(job)
         raise
@@ -75,19 +81,19 @@ async def streamed(
         del job  # whose error's traceback has this frame: a circle would keep its picture
 
 
-async def _pieces(
-    piece: bytes | None,
-    pieces: asyncio.Queue[bytes | None],
+async def _chunks(
+    chunk: bytes | None,
+    chunks: asyncio.Queue[bytes | None],
     job: asyncio.Task[None],
-    words: Words,
+    messages: StreamMessages,
     gone: Callable[[], None],
 ) -> AsyncIterator[bytes]:
-    """`piece`, then those of the queue; None is the last: the job is done."""
+    """`chunk`, then those of the queue; None is the last: the job is done."""
     try:
-        while piece is not None:
-            if piece:
-                yield piece
-            piece = await _next(pieces, words.waiting)
+        while chunk is not None:
+            if chunk:
+                yield chunk
+            chunk = await _next(chunks, messages.keep_alive)
         job.result()
     except (asyncio.CancelledError, GeneratorExit):
         gone()
@@ -95,22 +101,38 @@ async def _pieces(
     except ClientDisconnect:
         gone()
     except WeakpointsError as error:
-        yield words.failed(error)
+        yield messages.failed(error)
     except Exception as error:
         log.error("a stream failed", exc_info=error)
-        yield words.failed(WeakpointsError("something went wrong here; the log has it"))
+        yield messages.failed(WeakpointsError("something went wrong here; the log has it"))
     finally:
         await _end(job)
         del job
 
 
-async def _next(pieces: asyncio.Queue[bytes | None], waiting: bytes) -> bytes | None:
+async def _next(chunks: asyncio.Queue[bytes | None], keep_alive: bytes) -> bytes | None:
     try:
-        return await asyncio.wait_for(pieces.get(), KEEP_ALIVE)
+        return await asyncio.wait_for(chunks.get(), KEEP_ALIVE_SECONDS)
     except TimeoutError:
-        return waiting
+        return keep_alive
 
 
 async def _end(job: asyncio.Task[None]) -> None:
     job.cancel()
     await asyncio.gather(job, return_exceptions=True)
+
+
+class ChunkedResponse(Response):
+    """A large answer, sent as fast as it is read.
+
+    The next chunk is sent when the system has taken the one before. So the end of sending is the
+    end of what the answer holds in memory.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: SendMessage) -> None:
+        start = {"status": self.status_code, "headers": self.raw_headers}
+        await send({"type": "http.response.start", **start})
+        for at in range(0, max(1, len(self.body)), CHUNK):
+            end = at + CHUNK
+            chunk = {"body": self.body[at:end], "more_body": end < len(self.body)}
+            await send({"type": "http.response.body", **chunk})

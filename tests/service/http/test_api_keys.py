@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.service.api.routes import create_app
+from app.service.app import create_app
 from app.service.http.api_keys import Keys
 from app.settings import Settings
 from tests.service import post, serving

@@ -19,7 +19,7 @@ from starlette.types import Message
 from app.decoding import pool
 from app.decoding.handle import Child
 from app.decoding.pool import Decoders
-from app.service.api import routes as heatmap
+from app.service.api import heatmap
 from app.service.http.deadlines import deadline
 from app.settings import Settings
 from tests.service import (

@@ -1,6 +1,6 @@
 import numpy as np
 
-from app.service.api.pieces import PIECE
+from app.service.api.streaming import CHUNK
 from tests.service import encoded, request_head, running, until
 from weakpoints.method.detector import Detector
 
@@ -13,18 +13,18 @@ def test_a_picture_is_held_until_its_answer_is_read(detector: Detector) -> None:
         connection, head = request_head(client, len(body))
         with connection:
             connection.sendall(head.replace(b"/detect", b"/heatmap?patch=14&stride=14") + body)
-            received = connection.recv(PIECE)
+            received = connection.recv(CHUNK)
             assert received.startswith(b"HTTP/1.1 200 ")
             assert turns._held == 2000 * 2000, "most of the answer has not been read"
             length = int(received.partition(b"content-length: ")[2].partition(b"\r\n")[0])
-            assert length > 20 * PIECE
+            assert length > 20 * CHUNK
             left = length + received.index(b"\r\n\r\n") + 4 - len(received)
             while left:
-                left -= len(connection.recv(PIECE))
+                left -= len(connection.recv(CHUNK))
             until(lambda: not turns._held)
         unread, head = request_head(client, len(body))
         unread.sendall(head.replace(b"/detect", b"/heatmap?patch=14&stride=14") + body)
-        assert unread.recv(PIECE).startswith(b"HTTP/1.1 200 ")
+        assert unread.recv(CHUNK).startswith(b"HTTP/1.1 200 ")
         assert turns._held
         unread.close()
         until(lambda: not turns._held)

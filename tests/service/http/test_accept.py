@@ -1,6 +1,6 @@
 import pytest
 
-from app.service.api.accept import preferred
+from app.service.http.accept import preferred
 
 
 @pytest.mark.parametrize(

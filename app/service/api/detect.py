@@ -1,0 +1,109 @@
+"""`/detect`: photographs come in, JSON goes out. `/model` says which network answers."""
+
+import json
+from contextlib import ExitStack
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse
+
+from app.schemas.answers import Detection, ModelCard, Result, Results, model_card
+from app.schemas.queries import DetectQuery
+from app.service.answers import delivered, detection_of, problem_after_status, results_of
+from app.service.api.openapi import EVENTS, FILES, JSON, LINES, TIMED, photographs, streams
+from app.service.api.parameters import reject_repeated_options
+from app.service.api.streaming import (
+    KEEP_ALIVE_COMMENT,
+    Send,
+    StreamMessages,
+    event,
+    progress_events,
+    streamed,
+)
+from app.service.http.accept import preferred
+from app.service.http.problems import RESPONSES
+from app.service.lifecycle import service_of
+from weakpoints.errors import WeakpointsError
+from weakpoints.options import Options
+
+routes = APIRouter()
+
+
+@routes.post(
+    "/detect",
+    operation_id="detect",
+    responses={**RESPONSES, 200: {"content": streams(), "headers": TIMED}},
+    dependencies=[Depends(reject_repeated_options)],
+    openapi_extra=photographs(FILES),
+    response_model=Detection | Results,
+)
+async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Response:
+    """Keypoints of the main object of each photograph, with a confidence each.
+
+    One photograph: its answer. Several, as parts of one form: `results`, in the order in which
+    they were sent. Each is answered or refused by itself. With `Accept: application/x-ndjson` each
+    of them is a line, sent as soon as it is known. With `Accept: text/event-stream` the answer to
+    one photograph is a stream of events: `progress`, then `result` with the same JSON, or `error`.
+    """
+    options = query.options()
+    wanted = preferred(request.headers.get("accept", ""), JSON, LINES, EVENTS)
+    if wanted == LINES:
+        return await _lines(request, options)
+    if wanted == EVENTS:
+        return await _events(request, options)
+    results: dict[int, Result] = {}
+    async with delivered(request, options, several=True) as delivery:
+        if len(delivery.uploads) == 1:
+            with ExitStack() as reserved:
+                answer = await delivery.answer(delivery.uploads[0], options, reserved)
+            body = detection_of(request, answer).model_dump_json()
+            return Response(body, media_type=JSON, headers=answer.headers)
+        await results_of(
+            request, delivery, options, lambda result: results.update({result.index: result})
+        )
+    in_order = Results(results=[results[index] for index in sorted(results)])
+    return Response(in_order.model_dump_json(), media_type=JSON)
+
+
+async def _lines(request: Request, options: Options) -> Response:
+    """A line of JSON for each photograph, whatever becomes of it."""
+
+    async def work(send: Send) -> None:
+        async with delivered(request, options, several=True) as delivery:
+            await results_of(
+                request,
+                delivery,
+                options,
+                lambda result: send(result.model_dump_json().encode() + b"\n"),
+            )
+
+    def failed(error: WeakpointsError) -> bytes:
+        return json.dumps({"problem": problem_after_status(request, error)}).encode() + b"\n"
+
+    gone = service_of(request).metrics.gone
+    return StreamingResponse(await streamed(work, StreamMessages(failed), gone), media_type=LINES)
+
+
+async def _events(request: Request, options: Options) -> Response:
+    """The progress of one photograph, and its answer, as server-sent events."""
+
+    async def work(send: Send) -> None:
+        async with delivered(request, options) as delivery:
+            progress = progress_events(send)
+            with ExitStack() as reserved:
+                answer = await delivery.answer(delivery.uploads[0], options, reserved, progress)
+        send(event("result", detection_of(request, answer).model_dump_json()))
+
+    def failed(error: WeakpointsError) -> bytes:
+        return event("error", json.dumps(problem_after_status(request, error)))
+
+    messages = StreamMessages(failed, keep_alive=KEEP_ALIVE_COMMENT)
+    gone = service_of(request).metrics.gone
+    return EventSourceResponse(await streamed(work, messages, gone))
+
+
+@routes.get("/model", operation_id="model", responses={401: RESPONSES[401], 503: RESPONSES[503]})
+async def model(request: Request) -> ModelCard:
+    """The network that answers, and its labels."""
+    return model_card(service_of(request).locator.detector.model)

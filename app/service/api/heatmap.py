@@ -1,0 +1,77 @@
+"""`/heatmap`: a photograph comes in, one of its maps goes out as a PNG, or all as arrays."""
+
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from functools import partial
+from typing import Annotated
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from app.schemas.queries import HeatmapQuery
+from app.service.answers import delivered, detection_of
+from app.service.api.openapi import EXTENT, FILE, FORMATS, NPZ, PNG, TIMED, photographs
+from app.service.api.parameters import reject_repeated_options
+from app.service.api.streaming import ChunkedResponse
+from app.service.http.accept import preferred
+from app.service.http.problems import RESPONSES
+from app.service.lifecycle import service_of
+from weakpoints.method.arrays import npz
+from weakpoints.method.render import heatmap_png
+
+routes = APIRouter()
+
+
+async def until_answered() -> AsyncIterator[ExitStack]:
+    """Closed when the answer has been sent, or given up."""
+    with ExitStack() as reserved:
+        yield reserved
+
+
+@routes.post(
+    "/heatmap",
+    operation_id="heatmap",
+    responses={
+        **RESPONSES,
+        200: {"content": {PNG: {}, NPZ: {"schema": FILE}}, "headers": TIMED | EXTENT},
+    },
+    dependencies=[Depends(reject_repeated_options)],
+    openapi_extra=photographs(FILE),
+    response_class=Response,
+)
+async def heatmap(
+    request: Request,
+    query: Annotated[HeatmapQuery, Query()],
+    reserved: Annotated[ExitStack, Depends(until_answered)],
+) -> Response:
+    """One of the maps of one photograph as a PNG, or all of them as numbers.
+
+    `style=gray16` is the raw map, its range in `X-Map-Min` and `X-Map-Max`. `format=npz`, or
+    `Accept: application/x-npz`, is a file for `numpy.load`.
+    """
+    options, locator = query.options(), service_of(request).locator
+    detector = locator.detector
+    drawn = query.drawn(detector.resolved(options), detector.model.labels)
+    accepted = preferred(request.headers.get("accept", ""), PNG, NPZ)
+    arrays = (query.format or FORMATS[accepted]) == "npz"
+    async with delivered(request, options) as delivery:
+        upload = delivery.uploads[0]
+        answer = await delivery.answer(upload, options, reserved, pixels=not arrays)
+        if arrays:
+            body = detection_of(request, answer).model_dump_json()
+            file = await run_sync(partial(npz, answer.found, body))
+            return ChunkedResponse(file, media_type=NPZ, headers=answer.headers)
+        assert answer.image is not None
+        draw = partial(
+            heatmap_png,
+            answer.image,
+            answer.found,
+            which=query.map,
+            style=query.style,
+            keypoints=query.keypoints,
+            size=query.size,
+            target=drawn,
+        )
+        png, (low, high) = await locator.draw(delivery.who, answer.image, reserved, draw)
+    extent = {"X-Map-Min": f"{low:.9g}", "X-Map-Max": f"{high:.9g}"}
+    return ChunkedResponse(png, media_type=PNG, headers=answer.headers | extent)
