@@ -207,7 +207,9 @@ def read_settings(**given: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        raise WeakpointsError("; ".join(map(_sentence, error.errors()))) from error
+        # Where one is wrong, pydantic tells besides of each whose default it did not work out.
+        wrong = [told for told in error.errors() if told["type"] != "default_factory_not_called"]
+        raise WeakpointsError("; ".join(map(_sentence, wrong))) from error
     except SettingsError as error:
         raise WeakpointsError(str(error)) from error
 

@@ -14,7 +14,8 @@ from app.service.api.pages import add_pages
 from app.service.api.probes import probes
 from app.service.http.api_keys import let_in
 from app.service.http.middleware import Prefix, add_rules
-from app.service.http.problems import QUIET, add_problems
+from app.service.http.paths import is_quiet
+from app.service.http.problems import add_problems
 from app.service.lifecycle import Service
 from app.service.observability.tracing import telemetry
 from app.settings import Settings
@@ -53,7 +54,7 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        telemetry=telemetry(QUIET),
+        telemetry=telemetry(is_quiet),
     )
     app.state.service = service
     add_rules(app, settings.origins)

@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.service.http.problems import QUIET, problem
+from app.service.http.paths import is_quiet
+from app.service.http.problems import problem
 
 SAFE = {"GET", "HEAD", "OPTIONS"}  # RFC 9110, 9.2.1: they change nothing
 STREAMS = ("text/event-stream", "application/x-ndjson")
@@ -68,7 +69,7 @@ class Gate:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         answer: Response | None = None
-        if scope["state"].get("crowded") and scope["path"] not in QUIET:
+        if scope["state"].get("crowded") and not is_quiet(scope):
             detail = "too many connections are busy"
             answer = problem(
                 Request(scope), 503, "unavailable", "Unavailable", detail, retry_after=1

@@ -19,21 +19,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.schemas.answers import Problem
 from app.schemas.queries import bad_option
+from app.service.http.paths import QUIET, is_quiet
 from app.service.http.request_ids import request_id_of
 from app.service.observability.metrics import Metrics
 from app.service.observability.tracing import trace_id
 from weakpoints.errors import WeakpointsError
 
 log = logging.getLogger("weakpoints")
-# Paths that are asked every few seconds: not logged, not traced.
-QUIET = {
-    "/livez",
-    "/readyz",
-    "/startupz",
-    "/metrics",
-    "/v2/health/live",
-    "/v2/health/ready",
-}
 SECURITY = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -143,7 +135,7 @@ def add_problems(app: FastAPI, metrics: Metrics) -> None:
 
     async def counted(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, WeakpointsError)
-        if request.scope["path"] not in QUIET:
+        if not is_quiet(request.scope):
             metrics.failed(error)
         return await _deliberate(request, error)
 
@@ -203,7 +195,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 
 def _parameters(request: Request) -> list[dict[str, str]]:
-    operation = request.app.openapi()["paths"][request.scope["path"]]["post"]
+    operation = request.app.openapi()["paths"][request.scope["route"].path]["post"]
     return [each for each in operation["parameters"] if each["in"] == "query"]
 
 

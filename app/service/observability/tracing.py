@@ -4,22 +4,23 @@ It is on where the extra `tracing` is installed and the usual OTEL_... variables
 """
 
 import time
-from collections.abc import Container
+from collections.abc import Callable
 
 from fastapi.telemetry import TelemetryConfig
 from opentelemetry import trace
+from starlette.types import Scope
 
 from weakpoints.method.stopwatch import Stopwatch
 
 
-def telemetry(untraced: Container[str]) -> TelemetryConfig:
-    """For FastAPI: one span for each request whose path is not in `untraced`."""
+def telemetry(untraced: Callable[[Scope], bool]) -> TelemetryConfig:
+    """For FastAPI: one span for each request that is not `untraced`."""
     return {
         "auto_configure": True,
         "metrics": False,
         "logs": False,
         "operation_spans": False,
-        "exclude": lambda scope: scope["path"] in untraced,
+        "exclude": untraced,
     }
 
 

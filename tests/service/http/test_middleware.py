@@ -1,5 +1,6 @@
 """What holds for every request: HEAD, redirects, pages of other sites, `Expect`."""
 
+import asyncio
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +8,10 @@ from urllib.parse import urljoin
 
 import httpx2
 import pytest
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
+from app.service.app import create_app
 from app.service.http.middleware import relative
 from app.settings import Settings
 from tests.service import STREAM, Held, picture, post, request_head, serving, until
@@ -160,3 +164,44 @@ def test_consent_by_cors_is_given_to_the_origins_that_are_named(friendly: httpx2
 def test_a_redirect_is_relative(path: str, location: str, way: str) -> None:
     assert relative(path, location) == way
     assert urljoin(f"https://proxy/prefix{path}", way).startswith("https://proxy/prefix/")
+
+
+@pytest.mark.parametrize("server", ["root_path", "mounted"])
+def test_below_a_root_path_or_mounted_all_is_as_at_the_root(
+    detector: Detector, server: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As `uvicorn --root-path /kp` has it, or in an application of somebody else."""
+    service = create_app(Settings(), lambda: detector)
+    app: ASGIApp = service
+    if server == "mounted":
+        app = Starlette(lifespan=service.router.lifespan_context)
+        app.mount("/kp", service)
+
+    async def ask(client: httpx2.AsyncClient, *paths: str) -> list[httpx2.Response]:
+        headers = {"content-type": "image/png"}
+        query = "patch=14&stride=14"
+        return [
+            await client.post(f"/kp/{path}&{query}", content=picture(90), headers=headers)
+            for path in paths
+        ]
+
+    async def scenario() -> list[httpx2.Response]:
+        root = "/kp" if server == "root_path" else ""
+        transport = httpx2.ASGITransport(app, root_path=root)
+        async with (
+            service.router.lifespan_context(service),
+            httpx2.AsyncClient(transport=transport, base_url="http://x") as client,
+        ):
+            while (await client.get("/kp/readyz")).status_code == 503:
+                await asyncio.sleep(0.01)
+            return await ask(
+                client, "detect?seed=1", "detect?patch=abc", "detect?none=1", "heatmap?style=none"
+            )
+
+    with caplog.at_level("INFO", "weakpoints"):
+        answers = asyncio.run(scenario())
+    assert [answer.status_code for answer in answers] == [200, 422, 422, 422]
+    assert "options are " in answers[2].json()["detail"]
+    routes = {getattr(record, "route", None) for record in caplog.records} - {None}
+    assert routes == {"/detect", "/heatmap"}
+    assert 'reason="unavailable"' not in service.state.service.metrics.text().decode()
