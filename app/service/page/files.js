@@ -1,5 +1,38 @@
 // What can be taken away: files, and a line for the shell.
 
+const PHOTOGRAPH = /\.(jpe?g|jpe|jfif|png|webp|gif|bmp|tiff?|avif|hei[cf])$/i;
+
+/** Files that were dropped; of a folder those in it that look like photographs. */
+export async function dropped(transfer) {
+  const files = [...transfer.files]; // both are empty once this function waits
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (!entries.some((entry) => entry.isDirectory)) return files;
+  return (await Promise.all(entries.map((entry) => filesOf(entry)))).flat();
+}
+
+async function filesOf(entry, inFolder = false) {
+  if (entry.isFile) {
+    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+    return !inFolder || file.type.startsWith("image/") || PHOTOGRAPH.test(file.name) ? [file] : [];
+  }
+  const reader = entry.createReader(), found = [];
+  for (let some = [0]; some.length; found.push(...some)) { // a reader gives 100 at a time
+    some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+  }
+  return (await Promise.all(found.map((inner) => filesOf(inner, true)))).flat();
+}
+
+/** The clipboard is there for https and localhost alone; elsewhere a selection is copied. */
+export async function copy(text) {
+  if (await navigator.clipboard?.writeText(text).then(() => true, () => false)) return;
+  const area = Object.assign(document.createElement("textarea"), { value: text });
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  if (!done) throw new Error("not copied");
+}
+
 export const stem = (name) => name.replace(/\.\w+$/, "") || "photograph";
 
 export function save(blob, name) {

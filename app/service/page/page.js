@@ -1,5 +1,5 @@
 // The page: photographs come in, one after the other is looked at, one of them is shown.
-import { asJson, coco, curl, save, stem } from "./files.js";
+import { asJson, coco, copy, curl, dropped, save, stem } from "./files.js";
 import { draw, showFrom, walkWithArrows } from "./points.js";
 import { detect, heatmap, queryOf } from "./service.js";
 
@@ -27,7 +27,7 @@ function say(text, isError = false) {
 // Photographs come in.
 
 function take(files) {
-  if (!files?.length) return;
+  if (!files.length) return say("There is no photograph in this: only files and folders of them are taken.", true);
   for (const photo of photographs) forget(photo);
   $("threshold").value = 0;
   document.querySelector("input[value=photograph]").checked = true;
@@ -213,13 +213,22 @@ async function pictures(photo) {
 
 // What people do.
 
-for (const id of ["file", "camera"]) $(id).addEventListener("change", (event) => take(event.target.files));
-document.addEventListener("paste", (event) => take(event.clipboardData.files));
+for (const id of ["file", "camera"]) {
+  $(id).addEventListener("change", ({ target }) => {
+    const files = [...target.files];
+    target.value = ""; // else the same file, chosen again, is no change
+    if (files.length) take(files);
+  });
+}
+document.addEventListener("paste", (event) => {
+  const isText = event.target.matches?.("input, textarea"); // the key is pasted
+  if (!isText || event.clipboardData.files.length) take(event.clipboardData.files);
+});
 for (const name of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(name, (event) => {
     event.preventDefault();
     document.body.classList.toggle("over", name === "dragover");
-    if (name === "drop") take(event.dataTransfer.files);
+    if (name === "drop") dropped(event.dataTransfer).then(take, (error) => say(error.message, true));
   });
 }
 walkWithArrows($("points"));
@@ -232,5 +241,5 @@ $("png").addEventListener("click", () => pictures(shown).catch((error) => say(er
 $("curl").addEventListener("click", () => {
   const address = new URL("detect", location.href), query = queryOf(shown.asked);
   address.search = query;
-  navigator.clipboard.writeText(curl(shown.file.name, address.href, key())).then(() => say("Copied."), () => say("This browser does not let pages copy.", true));
+  copy(curl(shown.file.name, address.href, key())).then(() => say("Copied."), () => say("This browser does not let pages copy.", true));
 });

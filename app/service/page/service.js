@@ -7,10 +7,17 @@ const headers = (key, more = {}) => ({
 });
 
 async function ask(path, body, init) {
-  const response = await fetch(path, { method: "POST", body, ...init });
+  const response = await fetch(path, { method: "POST", body, ...init }).catch((error) => explain(error, body));
   if (response.ok) return response;
   const problem = await response.json().catch(() => null);
   throw new Error(problem?.detail ?? `the service answered ${response.status}`);
+}
+
+/** fetch says the same of a service that is gone and of a file that is. */
+async function explain(error, file) {
+  if (error.name !== "TypeError") throw error; // the page gave the request up
+  const readable = await file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+  throw new Error(readable ? "The service can't be reached." : "The file can't be read any more: it was changed, moved or deleted. Choose it again.");
 }
 
 /** Query of the classes to explain, by index; none: the predicted one. */
@@ -23,7 +30,10 @@ export async function* detect(file, targets, key, signal) {
   const response = await ask(`detect?${queryOf(targets)}`, file, init);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (let rest = ""; ; ) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch((error) => {
+      if (error.name !== "TypeError") throw error;
+      return { done: true };
+    });
     if (done) throw new Error("the connection was lost before the answer came");
     const blocks = (rest + value).split("\n\n");
     rest = blocks.pop();

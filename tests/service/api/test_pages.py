@@ -421,6 +421,106 @@ def test_the_progress_is_shown_and_nothing_is_asked_of_another_host(
         assert all(url.startswith((str(client.base_url), "data:", "blob:")) for url in asked)
 
 
+def drop(page: Page, *files: Path) -> None:
+    """As from a file manager."""
+    data = {"items": [], "files": list(map(str, files)), "dragOperationsMask": 1}
+    devtools = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        event = {"type": kind, "x": 200, "y": 100, "data": data}
+        devtools.send("Input.dispatchDragEvent", event)
+
+
+def choose(page: Page, *files: Path) -> None:
+    """By their paths: the browser reads them when they are sent."""
+    devtools = page.context.new_cdp_session(page)
+    root = devtools.send("DOM.getDocument")["root"]["nodeId"]
+    chosen = {"nodeId": root, "selector": "#file"}
+    node = devtools.send("DOM.querySelector", chosen)["nodeId"]
+    devtools.send("DOM.setFileInputFiles", {"files": list(map(str, files)), "nodeId": node})
+
+
+@needs_browser
+def test_a_line_is_copied_where_there_is_no_clipboard(
+    browser: Browser, client: httpx2.Client, photo: Path
+) -> None:
+    with closing(browser.new_page()) as page:
+        page.add_init_script("delete Navigator.prototype.clipboard")  # plain HTTP under a name
+        page.goto(str(client.base_url))
+        page.set_input_files("#file", photo)
+        expect(page.locator("#result")).to_be_visible()
+        page.click("#curl")
+        expect(page.locator("#status")).to_have_text("Copied.")
+        assert page.locator("textarea").count() == 0
+        page.evaluate("document.execCommand = () => false")
+        page.click("#curl")
+        expect(page.locator("#status.error")).to_have_text("This browser does not let pages copy.")
+
+
+@needs_browser
+def test_a_folder_is_the_photographs_in_it(page: Page, photo: Path) -> None:
+    folder = photo.parent / "folder"
+    (folder / "inner").mkdir(parents=True)
+    for name in ("a.png", "inner/b.png", "inner/notes.txt"):
+        (folder / name).write_bytes(photo.read_bytes())
+    drop(page, folder)
+    expect(page.locator("#photographs button")).to_have_count(2)
+    expect(page.locator("#result")).to_be_visible()
+    empty = photo.parent / "empty"
+    empty.mkdir()
+    drop(page, empty)
+    expect(page.locator("#status.error")).to_contain_text("no photograph")
+
+
+@needs_browser
+def test_a_file_that_changed_or_went_away_is_told_and_so_is_a_service_that_did(
+    page: Page, photo: Path
+) -> None:
+    choose(page, photo)
+    expect(page.locator("#status")).to_contain_text("keypoints")
+    with photo.open("ab") as file:
+        file.write(b"more")
+    page.check("#classes input >> nth=1")
+    expect(page.locator("#status.error")).to_contain_text("The file can't be read any more")
+    choose(page, photo)
+    expect(page.locator("#status")).to_contain_text("keypoints")
+    photo.unlink()
+    page.check("input[value=coarse]")
+    expect(page.locator("#status.error")).to_contain_text("The file can't be read any more")
+    page.context.set_offline(True)
+    page.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": picture(90)})
+    expect(page.locator("#status.error")).to_contain_text("The service can't be reached")
+    page.context.set_offline(False)
+
+
+@needs_browser
+def test_the_same_file_is_sent_again_and_what_has_no_file_in_it_is_told(
+    page: Page, photo: Path
+) -> None:
+    for _ in range(2):
+        with page.expect_request("**/detect?*"):
+            choose(page, photo)
+        expect(page.locator("#status")).to_contain_text("keypoints")
+    for event in (
+        "DragEvent('drop', {dataTransfer: d,",
+        "ClipboardEvent('paste', {clipboardData: d,",
+    ):
+        page.set_input_files("#file", photo)
+        expect(page.locator("#status")).to_contain_text("keypoints")
+        page.evaluate(
+            "() => { const d = new DataTransfer(); d.setData('text/uri-list', 'http://a.example/x.jpg');"
+            f" document.body.dispatchEvent(new {event} bubbles: true}})) }}"
+        )
+        expect(page.locator("#status.error")).to_contain_text("no photograph")
+    page.set_input_files("#file", photo)
+    expect(page.locator("#status")).to_contain_text("keypoints")
+    page.evaluate(
+        "() => { const d = new DataTransfer(); d.setData('text/plain', 'secret');"
+        " document.getElementById('key').dispatchEvent("
+        "new ClipboardEvent('paste', {clipboardData: d, bubbles: true})) }"
+    )
+    expect(page.locator("#status")).to_contain_text("keypoints")
+
+
 @needs_browser
 def test_nothing_is_wider_than_a_phone(page: Page, photo: Path) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
