@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.service.http.problem_document import MEDIA_TYPE, problem_document
 from app.service.http.request_ids import request_id_of
 from weakpoints.errors import DeadlinePassed, QueueFull, Unavailable, UploadTooSlow, WeakpointsError
 
@@ -32,10 +33,10 @@ REFUSALS: dict[int, WeakpointsError] = {
 
 def middlewares() -> list[Middleware]:
     """What RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names."""
-    return [Middleware(Doorman)]
+    return [Middleware(RayErrors)]
 
 
-class Doorman:
+class RayErrors:
     """Stands before the proxy and mends its answers.
 
     The caller's deadline is Ray's, too. Answers that are not the service's become problem+json. No
@@ -102,16 +103,8 @@ def _seconds(headers: Headers) -> float | None:
 
 
 def _problem(error: WeakpointsError, path: str, request_id: str) -> JSONResponse:
-    """As `app.problems` makes them."""
-    body = {
-        "type": f"urn:weakpoints:problem:{error.slug}",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "instance": path,
-        "request_id": request_id,
-        **error.figures,
-    }
+    place = {"instance": path, "request_id": request_id}
+    body = problem_document(error.status, error.slug, error.title, error.detail, **place)
     headers = {
         "X-Request-ID": request_id,
         "Cache-Control": "no-store",
@@ -119,4 +112,4 @@ def _problem(error: WeakpointsError, path: str, request_id: str) -> JSONResponse
     }
     if "retry_after" in error.figures:
         headers["Retry-After"] = str(error.figures["retry_after"])
-    return JSONResponse(body, error.status, headers, "application/problem+json")
+    return JSONResponse(body | error.figures, error.status, headers, MEDIA_TYPE)

@@ -16,6 +16,7 @@ from app.service.http.api_keys import let_in
 from app.service.http.middleware import Prefix, add_rules
 from app.service.http.paths import is_quiet
 from app.service.http.problems import add_problems
+from app.service.http.request_context import RequestContext
 from app.service.lifecycle import Service
 from app.service.observability.tracing import telemetry
 from app.settings import Settings
@@ -59,6 +60,7 @@ def create_app(
     app.state.service = service
     add_rules(app, settings.origins)
     add_problems(app, service.metrics)
+    app.add_middleware(RequestContext, metrics=service.metrics)  # outside of all other rules
     if settings.root_path:
         app.add_middleware(Prefix, prefix=settings.root_path)
     app.include_router(probes)

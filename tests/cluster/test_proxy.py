@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.cluster.proxy import Doorman, middlewares
+from app.cluster.proxy import RayErrors, middlewares
 from app.service.http.problems import problem
 from weakpoints.errors import QueueFull
 
@@ -19,7 +19,7 @@ OURS = {"x-content-type-options": "nosniff"}
 def ask(inner: ASGIApp, path: str = "/detect", **headers: str) -> httpx2.Response:
     async def asked() -> httpx2.Response:
         async with httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(Doorman(inner)), base_url="http://ray"
+            transport=httpx2.ASGITransport(RayErrors(inner)), base_url="http://ray"
         ) as client:
             return await client.post(
                 path, headers={name.replace("_", "-"): value for name, value in headers.items()}
@@ -152,5 +152,5 @@ def test_callers_can_not_steer_ray_nor_forge_ids() -> None:
 def test_ray_s_own_pages_are_let_through() -> None:
     assert ask(PlainTextResponse("success"), "/-/healthz").text == "success"
     made: list[Callable[..., ASGIApp]] = [each.cls for each in middlewares()]
-    assert made == [Doorman]
-    asyncio.run(Doorman(lost)({"type": "lifespan"}, None, None))
+    assert made == [RayErrors]
+    asyncio.run(RayErrors(lost)({"type": "lifespan"}, None, None))

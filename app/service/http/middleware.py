@@ -24,8 +24,8 @@ EXPOSED = ("X-Request-ID", "Server-Timing", "Cache-Status", "X-Map-Min", "X-Map-
 
 def add_rules(app: FastAPI, origins: tuple[str, ...]) -> None:
     """`origins`: of the pages of other sites that may ask from a browser."""
-    app.add_middleware(Gate, origins=frozenset(origins))
-    app.add_middleware(Plain)
+    app.add_middleware(CrossSiteAndOverload, origins=frozenset(origins))
+    app.add_middleware(HeadAndRelativeRedirects)
     if origins:
         app.add_middleware(
             CORSMiddleware,
@@ -56,7 +56,7 @@ class Prefix:
         await self.app(scope, receive, send)
 
 
-class Gate:
+class CrossSiteAndOverload:
     """Refuses what comes from pages of other sites.
 
     Where connections are too many, it refuses all but probes.
@@ -92,7 +92,7 @@ class Gate:
         return bool(origin) and urlsplit(origin).netloc != headers.get("host", "")
 
 
-class Plain:
+class HeadAndRelativeRedirects:
     """HEAD is GET without a body; redirects are relative.
 
     So redirects stay under a proxy's prefix. A caller that waits for `100 Continue` and gets its
@@ -105,17 +105,17 @@ class Plain:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        waits = Headers(scope=scope).get("expect", "").lower() == "100-continue"
+        awaits_continue = Headers(scope=scope).get("expect", "").lower() == "100-continue"
 
-        async def receiving() -> Message:
-            nonlocal waits
-            waits = False
+        async def receive_body() -> Message:
+            nonlocal awaits_continue
+            awaits_continue = False
             return await receive()
 
-        async def sending(message: Message) -> None:
+        async def send_mended(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                if waits:
+                if awaits_continue:
                     headers["connection"] = "close"
                 if "location" in headers:
                     headers["location"] = relative(scope["path"], headers["location"])
@@ -126,7 +126,7 @@ class Plain:
         # The server looks at its own scope: there it is HEAD still, and no body is sent.
         inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
-            await self.app(inner, receiving, sending)
+            await self.app(inner, receive_body, send_mended)
         finally:
             if "route" in inner:
                 scope["route"] = inner["route"]  # the log and the metrics ask the outer scope

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from app.service.http.connections import Connections
+from app.service.http.problem_document import problem_document
 from app.settings import Settings
 
 log = logging.getLogger("weakpoints")
@@ -209,8 +210,7 @@ class Protocol(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             return self.abort()  # the peer takes what comes now for the answer of the one before
         title = STATUS_LINE[status][13:-2].decode()
-        problem = {"type": f"urn:weakpoints:problem:http-{status}", "title": title}
-        body = json.dumps(problem | {"status": status, "detail": detail}).encode()
+        body = json.dumps(problem_document(status, f"http-{status}", title, detail)).encode()
         head = b"content-type: application/problem+json\r\nconnection: close\r\ncontent-length: %d"
         self.transport.write(STATUS_LINE[status] + head % len(body) + b"\r\n\r\n" + body)
         self._body_expected = True  # who knows
