@@ -119,7 +119,7 @@ class DetectParameters(DetectQuery):
     model_config = ConfigDict(json_schema_extra=_as_json_has_them)
 
 
-Parameters = TypeVar("Parameters", bound=DetectParameters)
+Parameters = TypeVar("Parameters", bound=DetectQuery)
 
 
 def options_of(given: Mapping[str, Any], kind: type[Parameters]) -> Parameters:

@@ -5,7 +5,7 @@ import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import anyio
 import numpy as np
@@ -20,19 +20,20 @@ from app.schemas.answers import (
     Result,
     detection,
 )
+from app.schemas.queries import DetectQuery, options_of
 from app.service.http.callers import caller_of
 from app.service.http.deadlines import Caller, deadline
 from app.service.http.problems import problem_body
 from app.service.intake.upload import Upload, read_uploads
 from app.service.lifecycle import Service, service_of
 from app.service.observability.tracing import trace_stages
-from weakpoints.errors import DeadlinePassed, WeakpointsError
+from weakpoints.errors import BadOption, DeadlinePassed, WeakpointsError
 from weakpoints.method.localization import Localization
 from weakpoints.method.stopwatch import Stopwatch
-from weakpoints.options import Options
 from weakpoints.progress import Progress, no_progress
 
 log = logging.getLogger("weakpoints")
+Query = TypeVar("Query", bound=DetectQuery)
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,13 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """The photographs of one request, received, while their caller waits; `who` is its name."""
+class Delivery(Generic[Query]):
+    """The photographs of one request, received, while their caller waits; `who` is its name.
 
+    query: the options of the query, and those that came as fields of the form.
+    """
+
+    query: Query
     uploads: list[Upload]
     service: Service
     caller: Caller
@@ -69,7 +74,6 @@ class Delivery:
     async def answer(
         self,
         upload: Upload,
-        options: Options,
         reserved: ExitStack,
         progress: Progress = no_progress,
         pixels: bool = False,
@@ -83,14 +87,12 @@ class Delivery:
         with upload as data:
             seconds = self.caller.seconds_left
             received = await locator.receive(
-                data, options, clock, self.who, seconds, reserved, pixels
+                data, self.query.options(), clock, self.who, seconds, reserved, pixels
             )
         found, known = await locator.locate(received, progress)
         return Answer(received.image, found, known, timed(self.service, clock))
 
-    async def answers(
-        self, options: Options, on_answer: Callable[[int, Answer | WeakpointsError], None]
-    ) -> None:
+    async def answers(self, on_answer: Callable[[int, Answer | WeakpointsError], None]) -> None:
         """All of them at the same time, as if each had a caller of its own.
 
         on_answer: gets the number of a photograph, and its answer or why there is none, as soon as
@@ -99,20 +101,19 @@ class Delivery:
         self.caller.scope.deadline = math.inf  # each has the deadline for itself
         async with anyio.create_task_group() as group:
             for number, upload in enumerate(self.uploads):
-                group.start_soon(self._one, number, upload, options, on_answer)
+                group.start_soon(self._one, number, upload, on_answer)
 
     async def _one(
         self,
         number: int,
         upload: Upload,
-        options: Options,
         on_answer: Callable[[int, Answer | WeakpointsError], None],
     ) -> None:
         answer: Answer | WeakpointsError = DeadlinePassed()
         with anyio.CancelScope(deadline=self.caller.end):
             try:
                 with ExitStack() as reserved:
-                    answer = await self.answer(upload, options, reserved)
+                    answer = await self.answer(upload, reserved)
             except WeakpointsError as error:
                 answer = error
             except Exception as error:
@@ -132,28 +133,45 @@ def timed(service: Service, clock: Stopwatch) -> dict[str, float]:
 
 @asynccontextmanager
 async def delivered(
-    request: Request, options: Options, several: bool = False
-) -> AsyncIterator[Delivery]:
+    request: Request, query: Query, several: bool = False
+) -> AsyncIterator[Delivery[Query]]:
     """The photograph of a request, or `several` of them, within its caller's time.
 
-    Raises WeakpointsError for what is wrong with the whole request: options that don't fit the
-    network too, before anything is read.
+    Raises WeakpointsError for what is wrong with the whole request: options of the query that don't
+    fit the network too, before anything is read.
     """
     service, clock = service_of(request), Stopwatch()
     locator, settings, who = service.locator, service.settings, caller_of(request)
-    locator.detector.resolved(options)
+    locator.detector.resolved(query.options())
     most = settings.max_images if several else 1
     async with deadline(request, settings.request_timeout) as caller:
         with ExitStack() as slots:
-            uploads = await read_uploads(
+            received = await read_uploads(
                 request,
                 lambda: slots.enter_context(locator.place(who)),
                 settings=settings,
                 most=most,
+                options=type(query).model_fields,
             )
             caller.watch()
             clock.lap("upload")
-            yield Delivery(uploads, service, caller, who, clock)
+            if received.options:
+                query = _with_fields(request, query, received.options)
+                locator.detector.resolved(query.options())
+            yield Delivery(query, received.uploads, service, caller, who, clock)
+
+
+def _with_fields(request: Request, query: Query, fields: dict[str, str]) -> Query:
+    """Raises BadOption for a field that is wrong, or is in the query, too."""
+    for name in fields:
+        if name in request.query_params:
+            raise BadOption(
+                f"{name} is in the query and in the form; once is expected",
+                option=name,
+                limit=1,
+                actual=2,
+            )
+    return options_of({**request.query_params, **fields}, type(query))
 
 
 def detection_of(request: Request, answer: Answer) -> Detection:
@@ -163,7 +181,7 @@ def detection_of(request: Request, answer: Answer) -> Detection:
 
 
 async def results_of(
-    request: Request, delivery: Delivery, options: Options, on_result: Callable[[Result], None]
+    request: Request, delivery: Delivery[Any], on_result: Callable[[Result], None]
 ) -> None:
     """Calls `on_result` with the result of each photograph, as soon as it is known."""
 
@@ -175,7 +193,7 @@ async def results_of(
         else:
             on_result(DetectionOfSeveral(**which, **dict(detection_of(request, answer))))
 
-    await delivery.answers(options, on_answer)
+    await delivery.answers(on_answer)
 
 
 def problem_after_status(request: Request, error: WeakpointsError) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from app.service.http.accept import preferred
 from app.service.http.problems import RESPONSES
 from app.service.lifecycle import service_of
 from weakpoints.errors import WeakpointsError
-from weakpoints.options import Options
 
 routes = APIRouter()
 
@@ -35,7 +34,7 @@ routes = APIRouter()
     operation_id="detect",
     responses={**RESPONSES, 200: {"content": streams(), "headers": TIMED}},
     dependencies=[Depends(reject_repeated_options)],
-    openapi_extra=photographs(FILES),
+    openapi_extra=photographs(FILES, DetectQuery),
     response_model=Detection | Results,
 )
 async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Response:
@@ -46,35 +45,31 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
     of them is a line, sent as soon as it is known. With `Accept: text/event-stream` the answer to
     one photograph is a stream of events: `progress`, then `result` with the same JSON, or `error`.
     """
-    options = query.options()
     wanted = preferred(request.headers.get("accept", ""), JSON, LINES, EVENTS)
     if wanted == LINES:
-        return await _lines(request, options)
+        return await _lines(request, query)
     if wanted == EVENTS:
-        return await _events(request, options)
+        return await _events(request, query)
     results: dict[int, Result] = {}
-    async with delivered(request, options, several=True) as delivery:
+    async with delivered(request, query, several=True) as delivery:
         if len(delivery.uploads) == 1:
             with ExitStack() as reserved:
-                answer = await delivery.answer(delivery.uploads[0], options, reserved)
+                answer = await delivery.answer(delivery.uploads[0], reserved)
             body = detection_of(request, answer).model_dump_json()
             return Response(body, media_type=JSON, headers=answer.headers)
-        await results_of(
-            request, delivery, options, lambda result: results.update({result.index: result})
-        )
+        await results_of(request, delivery, lambda result: results.update({result.index: result}))
     in_order = Results(results=[results[index] for index in sorted(results)])
     return Response(in_order.model_dump_json(), media_type=JSON)
 
 
-async def _lines(request: Request, options: Options) -> Response:
+async def _lines(request: Request, query: DetectQuery) -> Response:
     """A line of JSON for each photograph, whatever becomes of it."""
 
     async def work(send: Send) -> None:
-        async with delivered(request, options, several=True) as delivery:
+        async with delivered(request, query, several=True) as delivery:
             await results_of(
                 request,
                 delivery,
-                options,
                 lambda result: send(result.model_dump_json().encode() + b"\n"),
             )
 
@@ -85,14 +80,14 @@ async def _lines(request: Request, options: Options) -> Response:
     return StreamingResponse(await streamed(work, StreamMessages(failed), gone), media_type=LINES)
 
 
-async def _events(request: Request, options: Options) -> Response:
+async def _events(request: Request, query: DetectQuery) -> Response:
     """The progress of one photograph, and its answer, as server-sent events."""
 
     async def work(send: Send) -> None:
-        async with delivered(request, options) as delivery:
+        async with delivered(request, query) as delivery:
             progress = progress_events(send)
             with ExitStack() as reserved:
-                answer = await delivery.answer(delivery.uploads[0], options, reserved, progress)
+                answer = await delivery.answer(delivery.uploads[0], reserved, progress)
         send(event("result", detection_of(request, answer).model_dump_json()))
 
     def failed(error: WeakpointsError) -> bytes:

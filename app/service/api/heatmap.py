@@ -36,7 +36,7 @@ async def until_answered() -> AsyncIterator[ExitStack]:
         200: {"content": {PNG: {}, NPZ: {"schema": FILE}}, "headers": TIMED | EXTENT},
     },
     dependencies=[Depends(reject_repeated_options)],
-    openapi_extra=photographs(FILE),
+    openapi_extra=photographs(FILE, HeatmapQuery),
     response_class=Response,
 )
 async def heatmap(
@@ -49,14 +49,15 @@ async def heatmap(
     `style=gray16` is the raw map, its range in `X-Map-Min` and `X-Map-Max`. `format=npz`, or
     `Accept: application/x-npz`, is a file for `numpy.load`.
     """
-    options, locator = query.options(), service_of(request).locator
-    detector = locator.detector
-    drawn = query.drawn(detector.resolved(options), detector.model.labels)
-    accepted = preferred(request.headers.get("accept", ""), PNG, NPZ)
-    arrays = (query.format or FORMATS[accepted]) == "npz"
-    async with delivered(request, options) as delivery:
-        upload = delivery.uploads[0]
-        answer = await delivery.answer(upload, options, reserved, pixels=not arrays)
+    locator = service_of(request).locator
+    model = locator.detector.model
+    query.drawn(locator.detector.resolved(query.options()), model.labels)
+    accepted = FORMATS[preferred(request.headers.get("accept", ""), PNG, NPZ)]
+    async with delivered(request, query) as delivery:
+        query = delivery.query
+        drawn = query.drawn(locator.detector.resolved(query.options()), model.labels)
+        arrays = (query.format or accepted) == "npz"
+        answer = await delivery.answer(delivery.uploads[0], reserved, pixels=not arrays)
         if arrays:
             body = detection_of(request, answer).model_dump_json()
             file = await run_sync(partial(npz, answer.found, body))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from app.schemas.queries import DetectQuery
 from app.service.http import deadlines
 from app.service.intake.upload import FIELD
 from weakpoints.images.header import READ
@@ -42,9 +43,18 @@ def posted(content: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}, "parameters": [DEADLINE]}
 
 
-def photographs(image: dict[str, Any]) -> dict[str, Any]:
-    """A body; `image` is the schema of the form's field: FILE or FILES."""
-    form = {"type": "object", "required": [FIELD], "properties": {FIELD: image}}
+def photographs(image: dict[str, Any], query: type[DetectQuery]) -> dict[str, Any]:
+    """A body; `image` is the schema of the form's field: FILE or FILES.
+
+    query: the options, which may be fields of the form as well.
+    """
+    options = {
+        name: option | {"anyOf": [one for one in option["anyOf"] if one != {"type": "null"}]}
+        if "anyOf" in option
+        else option
+        for name, option in query.model_json_schema()["properties"].items()
+    }
+    form = {"type": "object", "required": [FIELD], "properties": options | {FIELD: image}}
     raw = {media_type: {"schema": FILE} for media_type in (*READ, "application/octet-stream")}
     return posted({"multipart/form-data": {"schema": form}, **raw})
 

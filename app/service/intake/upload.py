@@ -4,7 +4,7 @@ Never more bytes than allowed, of each and of all.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -14,6 +14,7 @@ from starlette.requests import Request
 from app.service.intake.multipart import Form, Part, Take
 from app.settings import Settings
 from weakpoints.errors import (
+    BadOption,
     MalformedRequest,
     QueueFull,
     TooLarge,
@@ -23,6 +24,7 @@ from weakpoints.errors import (
 )
 
 FIELD = "image"
+LONGEST_OPTION = 4096  # bytes of an option that comes as a field of a form
 # A browser that does not know a file's type says so; its first bytes tell.
 RAW = ("image/", "application/octet-stream")
 ENVELOPE = 16 * 2**10  # bytes that multipart's boundaries, headers and other parts may add
@@ -90,22 +92,36 @@ class Upload:
         self.place.close()
 
 
+@dataclass(frozen=True)
+class Received:
+    """The photographs of a request, and options that came as fields of the form beside them."""
+
+    uploads: list[Upload]
+    options: dict[str, str] = field(default_factory=dict)
+
+
 async def read_uploads(
-    request: Request, place: Callable[[], ExitStack], *, settings: Settings, most: int
-) -> list[Upload]:
+    request: Request,
+    place: Callable[[], ExitStack],
+    *,
+    settings: Settings,
+    most: int,
+    options: Collection[str] = (),
+) -> Received:
     """The photographs of a request, one at least and `most` at most.
 
-    place: takes a place among the uploads, or raises QueueFull. It is asked before a byte is read,
-    and again when another photograph begins. Where there is none, or a photograph has too many
-    bytes, that one of several is refused, and its bytes are dropped. Raises WeakpointsError for
-    what is wrong with the whole request.
+    options: names of a form's fields that are kept. Others are dropped: a form may have fields that
+    are for somebody else. place: takes a place among the uploads, or raises QueueFull. It is asked
+    before a byte is read, and again when another photograph begins. Where there is none, or a
+    photograph has too many bytes, that one of several is refused, and its bytes are dropped. Raises
+    WeakpointsError for what is wrong with the whole request.
     """
     check_encoding(request)
     content_type = request.headers.get("content-type", "")
     if content_type.lower().startswith("multipart/form-data"):
-        return await _of_form(request, content_type, settings, most, place)
+        return await _of_form(request, content_type, settings, most, place, options)
     if not content_type or content_type.lower().startswith(RAW):
-        return [await _of_body(request, settings, place())]
+        return Received([await _of_body(request, settings, place())])
     raise UnsupportedMedia(
         f"Content-Type is {content_type!r}; "
         f"send multipart/form-data with a part named {FIELD!r}, or image/*"
@@ -132,13 +148,17 @@ async def _of_form(
     settings: Settings,
     most: int,
     place: Callable[[], ExitStack],
-) -> list[Upload]:
+    options: Collection[str],
+) -> Received:
     uploads: list[Upload] = []
-    first = place()
+    fields: dict[str, bytearray] = {}
+    first, misnamed = place(), False
 
     def begin(part: Part) -> Take:
+        nonlocal misnamed
         if part.name != FIELD:
-            return lambda piece: None
+            misnamed = misnamed or bool(part.filename)  # "": a file that nobody chose
+            return _option(part.name, fields) if part.name in options else lambda piece: None
         if part.filename is None:
             raise _no_filename()
         if len(uploads) == most:
@@ -166,12 +186,32 @@ async def _of_form(
     if not received:
         raise MalformedRequest(f"the request is empty; send a part named {FIELD!r}", actual=0)
     form.end()
-    if not uploads:
+    if not uploads or misnamed:  # an answer without one of the photographs would seem complete
         raise MalformedRequest(
             f"a file in a part named {FIELD!r} is expected; parts that came: {form.names}",
             expected=FIELD,
         )
-    return uploads
+    return Received(
+        uploads, {name: bytes(text).decode("utf-8", "replace") for name, text in fields.items()}
+    )
+
+
+def _option(name: str, fields: dict[str, bytearray]) -> Take:
+    """Takes the bytes of an option. Raises BadOption where it came before, or is too long."""
+    if name in fields:
+        raise BadOption(
+            f"{name} came twice in the form; once is expected", option=name, limit=1, actual=2
+        )
+    text = fields[name] = bytearray()
+
+    def take(piece: bytes) -> None:
+        text.extend(piece)
+        if len(text) > LONGEST_OPTION:
+            raise BadOption(
+                f"{name} has more than {LONGEST_OPTION} bytes", option=name, limit=LONGEST_OPTION
+            )
+
+    return take
 
 
 async def read_body(

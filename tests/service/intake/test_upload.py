@@ -65,6 +65,71 @@ def test_other_fields_do_no_harm_up_to_a_limit_that_is_told(client: httpx2.Clien
     assert posted(client, text + part(FILE) + END)[0] == 200
 
 
+def field(name: str, value: str) -> bytes:
+    return part(f'form-data; name="{name}"'.encode(), value.encode())
+
+
+def test_options_may_be_fields_of_the_form_before_and_behind_the_photograph(
+    client: httpx2.Client,
+) -> None:
+    for body in (
+        field("max_keypoints", "1") + part(FILE) + field("target_class", "cat"),
+        part(FILE) + field("target_class", "cat") + field("max_keypoints", "1") + field("seed", ""),
+    ):
+        status, told = posted(client, body + END)
+        assert status == 200
+        assert len(told["keypoints"]) == 1
+        assert told["options"]["target_class"] == 2
+    several = part(FILE) + part(FILE) + field("max_keypoints", "1") + END
+    results = posted(client, several)[1]["results"]
+    assert [len(result["keypoints"]) for result in results] == [1, 1]
+    kind = {"content-type": "multipart/form-data; boundary=XbX"}
+    body = part(FILE) + field("format", "npz") + END
+    arrays = client.post("/heatmap", content=body, headers=kind)
+    assert arrays.headers["content-type"] == "application/x-npz"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("max_keypoints", "many", "valid integer"),
+        ("max_keypoints", "0", "greater than or equal to 1"),
+        ("target_class", "no such class", "none of the 6 labels"),
+        ("patch", "1000", "input side is 56"),
+        ("stride", "1", "is in the query and in the form"),
+        ("target_class", "x" * 5000, "more than 4096 bytes"),
+    ],
+)
+def test_a_field_that_is_a_wrong_option_is_refused_as_in_the_query(
+    client: httpx2.Client, name: str, value: str, said: str
+) -> None:
+    query = {} if name == "patch" else {"stride": 1}
+    kind = {"content-type": "multipart/form-data; boundary=XbX"}
+    body = part(FILE) + field(name, value) + END
+    with httpx2.Client(base_url=client.base_url, verify=False) as plain:
+        answer = plain.post("/detect", params=query, content=body, headers=kind)
+    assert answer.status_code == 422
+    assert said in answer.json()["detail"]
+    assert answer.json()["option"] == name
+
+
+def test_an_option_that_comes_twice_is_refused(client: httpx2.Client) -> None:
+    body = part(FILE) + field("seed", "1") + field("seed", "2") + END
+    status, told = posted(client, body)
+    assert (status, told["option"]) == (422, "seed")
+
+
+def test_a_photograph_in_a_part_of_another_name_is_not_left_out_in_silence(
+    client: httpx2.Client,
+) -> None:
+    other = part(b'form-data; name="images"; filename="b.jpg"')
+    status, told = posted(client, part(FILE) + other + END)
+    assert status == 400
+    assert "parts that came: 'image', 'images'" in str(told["detail"])
+    nothing = part(b'form-data; name="mask"; filename=""', b"")  # as browsers send none
+    assert posted(client, part(FILE) + nothing + END)[0] == 200
+
+
 @pytest.mark.parametrize("end", [50, 200, 9000, -1])
 def test_a_body_that_stops_in_the_middle_is_said_to(client: httpx2.Client, end: int) -> None:
     body = part(FILE)[:end]
