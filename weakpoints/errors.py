@@ -3,12 +3,16 @@
 WeakpointsError
 ├── MalformedRequest     400  empty body, wrong field, no image
 ├── Unauthorized         401  no key, or not one of ours
+├── NotAllowed           403  the service is not set to do this
 ├── UnknownModel         404  no model of this name is served
+├── UnknownLandmarks     404  no landmark set of this name is here
 ├── UploadTooSlow        408  the body did not come in time
 ├── TooLarge             413  too many bytes, pixels or a side too long
 ├── UnsupportedMedia     415  not an image format that is read
 ├── BadImage             422  of a supported type, but it can't be decoded or is too small
 ├── BadOption            422  unknown, out of range, or impossible for this image or network
+├── BadAnnotations       422  landmarks that are not marked as COCO has them
+├── BadLandmarkSet       422  a landmark set that is damaged, or of another network
 ├── QueueFull            429  with the seconds after which to try again
 ├── Unavailable          503  loading or stopping
 │   ├── OutOfMemory      503  the device has too little memory for this request now
@@ -53,6 +57,18 @@ class UnknownModel(WeakpointsError):
     status, slug, title = 404, "unknown-model", "Unknown model"
 
 
+class NotAllowed(WeakpointsError):
+    """The service is not set to do this."""
+
+    status, slug, title = 403, "not-allowed", "Not allowed"
+
+
+class UnknownLandmarks(WeakpointsError):
+    """No landmark set of this name is here."""
+
+    status, slug, title = 404, "unknown-landmarks", "Unknown landmarks"
+
+
 class UploadTooSlow(WeakpointsError):
     """The body was not received within the upload's timeout."""
 
@@ -81,6 +97,18 @@ class BadOption(WeakpointsError):
     """An option that is unknown, out of range, or impossible for this image or network."""
 
     status, slug, title = 422, "bad-option", "Bad option"
+
+
+class BadAnnotations(WeakpointsError):
+    """Landmarks that are not marked as COCO keypoints have them, or not on the photographs."""
+
+    status, slug, title = 422, "bad-annotations", "Bad annotations"
+
+
+class BadLandmarkSet(WeakpointsError):
+    """A landmark set that is damaged, of another network, or unfit."""
+
+    status, slug, title = 422, "bad-landmark-set", "Bad landmark set"
 
 
 class QueueFull(WeakpointsError):

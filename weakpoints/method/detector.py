@@ -96,8 +96,8 @@ class Detector:
         return Localization(
             width=frame.width,
             height=frame.height,
-            target=self._class_scores(trace, targets[:1])[0],
-            top=self._class_scores(trace, trace.ranking[: options.top_classes]),
+            target=self.class_scores(trace, targets[:1])[0],
+            top=self.class_scores(trace, trace.ranking[: options.top_classes]),
             explained=tuple(explained),
             boxes=boxes(self.input.side, options),
             options=replace(
@@ -117,7 +117,7 @@ class Detector:
         clock.lap("prepare")
         look, _ = yield Picture(photograph, torch.from_numpy(x), options, clock, explained=False)
         check_finite(look.trace.logits, self.occluder)
-        return self._class_scores(look.trace, look.trace.ranking[: options.top_classes])
+        return self.class_scores(look.trace, look.trace.ranking[: options.top_classes])
 
     def __call__(self, data: bytes, options: Options, limits: Limits) -> Localization:
         """The keypoints of an image file. Raises WeakpointsError."""
@@ -246,7 +246,8 @@ class Detector:
         colours = random_colours(digest.digest(), options.seed, options.colours, places)
         return torch.from_numpy((colours - self.input.mean) / self.input.std)
 
-    def _class_scores(self, trace: Trace, classes: Sequence[int]) -> tuple[ClassScore, ...]:
+    def class_scores(self, trace: Trace, classes: Sequence[int]) -> tuple[ClassScore, ...]:
+        """Some classes of a single picture with their probabilities."""
         probabilities = trace.logits[0].double().softmax(0)
         return tuple(ClassScore(c, self.model.labels[c], float(probabilities[c])) for c in classes)
 

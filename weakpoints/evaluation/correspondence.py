@@ -1,0 +1,257 @@
+"""Is a landmark of one photograph found on another of its class?
+
+PCK by the box of the target's visible landmarks, as PF-WILLOW has it (Ham et al. 2016).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weakpoints.evaluation.matching import calibration, calibration_error, resampled
+from weakpoints.evaluation.photographs import read
+from weakpoints.evaluation.records import Progress
+from weakpoints.evaluation.transfer import nearest_neighbour, same_place, sift_matches
+from weakpoints.landmarks.annotations import Annotations, Marked, check_inside
+from weakpoints.landmarks.descriptors import Descriptors
+from weakpoints.landmarks.finder import Reference, find
+from weakpoints.landmarks.named import Describer, Named, named_points, pattern_of
+from weakpoints.method.detector import Detector
+from weakpoints.method.frame import Frame
+from weakpoints.options import Options, choose
+
+ALPHAS = (0.05, 0.10, 0.15)
+RIGHT = 0.10  # the alpha of confidence and calibration
+DRAWS = 5  # of the references of each target, where there are several
+BASELINES_ON = 300  # cases, drawn: SIFT takes longer than the network
+CUT = 1 / 3  # of the object's width, taken away for the landmarks that can't be seen
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A photograph with its landmarks, described once."""
+
+    path: Path
+    marked: Marked
+    descriptors: Descriptors
+    frame: Frame
+    reference: Reference
+
+    @property
+    def size(self) -> float:
+        """The longer side of the box of its marked landmarks."""
+        return float(np.ptp(self.marked.places[self.marked.marked], axis=0).max())
+
+    @cached_property
+    def image(self) -> NDArray[np.uint8]:
+        return read(self.path)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A target and its references, as indices into a category's photographs."""
+
+    references: tuple[int, ...]
+    target: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One case: of each landmark that both sides show, its error over the target's size.
+
+    photograph: the target's number, for intervals.
+    """
+
+    photograph: int
+    category: str
+    error: Array
+    confidence: Array
+    visible: NDArray[np.bool_]
+
+
+def correspondence(
+    detector: Detector,
+    categories: Sequence[Annotations],
+    images: Path,
+    references: int,
+    progress: Progress = iter,
+) -> dict[str, Any]:
+    """PCK with that many references; with one, every ordered pair of a category is a case.
+
+    quarters: share right at 0.1 by quarters of the confidence, the surest first.
+    cropped: a third of the object cut away; of what can't be seen, the share said not visible, and
+    of what can and was found right, the share said visible.
+    """
+    describer, scored, cut, others = Describer(detector), [], [], dict[str, list[Scored]]()
+    for annotations in categories:
+        known = [_known(describer, each, annotations, images) for each in annotations.objects]
+        cases = list(_cases(len(known), references))
+        for case in progress(cases):
+            scored.append(_score(known, case, annotations, len(scored)))
+        rng = np.random.default_rng(0)
+        for number in sorted(rng.permutation(len(cases))[:BASELINES_ON].tolist()):
+            for name, transfer in BASELINES.items():
+                others.setdefault(name, []).append(
+                    _baseline(known, cases[number], transfer, annotations)
+                )
+        cut += [_cropped(describer, known, case, annotations) for case in _one_each(cases)]
+    return {
+        "references": references,
+        "cases": len(scored),
+        "landmarks": int(sum(len(each.error) for each in scored)),
+        **_figures(scored),
+        **_confidence(scored),
+        "cropped": _not_there(cut),
+        "baselines": {name: _figures(each) for name, each in others.items()},
+        "by_category": {
+            each.category: _figures([s for s in scored if s.category == each.category])
+            for each in categories
+        },
+    }
+
+
+def _known(
+    describer: Describer, marked: Marked, annotations: Annotations, images: Path
+) -> Known:
+    path = images / marked.file_name
+    image = read(path)
+    check_inside(marked, annotations.names, (image.shape[1], image.shape[0]), str(path))
+    descriptors, frame = describer.describe(image, choose())
+    reference = describer.placed(descriptors, frame, marked.places, marked.marked)
+    return Known(path, marked, descriptors, frame, reference)
+
+
+def _cases(photographs: int, references: int) -> Iterator[Case]:
+    """Every ordered pair, or each photograph with DRAWS sets of references, the same each time."""
+    if references == 1:
+        yield from (Case((a,), b) for a, b in permutations(range(photographs), 2))
+        return
+    rng = np.random.default_rng(references)
+    for target in range(photographs):
+        others = [i for i in range(photographs) if i != target]
+        for _ in range(DRAWS if len(others) > references else 1):
+            yield Case(tuple(rng.permutation(others)[:references].tolist()), target)
+
+
+def _one_each(cases: Sequence[Case]) -> list[Case]:
+    """The first case of each target."""
+    return list({case.target: case for case in reversed(cases)}.values())
+
+
+def _score(known: Sequence[Known], case: Case, annotations: Annotations, number: int) -> Scored:
+    target = known[case.target]
+    references = [known[i].reference for i in case.references]
+    located = find(references, target.descriptors)
+    named = named_points(pattern_of(annotations, references, ""), located, target.frame)
+    return _scored(known, case, named.xy, named, annotations)
+
+
+def _scored(
+    known: Sequence[Known], case: Case, xy: Array, named: Named | None, annotations: Annotations
+) -> Scored:
+    target = known[case.target]
+    both = target.marked.marked & np.any([known[i].marked.marked for i in case.references], axis=0)
+    error = np.linalg.norm(xy - target.marked.places, axis=1)[both] / max(target.size, 1e-9)
+    nothing = np.zeros(int(both.sum()))
+    confidence = named.confidence[both] if named else nothing
+    visible = named.visible[both] if named else nothing > 0
+    return Scored(case.target, annotations.category, error, confidence, visible)
+
+
+def _baseline(
+    known: Sequence[Known],
+    case: Case,
+    transfer: Callable[[Known, Known], Array],
+    annotations: Annotations,
+) -> Scored:
+    """By the first reference alone: a baseline has no way to add several."""
+    first = replace(case, references=case.references[:1])
+    xy = transfer(known[first.references[0]], known[case.target])
+    return _scored(known, first, xy, None, annotations)
+
+
+BASELINES: dict[str, Callable[[Known, Known], Array]] = {
+    "same_place": lambda a, b: same_place(a.reference, b.frame),
+    "sift": lambda a, b: sift_matches(a.image, b.image, a.marked.places),
+    "nearest_neighbour": lambda a, b: nearest_neighbour(a.reference, b.descriptors, b.frame),
+}
+
+
+def _figures(scored: Sequence[Scored]) -> dict[str, Any]:
+    """PCK over landmarks, and its interval over target photographs."""
+    errors = [each.error for each in scored]
+    groups = _by_photograph(scored)
+    figures: dict[str, Any] = {"pck": {}, "interval": {}}
+    for alpha in ALPHAS:
+        hits = [np.array([e.sum(), len(e)]) for e in (each <= alpha for each in errors)]
+        totals = np.stack([sum(hits[i] for i in rows) for rows in groups])
+        figures["pck"][str(alpha)] = _share(totals)
+        figures["interval"][str(alpha)] = resampled(len(totals), partial(_share_of, totals))
+    return figures
+
+
+def _by_photograph(scored: Sequence[Scored]) -> list[list[int]]:
+    groups: dict[tuple[str, int], list[int]] = {}
+    for number, each in enumerate(scored):
+        groups.setdefault((each.category, each.photograph), []).append(number)
+    return list(groups.values())
+
+
+def _share(totals: Array) -> float:
+    right, all_of_them = totals.sum(0)
+    return float(right / max(all_of_them, 1))
+
+
+def _share_of(totals: Array, rows: NDArray[np.int64]) -> float:
+    return _share(totals[rows])
+
+
+def _confidence(scored: Sequence[Scored]) -> dict[str, Any]:
+    error = np.concatenate([each.error for each in scored])
+    confidence = np.concatenate([each.confidence for each in scored])
+    right = error <= RIGHT
+    order = np.argsort(-confidence, kind="stable")
+    bins = calibration(list(zip(confidence.tolist(), right.tolist(), strict=True)))
+    return {
+        "quarters": [float(right[part].mean()) for part in np.array_split(order, 4)],
+        "calibration": bins,
+        "calibration_error": calibration_error(bins),
+    }
+
+
+def _cropped(
+    describer: Describer, known: Sequence[Known], case: Case, annotations: Annotations
+) -> tuple[NDArray[np.bool_], Named, Scored]:
+    """The target without the right third of its landmarks' box, and which are gone."""
+    target = known[case.target]
+    places, marked = target.marked.places, target.marked.marked
+    left, right = places[marked, 0].min(), places[marked, 0].max()
+    height, width, _ = target.image.shape
+    kept = int(np.clip(right - CUT * (right - left), 32, width))
+    options: Options = choose(roi=(0, 0, kept, height))
+    descriptors, frame = describer.describe(target.image, options)
+    references = [known[i].reference for i in case.references]
+    named = named_points(
+        pattern_of(annotations, references, ""), find(references, descriptors), frame
+    )
+    gone = marked & (places[:, 0] > kept - 0.5)
+    both = marked & np.any([known[i].marked.marked for i in case.references], axis=0)
+    return gone[both], named, _scored(known, case, named.xy, named, annotations)
+
+
+def _not_there(cut: Sequence[tuple[NDArray[np.bool_], Named, Scored]]) -> dict[str, Any]:
+    gone = np.concatenate([each for each, _, _ in cut])
+    visible = np.concatenate([scored.visible for _, _, scored in cut])
+    right = np.concatenate([scored.error for _, _, scored in cut]) <= RIGHT
+    return {
+        "gone": int(gone.sum()),
+        "said_not_visible": float((~visible[gone]).mean()) if gone.any() else None,
+        "right_and_said_visible": float(visible[right & ~gone].mean()),
+    }

@@ -1,0 +1,50 @@
+"""Simpler ways to carry a landmark from one photograph to another: what named points must beat."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from weakpoints.landmarks.descriptors import GRID, Descriptors, similarity
+from weakpoints.landmarks.finder import Reference
+from weakpoints.landmarks.named import to_pixels
+from weakpoints.landmarks.votes import neighbours
+from weakpoints.method.frame import Frame
+
+Array = NDArray[np.float64]
+RATIO = 0.8  # Lowe 2004: the best match is so much nearer than the second
+
+
+def same_place(reference: Reference, frame: Frame) -> Array:
+    """(L, 2) pixels: where the landmarks are on the reference, as a share of the picture."""
+    return to_pixels(frame, reference.shape.places)
+
+
+def nearest_neighbour(reference: Reference, target: Descriptors, frame: Frame) -> Array:
+    """(L, 2) pixels: the cell that is most like each landmark, without transport or votes."""
+    import torch
+
+    corners, weights = neighbours(torch.from_numpy(reference.shape.places).float())
+    alike = similarity(reference.descriptors, target)[corners]
+    best = torch.einsum("lk,lkn->ln", weights, alike).argmax(1).numpy()
+    return to_pixels(frame, np.stack([best % GRID, best // GRID], 1).astype(float))
+
+
+def sift_matches(
+    reference: NDArray[np.uint8], target: NDArray[np.uint8], places: Array
+) -> Array:
+    """(L, 2) pixels: each landmark moves as the nearest SIFT match does; without any, as scaled."""
+    (ours, a), (theirs, b) = (
+        cv2.SIFT.create(1000).detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)
+        for image in (reference, target)
+    )
+    moved = places * np.divide(target.shape[1::-1], reference.shape[1::-1])
+    if a is None or b is None or len(b) < 2:
+        return np.asarray(moved)
+    pairs = cv2.BFMatcher().knnMatch(a, b, k=2)
+    kept = [one for one, two in pairs if one.distance < RATIO * two.distance]
+    if not kept:
+        return np.asarray(moved)
+    start = np.array([ours[match.queryIdx].pt for match in kept])
+    end = np.array([theirs[match.trainIdx].pt for match in kept])
+    nearest = np.linalg.norm(places[:, None] - start[None], axis=2).argmin(1)
+    return np.asarray(places + (end - start)[nearest])

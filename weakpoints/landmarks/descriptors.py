@@ -1,0 +1,101 @@
+"""What a network says about each place of a photograph: some of its maps, each cell of length 1."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import groupby
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from weakpoints.networks.network import Conv, Network, Residual, Trace
+
+GRID = 28  # cells on each side of the common grid; more cells found no more landmarks
+COARSEST = 32  # pixels of the input a cell of a map is wide, at most
+FINEST = 8  # and at least: finer maps know edges, not parts
+SIMILAR = (2, 3)  # convolutions taken of the finest map and of coarser ones, where none adds up
+Descriptors = tuple[Tensor, ...]
+"""(C, n, n) float32 of each layer, every cell of length 1."""
+
+
+def landmark_layers(network: Network, trace: Trace) -> tuple[int, ...]:
+    """The layers that describe a place, as indices into the trace's activations.
+
+    Of a network with residual blocks: of each width the last block, on maps whose cells are 8 to
+    32 pixels wide. Of a plain chain (VGG): the last two convolutions at 8 pixels and the last
+    three at 16. Chosen on the ducks and faces of docs/evaluation.md.
+    """
+    side = trace.x.shape[-1]
+    blocks = _on_maps(network, trace, side, Residual, COARSEST)
+    if blocks:
+        return _last_of_each_width(trace, blocks)
+    convolutions = _on_maps(network, trace, side, Conv, COARSEST // 2)
+    if not convolutions:  # a network whose maps are all finer or coarser: what there is
+        convolutions = [i for i, a in enumerate(trace.activations) if a.dim() == 4][-1:]
+    sides = groupby(convolutions, lambda layer: trace.activations[layer].shape[-1])
+    return tuple(
+        layer
+        for number, (_, layers) in enumerate(sides)
+        for layer in list(layers)[-SIMILAR[min(number, 1)] :]
+    )
+
+
+def describe(trace: Trace, layers: Sequence[int]) -> Descriptors:
+    """The descriptors of a single picture, on the CPU whatever the network runs on."""
+    maps = (trace.activations[layer][0].float().cpu().contiguous() for layer in layers)
+    return tuple(F.normalize(each, dim=0, eps=1e-6) for each in maps)
+
+
+def similarity(reference: Descriptors, target: Descriptors) -> Tensor:
+    """(G * G, G * G), >= 0: how alike each cell of the grid is to each of the other photograph.
+
+    It is the mean over layers of the cosine on each layer's own cells, resampled bilinearly to the
+    grid. The product of resampled descriptors would be the same, at many times the cost.
+    """
+    by_side: dict[int, Tensor] = {}  # layers of one size are added before they are resampled
+    for ours, theirs in zip(reference, target, strict=True):
+        side, cosine = ours.shape[-1], ours.flatten(1).T @ theirs.flatten(1)
+        by_side[side] = by_side[side] + cosine if side in by_side else cosine
+    total: Tensor | None = None
+    for side, cosine in by_side.items():
+        # In place: memory that is fetched anew costs more than the sums.
+        alike = _resampled(_resampled(cosine, side).T.contiguous(), side).T
+        total = alike if total is None else total.add_(alike)
+    if total is None:
+        raise ValueError("no layer describes the photographs")
+    return total.div_(len(reference)).clamp_(min=0).contiguous()
+
+
+def _resampled(values: Tensor, side: int) -> Tensor:
+    """(N, side * side) -> (N, G * G), bilinearly, a cell's value at its centre."""
+    if side == GRID:
+        return values
+    weights = _bilinear(side)
+    return (weights @ values.reshape(-1, side, side) @ weights.T).flatten(1)
+
+
+@lru_cache
+def _bilinear(side: int) -> Tensor:
+    """(G, side): how much each cell of an axis has in each of the grid's cells."""
+    centres = ((torch.arange(GRID, dtype=torch.float64) + 0.5) * side / GRID - 0.5).clamp(
+        0, side - 1
+    )
+    apart = (centres[:, None] - torch.arange(side)).abs()
+    return (1 - apart).clamp(min=0).float()
+
+
+def _on_maps(
+    network: Network, trace: Trace, side: int, kind: type[Conv] | type[Residual], coarsest: int
+) -> list[int]:
+    return [
+        i
+        for i, layer in enumerate(network.layers)
+        if isinstance(layer, kind)
+        and trace.activations[i].dim() == 4
+        and FINEST <= side / trace.activations[i].shape[-1] <= coarsest
+    ]
+
+
+def _last_of_each_width(trace: Trace, blocks: Sequence[int]) -> tuple[int, ...]:
+    widths = groupby(blocks, lambda block: tuple(trace.activations[block].shape[1:]))
+    return tuple(list(same)[-1] for _, same in widths)

@@ -1,0 +1,263 @@
+"""From photographs to named points: `NamedPoints.method` is one photograph's way."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from weakpoints.errors import BadLandmarkSet
+from weakpoints.images.decode import split
+from weakpoints.landmarks.annotations import Annotations, Skeleton
+from weakpoints.landmarks.confidence import VISIBLE, confidence_of
+from weakpoints.landmarks.consensus import Shape
+from weakpoints.landmarks.descriptors import GRID, Descriptors, describe, landmark_layers
+from weakpoints.landmarks.finder import Located, Reference, find
+from weakpoints.method.detector import Detector
+from weakpoints.method.frame import Frame, prepare
+from weakpoints.method.localization import ClassScore
+from weakpoints.method.occlusion import check_finite
+from weakpoints.method.paused import Method, Paused, Picture, started
+from weakpoints.method.stopwatch import Stopwatch
+from weakpoints.options import Options
+
+
+@dataclass(frozen=True)
+class Landmark:
+    """A named point in pixels of the photograph: x right, y down.
+
+    confidence: the probability that it is within a tenth of the object's longer side. visible:
+    whether that is above the threshold. covariance: of its map, in pixels squared.
+    """
+
+    name: str
+    x: float
+    y: float
+    confidence: float
+    visible: bool
+    covariance: tuple[tuple[float, float], tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Named:
+    """The landmarks of one object on a photograph of width x height pixels.
+
+    bbox: x, y, w, h from the first to the last visible landmark; None where none is visible.
+    top: the likeliest classes of the network. timing_ms: of each stage.
+    """
+
+    width: int
+    height: int
+    landmarks: tuple[Landmark, ...]
+    skeleton: Skeleton
+    bbox: tuple[float, float, float, float] | None
+    top: tuple[ClassScore, ...]
+    options: Options
+    timing_ms: Mapping[str, float]
+
+    @property
+    def xy(self) -> NDArray[np.float64]:
+        """(L, 2) pixels of all landmarks, visible or not."""
+        return np.array([(each.x, each.y) for each in self.landmarks], float).reshape(-1, 2)
+
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        """(L,)"""
+        return np.array([each.confidence for each in self.landmarks], float)
+
+    @property
+    def visible(self) -> NDArray[np.bool_]:
+        """(L,)"""
+        return np.array([each.visible for each in self.landmarks], bool)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What is looked for: references of one category, for one network.
+
+    network: the SHA-256 of its weights.
+    """
+
+    category: str
+    names: tuple[str, ...]
+    skeleton: Skeleton
+    references: tuple[Reference, ...]
+    network: str
+
+
+@dataclass(frozen=True)
+class Describer:
+    """A detector's network, asked for descriptors alone."""
+
+    detector: Detector
+
+    @cached_property
+    def layers(self) -> tuple[int, ...]:
+        """Worked out on a blank picture, once."""
+        network, side = self.detector.network, self.detector.input.side
+        return landmark_layers(network, network.trace(torch.zeros(1, 3, side, side)))
+
+    def described(
+        self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch
+    ) -> Method[tuple[Descriptors, Frame]]:
+        """One photograph from `decode`: a forward pass, on the way that `Detector.look` takes."""
+        photograph, _ = split(image)
+        x, frame = prepare(photograph, self.detector.input, asked.fit, asked.roi)
+        options = self.detector.resolved(asked)
+        clock.lap("prepare")
+        look, _ = yield Picture(photograph, torch.from_numpy(x), options, clock, explained=False)
+        check_finite(look.trace.logits, self.detector.occluder)
+        return describe(look.trace, self.layers), frame
+
+    def describe(self, image: NDArray[np.uint8], options: Options) -> tuple[Descriptors, Frame]:
+        """The same at once."""
+        return self.run(started(self.described(image, options, Stopwatch())))
+
+    def run(self, paused: Paused[tuple[Descriptors, Frame]]) -> tuple[Descriptors, Frame]:
+        (look,) = self.detector.look([paused])
+        return self.detector.finish(paused, look)
+
+    def reference(
+        self,
+        image: NDArray[np.uint8],
+        places: NDArray[np.float64],
+        marked: NDArray[np.bool_],
+        options: Options,
+    ) -> Reference:
+        """A photograph whose landmarks, (L, 2) in its pixels, are known.
+
+        What is outside of the options' `roi` is not marked.
+        """
+        return self.placed(*self.describe(image, options), places, marked)
+
+    def placed(
+        self,
+        descriptors: Descriptors,
+        frame: Frame,
+        places: NDArray[np.float64],
+        marked: NDArray[np.bool_],
+    ) -> Reference:
+        """The same of a photograph that is described already."""
+        cells = to_cells(frame, places)
+        inside = ((cells > -0.75) & (cells < GRID - 0.25)).all(1)
+        known = marked & inside
+        return Reference(
+            tuple(each.half().float() for each in descriptors),  # as a set's file keeps them
+            Shape(np.where(known[:, None], cells, GRID / 2), known),
+        )
+
+
+def to_cells(frame: Frame, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pixels of the photograph -> cells of the grid."""
+    return (frame.to_network(places) + 0.5) * GRID / frame.side - 0.5
+
+
+def to_pixels(frame: Frame, cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The inverse of `to_cells`."""
+    return frame.to_image((cells + 0.5) * frame.side / GRID - 0.5)
+
+
+@dataclass(frozen=True)
+class NamedPoints:
+    """Finds a pattern's landmarks on photographs. Raises BadLandmarkSet for another network's."""
+
+    describer: Describer
+    pattern: Pattern
+
+    def __post_init__(self) -> None:
+        model = self.describer.detector.model
+        if self.pattern.network != model.sha256:
+            raise BadLandmarkSet(
+                f"the landmark set was learnt with the network of digest "
+                f"{self.pattern.network[:12]}; {model.name} has {model.sha256[:12]}",
+                limit=model.sha256,
+                actual=self.pattern.network,
+            )
+
+    def method(self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch) -> Method[Named]:
+        """One photograph from `decode`, or its `roi`. It stops once, where it needs the device."""
+        detector, options = self.describer.detector, self.describer.detector.resolved(asked)
+        photograph, _ = split(image)
+        x, frame = prepare(photograph, detector.input, asked.fit, asked.roi)
+        clock.lap("prepare")
+        look, progress = yield Picture(
+            photograph, torch.from_numpy(x), options, clock, explained=False
+        )
+        check_finite(look.trace.logits, detector.occluder)
+        located = find(
+            self.pattern.references, describe(look.trace, self.describer.layers), progress
+        )
+        clock.lap("landmarks")
+        named = named_points(self.pattern, located, frame)
+        return replace(
+            named,
+            top=detector.class_scores(look.trace, look.trace.ranking[: options.top_classes]),
+            options=asked,
+            timing_ms=clock.timing_ms,
+        )
+
+    def start(
+        self, image: NDArray[np.uint8], options: Options, clock: Stopwatch
+    ) -> Paused[Named]:
+        """`method` up to the device, on any thread. Raises BadOption."""
+        return started(self.method(image, options, clock))
+
+    def find(self, image: NDArray[np.uint8], options: Options) -> Named:
+        """One photograph from `decode`. Raises as `Detector.locate` does."""
+        return self.find_all(image, [options])[0]
+
+    def find_all(self, image: NDArray[np.uint8], options: Sequence[Options]) -> list[Named]:
+        """An object each, such as several `roi`; their forward passes go together."""
+        waiting = [self.start(image, each, Stopwatch()) for each in options]
+        looks = self.describer.detector.look(waiting)
+        return [
+            self.describer.detector.finish(paused, look)
+            for paused, look in zip(waiting, looks, strict=True)
+        ]
+
+
+def named_points(pattern: Pattern, located: Located, frame: Frame) -> Named:
+    """The landmarks in pixels, with their confidence."""
+    xy = to_pixels(frame, located.places)
+    scale = frame.scale * frame.side / GRID  # pixels of the photograph a cell
+    covariance = located.covariance * scale[:, None] * scale
+    confidence = confidence_of(located.evidence)
+    known = np.any([each.shape.marked for each in pattern.references], axis=0)
+    confidence = np.where(known, confidence, 0.0)
+    x, y, w, h = frame.box
+    low, high = np.array([x, y]) - 0.5, np.array([x + w, y + h]) - 0.5
+    visible = (confidence >= VISIBLE) & ((xy >= low) & (xy <= high)).all(1)
+    landmarks = tuple(
+        Landmark(
+            name,
+            *(float(v) for v in np.clip(xy[i], low + 0.5, high - 0.5)),
+            float(confidence[i]),
+            bool(visible[i]),
+            (
+                (float(covariance[i, 0, 0]), float(covariance[i, 0, 1])),
+                (float(covariance[i, 1, 0]), float(covariance[i, 1, 1])),
+            ),
+        )
+        for i, name in enumerate(pattern.names)
+    )
+    return Named(
+        frame.width, frame.height, landmarks, pattern.skeleton, _bbox(landmarks), (), Options(), {}
+    )
+
+
+def pattern_of(
+    annotations: Annotations, references: Sequence[Reference], network: str
+) -> Pattern:
+    return Pattern(
+        annotations.category, annotations.names, annotations.skeleton, tuple(references), network
+    )
+
+
+def _bbox(landmarks: Sequence[Landmark]) -> tuple[float, float, float, float] | None:
+    points = np.array([(each.x, each.y) for each in landmarks if each.visible])
+    if not len(points):
+        return None
+    (x, y), (w, h) = points.min(0).tolist(), np.ptp(points, axis=0).tolist()
+    return x, y, w, h
