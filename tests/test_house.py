@@ -22,8 +22,10 @@ LIBRARY = {  # a room of `weakpoints`, and the rooms that it may look into
     "method": BASE | {"networks", "engine", "images", "method"},
     "loading": BASE | {"networks", "engine", "images", "method"},
     "doctor": BASE | {"networks", "method"},
-    "evaluation": BASE | {"coco", "networks", "engine", "images", "method", "evaluation"},
-    "api": BASE | {"given_options", "networks", "images", "method", "loading"},
+    "landmarks": BASE | {"coco", "networks", "images", "method", "landmarks"},
+    "evaluation": BASE
+    | {"coco", "networks", "engine", "images", "method", "landmarks", "evaluation"},
+    "api": BASE | {"given_options", "networks", "images", "method", "landmarks", "loading"},
     "__main__": set(),
 }
 SERVICE = {"allocator", "decoding", "loading", "schemas", "settings", "service"}
@@ -43,15 +45,14 @@ HOUSE = {  # a room of `app`, and the rooms of `app` that it may look into; all 
 ROOMS = {"weakpoints": LIBRARY, "app": HOUSE}
 WEB = {"fastapi", "starlette", "uvicorn", "pydantic", "pydantic_settings"}
 TORCH = {"torch", "torchvision"}
+WITH_TORCH = ("engine", "method", "landmarks", "loading", "api", "evaluation")
 MAY_NOT_IMPORT = {
     ("weakpoints", "networks"): WEB - {"pydantic"},  # the manifest is a file from outside
     ("weakpoints", "images"): WEB | TORCH,
     **dict.fromkeys(
         [("weakpoints", room) for room in BASE | {"given_options", "coco"}], WEB | TORCH
     ),
-    **dict.fromkeys(
-        [("weakpoints", room) for room in ("engine", "method", "loading", "api", "evaluation")], WEB
-    ),
+    **dict.fromkeys([("weakpoints", room) for room in WITH_TORCH], WEB),
     **dict.fromkeys([("app", room) for room in HOUSE], TORCH),
     ("app", "cluster"): set(),
     ("app", "decoding"): WEB | TORCH,

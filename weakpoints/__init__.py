@@ -9,21 +9,37 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from weakpoints.api import Found, Weakpoints
-    from weakpoints.errors import BadImage, BadOption, WeakpointsError, WeightsError
+    from weakpoints.errors import (
+        BadAnnotations,
+        BadImage,
+        BadLandmarkSet,
+        BadOption,
+        WeakpointsError,
+        WeightsError,
+    )
+    from weakpoints.landmarks.landmark_set import LandmarkSet
     from weakpoints.options import Limits
 
 __version__ = "0.6.0"
 __all__ = [
+    "BadAnnotations",
     "BadImage",
+    "BadLandmarkSet",
     "BadOption",
     "Found",
+    "LandmarkSet",
     "Limits",
     "Weakpoints",
     "WeakpointsError",
     "WeightsError",
     "__version__",
 ]
-MODULES = {"Found": "api", "Weakpoints": "api", "Limits": "options"}
+MODULES = {
+    "Found": "api",
+    "LandmarkSet": "landmarks.landmark_set",
+    "Limits": "options",
+    "Weakpoints": "api",
+}
 
 
 def __getattr__(name: str) -> object:

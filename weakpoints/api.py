@@ -18,6 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 from weakpoints.errors import BadImage, WeakpointsError
 from weakpoints.given_options import options_from
 from weakpoints.images.decode import decode, split
+from weakpoints.landmarks.annotations import read_annotations
+from weakpoints.landmarks.landmark_set import LandmarkSet
+from weakpoints.landmarks.learning import ENOUGH, learn
+from weakpoints.landmarks.named import Describer, Named, NamedPoints
 from weakpoints.loading import load_detector
 from weakpoints.method.localization import ClassScore, Localization, Maps
 from weakpoints.networks.manifest import MODEL_WEIGHTS, downloads_of
@@ -148,6 +152,72 @@ class Weakpoints:
         asked = options_from(options)
         image = pixels(photograph, self._limits, asked.background)
         return Found(split(image)[0], self.detector.locate(image, asked))
+
+    def landmarks(
+        self,
+        references: "str | os.PathLike[str] | LandmarkSet",
+        images: str | os.PathLike[str] | None = None,
+        most: int = ENOUGH,
+    ) -> "Landmarks":
+        """Named points: a landmark set (a file, or made before), or a COCO file with photographs.
+
+        images: the folder that the COCO file's names are relative to; its own if not given.
+        most: references that are kept of a COCO file, those that help. Raises BadAnnotations, and
+        BadLandmarkSet for a set of another network.
+        """
+        describer = Describer(self.detector)
+        if isinstance(references, LandmarkSet):
+            learnt = references
+        elif str(references).endswith(".json"):
+            folder = Path(references).parent if images is None else images
+            learnt = learnt_from(describer, references, folder, self._limits, most)
+        else:
+            learnt = LandmarkSet.load(Path(references))
+        return Landmarks(NamedPoints(describer, learnt.pattern), learnt, self._limits)
+
+
+class Landmarks:
+    """The landmarks of a set, found by name on photographs of its class."""
+
+    def __init__(self, named: NamedPoints, learnt: LandmarkSet, limits: Limits) -> None:
+        self.set = learnt
+        self._named, self._limits = named, limits
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.set.names
+
+    def find(
+        self, photograph: "str | os.PathLike[str] | bytes | ArrayLike", **options: Any
+    ) -> Named:
+        """The landmarks on a file, its bytes, or an (H, W, 3) RGB array: one forward pass.
+
+        options: `roi`, `fit`, `background` and `top_classes` of `/detect`; `roi`, the object's
+        box, helps. Raises WeakpointsError, and OSError where the file cannot be read.
+        """
+        asked = options_from(options)
+        return self._named.find(pixels(photograph, self._limits, asked.background), asked)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the set, for `Weakpoints.landmarks(path)` and the service."""
+        self.set.save(Path(path))
+
+
+def learnt_from(
+    describer: Describer,
+    annotations: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    limits: Limits,
+    most: int = ENOUGH,
+) -> LandmarkSet:
+    """A set of the photographs that a COCO file names. Raises BadAnnotations."""
+    file, asked = Path(annotations), options_from({})
+    marked = read_annotations(file.read_bytes(), str(annotations))
+
+    def opened(name: str) -> NDArray[np.uint8]:
+        return pixels(Path(images) / name, limits, asked.background)
+
+    return learn(describer, marked, opened, asked, most)
 
 
 def pixels(photograph: Photograph, limits: Limits, background: str) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from app.cli.correspondence import correspondence
 from app.cli.parameters import Count, Folder, Json, Network, OptionFlags, command_group
 from app.cli.studies import ON_LANDMARKS, ON_PHOTOGRAPHS, STUDIES, measure, montages, page, records
 from app.cli.terminal import bar, say, show
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from weakpoints.method.detector import Detector
 
 evaluate = command_group("evaluate", "measure how good it is")
+evaluate.command(correspondence)
 
 Limit = Annotated[Count, Parameter(help="photographs drawn from the folder")]
 Photographs = Annotated[Folder, Parameter(help="folder of photographs")]

@@ -177,7 +177,7 @@ def detection(
         prediction=prediction(found.top),
         keypoints=[WireKeypoint(**asdict(point)) for point in found.keypoints],
         low_evidence=found.low_evidence,
-        model=_info(model),
+        model=model_info(model),
         options=asdict(found.options),
         timing_ms=timing_ms,
     )
@@ -192,7 +192,7 @@ def prediction(top: "Sequence[ClassScore]") -> Prediction:
 def model_card(model: "Model") -> ModelCard:
     """The JSON of `GET /model`."""
     return ModelCard(
-        **_info(model).model_dump(),
+        **model_info(model).model_dump(),
         input_side=model.side,
         reason=model.reason,
         paths=[FastPath(**asdict(path)) for path in model.paths],
@@ -201,7 +201,7 @@ def model_card(model: "Model") -> ModelCard:
     )
 
 
-def _info(model: "Model") -> ModelInfo:
+def model_info(model: "Model") -> ModelInfo:
     return ModelInfo(
         name=model.name,
         architecture=model.architecture,

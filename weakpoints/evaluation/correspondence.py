@@ -76,6 +76,10 @@ class Scored:
     visible: NDArray[np.bool_]
 
 
+Cut = tuple[NDArray[np.bool_], Named, Scored]
+"""A target that was cut: which of its landmarks are gone, and what was found."""
+
+
 def correspondence(
     detector: Detector,
     categories: Sequence[Annotations],
@@ -89,12 +93,14 @@ def correspondence(
     cropped: a third of the object cut away; of what can't be seen, the share said not visible, and
     of what can and was found right, the share said visible.
     """
-    describer, scored, cut, others = Describer(detector), [], [], dict[str, list[Scored]]()
+    describer, others = Describer(detector), dict[str, list[Scored]]()
+    scored: list[Scored] = []
+    cut: list[Cut] = []
     for annotations in categories:
         known = [_known(describer, each, annotations, images) for each in annotations.objects]
         cases = list(_cases(len(known), references))
         for case in progress(cases):
-            scored.append(_score(known, case, annotations, len(scored)))
+            scored.append(_score(known, case, annotations))
         rng = np.random.default_rng(0)
         for number in sorted(rng.permutation(len(cases))[:BASELINES_ON].tolist()):
             for name, transfer in BASELINES.items():
@@ -117,9 +123,7 @@ def correspondence(
     }
 
 
-def _known(
-    describer: Describer, marked: Marked, annotations: Annotations, images: Path
-) -> Known:
+def _known(describer: Describer, marked: Marked, annotations: Annotations, images: Path) -> Known:
     path = images / marked.file_name
     image = read(path)
     check_inside(marked, annotations.names, (image.shape[1], image.shape[0]), str(path))
@@ -145,7 +149,7 @@ def _one_each(cases: Sequence[Case]) -> list[Case]:
     return list({case.target: case for case in reversed(cases)}.values())
 
 
-def _score(known: Sequence[Known], case: Case, annotations: Annotations, number: int) -> Scored:
+def _score(known: Sequence[Known], case: Case, annotations: Annotations) -> Scored:
     target = known[case.target]
     references = [known[i].reference for i in case.references]
     located = find(references, target.descriptors)
@@ -228,7 +232,7 @@ def _confidence(scored: Sequence[Scored]) -> dict[str, Any]:
 
 def _cropped(
     describer: Describer, known: Sequence[Known], case: Case, annotations: Annotations
-) -> tuple[NDArray[np.bool_], Named, Scored]:
+) -> Cut:
     """The target without the right third of its landmarks' box, and which are gone."""
     target = known[case.target]
     places, marked = target.marked.places, target.marked.marked
@@ -246,7 +250,7 @@ def _cropped(
     return gone[both], named, _scored(known, case, named.xy, named, annotations)
 
 
-def _not_there(cut: Sequence[tuple[NDArray[np.bool_], Named, Scored]]) -> dict[str, Any]:
+def _not_there(cut: Sequence[Cut]) -> dict[str, Any]:
     gone = np.concatenate([each for each, _, _ in cut])
     visible = np.concatenate([scored.visible for _, _, scored in cut])
     right = np.concatenate([scored.error for _, _, scored in cut]) <= RIGHT

@@ -29,9 +29,7 @@ def nearest_neighbour(reference: Reference, target: Descriptors, frame: Frame) -
     return to_pixels(frame, np.stack([best % GRID, best // GRID], 1).astype(float))
 
 
-def sift_matches(
-    reference: NDArray[np.uint8], target: NDArray[np.uint8], places: Array
-) -> Array:
+def sift_matches(reference: NDArray[np.uint8], target: NDArray[np.uint8], places: Array) -> Array:
     """(L, 2) pixels: each landmark moves as the nearest SIFT match does; without any, as scaled."""
     (ours, a), (theirs, b) = (
         cv2.SIFT.create(1000).detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)

@@ -154,8 +154,9 @@ def _object(
 ) -> Marked:
     image = images.get(row["image_id"])
     if image is None:
-        raise BadAnnotations(f"{source}: an annotation is of image {row['image_id']!r}, "
-                             "which is not in 'images'")
+        raise BadAnnotations(
+            f"{source}: an annotation is of image {row['image_id']!r}, which is not in 'images'"
+        )
     file_name = str(image["file_name"])
     triples = _triples(row["keypoints"], file_name, source)
     if len(triples) != len(names):
@@ -187,9 +188,7 @@ def _triples(keypoints: Any, file_name: str, source: str) -> NDArray[np.float64]
     return triples
 
 
-def check_inside(
-    marked: Marked, names: Sequence[str], size: tuple[int, int], source: str
-) -> None:
+def check_inside(marked: Marked, names: Sequence[str], size: tuple[int, int], source: str) -> None:
     """Raises BadAnnotations for a marked landmark outside of a photograph of width x height."""
     outside = (marked.places < -HALF) | (marked.places > np.array(size) - HALF)
     wrong = np.flatnonzero(outside.any(1) & marked.marked)

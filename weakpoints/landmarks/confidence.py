@@ -12,18 +12,19 @@ from weakpoints.landmarks.finder import Evidence
 VISIBLE = 0.5  # below it a landmark is said not to be visible
 SHORTEST = 1e-3  # extents: shorter distances say no more
 # Of the features below, and the constant.
-WEIGHTS = (1.0, -1.0, -1.0, -1.0, -1.0)
+WEIGHTS = (1.0, -1.0, -1.0, -1.0, -1.0, 0.0)
 CONSTANT = 0.0
 
 
 def features(evidence: Evidence) -> NDArray[np.float64]:
-    """(L, 5): the evidence on scales on which it adds up."""
+    """(L, 6): the evidence on scales on which it adds up."""
     columns = (
         np.log(np.maximum(evidence.height, 1e-6)),
         np.log(SHORTEST + 0.1 + evidence.away),
         np.log(SHORTEST + 0.1 + evidence.back),
         np.log(SHORTEST + 0.1 + evidence.spread),
         np.log(SHORTEST + evidence.unlike),
+        np.log(np.maximum(evidence.references, 1)),
     )
     return np.stack(columns, 1)
 

@@ -1,4 +1,4 @@
-"""From references and a target's descriptors to the landmarks on the target. `find` is all of it."""
+"""From references and a target's descriptors to its landmarks. `find` is all of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +44,8 @@ class Evidence:
 
     height: of its map at the point, the mean of the references'. away: from where the others
     expect it; back: from where the point leads back to on the reference; both in extents.
-    spread: deviation of its map, in extents. unlike: 1 less the similarity there.
+    spread: deviation of its map, in extents. unlike: 1 less the similarity there. references: how
+    many have it marked.
     """
 
     height: Array
@@ -52,6 +53,7 @@ class Evidence:
     back: Array
     spread: Array
     unlike: Array
+    references: Array
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,9 @@ def find(
     places, expected = _agree(matched, maps)
     posterior = maps * _around(expected)
     return Located(
-        places, _covariance(posterior, places), _evidence(matched, maps, posterior, places, expected)
+        places,
+        _covariance(posterior, places),
+        _evidence(matched, maps, posterior, places, expected),
     )
 
 
@@ -104,12 +108,16 @@ def _match(reference: Reference, target: Descriptors) -> _Matched:
 
 
 def _summed(matched: Sequence[_Matched]) -> Tensor:
-    """(L, G, G): the references' maps, each landmark's over those that have it marked."""
-    marked = np.stack([each.shape.marked for each in matched]).astype(np.float32)
-    shares = torch.from_numpy(marked / np.maximum(marked.sum(0), 1))
-    total = sum(share[:, None, None] * each.maps for share, each in zip(shares, matched, strict=True))
-    assert isinstance(total, Tensor)
-    return blurred(total, MAP_BLUR)
+    """(L, G, G): the references' maps, each landmark's over those that have it marked.
+
+    A reference whose maps are decided counts more: by the square of their mean height.
+    """
+    marked = torch.from_numpy(np.stack([each.shape.marked for each in matched])).float()
+    decided = torch.stack([each.maps.amax((1, 2)).mean() for each in matched]).square()
+    shares = marked * decided[:, None]
+    shares = shares / shares.sum(0).clamp(min=1e-30)
+    maps = torch.stack([each.maps for each in matched])
+    return blurred(torch.einsum("rl,rlyx->lyx", shares, maps), MAP_BLUR)
 
 
 def _agree(matched: Sequence[_Matched], maps: Tensor) -> tuple[Array, Expected]:
@@ -119,7 +127,9 @@ def _agree(matched: Sequence[_Matched], maps: Tensor) -> tuple[Array, Expected]:
     expected = Expected(places, np.full(len(places), np.inf))
     for _ in range(AGREEMENT_ROUNDS):
         weight = trust(_read(maps, places), away)
-        expected = _mean_of([predict_from_others(m.shape, places, weight) for m in matched], matched)
+        expected = _mean_of(
+            [predict_from_others(m.shape, places, weight) for m in matched], matched
+        )
         places = peaks(maps * _around(expected))
         away = np.linalg.norm(places - expected.places, axis=1) / _extent(matched)
     return places, expected
@@ -150,9 +160,7 @@ def peaks(maps: Tensor) -> Array:
     y, x = np.divmod(maps.flatten(1).argmax(1).numpy(), GRID)
     padded = np.pad(maps.numpy().astype(float), ((0, 0), (1, 1), (1, 1)))
     line, rows = np.arange(3), np.arange(len(x))
-    patch = padded[
-        rows[:, None, None], y[:, None, None] + line[:, None], x[:, None, None] + line
-    ]
+    patch = padded[rows[:, None, None], y[:, None, None] + line[:, None], x[:, None, None] + line]
     weight = np.square(patch / np.maximum(patch.max((1, 2), keepdims=True), 1e-300))
     total = np.maximum(weight.sum((1, 2)), 1e-300)
     dx = (weight.sum(1) * (line - 1)).sum(1) / total
@@ -182,19 +190,21 @@ def _evidence(
         back,
         np.sqrt(np.trace(covariance, axis1=1, axis2=2)) / extent,
         1 - alike,
+        np.sum(known, axis=0).astype(float),
     )
 
 
 def _way_back(matched: _Matched, places: Array) -> Array:
     """(L,) extents: from a landmark to where its point on the target leads back to."""
-    cells, _ = neighbours(torch.from_numpy(places).float())
     nearest = torch.from_numpy(np.rint(places).clip(0, GRID - 1)).long()
-    columns = matched.plan[:, nearest[:, 1] * GRID + nearest[:, 0]].T
+    cells = nearest[:, 1] * GRID + nearest[:, 0]
+    columns = matched.plan[:, cells].T
+    # From a target's cell, the reference's is at the same offset the other way.
     reversed_votes = matched.votes.flip(1, 2)
     votes = torch.stack(
         [
-            shifted(own, int(cell)).flatten()
-            for own, cell in zip(reversed_votes, nearest[:, 1] * GRID + nearest[:, 0])
+            shifted(own, cell).flatten()
+            for own, cell in zip(reversed_votes, cells.tolist(), strict=True)
         ]
     )
     back = peaks(blurred((columns * votes).view(-1, GRID, GRID), MAP_BLUR))

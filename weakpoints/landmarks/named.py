@@ -198,9 +198,7 @@ class NamedPoints:
             timing_ms=clock.timing_ms,
         )
 
-    def start(
-        self, image: NDArray[np.uint8], options: Options, clock: Stopwatch
-    ) -> Paused[Named]:
+    def start(self, image: NDArray[np.uint8], options: Options, clock: Stopwatch) -> Paused[Named]:
         """`method` up to the device, on any thread. Raises BadOption."""
         return started(self.method(image, options, clock))
 
@@ -226,30 +224,28 @@ def named_points(pattern: Pattern, located: Located, frame: Frame) -> Named:
     confidence = confidence_of(located.evidence)
     known = np.any([each.shape.marked for each in pattern.references], axis=0)
     confidence = np.where(known, confidence, 0.0)
-    x, y, w, h = frame.box
-    low, high = np.array([x, y]) - 0.5, np.array([x + w, y + h]) - 0.5
+    left, top, width, height = frame.box
+    low = np.array([left, top]) - 0.5
+    high = low + np.array([width, height])
     visible = (confidence >= VISIBLE) & ((xy >= low) & (xy <= high)).all(1)
+    xy = np.clip(xy, low + 0.5, high - 0.5)
     landmarks = tuple(
-        Landmark(
-            name,
-            *(float(v) for v in np.clip(xy[i], low + 0.5, high - 0.5)),
-            float(confidence[i]),
-            bool(visible[i]),
-            (
-                (float(covariance[i, 0, 0]), float(covariance[i, 0, 1])),
-                (float(covariance[i, 1, 0]), float(covariance[i, 1, 1])),
-            ),
+        Landmark(name, x, y, sure, seen, ((a, b), (c, d)))
+        for name, (x, y), sure, seen, ((a, b), (c, d)) in zip(
+            pattern.names,
+            xy.tolist(),
+            confidence.tolist(),
+            visible.tolist(),
+            covariance.tolist(),
+            strict=True,
         )
-        for i, name in enumerate(pattern.names)
     )
     return Named(
         frame.width, frame.height, landmarks, pattern.skeleton, _bbox(landmarks), (), Options(), {}
     )
 
 
-def pattern_of(
-    annotations: Annotations, references: Sequence[Reference], network: str
-) -> Pattern:
+def pattern_of(annotations: Annotations, references: Sequence[Reference], network: str) -> Pattern:
     return Pattern(
         annotations.category, annotations.names, annotations.skeleton, tuple(references), network
     )

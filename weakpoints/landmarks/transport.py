@@ -11,8 +11,8 @@ LEAST = 1e-30  # no division by 0
 def optimal_transport(kernel: Tensor, reference: Tensor, target: Tensor) -> Tensor:
     """(N, M), its maximum 1: the kernel, its rows and columns scaled towards the two masses.
 
-    It is worked out in the kernel's place. reference, target: (N,) and (M,), each of sum 1. A cell that looks like many others gets little
-    of each, which nearest neighbours do not know.
+    It is worked out in the kernel's place. reference, target: (N,) and (M,), each of sum 1. A cell
+    that looks like many others gets little of each, which nearest neighbours do not know.
     """
     columns = torch.ones_like(target)
     for _ in range(ROUNDS):

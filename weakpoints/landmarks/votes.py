@@ -11,6 +11,7 @@ from weakpoints.landmarks.descriptors import GRID
 OFFSETS = 2 * GRID - 1  # of a target's cell from a reference's, along each axis
 NEAR = 4.0  # cells: deviation of the Gaussian in which cells vote for a landmark
 OFFSET_BLUR = 1.5  # cells: votes for nearly the same offset count together
+SHARPNESS = 1.5  # power of the votes: a pair that few others follow counts little
 _own = threading.local()  # 9 MB, whose fetching anew would take longer than the votes
 
 
@@ -30,9 +31,12 @@ def landmark_maps(plan: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     corners, weights = neighbours(places)
     rows = plan[corners.flatten()].view(*corners.shape, GRID, GRID)
     heights = torch.stack(
-        [torch.stack([shifted(own, int(c)) for c in four]) for own, four in zip(votes, corners)]
+        [
+            torch.stack([shifted(own, cell) for cell in four])
+            for own, four in zip(votes, corners.tolist(), strict=True)
+        ]
     )
-    maps = torch.einsum("lk,lkyx->lyx", weights, rows * heights)
+    maps = torch.einsum("lk,lkyx->lyx", weights, rows * heights**SHARPNESS)
     return maps / maps.sum((1, 2), keepdim=True).clamp(min=1e-30), votes
 
 
@@ -62,7 +66,8 @@ def by_offset(plan: Tensor) -> Tensor:
 def _scratch() -> Tensor:
     """(G * G, O * O), a thread's own: what no plan is copied to stays 0."""
     if not hasattr(_own, "wide"):
-        _own.wide = torch.zeros(GRID**2, OFFSETS**2)
+        with torch.inference_mode(False):  # one that may be written to in either mode
+            _own.wide = torch.zeros(GRID**2, OFFSETS**2)
     kept: Tensor = _own.wide
     return kept
 

@@ -1,0 +1,69 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.cli import main as cli
+from tests.landmarks.conftest import PLACES, coco, scene
+from tests.service import encoded
+from weakpoints.evaluation.correspondence import _cases
+from weakpoints.evaluation.transfer import sift_matches
+
+
+@pytest.fixture
+def marked(tmp_path: Path) -> list[str]:
+    shifts = {"a.png": (0, 0), "b.png": (4, 2), "c.png": (8, 4)}
+    for name, shift in shifts.items():
+        (tmp_path / name).write_bytes(encoded(scene(shift)))
+    places = {name: PLACES + shift for name, shift in shifts.items()}
+    (tmp_path / "coco.json").write_text(json.dumps(coco(places)))
+    return ["--annotations", str(tmp_path / "coco.json"), "--images", str(tmp_path)]
+
+
+def test_one_reference_is_every_ordered_pair_and_several_are_drawn_for_each_target() -> None:
+    assert len(list(_cases(4, 1))) == 12
+    cases = list(_cases(4, 2))
+    assert {case.target for case in cases} == {0, 1, 2, 3}
+    assert all(case.target not in case.references for case in cases)
+    assert cases == list(_cases(4, 2))
+
+
+@pytest.mark.parametrize(("references", "cases"), [(1, 6), (2, 3)])
+def test_the_command_counts_right_landmarks(
+    marked: list[str],
+    references: int,
+    cases: int,
+    monkeypatch: pytest.MonkeyPatch,
+    detector: object,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("app.loading.loaded", lambda *args: detector)
+    command = ["evaluate", "correspondence", *marked, "--references", str(references)]
+    assert cli.main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found["pck"]) == ["0.05", "0.1", "0.15"]
+    assert (found["cases"], found["landmarks"]) == (cases, 4 * cases)
+    assert found["pck"]["0.1"] <= found["pck"]["0.15"]
+    low, high = found["interval"]["0.1"]
+    assert low <= found["pck"]["0.1"] <= high
+    assert set(found["baselines"]) == {"same_place", "sift", "nearest_neighbour"}
+    # The shift is at most 8 pixels of 100: the same place is always within 0.15, not within 0.05.
+    same = found["baselines"]["same_place"]["pck"]
+    assert same["0.15"] == 1
+    assert same["0.05"] < 1
+    assert found["by_category"]["beast"]["pck"] == found["pck"]
+    assert 0 <= found["calibration_error"] <= 1
+    assert found["cropped"]["gone"] > 0
+    assert cli.main(command) == 0
+    assert "quarters" in capsys.readouterr().out
+
+
+def test_sift_carries_landmarks_of_a_shifted_photograph(photograph: np.ndarray) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (30, 40, 3)).repeat(4, 0).repeat(4, 1).astype(np.uint8)
+    places = np.array([[40.0, 40.0], [90.0, 60.0]])
+    moved = sift_matches(image, np.roll(image, (8, 12), (0, 1)), places)
+    assert moved == pytest.approx(places + np.array([12, 8]), abs=1)
+    blank = np.full_like(image, 9)
+    assert sift_matches(image, blank, places) == pytest.approx(places)

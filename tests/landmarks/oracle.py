@@ -1,0 +1,86 @@
+"""The stages of named points once more: in float64, cell by cell, and slow."""
+
+import numpy as np
+
+from weakpoints.landmarks import consensus, transport, votes
+from weakpoints.landmarks.descriptors import GRID
+
+
+def grid_descriptors(maps, chosen):
+    """(N, D): the descriptors resampled to the grid and put side by side, of some of its cells."""
+    layers = []
+    for layer in maps:
+        layer = layer.double().numpy()
+        _, height, width = layer.shape
+        cells = []
+        for cell in chosen:
+            row, column = divmod(int(cell), GRID)
+            y = min(max((row + 0.5) * height / GRID - 0.5, 0), height - 1)
+            x = min(max((column + 0.5) * width / GRID - 0.5, 0), width - 1)
+            cells.append(bilinear(layer, x, y))
+        layers.append(np.stack(cells))
+    return np.concatenate(layers, 1) / len(maps) ** 0.5
+
+
+def bilinear(values, x, y):
+    """(..., h, w) at x, y."""
+    left = min(int(np.floor(x)), max(values.shape[-1] - 2, 0))
+    top = min(int(np.floor(y)), max(values.shape[-2] - 2, 0))
+    total = 0.0
+    for row, share_y in ((top, 1 - (y - top)), (top + 1, y - top)):
+        for column, share_x in ((left, 1 - (x - left)), (left + 1, x - left)):
+            if share_x * share_y:
+                total = total + share_x * share_y * values[..., row, column]
+    return total
+
+
+def plan(similarity):
+    kernel = np.exp((similarity - similarity.max()) / transport.TEMPERATURE)
+    columns = np.ones(kernel.shape[1])
+    for _ in range(transport.ROUNDS):
+        rows = np.array([1 / len(kernel) / (row @ columns) for row in kernel])
+        columns = np.array([1 / kernel.shape[1] / (column @ rows) for column in kernel.T])
+    scaled = rows[:, None] * kernel * columns
+    return scaled / scaled.max()
+
+
+def offset_votes(moved, place):
+    """(O, O) of one landmark at x, y, without the blur."""
+    found = np.zeros((votes.OFFSETS, votes.OFFSETS))
+    for cell, target in np.argwhere(moved):
+        (y, x), (to_y, to_x) = divmod(cell, GRID), divmod(target, GRID)
+        near = np.exp(-((x - place[0]) ** 2 + (y - place[1]) ** 2) / (2 * votes.NEAR**2))
+        found[to_y - y + GRID - 1, to_x - x + GRID - 1] += near * moved[cell, target]
+    return found
+
+
+def predicted_from_others(shape, found, weight):
+    """Each landmark left out in turn: the posterior of the Gaussian process without it."""
+    unit, extent = shape.unit, shape.extent
+    moved = (found - shape.places) / extent
+    places, deviations = [], []
+    for left_out in range(len(unit)):
+        others = [i for i in range(len(unit)) if i != left_out and shape.marked[i]]
+        noise = [consensus.NOISE**2 / max(weight[i], consensus.UNSEEN) for i in others]
+        among = covariance(unit[others], unit[others]) + np.diag(noise)
+        across = covariance(unit[[left_out]], unit[others])[0]
+        solved = np.linalg.solve(among, across)
+        own = covariance(unit[[left_out]], unit[[left_out]])[0, 0]
+        places.append(shape.places[left_out] + extent * (solved @ moved[others]))
+        variance = own - across @ solved + consensus.FLOOR**2
+        deviations.append(extent * variance**0.5)
+    return np.array(places), np.array(deviations)
+
+
+def covariance(a, b):
+    return np.array(
+        [
+            [
+                consensus.SHIFT**2
+                + consensus.AFFINE**2 * p @ q
+                + consensus.REST**2 * np.exp(-((p - q) @ (p - q)) / (2 * consensus.REACH**2))
+                for q in b
+            ]
+            for p in a
+        ]
+    )
