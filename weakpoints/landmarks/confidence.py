@@ -1,7 +1,8 @@
 """How probable it is that a landmark is within a tenth of the object's longer side.
 
 A logistic regression (Platt 1999) on the evidence of the finder, fitted on photographs of ducks and
-faces with 1, 3 and 5 references; docs/evaluation.md has its calibration on other classes.
+faces with 1, 3 and 5 references, whole and with a third of the object cut away, and on photographs
+of another class. docs/evaluation.md has its calibration on other classes.
 """
 
 import numpy as np
@@ -9,11 +10,11 @@ from numpy.typing import NDArray
 
 from weakpoints.landmarks.finder import Evidence
 
-VISIBLE = 0.5  # below it a landmark is said not to be visible
+VISIBLE = 0.6  # below it a landmark is said not to be visible
 SHORTEST = 1e-3  # extents: shorter distances say no more
 # Of the features below, and the constant.
-WEIGHTS = (1.0, -1.0, -1.0, -1.0, -1.0, 0.0)
-CONSTANT = 0.0
+WEIGHTS = (0.732, 0.089, -0.793, -4.347, -2.072, 0.558)
+CONSTANT = -5.643
 
 
 def features(evidence: Evidence) -> NDArray[np.float64]:
