@@ -1,5 +1,6 @@
 """Annotations of others, read in our pixels."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +61,28 @@ def test_fg3dcar_is_read_with_its_boxes_or_by_the_papers_rule(tmp_path: Path) ->
         savemat(file, broken)
         with pytest.raises(BadOption, match="can't be read"):
             read_fg3dcar(file, tmp_path)
+
+
+def test_an_annotation_whose_box_has_no_size_is_left_out_and_told(
+    annotated: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    coco = json.loads((annotated / "coco.json").read_text())
+    coco["annotations"][1] |= {"id": 77, "bbox": [5, 5, 0, 0]}
+    (annotated / "coco.json").write_text(json.dumps(coco))
+    (row,) = read_coco(annotated / "coco.json", annotated)
+    assert row.path.name == "a.png"
+    assert "1 annotations are left out" in caplog.text
+    assert caplog.text.rstrip().endswith("no size: 77")
+    coco["annotations"][0] |= {"id": 76, "bbox": [5, 5, 9, 0]}
+    (annotated / "coco.json").write_text(json.dumps(coco))
+    with pytest.raises(BadOption, match="annotation 76 has 9 x 0 pixels"):
+        read_coco(annotated / "coco.json", annotated)
+    assert len(read_coco(annotated / "coco.json", annotated, "landmarks")) == 2
+
+
+@pytest.mark.parametrize("data", [b"no photograph", b"", b"\xff\xd8\xff"])
+def test_a_photograph_that_can_not_be_read_is_named(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "broken.jpg"
+    path.write_bytes(data)
+    with pytest.raises(BadOption, match=r"broken\.jpg"):
+        read(path)

@@ -1,6 +1,7 @@
 """Photographs to measure on: with landmarks (COCO keypoints), or just a folder of them."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weakpoints.coco import HALF, visible_points
-from weakpoints.errors import BadOption
+from weakpoints.errors import BadOption, WeakpointsError
 from weakpoints.evaluation.baselines import Area, Points
 from weakpoints.images.decode import decode, split
 from weakpoints.images.header import SUFFIXES
@@ -23,6 +24,8 @@ ALL: dict[str, Any] = {
     "keep": 1.0,
     "max_keypoints": 1000,
 }  # options for every point there is, to be cut to a number
+TOLD = 10  # annotations that are named where some are left out
+log = logging.getLogger("weakpoints")
 MARGIN = 0.1  # of the landmarks' extent on each side, for boxes by the paper's rule
 
 
@@ -62,16 +65,35 @@ def read_coco(
         coco = json.loads(annotations.read_text("utf-8-sig"))
         files = {each["id"]: images / each["file_name"] for each in coco["images"]}
         categories = {each["id"]: each for each in coco["categories"]}
-        rows = [_landmarked(each, files, categories, boxes) for each in coco["annotations"]]
+        rows = [
+            (annotation["id"] if "id" in annotation else number, row)
+            for number, annotation in enumerate(coco["annotations"])
+            if len((row := _landmarked(annotation, files, categories, boxes)).landmarks)
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadOption(
             f"{annotations} can't be read as COCO keypoints: {type(error).__name__} {error}"
         ) from error
     (source,) = apart([annotations])
-    rows = [replace(row, source=source) for row in rows if len(row.landmarks)]
     if not rows:
         raise BadOption(f"{annotations} has no visible landmark")
-    return tuple(rows)
+    # A distance is a share of the box: without a size there is none.
+    without = [(number, row) for number, row in rows if min(row.box[2:]) <= 0]
+    if len(without) == len(rows):
+        number, row = without[0]
+        raise BadOption(
+            f"{annotations}: no annotation has a box with a size; that of annotation {number} has "
+            f"{row.box[2]:g} x {row.box[3]:g} pixels"
+        )
+    if without:
+        numbers = ", ".join(str(number) for number, _ in without[:TOLD])
+        log.warning(
+            "%s: %d annotations are left out, for their boxes have no size: %s",
+            annotations,
+            len(without),
+            numbers,
+        )
+    return tuple(replace(row, source=source) for _, row in rows if min(row.box[2:]) > 0)
 
 
 def apart(files: Sequence[Path]) -> list[str]:
@@ -117,10 +139,10 @@ def folders_by_class(folder: Path, labels: Sequence[str]) -> dict[int, tuple[Pat
 
 
 def read(path: Path) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB, on white where it can be seen through. Raises BadOption."""
+    """(H, W, 3) RGB, on white where it can be seen through. Raises BadOption, which names it."""
     try:
         return split(decode(path.read_bytes(), Limits()))[0]
-    except OSError as error:
+    except (OSError, WeakpointsError) as error:
         raise BadOption(f"{path}: {error}") from error
 
 
