@@ -66,7 +66,7 @@ def read_coco(
         files = {each["id"]: images / each["file_name"] for each in coco["images"]}
         categories = {each["id"]: each for each in coco["categories"]}
         rows = [
-            (annotation["id"] if "id" in annotation else number, row)
+            (annotation.get("id", number), row)
             for number, annotation in enumerate(coco["annotations"])
             if len((row := _landmarked(annotation, files, categories, boxes)).landmarks)
         ]
