@@ -28,7 +28,7 @@ from weakpoints.errors import WeakpointsError
 from weakpoints.method.detector import Detector
 from weakpoints.method.frame import frame_of
 from weakpoints.method.localization import Localization
-from weakpoints.method.paused import Look, Paused, Picture
+from weakpoints.method.stages import Evidence, NetworkPass, Prepared
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.networks.network import Trace
 from weakpoints.options import Options, choose
@@ -52,24 +52,31 @@ class Sleeping(Detector):
     seconds: float = 0.0
     answer: Localization | None = None
 
-    def start(self, image: NDArray[np.uint8], options: Options, clock: Stopwatch) -> Paused[Any]:
-        assert self.answer is not None
-        picture = Picture(image, NOTHING, self.resolved(options), clock)
-        return Paused(picture, self.method(image, options, clock))  # which is never run
+    def prepare(
+        self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch, maps: bool = True
+    ) -> Prepared:
+        frame = frame_of(image.shape[1], image.shape[0], self.input.side, "squash", None)
+        return Prepared(NOTHING, frame, self.resolved(asked), clock)
 
-    def look(self, waiting: Sequence[Paused[Any]]) -> list[Look]:
-        return [Look(Trace(NOTHING, ()), (0,), np.empty(0)) for _ in waiting]
+    def forward_backward(self, waiting: Sequence[Prepared]) -> list[NetworkPass]:
+        return [NetworkPass(Trace(NOTHING, ()), (0,), np.empty(0)) for _ in waiting]
 
-    def finish(self, paused: Paused[Any], look: Look, progress: Progress = no_progress) -> Any:
-        assert self.answer is not None
+    def occlude(
+        self, prepared: Prepared, seen: NetworkPass, progress: Progress = no_progress
+    ) -> Evidence:
         default = self._resolved(Options())
-        dear = max(1.0, self._passes(paused.picture.options) / self._passes(default))
-        for part in range(ceil(dear)):
-            time.sleep(self.seconds * min(1.0, dear - part))
-            progress("occlusion", part + 1, ceil(dear))
-        height, width = paused.picture.image.shape[:2]
-        frame = frame_of(width, height, self.input.side, "squash", None)
-        return replace(self.answer, width=width, height=height, frame=frame)
+        times = max(1.0, self._passes(prepared.options) / self._passes(default))
+        for part in range(ceil(times)):
+            time.sleep(self.seconds * min(1.0, times - part))
+            progress("occlusion", part + 1, ceil(times))
+        return Evidence((), (), np.empty(0), ())
+
+    def explain(
+        self, prepared: Prepared, evidence: Evidence, progress: Progress = no_progress
+    ) -> Localization:
+        assert self.answer is not None
+        frame = prepared.frame
+        return replace(self.answer, width=frame.width, height=frame.height, frame=frame)
 
 
 @dataclass

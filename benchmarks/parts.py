@@ -25,10 +25,10 @@ from weakpoints.evaluation.pairs import Case, choose_cases, compose
 from weakpoints.evaluation.photographs import Landmarked, folders_by_class, read, read_coco
 from weakpoints.loading import load_detector
 from weakpoints.method.detector import Detector
-from weakpoints.method.frame import prepare
+from weakpoints.method.frame import network_input
 from weakpoints.method.fusion import fuse
 from weakpoints.method.guided import guided_maps
-from weakpoints.method.peaks import Scene, find_peaks
+from weakpoints.method.peaks import find_peaks, scene_of
 from weakpoints.options import choose
 
 ALPHA = 0.1
@@ -62,12 +62,12 @@ def points(detector: Detector, image: NDArray[np.uint8], target: int | None) -> 
     """(N, 2) of each part, as many for each."""
     whole = detector.locate(image, choose(target_class=target))
     (explained,), options = whole.explained, whole.options
-    x, frame = prepare(image, detector.input, options.fit, None)
+    x, frame = network_input(image, detector.input, options.fit, None)
     trace = detector.network.trace(torch.from_numpy(x))
     guided = guided_maps(detector.network, trace, [explained.target], rule="mirrored")[0]
-    contrast, coarse, even = explained.maps.fine, explained.maps.coarse, np.zeros_like(guided)
-    maps = ((even, even), (even, guided), (even, contrast), (coarse, contrast))
-    found, scene = {}, Scene(image, frame, options)
+    contrast, coarse, none = explained.maps.fine, explained.maps.coarse, np.zeros_like(guided)
+    maps = ((none, none), (none, guided), (none, contrast), (coarse, contrast))
+    found, scene = {}, scene_of(image, frame, options)
     for name, (patches, pixels) in zip(PARTS, maps, strict=True):
         score = fuse(patches, pixels, frame.inside, weight=options.weight, combine=options.combine)
         found[name] = find_peaks(scene, score).points

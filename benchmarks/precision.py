@@ -96,14 +96,14 @@ def throughput(
 ) -> dict[str, float]:
     """Pictures a second: the median of three, and their spread.
 
-    It goes as in the service when so many wait: looked at together, finished in turn.
+    It goes as in the service when so many wait: one pass together, then each in turn.
     """
     images = [read(paths[i % len(paths)]) for i in range(queued)]
     rates = []
     for _ in range(4):
-        waiting = [detector.start(image, options, Stopwatch()) for image in images]
+        waiting = [detector.prepare(image, options, Stopwatch()) for image in images]
         start = time.perf_counter()
-        for paused, look in zip(waiting, detector.look(waiting), strict=True):
-            detector.finish(paused, look)
+        for prepared, seen in zip(waiting, detector.forward_backward(waiting), strict=True):
+            detector.explain(prepared, detector.occlude(prepared, seen))
         rates.append(queued / (time.perf_counter() - start))
     return {"median": statistics.median(rates[1:]), "spread": max(rates[1:]) - min(rates[1:])}

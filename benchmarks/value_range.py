@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from benchmarks.record import record
 from weakpoints.evaluation.photographs import read, sample
-from weakpoints.method.frame import InputSpec, prepare
+from weakpoints.method.frame import InputSpec, network_input
 
 SIDE, BOX = 224, 96
 FLOAT16 = torch.finfo(torch.float16).max
@@ -34,7 +34,7 @@ def largest_values(convolutions: Path, paths: list[Path]) -> dict[str, float]:
     generator = torch.Generator().manual_seed(0)
     largest: dict[str, float] = {}
     for path in tqdm(paths):
-        clean = torch.from_numpy(prepare(read(path), spec, "squash", None)[0])
+        clean = torch.from_numpy(network_input(read(path), spec, "squash", None)[0])
         boxed = clean.clone()
         top, left = torch.randint(SIDE - BOX, (2,), generator=generator).tolist()
         colour = (torch.rand(3, generator=generator) - torch.tensor(spec.mean)) / torch.tensor(

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from weakpoints.method.frame import InputSpec, prepare
+from weakpoints.method.frame import InputSpec, network_input
 from weakpoints.networks.small_vgg import SmallVGG, narrow_vgg16
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -64,7 +64,7 @@ def features(model: SmallVGG, files: list[Path], spec: InputSpec) -> Tensor:
     found = []
     for start in range(0, len(files), BATCH):
         images = [cv2.imread(str(file), cv2.IMREAD_COLOR_RGB) for file in files[start:][:BATCH]]
-        x = np.concatenate([prepare(image, spec, "squash", None)[0] for image in images])
+        x = np.concatenate([network_input(image, spec, "squash", None)[0] for image in images])
         batch = torch.from_numpy(x).float().to(memory_format=torch.channels_last)
         found.append(model.avgpool(model.features(batch)).flatten(1))
     return torch.cat(found)

@@ -18,7 +18,7 @@ from weakpoints.engine.paths import Paths
 from weakpoints.engine.trial import whole_passes
 from weakpoints.method.detector import Detector
 from weakpoints.method.frame import InputSpec
-from weakpoints.method.paused import Look, Paused
+from weakpoints.method.stages import NetworkPass, Prepared
 from weakpoints.networks.architectures import network_of
 from weakpoints.options import Limits, choose
 
@@ -64,9 +64,9 @@ def test_a_gpu_looks_at_pictures_together_if_it_sees_them_as_if_each_were_alone(
     broken: bool, detector: Detector
 ) -> None:
     class Turned(Detector):
-        def look(self, waiting: Sequence[Paused]) -> list[Look]:
-            looks = super().look(waiting)
-            return looks[::-1] if broken else looks
+        def forward_backward(self, waiting: Sequence[Prepared]) -> list[NetworkPass]:
+            passes = super().forward_backward(waiting)
+            return passes[::-1] if broken else passes
 
     tried = Turned(detector.occluder, detector.model, detector.input, max_passes=1)
     (found,) = loading._with_batching(tried).model.paths

@@ -18,7 +18,7 @@ from weakpoints.errors import DeviceLost
 from weakpoints.method.detector import Detector
 from weakpoints.method.frame import InputSpec
 from weakpoints.method.localization import Keypoint, Localization, Model
-from weakpoints.method.paused import Look, Paused
+from weakpoints.method.stages import Evidence, NetworkPass, Prepared
 from weakpoints.networks.architectures import network_of
 from weakpoints.networks.small_vgg import narrow_vgg16
 from weakpoints.options import choose
@@ -55,14 +55,18 @@ class Slowed(Detector):
 
     seconds: float = 0.0
 
-    def finish(self, paused: Paused, look: Look, progress: Progress = no_progress) -> Localization:
+    def occlude(
+        self, prepared: Prepared, seen: NetworkPass, progress: Progress = no_progress
+    ) -> Evidence:
         time.sleep(self.seconds)
-        return super().finish(paused, look, progress)
+        return super().occlude(prepared, seen, progress)
 
 
 @dataclass(frozen=True)
 class Lost(Detector):
-    def finish(self, paused: Paused, look: Look, progress: Progress = no_progress) -> Localization:
+    def occlude(
+        self, prepared: Prepared, seen: NetworkPass, progress: Progress = no_progress
+    ) -> Evidence:
         raise DeviceLost("the device is gone", retry_after=5)
 
 
@@ -72,11 +76,14 @@ class Quick(Sleeping):
     its own.
     """
 
-    start = Detector.start  # the real one, as a worker spends its time
+    prepare = Detector.prepare  # the real one, as a worker spends its time
 
-    def finish(self, paused: Paused, look: Look, progress: Progress = no_progress) -> Localization:
-        image, found = paused.picture.image, super().finish(paused, look, progress)
-        place = {"x": float(image.mean()), "y": float(image.std())}
+    def explain(
+        self, prepared: Prepared, evidence: Evidence, progress: Progress = no_progress
+    ) -> Localization:
+        assert prepared.scene is not None
+        grey, found = prepared.scene.close_up.grey, super().explain(prepared, evidence, progress)
+        place = {"x": float(grey.mean()), "y": float(grey.std())}
         return with_points(found, lambda points: tuple(replace(each, **place) for each in points))
 
 

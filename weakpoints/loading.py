@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +17,9 @@ from weakpoints.engine.trial import Boxes, batching, trusted
 from weakpoints.errors import WeightsError
 from weakpoints.images.decode import decode
 from weakpoints.method.detector import Detector
-from weakpoints.method.frame import InputSpec, prepare
+from weakpoints.method.frame import InputSpec, network_input
 from weakpoints.method.localization import Model
-from weakpoints.method.paused import Paused
+from weakpoints.method.stages import Prepared
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.networks.architectures import load_network
 from weakpoints.networks.device import chosen_device, host_of
@@ -103,22 +102,23 @@ def _with_batching(detector: Detector) -> Detector:
     photograph = decode(PHOTOGRAPH.read_bytes(), Limits())
     least = choose(patch=detector.model.side, stride=1, colours=1, target_class=0)
     waiting = [
-        detector.start(np.ascontiguousarray(image), least, Stopwatch())
+        detector.prepare(np.ascontiguousarray(image), least, Stopwatch())
         for image in (photograph, photograph[:, ::-1], photograph[::-1])
     ]
 
-    def looked(groups: Sequence[Sequence[Paused[Any]]]) -> list[Tensor]:
-        looks = [look for group in groups for look in detector.look(group)]
-        return [part for look in looks for part in (look.trace.logits, torch.from_numpy(look.fine))]
+    def passes(groups: Sequence[Sequence[Prepared]]) -> list[Tensor]:
+        seen = [one for group in groups for one in detector.forward_backward(group)]
+        return [part for one in seen for part in (one.trace.logits, torch.from_numpy(one.fine))]
 
-    tried = batching(lambda: looked([[each] for each in waiting]), lambda: looked([waiting]))
+    alone = [[prepared] for prepared in waiting]
+    tried = batching(lambda: passes(alone), lambda: passes([waiting]))
     paths = (*detector.model.paths, tried)
     return replace(detector, model=replace(detector.model, paths=paths))
 
 
 def _boxes(spec: InputSpec) -> Boxes:
     """Boxes of one colour in corners of a photograph and near its middle."""
-    x, _ = prepare(decode(PHOTOGRAPH.read_bytes(), Limits()), spec, "squash", None)
+    x, _ = network_input(decode(PHOTOGRAPH.read_bytes(), Limits()), spec, "squash", None)
     side, patch = spec.side, max(1, spec.side // 14)
     far = side - patch
     corners = ((0, 0), (side // 3, side // 2), (far, 0), (far, far))

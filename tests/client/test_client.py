@@ -17,8 +17,7 @@ from app.schemas.answers import detection
 from tests.service import Held, encoded, picture, serving
 from weakpoints.errors import OutOfMemory
 from weakpoints.method.detector import Detector
-from weakpoints.method.localization import Localization
-from weakpoints.method.paused import Look, Paused
+from weakpoints.method.stages import Evidence, NetworkPass, Prepared
 from weakpoints.options import choose
 from weakpoints.progress import Progress, no_progress
 from weakpoints_client import AsyncClient, Client, Refused
@@ -146,15 +145,17 @@ class OnceFull(Detector):
 
     asked: list[int] = field(default_factory=list)
 
-    def finish(self, paused: Paused, look: Look, progress: Progress = no_progress) -> Localization:
-        width = paused.picture.image.shape[1]
+    def occlude(
+        self, prepared: Prepared, seen: NetworkPass, progress: Progress = no_progress
+    ) -> Evidence:
+        width = prepared.frame.width
         if width != 64:  # the warm-up's
             self.asked.append(width)
         if len(self.asked) == 1:
             raise OutOfMemory(
                 "the device has too little memory for this request now", retry_after=1
             )
-        return super().finish(paused, look, progress)
+        return super().occlude(prepared, seen, progress)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

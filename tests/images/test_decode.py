@@ -12,7 +12,7 @@ from PIL import Image
 
 from weakpoints.errors import BadImage, BadOption, MalformedRequest, TooLarge, WeakpointsError
 from weakpoints.images.decode import decode, is_large
-from weakpoints.method.frame import InputSpec, frame_of, prepare
+from weakpoints.method.frame import InputSpec, frame_of, network_input
 from weakpoints.options import Limits
 
 MISSING = {
@@ -165,7 +165,7 @@ def test_a_blob_is_found_where_the_frame_says(
         -((xs - centre[0]) ** 2 + (ys - centre[1]) ** 2) / (2 * (2.0 if height == 30 else 6.0) ** 2)
     )
     image = np.repeat(np.rint(blob)[..., None], 3, 2).astype(np.uint8)
-    x, frame = prepare(image, SPEC, fit, roi)
+    x, frame = network_input(image, SPEC, fit, roi)
     bright = np.where(frame.inside, x[0, 0] - x[0, 0][frame.inside].min(), 0)
     v, u = np.mgrid[:56, :56]
     found = np.array([(bright * u).sum(), (bright * v).sum()]) / bright.sum()
@@ -173,7 +173,7 @@ def test_a_blob_is_found_where_the_frame_says(
 
 
 def test_the_input_is_normalised_and_the_margin_is_zero() -> None:
-    x, frame = prepare(np.full((28, 56, 3), 128, np.uint8), SPEC, "letterbox", None)
+    x, frame = network_input(np.full((28, 56, 3), 128, np.uint8), SPEC, "letterbox", None)
     assert (x.shape, x.dtype) == ((1, 3, 56, 56), np.float32)
     np.testing.assert_allclose(
         x[0, :, 28, 28], (128 / 255 - np.array(SPEC.mean)) / SPEC.std, rtol=1e-5

@@ -16,8 +16,8 @@ from weakpoints.loading import load_detector
 from weakpoints.method.detector import Detector
 from weakpoints.method.frame import frame_of
 from weakpoints.method.localization import Localization
-from weakpoints.method.paused import Look, started
-from weakpoints.method.peaks import Scene, find_peaks
+from weakpoints.method.peaks import find_peaks, scene_of
+from weakpoints.method.stages import NetworkPass
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.networks.architectures import network_of
 from weakpoints.networks.network import Trace
@@ -101,18 +101,18 @@ def test_the_class_is_found_unless_the_caller_names_one(
         )
 
 
-def test_more_boxes_or_larger_ones_are_dear_and_the_default_is_not(detector: Detector) -> None:
-    def dear(**given: object) -> bool:
-        return detector.dear(detector.resolved(choose(**given)))
+def test_more_boxes_or_larger_ones_are_expensive_and_the_default_is_not(detector: Detector) -> None:
+    def expensive(**given: object) -> bool:
+        return detector.expensive(detector.resolved(choose(**given)))
 
     default = detector.resolved(choose())
-    assert not dear()
-    assert not dear(patch=default.patch * 2, stride=default.stride * 2)
-    assert dear(patch=default.patch * 2)
-    assert dear(stride=1)
-    assert dear(colours=3)
+    assert not expensive()
+    assert not expensive(patch=default.patch * 2, stride=default.stride * 2)
+    assert expensive(patch=default.patch * 2)
+    assert expensive(stride=1)
+    assert expensive(colours=3)
     few = dataclasses.replace(detector, max_passes=1)
-    assert not few.dear(few.resolved(choose(patch=detector.model.side, stride=1, colours=1)))
+    assert not few.expensive(few.resolved(choose(patch=detector.model.side, stride=1, colours=1)))
 
 
 def test_the_paper_preset_asks_for_729_positions_by_itself(
@@ -123,7 +123,7 @@ def test_the_paper_preset_asks_for_729_positions_by_itself(
     assert not found.low_evidence
 
 
-def test_an_even_grey_picture_still_answers(detector: Detector) -> None:
+def test_a_uniform_grey_picture_still_answers(detector: Detector) -> None:
     found = detector.locate(np.full((60, 60, 3), 128, np.uint8), choose(**QUICK))
     assert all(0 <= p.x <= 59 and 0 <= p.y <= 59 for p in found.keypoints)
     assert not any(p.refined for p in found.keypoints)
@@ -212,12 +212,13 @@ def test_photographs_looked_at_together_are_answered_as_if_each_were_alone(
     ]
     images = [photograph, photograph[::-1].copy(), photograph[:, ::-1].copy()]
     waiting = [
-        detector.start(image, options, Stopwatch())
+        detector.prepare(image, options, Stopwatch())
         for image, options in zip(images, asked, strict=True)
     ]
-    looks = detector.look(waiting)
-    for paused, look, image, options in zip(waiting, looks, images, asked, strict=True):
-        found, alone = detector.finish(paused, look), detector.locate(image, options)
+    passes = detector.forward_backward(waiting)
+    for prepared, seen, image, options in zip(waiting, passes, images, asked, strict=True):
+        found = detector.explain(prepared, detector.occlude(prepared, seen))
+        alone = detector.locate(image, options)
         assert (found.target.class_id, found.options) == (alone.target.class_id, alone.options)
         for mine, expected in zip(
             dataclasses.astuple(found.maps), dataclasses.astuple(alone.maps), strict=True
@@ -235,24 +236,27 @@ def test_the_classes_alone_are_those_of_the_whole_answer_and_share_its_forward_p
 ) -> None:
     options, clock = choose(top_classes=3, fit="letterbox", **QUICK), Stopwatch()
     waiting = [
-        started(detector.recognition(photograph, options, clock)),
-        detector.start(photograph, options, clock),
+        detector.prepare(photograph, options, clock, maps=False),
+        detector.prepare(photograph, options, clock),
     ]
-    looks = detector.look(waiting)
-    top, found = (detector.finish(*each) for each in zip(waiting, looks, strict=True))
-    assert (looks[0].targets, looks[0].fine.shape) == ((), (0, 56, 56))
-    assert [each.label for each in top] == [each.label for each in found.top]
-    for mine, expected in zip(top, found.top, strict=True):
+    passes = detector.forward_backward(waiting)
+    classes, whole = (detector.occlude(*each) for each in zip(waiting, passes, strict=True))
+    assert (passes[0].targets, passes[0].fine.shape) == ((), (0, 56, 56))
+    assert (classes.targets, classes.coarse) == ((), ())
+    assert [score.label for score in classes.top] == [score.label for score in whole.top]
+    with pytest.raises(ValueError, match="classes alone"):
+        detector.explain(waiting[0], classes)
+    for mine, expected in zip(classes.top, whole.top, strict=True):
         assert mine.probability == pytest.approx(expected.probability, rel=1e-5)
 
 
 def test_classes_beyond_the_range_of_the_precision_are_an_error(
     detector: Detector, photograph: np.ndarray
 ) -> None:
-    waiting = started(detector.recognition(photograph, choose(), Stopwatch()))
-    look = Look(Trace(waiting.picture.x, (torch.full((1, 6), torch.inf),)), (), np.empty(0))
+    waiting = detector.prepare(photograph, choose(), Stopwatch(), maps=False)
+    seen = NetworkPass(Trace(waiting.x, (torch.full((1, 6), torch.inf),)), (), np.empty(0))
     with pytest.raises(NotFinite, match="WEAKPOINTS_PRECISION=float32"):
-        detector.finish(waiting, look)
+        detector.occlude(waiting, seen)
 
 
 def test_maps_change_the_order_of_corners_but_not_where_they_are(
@@ -260,7 +264,7 @@ def test_maps_change_the_order_of_corners_but_not_where_they_are(
 ) -> None:
     frame = frame_of(160, 120, 56, "squash", None)
     options = resolve(choose(keep=1.0, max_keypoints=1000), 56, LABELS)
-    scene = Scene(photograph, frame, options)
+    scene = scene_of(photograph, frame, options)
     one, two = (find_peaks(scene, -rng.random((56, 56))) for _ in range(2))
     assert sorted(one.points.tolist()) == sorted(two.points.tolist())
     assert one.points.tolist() != two.points.tolist()

@@ -22,8 +22,7 @@ from PIL import Image
 from app.service.server import Server
 from app.settings import Settings
 from weakpoints.method.detector import Detector
-from weakpoints.method.localization import Localization
-from weakpoints.method.paused import Look, Paused
+from weakpoints.method.stages import Evidence, NetworkPass, Prepared
 from weakpoints.progress import Progress, no_progress
 
 
@@ -42,17 +41,19 @@ class Held(Detector):
     gate: threading.Event = field(default_factory=threading.Event)
     seen: list[int] = field(default_factory=list)
 
-    def look(self, waiting: Sequence[Paused]) -> list[Look]:
-        if any(each.picture.image.shape[1] == 66 for each in waiting):
+    def forward_backward(self, waiting: Sequence[Prepared]) -> list[NetworkPass]:
+        if any(prepared.frame.width == 66 for prepared in waiting):
             raise RuntimeError("secret at /etc/passwd")
-        return super().look(waiting)
+        return super().forward_backward(waiting)
 
-    def finish(self, paused: Paused, look: Look, progress: Progress = no_progress) -> Localization:
-        width = paused.picture.image.shape[1]
+    def occlude(
+        self, prepared: Prepared, seen: NetworkPass, progress: Progress = no_progress
+    ) -> Evidence:
+        width = prepared.frame.width
         self.seen.append(width)
         if width != 64:  # the warm-up's
             self.gate.wait(30)
-        return super().finish(paused, look, progress)
+        return super().occlude(prepared, seen, progress)
 
 
 @dataclass(frozen=True)
@@ -64,21 +65,24 @@ class Faulty(Detector):
     chunks: list[int] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
 
-    def _rest(self, paused: Paused, look: Look, progress: Progress) -> Localization:
-        match paused.picture.image.shape[1]:
-            case 70:
-                try:
-                    while True:
-                        time.sleep(0.01)
-                        self.chunks.append(1)
-                        progress("occlusion", 1, 2)
-                finally:
-                    self.stopped.set()
-            case 71:
-                raise torch.OutOfMemoryError("secret")
-            case 72:
-                raise torch.AcceleratorError("secret")
-        return super()._rest(paused, look, progress)
+    def occlude(
+        self, prepared: Prepared, seen: NetworkPass, progress: Progress = no_progress
+    ) -> Evidence:
+        with self._device():
+            match prepared.frame.width:
+                case 70:
+                    try:
+                        while True:
+                            time.sleep(0.01)
+                            self.chunks.append(1)
+                            progress("occlusion", 1, 2)
+                    finally:
+                        self.stopped.set()
+                case 71:
+                    raise torch.OutOfMemoryError("secret")
+                case 72:
+                    raise torch.AcceleratorError("secret")
+        return super().occlude(prepared, seen, progress)
 
 
 def faulty(detector: Detector) -> Faulty:

@@ -27,7 +27,7 @@ from weakpoints.evaluation.photographs import ALL, Landmarked, detected, read, s
 from weakpoints.evaluation.records import Row, Rows
 from weakpoints.method.detector import Detector
 from weakpoints.method.localization import Localization
-from weakpoints.method.peaks import Scene, find_peaks
+from weakpoints.method.peaks import find_peaks, scene_of
 from weakpoints.options import Options, choose
 
 F1 = Mapping[str, Mapping[str, NDArray[np.float64]]]  # of each method and alpha, by photograph
@@ -158,7 +158,9 @@ def _corners_only(image: NDArray[np.uint8], found: Localization) -> Points:
     This is what the maps have to beat.
     """
     asked = replace(found.options, combine="corners", **ALL)
-    peaks = find_peaks(Scene(image, found.frame, asked), np.where(found.frame.inside, 0.0, -np.inf))
+    peaks = find_peaks(
+        scene_of(image, found.frame, asked), np.where(found.frame.inside, 0.0, -np.inf)
+    )
     return Points(peaks.points, peaks.log_likelihood)
 
 

@@ -21,7 +21,7 @@ from weakpoints.evaluation.records import Row, Rows
 from weakpoints.evaluation.warps import Warp, warps
 from weakpoints.method.detector import Detector
 from weakpoints.method.keypoints import strongest
-from weakpoints.method.peaks import Scene, find_peaks
+from weakpoints.method.peaks import find_peaks, scene_of
 from weakpoints.options import Options
 
 Array = NDArray[np.float64]
@@ -129,7 +129,7 @@ def _points(
     """
     ours, found = detected(detector, image, replace(options, **ALL))
     count = len(strongest(ours.xy, keep=options.keep, limit=options.max_keypoints))
-    peaks = find_peaks(Scene(image, found.frame, found.options), found.maps.fused)
+    peaks = find_peaks(scene_of(image, found.frame, found.options), found.maps.fused)
     points = {
         "ours": ours,
         "unrefined": Points(peaks.points, peaks.log_likelihood),

@@ -1,4 +1,4 @@
-"""The method: from a photograph to its keypoints. `Detector.method` is the whole of it.
+"""The method: from a photograph to its keypoints. `Detector.locate` is the whole of it.
 
 It is the method of the seed paper (its section III): weakly supervised keypoint detection by
 occlusion and guided backpropagation, combined in a multiscale framework.
@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +18,11 @@ from weakpoints.engine.engine import Incremental
 from weakpoints.errors import BadOption, DeviceLost, OutOfMemory
 from weakpoints.images.decode import decode, split
 from weakpoints.method.contrast import fine_maps
-from weakpoints.method.frame import InputSpec, prepare
+from weakpoints.method.frame import InputSpec, network_input
 from weakpoints.method.fusion import fuse
 from weakpoints.method.localization import ClassScore, Explained, Localization, Maps, Model
 from weakpoints.method.occlusion import (
+    Occlusion,
     box_count,
     boxes,
     check_finite,
@@ -30,8 +30,8 @@ from weakpoints.method.occlusion import (
     occlusion_map,
     random_colours,
 )
-from weakpoints.method.paused import Found, Look, Method, Paused, Picture, started
-from weakpoints.method.peaks import Scene, find_peaks, keypoints
+from weakpoints.method.peaks import find_peaks, keypoints, scene_of
+from weakpoints.method.stages import Evidence, NetworkPass, Prepared
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.networks.network import Network, Trace
 from weakpoints.networks.precision import arithmetic
@@ -44,80 +44,13 @@ class Detector:
     """A network and its labels. The same call gives the same answer.
 
     On a CPU any number of threads may share it. On a GPU one thread at a time may call `locate`,
-    `look`, `finish` or `classify`: precision is a switch of the whole process there.
+    `forward_backward`, `occlude` or `classify`: precision is a switch of the whole process there.
     """
 
     occluder: Incremental
     model: Model
     input: InputSpec
     max_passes: int = MAX_PASSES
-
-    def method(
-        self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch
-    ) -> Method[Localization]:
-        """The method, one line a stage, for one photograph from `decode`.
-
-        It stops once, at `yield`, where the photograph waits for the device: pictures that wait
-        there together share one forward and one backward pass (`look`).
-        """
-        options = self.resolved(asked)
-        image, seen = split(image)  # (H, W, 3) RGB; which of its pixels can be seen
-        x, frame = prepare(image, self.input, options.fit, options.roi)  # (1, 3, S, S), way back
-        fills = self._fills(image, options)  # (R, places, 3) normalised colours
-        clock.lap("prepare")
-        look, progress = yield Picture(image, torch.from_numpy(x), options, clock)
-        trace, targets, fine = look  # every activation; the classes; (T, S, S): which pixels
-        occluded = occluded_logits(self.occluder, trace, fills.to(trace.x), options, progress)
-        clock.lap("occlusion")
-        scene, explained = Scene(image, frame, options, seen), []
-        for target, which_pixels in zip(targets, fine, strict=True):
-            coarse = occlusion_map(trace, occluded, target, options)  # (S, S): which patches
-            score = fuse(
-                coarse.map,
-                which_pixels,
-                frame.inside,
-                weight=options.weight,
-                combine=options.combine,
-            )  # (S, S) log-likelihood <= 0
-            peaks = find_peaks(scene, score)  # (N, 2) pixels of the photograph
-            maps = Maps(score, coarse.map, which_pixels)
-            points = keypoints(scene, maps, peaks, target)  # sub-pixel, with covariance
-            explained.append(
-                Explained(
-                    target,
-                    maps,
-                    coarse.drops.ravel(),
-                    coarse.error.ravel(),
-                    coarse.evident,
-                    points,
-                )
-            )
-        clock.lap("keypoints")
-        return Localization(
-            width=frame.width,
-            height=frame.height,
-            target=self.class_scores(trace, targets[:1])[0],
-            top=self.class_scores(trace, trace.ranking[: options.top_classes]),
-            explained=tuple(explained),
-            boxes=boxes(self.input.side, options),
-            options=replace(
-                options, target_class=targets[0] if len(targets) == 1 else tuple(targets)
-            ),
-            frame=frame,
-            timing_ms=clock.timing_ms,
-        )
-
-    def recognition(
-        self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch
-    ) -> Method[tuple[ClassScore, ...]]:
-        """The likeliest classes of one photograph, and no more: a forward pass, no occlusion."""
-        options = self.resolved(asked)
-        photograph, _ = split(image)
-        x, _ = prepare(photograph, self.input, options.fit, options.roi)
-        clock.lap("prepare")
-        look, _ = yield Picture(photograph, torch.from_numpy(x), options, clock, explained=False)
-        check_finite(look.trace.logits, self.occluder)
-        return self.class_scores(look.trace, look.trace.ranking[: options.top_classes])
 
     def __call__(self, data: bytes, options: Options, limits: Limits) -> Localization:
         """The keypoints of an image file. Raises WeakpointsError."""
@@ -132,39 +65,93 @@ class Detector:
         for options that do not fit the photograph, OutOfMemory where the device has too little
         memory for a single box, DeviceLost where the device fails.
         """
-        paused = self.start(image, options, Stopwatch())
-        (look,) = self.look([paused])
-        return self.finish(paused, look, progress)
+        prepared = self.prepare(image, options, Stopwatch())
+        (seen,) = self.forward_backward([prepared])
+        evidence = self.occlude(prepared, seen, progress)
+        return self.explain(prepared, evidence)
 
-    def start(
-        self, image: NDArray[np.uint8], options: Options, clock: Stopwatch
-    ) -> Paused[Localization]:
-        """`method` up to the device, on any thread. Raises BadOption."""
-        return started(self.method(image, options, clock))
+    def prepare(
+        self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch, maps: bool = True
+    ) -> Prepared:
+        """A photograph from `decode`, made small, on any thread. Raises BadOption.
 
-    def look(self, waiting: Sequence[Paused[Any]]) -> list[Look]:
+        maps: whether they are wanted, or the network's classes alone.
+        """
+        options = self.resolved(asked)
+        image, seen = split(image)  # (H, W, 3) RGB; which of its pixels can be seen
+        x, frame = network_input(image, self.input, options.fit, options.roi)  # (1, 3, S, S)
+        scene = scene_of(image, frame, options, seen) if maps else None  # for corners
+        fills = self._fills(image, options) if maps else None  # (R, places, 3) colours
+        clock.lap("prepare")
+        return Prepared(torch.from_numpy(x), frame, options, clock, fills, scene)
+
+    def forward_backward(self, waiting: Sequence[Prepared]) -> list[NetworkPass]:
         """One forward and one backward pass for all that wait. Raises as `locate` does."""
-        pictures = [each.picture for each in waiting]
         with self._device():
-            traces = self.network.trace(torch.cat([picture.x for picture in pictures]))
-            alone = [traces.of([i]) for i in range(len(pictures))]
+            traces = self.network.trace(torch.cat([prepared.x for prepared in waiting]))
+            alone = [traces.of([i]) for i in range(len(waiting))]
             targets = [
-                (picture.options.targets or (trace.predicted,)) if picture.explained else ()
-                for trace, picture in zip(alone, pictures, strict=True)
+                (prepared.options.targets or (trace.predicted,)) if prepared.scene else ()
+                for trace, prepared in zip(alone, waiting, strict=True)
             ]
-            _lap_all(pictures, "trace")
-            fine = self._fine_maps(pictures, traces, targets)
-            _lap_all(pictures, "guided")
-        return [Look(*each) for each in zip(alone, targets, fine, strict=True)]
+            _lap_all(waiting, "trace")
+            fine = self._fine_maps(waiting, traces, targets)
+            _lap_all(waiting, "guided")
+        return [NetworkPass(*parts) for parts in zip(alone, targets, fine, strict=True)]
 
-    def finish(self, paused: Paused[Found], look: Look, progress: Progress = no_progress) -> Found:
-        """Runs the rest of the method, on the device. Raises as `locate` does."""
+    def occlude(
+        self, prepared: Prepared, seen: NetworkPass, progress: Progress = no_progress
+    ) -> Evidence:
+        """The class scores with a box at each position, on the device. Raises as `locate` does."""
+        trace, options, coarse = seen.trace, prepared.options, list[Occlusion]()
         with self._device():
-            return self._rest(paused, look, progress)
+            check_finite(trace.logits, self.occluder)
+            if prepared.fills is not None:
+                fills = prepared.fills.to(trace.x)
+                logits = occluded_logits(self.occluder, trace, fills, options, progress)
+                coarse = [occlusion_map(trace, logits, c, options) for c in seen.targets]
+                prepared.clock.lap("occlusion")
+            top = self.class_scores(trace, trace.ranking[: options.top_classes])
+            targets = self.class_scores(trace, seen.targets)
+        return Evidence(top, targets, seen.fine, tuple(coarse))
+
+    def explain(
+        self, prepared: Prepared, evidence: Evidence, progress: Progress = no_progress
+    ) -> Localization:
+        """From the two maps to keypoints, class by class, on any thread."""
+        options, frame, scene, explained = prepared.options, prepared.frame, prepared.scene, []
+        if scene is None:
+            raise ValueError("the photograph was prepared for its classes alone")
+        for i, (target, coarse) in enumerate(zip(evidence.targets, evidence.coarse, strict=True)):
+            progress("keypoints", i, len(evidence.targets))
+            fine = evidence.fine[i]  # (S, S), which pixels; coarse.map: which patches
+            score = fuse(
+                coarse.map, fine, frame.inside, weight=options.weight, combine=options.combine
+            )  # (S, S) log-likelihood <= 0
+            maps = Maps(score, coarse.map, fine)
+            peaks = find_peaks(scene, score)  # (N, 2) pixels of the photograph
+            points = keypoints(scene, maps, peaks, target.class_id)  # sub-pixel, with covariance
+            drops, errors = coarse.drops.ravel(), coarse.error.ravel()
+            explained.append(
+                Explained(target.class_id, maps, drops, errors, coarse.evident, points)
+            )
+        prepared.clock.lap("keypoints")
+        classes = tuple(target.class_id for target in evidence.targets)
+        return Localization(
+            width=frame.width,
+            height=frame.height,
+            target=evidence.targets[0],
+            top=evidence.top,
+            explained=tuple(explained),
+            boxes=boxes(self.input.side, options),
+            options=replace(options, target_class=classes[0] if len(classes) == 1 else classes),
+            frame=frame,
+            timing_ms=prepared.clock.timing_ms,
+        )
 
     def classify(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(C,) class probabilities of a photograph from `decode`, squashed into the input."""
-        x, _ = prepare(split(image)[0], self.input, "squash", None)
+        x, _ = network_input(split(image)[0], self.input, "squash", None)
         logits = self.network.trace(torch.from_numpy(x)).logits
         return np.asarray(logits[0].double().softmax(0).cpu())
 
@@ -176,14 +163,6 @@ class Detector:
     def memory(self) -> int:
         """Bytes that the device has given out; 0 on a CPU."""
         return torch.cuda.memory_allocated() if self.model.device.startswith("cuda") else 0
-
-    def _rest(self, paused: Paused[Found], look: Look, progress: Progress) -> Found:
-        try:
-            paused.method.send((look, progress))
-        except StopIteration as end:  # how a generator returns
-            found: Found = end.value
-            return found
-        raise RuntimeError("the method stopped a second time")
 
     @contextmanager
     def _device(self) -> Iterator[None]:
@@ -199,7 +178,7 @@ class Detector:
             raise DeviceLost("the device failed; the service restarts", retry_after=30) from error
 
     def _fine_maps(
-        self, pictures: Sequence[Picture], traces: Trace, targets: Sequence[tuple[int, ...]]
+        self, pictures: Sequence[Prepared], traces: Trace, targets: Sequence[tuple[int, ...]]
     ) -> list[NDArray[np.float64]]:
         """(T, S, S) of each picture: one backward pass for all that asked for the same rule."""
         asked = [(i, target) for i, classes in enumerate(targets) for target in classes]
@@ -209,7 +188,7 @@ class Detector:
             chosen = [n for n in range(len(asked)) if rules[n] == rule]
             of, classes = zip(*(asked[n] for n in chosen), strict=True)
             maps[chosen] = fine_maps(self.network, traces, classes, rule=rule, pictures=of)
-        return np.split(maps, np.cumsum([len(each) for each in targets])[:-1])
+        return np.split(maps, np.cumsum([len(classes) for classes in targets])[:-1])
 
     def resolved(self, asked: Options) -> ResolvedOptions:
         """Raises BadOption, also for more forward passes than are allowed."""
@@ -225,9 +204,9 @@ class Detector:
             )
         return options
 
-    def dear(self, options: ResolvedOptions) -> bool:
+    def expensive(self, options: ResolvedOptions) -> bool:
         """Whether the occlusion costs more than the default's: more boxes, or larger windows."""
-        return self._price(options) > self._price(self._resolved(Options()))
+        return self._cost(options) > self._cost(self._resolved(Options()))
 
     def _resolved(self, asked: Options) -> ResolvedOptions:
         return resolve(asked, self.input.side, self.model.labels, self.input.box)
@@ -235,7 +214,7 @@ class Detector:
     def _passes(self, options: ResolvedOptions) -> int:
         return box_count(self.input.side, options) * options.colours
 
-    def _price(self, options: ResolvedOptions) -> int:
+    def _cost(self, options: ResolvedOptions) -> int:
         return self._passes(options) * self.occluder.price(self.input.side, options.patch)
 
     def _fills(self, image: NDArray[np.uint8], options: ResolvedOptions) -> Tensor:
@@ -252,6 +231,6 @@ class Detector:
         return tuple(ClassScore(c, self.model.labels[c], float(probabilities[c])) for c in classes)
 
 
-def _lap_all(pictures: Sequence[Picture], stage: str) -> None:
-    for picture in pictures:
-        picture.clock.lap(stage)
+def _lap_all(waiting: Sequence[Prepared], stage: str) -> None:
+    for prepared in waiting:
+        prepared.clock.lap(stage)

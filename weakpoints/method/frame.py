@@ -115,7 +115,7 @@ class Frame:
         return result
 
 
-def prepare(
+def network_input(
     image: NDArray[np.uint8], spec: InputSpec, fit: Fit, roi: Box | None
 ) -> tuple[NDArray[np.float32], Frame]:
     """(1, 3, S, S) normalised RGB of an (H, W, 3) image, and the frame that leads back.

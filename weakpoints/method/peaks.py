@@ -6,83 +6,76 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from weakpoints.method.close_up import CloseUp, close_up
 from weakpoints.method.frame import Frame
 from weakpoints.method.fusion import corner_weight, standardise
-from weakpoints.method.keypoints import (
-    Refined,
-    corner_likelihood,
-    grey_of,
-    local_maxima,
-    ranked,
-    refine,
-    strongest,
-)
+from weakpoints.method.keypoints import corner_likelihood, local_maxima, ranked, strongest
 from weakpoints.method.localization import Keypoint, Maps
+from weakpoints.method.refinement import Refined, refine
 from weakpoints.options import ResolvedOptions
 
-# Shares of the input's side: a corner is as large a part of the photograph for every network.
-CORNER_SIZE = 1 / 130  # deviation of the Gaussian before corners are looked for, and refined
-WINDOW = 1 / 45  # half the refinement's window
-DETAIL = 3  # pixels per network pixel of the picture on which corners are looked for, at most
+WINDOW = 1 / 45  # half the refinement's window, of the input's side: as large for every network
 
 
 @dataclass(frozen=True)
 class Peaks:
     """Keypoints before refinement, strongest first.
 
-    points: (N, 2) x, y in pixels of the photograph; log_likelihood: (N,).
+    points: (N, 2) x, y in pixels of the photograph; log_likelihood: (N,). spacing: pixels of the
+    photograph to which they are known.
     """
 
     points: NDArray[np.float64]
     log_likelihood: NDArray[np.float64]
+    spacing: float
 
 
 @dataclass(frozen=True)
 class Corners:
-    """Corners on a close-up of the photograph.
+    """Corners on the close-up.
 
-    grid: the close-up's frame. likelihood: (h, w), see `corner_likelihood`. maxima: (N, 2) x, y,
-    the strongest first.
+    likelihood: (h, w), see `corner_likelihood`. maxima: (N, 2) x, y, the strongest first.
     """
 
-    grid: Frame
     likelihood: NDArray[np.float64]
     maxima: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A photograph, (H, W, 3) RGB, in which peaks are looked for.
+    """A photograph in which peaks are looked for, on a bounded number of pixels.
 
-    What the photograph itself says is worked out once, whatever the number of classes. seen:
-    (H, W), which pixels can be seen; None: all.
+    What the photograph itself says is computed once, whatever the number of classes. seen: (H, W),
+    which pixels of the photograph can be seen; None: all.
     """
 
-    image: NDArray[np.uint8]
+    close_up: CloseUp
     frame: Frame
     options: ResolvedOptions
     seen: NDArray[np.bool_] | None = None
 
     @cached_property
     def corners(self) -> Corners:
-        grid = self.frame.close_up(DETAIL)
-        detail = float(np.mean(self.frame.scale / grid.scale))
-        likelihood = corner_likelihood(
-            grid.stretched(self.image, self.frame.box), CORNER_SIZE * self.frame.side * detail
-        )
-        radius = max(1, round(self.options.nms_radius * detail))
+        grid = self.close_up.frame
+        likelihood = corner_likelihood(self.close_up.blurred)
+        radius = max(1, round(self.options.nms_radius * float(np.mean(self.detail))))
         maxima = local_maxima(_visible(likelihood, grid, self.seen), radius)
-        return Corners(grid, likelihood, maxima)
+        return Corners(likelihood, maxima)
 
     @property
-    def side(self) -> float:
-        """The input's side, in pixels of the photograph."""
-        return self.frame.side * float(np.mean(self.frame.scale))
+    def detail(self) -> NDArray[np.float64]:
+        """(2,): pixels of the close-up per network pixel, in x and y."""
+        return self.frame.scale / self.close_up.frame.scale
 
-    @cached_property
-    def grey(self) -> NDArray[np.uint8]:
-        """(H, W), without detail that the network can't see, on which peaks are refined."""
-        return grey_of(self.image, CORNER_SIZE * self.side)
+
+def scene_of(
+    image: NDArray[np.uint8],
+    frame: Frame,
+    options: ResolvedOptions,
+    seen: NDArray[np.bool_] | None = None,
+) -> Scene:
+    """Of an (H, W, 3) RGB photograph."""
+    return Scene(close_up(image, frame), frame, options, seen)
 
 
 def find_peaks(scene: Scene, score: NDArray[np.float64]) -> Peaks:
@@ -94,15 +87,16 @@ def find_peaks(scene: Scene, score: NDArray[np.float64]) -> Peaks:
     """
     options, grid = scene.options, scene.frame
     if options.combine == "corners":
-        corners = scene.corners
-        grid = corners.grid
-        share = corner_weight(options.weight)
-        score = grid.stretched(score, scene.frame.content) + share * corners.likelihood
+        corners, grid = scene.corners, scene.close_up.frame
+        score = grid.stretched(score, scene.frame.content)
+        if share := corner_weight(options.weight):  # 0 * -inf is no number
+            score = score + share * corners.likelihood
         peaks = ranked(corners.maxima, score)
     else:
         peaks = local_maxima(_visible(score, grid, scene.seen), options.nms_radius)
     peaks = strongest(peaks, keep=options.keep, limit=options.max_keypoints)
-    return Peaks(grid.to_image(peaks), score[peaks[:, 1], peaks[:, 0]])
+    points = grid.to_image(peaks)
+    return Peaks(points, score[peaks[:, 1], peaks[:, 0]], float(np.mean(grid.scale)))
 
 
 def keypoints(scene: Scene, maps: Maps, peaks: Peaks, target: int) -> tuple[Keypoint, ...]:
@@ -111,7 +105,7 @@ def keypoints(scene: Scene, maps: Maps, peaks: Peaks, target: int) -> tuple[Keyp
     None touches a pixel that is not seen: see `on_what_is_seen`.
     """
     frame = scene.frame
-    points = refine(scene.grey, peaks.points, max(2, round(WINDOW * scene.side)))
+    points = refined(scene, peaks)
     if scene.seen is not None:
         points = on_what_is_seen(points, peaks.points, scene.seen)
     x, y = np.rint(frame.to_network(peaks.points)).astype(int).clip(0, frame.side - 1).T
@@ -130,6 +124,21 @@ def keypoints(scene: Scene, maps: Maps, peaks: Peaks, target: int) -> tuple[Keyp
             covariance=_covariance(points.covariance[i]) if points.refined[i] else None,
         )
         for i in range(len(peaks.points))
+    )
+
+
+def refined(scene: Scene, peaks: Peaks) -> Refined:
+    """Förstner's step on the close-up, in pixels of the photograph."""
+    picture, grid = scene.close_up, scene.close_up.frame
+    half = max(2, round(WINDOW * scene.frame.side * float(np.mean(scene.detail))))
+    spacing = peaks.spacing / float(np.mean(grid.scale))
+    near = refine(picture, grid.to_network(peaks.points), half, spacing)
+    last = np.subtract([grid.width, grid.height], 1)
+    points = np.where(near.refined[:, None], grid.to_image(near.points), peaks.points)
+    return Refined(
+        points.clip(0, last),
+        near.covariance * np.outer(grid.scale, grid.scale),
+        near.refined,
     )
 
 

@@ -6,8 +6,7 @@ import numpy as np
 
 from weakpoints.errors import BadOption, OutOfMemory
 from weakpoints.method.detector import Detector
-from weakpoints.method.localization import Localization
-from weakpoints.method.paused import Paused
+from weakpoints.method.stages import Prepared
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.options import choose
 from weakpoints.progress import Progress, no_progress
@@ -17,21 +16,21 @@ REHEARSED = 2  # times: the first tunes and compiles, the second records (see `c
 
 
 def rehearse(detector: Detector, batch: int, progress: Progress = no_progress) -> int:
-    """Warms the device up on an even picture; how many pictures it may look at together.
+    """Warms the device up on a uniform picture; how many pictures it may look at together.
 
     On a GPU with default options, so that their shapes are tuned and recorded, and with 1, 2,
     ... `batch` pictures, for each number is tuned by itself. What memory does not hold is not
-    done together. On a CPU with a single box. Call it in the thread that will call `look`:
+    done together. On a CPU with a single box. Call it in the thread that will use the device:
     cuDNN keeps what it has tuned for each thread.
     """
     on_gpu = detector.model.device.startswith("cuda")
-    paused = [_even(detector, on_gpu) for _ in range(REHEARSED if on_gpu else 1)]
-    (look,) = detector.look(paused[:1])
-    for each in paused:
-        detector.finish(each, look, progress)
+    waiting = [_uniform(detector, on_gpu) for _ in range(REHEARSED if on_gpu else 1)]
+    (seen,) = detector.forward_backward(waiting[:1])
+    for prepared in waiting:
+        detector.occlude(prepared, seen, progress)
     for count in range(2, batch + 1 if on_gpu else 2):
         try:
-            detector.look(paused[:1] * count)
+            detector.forward_backward(waiting[:1] * count)
         except OutOfMemory:
             log.warning(
                 "the device's memory does not hold %d pictures together: it looks at %d",
@@ -43,11 +42,11 @@ def rehearse(detector: Detector, batch: int, progress: Progress = no_progress) -
     return batch
 
 
-def _even(detector: Detector, default: bool) -> Paused[Localization]:
+def _uniform(detector: Detector, default: bool) -> Prepared:
     """A black picture; with the default options where they are allowed, or with one box."""
     black = np.zeros((64, 64, 3), np.uint8)
     least = choose(patch=detector.model.side, stride=1, colours=1)
     try:
-        return detector.start(black, choose() if default else least, Stopwatch())
+        return detector.prepare(black, choose() if default else least, Stopwatch())
     except BadOption:  # more passes than WEAKPOINTS_MAX_PASSES
-        return detector.start(black, least, Stopwatch())
+        return detector.prepare(black, least, Stopwatch())

@@ -46,8 +46,8 @@ class Worker(Generic[Asked, Seen, Answer]):
 
     def __init__(
         self,
-        look: Callable[[Sequence[Asked]], Sequence[Seen]],
-        finish: Callable[[Asked, Seen, Progress], Answer],
+        forward_backward: Callable[[Sequence[Asked]], Sequence[Seen]],
+        occlude: Callable[[Asked, Seen, Progress], Answer],
         queue_size: int,
         max_pixels: int = 2**62,
         batch: int = 1,
@@ -55,15 +55,15 @@ class Worker(Generic[Asked, Seen, Answer]):
         batched: Callable[[int], object] = lambda count: None,
         rehearse: Callable[[int, Progress], int] = lambda batch, progress: batch,
     ) -> None:
-        """look: called with up to `batch` waiting requests; finish: then with each of them alone.
+        """forward_backward: called with up to `batch` waiting requests; occlude: then with each.
 
         lost: called once, in the device's thread, when the device fails for good.
         batched: called with the number of requests that are looked at together.
         rehearse: called once, in the device's thread, before any request is looked at, with
         `batch`; returns how many may be looked at together. `ready` has its outcome.
         """
-        self._look = look
-        self._finish = finish
+        self._forward_backward = forward_backward
+        self._occlude = occlude
         self._batch = batch
         self._lost = lost
         self._batched = batched
@@ -239,7 +239,7 @@ class Worker(Generic[Asked, Seen, Answer]):
         if len(jobs) == 1 or self._broken:
             return None
         try:
-            return self._look([job.asked for job in jobs])
+            return self._forward_backward([job.asked for job in jobs])
         except Exception:
             return None
 
@@ -252,8 +252,8 @@ class Worker(Generic[Asked, Seen, Answer]):
         try:
             if self._broken:
                 raise Unavailable("the device is lost", retry_after=5)
-            mine = self._look([job.asked])[0] if seen is None else seen
-            job.future.set_result(self._finish(job.asked, mine, self._watched(job)))
+            mine = self._forward_backward([job.asked])[0] if seen is None else seen
+            job.future.set_result(self._occlude(job.asked, mine, self._watched(job)))
         except DeviceLost as error:
             self._broken = True
             job.future.set_exception(error)

@@ -1,6 +1,7 @@
 """The way of an uploaded file: decoded in a child, found in the cache or sent to the device."""
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,7 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 import numpy as np
@@ -21,15 +22,15 @@ from app.decoding.pool import Decoders
 from app.service.observability.metrics import Metrics
 from app.service.scheduling.decode_slots import DecodeSlots
 from app.service.scheduling.device_queue import Claim
-from app.service.scheduling.device_worker import Worker
+from app.service.scheduling.device_worker import Dropped, Worker
 from app.service.scheduling.result_cache import Key, ResultCache, key
 from app.settings import Settings
 from weakpoints.errors import QueueFull
 from weakpoints.images.decode import is_large, is_large_size
 from weakpoints.method.detector import Detector
 from weakpoints.method.localization import ClassScore, Localization
-from weakpoints.method.paused import Look, Paused, started
 from weakpoints.method.rehearsal import rehearse
+from weakpoints.method.stages import Evidence, NetworkPass, Prepared
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.options import Options
 from weakpoints.progress import Progress, no_progress
@@ -53,7 +54,7 @@ class Received:
     key: Key
     known: Localization | None
     image: NDArray[np.uint8] | None
-    waiting: tuple[Paused[Localization], Claim] | None
+    waiting: tuple[Prepared, Claim] | None
 
 
 class Locator:
@@ -75,9 +76,9 @@ class Locator:
         self.uploads = anyio.CapacityLimiter(settings.uploads)
         self._uploads_of = Counter[str]()
         self._cache = ResultCache(settings.cache_bytes)
-        self.worker: Worker[Paused[Any], Look, Any] = Worker(
-            detector.look,
-            detector.finish,
+        self.worker: Worker[Prepared, NetworkPass, Evidence] = Worker(
+            detector.forward_backward,
+            detector.occlude,
             settings.queue_size,
             settings.queue_pixels,
             _batch(settings, detector),
@@ -142,10 +143,14 @@ class Locator:
             held.enter_context(self.worker.holding(claim))
             return Received(asked, known, image, None)
         self.worker.room(caller)
-        start = partial(self.detector.start, options=options, clock=clock)
-        paused = await self._decoded(data, options, clock, caller, seconds, start)
-        claim = self._held(caller, paused, held)
-        return Received(asked, None, paused.picture.image, (paused, claim))
+
+        def start(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8] | None, Prepared]:
+            # Where nothing is drawn, the full-size pixels go as soon as they were made small.
+            return image if pixels else None, self.detector.prepare(image, options, clock)
+
+        kept, prepared = await self._decoded(data, options, clock, caller, seconds, start)
+        claim = self._held(caller, prepared, held)
+        return Received(asked, None, kept, (prepared, claim))
 
     async def locate(
         self, received: Received, progress: Progress = no_progress
@@ -156,8 +161,9 @@ class Locator:
             assert known is not None
             progress("queue", 0, 1)
             return known, True
-        paused, claim = received.waiting
-        found: Localization = await self.worker.run(paused, paused.picture.clock, claim, progress)
+        prepared, claim = received.waiting
+        evidence = await self.worker.run(prepared, prepared.clock, claim, progress)
+        found = await self._explained(claim.caller, prepared, evidence)
         self._cache.put(received.key, found)
         return found, False
 
@@ -170,14 +176,27 @@ class Locator:
         """
         self.worker.room(caller)
 
-        def start(image: NDArray[np.uint8]) -> Paused[tuple[ClassScore, ...]]:
-            return started(self.detector.recognition(image, options, clock))
+        def start(image: NDArray[np.uint8]) -> Prepared:
+            return self.detector.prepare(image, options, clock, maps=False)
 
         waiting = await self._decoded(data, options, clock, caller, seconds, start)
         with ExitStack() as held:
             claim = self._held(caller, waiting, held)
-            top: tuple[ClassScore, ...] = await self.worker.run(waiting, clock, claim)
-        return top
+            return (await self.worker.run(waiting, clock, claim)).top
+
+    async def _explained(self, caller: str, prepared: Prepared, evidence: Evidence) -> Localization:
+        """The keypoints, on a thread: the device is free. A caller may leave meanwhile."""
+        gone = threading.Event()
+
+        def stop_if_gone(stage: str, done: int, total: int) -> None:
+            if gone.is_set():
+                raise Dropped
+
+        explain = partial(self.detector.explain, prepared, evidence, stop_if_gone)
+        try:
+            return await asyncio.wrap_future(await self._begin(caller, explain, large=False))
+        finally:
+            gone.set()
 
     async def _decoded(
         self,
@@ -241,11 +260,10 @@ class Locator:
             future.add_done_callback(lambda _: pixels.close())
             raise
 
-    def _held(self, caller: str, paused: Paused[Any], held: ExitStack) -> Claim:
+    def _held(self, caller: str, prepared: Prepared, held: ExitStack) -> Claim:
         """The picture counts until `held` is closed. Raises QueueFull."""
-        height, width, _ = paused.picture.image.shape
-        dear = self.detector.model.device in PASSED and self.detector.dear(paused.picture.options)
-        claim = Claim(caller, height * width, dear)
+        dear = self.detector.model.device in PASSED and self.detector.expensive(prepared.options)
+        claim = Claim(caller, prepared.frame.width * prepared.frame.height, dear)
         held.enter_context(self.worker.holding(claim))
         return claim
 
