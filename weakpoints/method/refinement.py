@@ -4,7 +4,7 @@ Paper: "Weakly supervised keypoint detection", section III; Förstner and Gülch
 """
 
 from dataclasses import dataclass
-from math import ceil, pi
+from math import ceil, pi, sqrt
 
 import cv2
 import numpy as np
@@ -114,7 +114,7 @@ def _rounded(variance: float, spacing: float) -> float:
     The peak is rounded to `spacing`. Where it varies by far less, the pixel is seldom another one:
     E[p (1 - p)] over all places of the peak in its pixel is deviation / sqrt(pi).
     """
-    return variance + spacing * min(spacing * UNIFORM, (variance / pi) ** 0.5)
+    return variance + spacing * min(spacing * UNIFORM, sqrt(variance / pi))
 
 
 def _moves(
