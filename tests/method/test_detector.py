@@ -325,3 +325,13 @@ def test_lines_of_one_pixel_have_keypoints_and_nothing_at_all_has_none(detector:
     assert all(drawing[round(each.y), round(each.x), 3] == 255 for each in found.keypoints)
     drawing[..., 3] = 0
     assert detector(encoded(drawing), choose(**QUICK), Limits()).keypoints == ()
+
+
+@pytest.mark.parametrize("combine", ["corners", "log_sigmoid"])
+def test_all_weight_on_the_coarse_map_multiplies_nothing_by_minus_infinity(
+    detector: Detector, combine: str
+) -> None:
+    half = np.full((80, 80, 3), 90, np.uint8)
+    half[20:40, 20:40] = 200  # the rest is uniform: no corner, minus infinity
+    found = detector.locate(half, choose(weight=1.0, combine=combine, **QUICK))
+    assert np.isfinite([p.log_likelihood for p in found.keypoints]).all()

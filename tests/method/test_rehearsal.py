@@ -23,7 +23,7 @@ class Watched(Detector):
 
     def forward_backward(self, waiting: Sequence[Prepared]) -> list[NetworkPass]:
         self.passes.append(len(waiting))
-        with self._device():
+        with self.device():
             self.fails(len(waiting))
         return super().forward_backward(waiting)
 

@@ -68,7 +68,7 @@ class Faulty(Detector):
     def occlude(
         self, prepared: Prepared, seen: NetworkPass, progress: Progress = no_progress
     ) -> Evidence:
-        with self._device():
+        with self.device():
             match prepared.frame.width:
                 case 70:
                     try:

@@ -25,15 +25,15 @@ from weakpoints.errors import BadImage
 
 SRGB = ImageCms.createProfile("sRGB")
 FAINT = 13  # of 255: what is less opaque than a twentieth is not seen
-Turn = Image.Transpose
-TURNS = {  # by EXIF orientation
-    2: Turn.FLIP_LEFT_RIGHT,
-    3: Turn.ROTATE_180,
-    4: Turn.FLIP_TOP_BOTTOM,
-    5: Turn.TRANSPOSE,
-    6: Turn.ROTATE_270,
-    7: Turn.TRANSVERSE,
-    8: Turn.ROTATE_90,
+Transpose = Image.Transpose
+UPRIGHT = {  # by EXIF orientation
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
 }
 
 
@@ -83,9 +83,9 @@ def decoded(image: ImageFile, data: bytes, media_type: str, background: str) -> 
 def shown(image: ImageFile, data: bytes, background: str) -> NDArray[np.uint8]:
     """As `decoded`, by Pillow alone."""
     image.load()
-    turn = TURNS.get(_orientation(image))  # a PNG may have it behind its pixels
+    transpose = UPRIGHT.get(_orientation(image))  # a PNG may have it behind its pixels
     upright = _over(_srgb(_eight_bits(image, data)), background)
-    return np.asarray(upright.transpose(turn) if turn is not None else upright)
+    return np.asarray(upright.transpose(transpose) if transpose is not None else upright)
 
 
 def _orientation(image: ImageFile) -> int:

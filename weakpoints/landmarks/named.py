@@ -1,4 +1,4 @@
-"""From photographs to named points: `NamedPoints.method` is one photograph's way."""
+"""From photographs to named points: `NamedPoints.find` is one photograph's way."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,19 +9,19 @@ import torch
 from numpy.typing import NDArray
 
 from weakpoints.errors import BadLandmarkSet
-from weakpoints.images.decode import split
 from weakpoints.landmarks.annotations import Annotations, Skeleton
 from weakpoints.landmarks.confidence import VISIBLE, confidence_of
 from weakpoints.landmarks.consensus import Shape
 from weakpoints.landmarks.descriptors import GRID, Descriptors, describe, landmark_layers
 from weakpoints.landmarks.finder import Located, Reference, find
 from weakpoints.method.detector import Detector
-from weakpoints.method.frame import Frame, prepare
+from weakpoints.method.frame import Frame
 from weakpoints.method.localization import ClassScore
 from weakpoints.method.occlusion import check_finite
-from weakpoints.method.paused import Method, Paused, Picture, started
+from weakpoints.method.stages import NetworkPass, Prepared
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.options import Options
+from weakpoints.progress import Progress, no_progress
 
 
 @dataclass(frozen=True)
@@ -99,25 +99,24 @@ class Describer:
         network, side = self.detector.network, self.detector.input.side
         return landmark_layers(network, network.trace(torch.zeros(1, 3, side, side)))
 
-    def described(
-        self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch
-    ) -> Method[tuple[Descriptors, Frame]]:
-        """One photograph from `decode`: a forward pass, on the way that `Detector.look` takes."""
-        photograph, _ = split(image)
-        x, frame = prepare(photograph, self.detector.input, asked.fit, asked.roi)
-        options = self.detector.resolved(asked)
-        clock.lap("prepare")
-        look, _ = yield Picture(photograph, torch.from_numpy(x), options, clock, explained=False)
-        check_finite(look.trace.logits, self.detector.occluder)
-        return describe(look.trace, self.layers), frame
+    def prepare(self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch) -> Prepared:
+        """One photograph from `decode`, on any thread. Raises BadOption."""
+        return self.detector.prepare(image, asked, clock, maps=False)
 
     def describe(self, image: NDArray[np.uint8], options: Options) -> tuple[Descriptors, Frame]:
-        """The same at once."""
-        return self.run(started(self.described(image, options, Stopwatch())))
+        """A forward pass, and the descriptors of it. Raises as `Detector.locate` does."""
+        return self.run(self.prepare(image, options, Stopwatch()))
 
-    def run(self, paused: Paused[tuple[Descriptors, Frame]]) -> tuple[Descriptors, Frame]:
-        (look,) = self.detector.look([paused])
-        return self.detector.finish(paused, look)
+    def run(self, prepared: Prepared) -> tuple[Descriptors, Frame]:
+        """The same of a photograph that is prepared already."""
+        (seen,) = self.detector.forward_backward([prepared])
+        return self.finish(prepared, seen), prepared.frame
+
+    def finish(self, prepared: Prepared, seen: NetworkPass) -> Descriptors:
+        """What was seen in a forward pass, on the device."""
+        with self.detector.device():
+            check_finite(seen.trace.logits, self.detector.occluder)
+            return describe(seen.trace, self.layers)
 
     def reference(
         self,
@@ -176,31 +175,26 @@ class NamedPoints:
                 actual=self.pattern.network,
             )
 
-    def method(self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch) -> Method[Named]:
-        """One photograph from `decode`, or its `roi`. It stops once, where it needs the device."""
-        detector, options = self.describer.detector, self.describer.detector.resolved(asked)
-        photograph, _ = split(image)
-        x, frame = prepare(photograph, detector.input, asked.fit, asked.roi)
-        clock.lap("prepare")
-        look, progress = yield Picture(
-            photograph, torch.from_numpy(x), options, clock, explained=False
-        )
-        check_finite(look.trace.logits, detector.occluder)
-        located = find(
-            self.pattern.references, describe(look.trace, self.describer.layers), progress
-        )
-        clock.lap("landmarks")
-        named = named_points(self.pattern, located, frame)
-        return replace(
-            named,
-            top=detector.class_scores(look.trace, look.trace.ranking[: options.top_classes]),
-            options=asked,
-            timing_ms=clock.timing_ms,
-        )
+    def prepare(self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch) -> Prepared:
+        """One photograph from `decode`, or its `roi`, on any thread. Raises BadOption."""
+        return self.describer.prepare(image, asked, clock)
 
-    def start(self, image: NDArray[np.uint8], options: Options, clock: Stopwatch) -> Paused[Named]:
-        """`method` up to the device, on any thread. Raises BadOption."""
-        return started(self.method(image, options, clock))
+    def finish(
+        self,
+        prepared: Prepared,
+        seen: NetworkPass,
+        asked: Options,
+        progress: Progress = no_progress,
+    ) -> Named:
+        """The landmarks, from a forward pass, on the device. asked: the options as given."""
+        detector, descriptors = self.describer.detector, self.describer.finish(prepared, seen)
+        with detector.device():
+            located = find(self.pattern.references, descriptors, progress)
+            count = prepared.options.top_classes
+            top = detector.class_scores(seen.trace, seen.trace.ranking[:count])
+        prepared.clock.lap("landmarks")
+        named = named_points(self.pattern, located, prepared.frame)
+        return replace(named, top=top, options=asked, timing_ms=prepared.clock.timing_ms)
 
     def find(self, image: NDArray[np.uint8], options: Options) -> Named:
         """One photograph from `decode`. Raises as `Detector.locate` does."""
@@ -208,11 +202,11 @@ class NamedPoints:
 
     def find_all(self, image: NDArray[np.uint8], options: Sequence[Options]) -> list[Named]:
         """An object each, such as several `roi`; their forward passes go together."""
-        waiting = [self.start(image, each, Stopwatch()) for each in options]
-        looks = self.describer.detector.look(waiting)
+        waiting = [self.prepare(image, asked, Stopwatch()) for asked in options]
+        passes = self.describer.detector.forward_backward(waiting)
         return [
-            self.describer.detector.finish(paused, look)
-            for paused, look in zip(waiting, looks, strict=True)
+            self.finish(prepared, seen, asked)
+            for prepared, seen, asked in zip(waiting, passes, options, strict=True)
         ]
 
 

@@ -20,9 +20,9 @@ from weakpoints.networks.network import AveragePool, Linear, Network, Trace
 from weakpoints.options import Fine
 
 RIVALS = 20  # the likeliest other classes: with 1,000 classes, five miss the second object
-FAR = 3  # power of the distance: a rival that shares the object hardly counts
-LIKELY = 0.2  # power of how likely a rival is, beside the target: an unlikely one hardly counts
-SHARPNESS = 3  # power of the share
+DISTANCE_EXPONENT = 3  # a rival that shares the object hardly counts
+PROBABILITY_EXPONENT = 0.2  # of a rival beside the target: an unlikely one hardly counts
+SHARE_EXPONENT = 3
 FLOOR = 0.05  # of the highest evidence: below it there is none
 
 
@@ -48,12 +48,12 @@ def fine_maps(
 def class_contrast(network: Network, trace: Trace, target: int) -> NDArray[np.float64]:
     """(S, S) in (0, 1]: the share that the target has in the evidence of a single picture.
 
-    It is taken to the power SHARPNESS. With one object it is near 1 all over it. Where a likely
+    It is taken to the power SHARE_EXPONENT. With one object it is near 1 all over it. Where a likely
     class claims another place it is near 0 there.
     """
     rivals = [c for c in trace.ranking if c != target][:RIVALS]
     evidence = class_evidence(network, trace, [target, *rivals]).double().cpu().numpy()
-    likely = likelihoods(trace, target, rivals) ** LIKELY
+    likely = likelihoods(trace, target, rivals) ** PROBABILITY_EXPONENT
     mine = share(evidence[0], likely[:, None, None] * evidence[1:])
     side = trace.x.shape[-1]
     return np.asarray(cv2.resize(mine, (side, side), interpolation=cv2.INTER_LINEAR))
@@ -83,17 +83,17 @@ def class_evidence(network: Network, trace: Trace, classes: Sequence[int]) -> Te
 def share(target: NDArray[np.float64], rivals: NDArray[np.float64]) -> NDArray[np.float64]:
     """(h, w) in (0, 1] of the target's evidence (h, w) and the rivals' (R, h, w).
 
-    A rival counts by (1 - s)^FAR with s the cosine of its evidence and the target's: a class that
+    A rival counts by (1 - s)^DISTANCE_EXPONENT with s the cosine of its evidence and the target's: a class that
     shares the object (a motorbike and a wheelchair) does not compete with it, one that lies
     elsewhere does.
     """
     ours, theirs = target.ravel(), rivals.reshape(len(rivals), target.size)
     lengths = np.linalg.norm(ours) * np.linalg.norm(theirs, axis=1)
     cosine = np.clip(theirs @ ours / np.maximum(lengths, 1e-12), 0, 1)
-    against = ((1 - cosine) ** FAR)[:, None] * theirs
+    against = ((1 - cosine) ** DISTANCE_EXPONENT)[:, None] * theirs
     strongest = against.max(0, initial=0.0).reshape(target.shape)
     least = FLOOR * max(float(target.max()), float(strongest.max()), 1e-12)
-    return np.asarray(((target + least) / (target + strongest + least)) ** SHARPNESS)
+    return np.asarray(((target + least) / (target + strongest + least)) ** SHARE_EXPONENT)
 
 
 def _last_map(network: Network) -> int:

@@ -87,7 +87,7 @@ class Detector:
 
     def forward_backward(self, waiting: Sequence[Prepared]) -> list[NetworkPass]:
         """One forward and one backward pass for all that wait. Raises as `locate` does."""
-        with self._device():
+        with self.device():
             traces = self.network.trace(torch.cat([prepared.x for prepared in waiting]))
             alone = [traces.of([i]) for i in range(len(waiting))]
             targets = [
@@ -104,7 +104,7 @@ class Detector:
     ) -> Evidence:
         """The class scores with a box at each position, on the device. Raises as `locate` does."""
         trace, options, coarse = seen.trace, prepared.options, list[Occlusion]()
-        with self._device():
+        with self.device():
             check_finite(trace.logits, self.occluder)
             if prepared.fills is not None:
                 fills = prepared.fills.to(trace.x)
@@ -165,7 +165,7 @@ class Detector:
         return torch.cuda.memory_allocated() if self.model.device.startswith("cuda") else 0
 
     @contextmanager
-    def _device(self) -> Iterator[None]:
+    def device(self) -> Iterator[None]:
         """The device's arithmetic; its failures become errors of ours."""
         try:
             with arithmetic(self.model.device, self.model.precision):

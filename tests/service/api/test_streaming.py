@@ -49,7 +49,7 @@ def test_what_fails_within_a_stream_is_its_last_event_and_before_it_a_status(
         name, body = events(post(client, 70, **STREAM, **{"x-request-timeout": "1"}).text)[-1]
         assert (name, body["status"]) == ("error", 504)
         assert slow.stopped.wait(30)
-        monkeypatch.setattr(Faulty, "occlude", lambda *args: 1 / 0)
+        monkeypatch.setattr(Faulty, "explain", lambda *args: 1 / 0)
         name, body = events(post(client, 91, **STREAM).text)[-1]
         assert (name, body["status"]) == ("error", 500)
         assert "zero" not in str(body)
