@@ -48,8 +48,8 @@ def fine_maps(
 def class_contrast(network: Network, trace: Trace, target: int) -> NDArray[np.float64]:
     """(S, S) in (0, 1]: the share that the target has in the evidence of a single picture.
 
-    It is taken to the power SHARE_EXPONENT. With one object it is near 1 all over it. Where a likely
-    class claims another place it is near 0 there.
+    It is taken to the power SHARE_EXPONENT. With one object it is near 1 all over it. Where a
+    likely class claims another place it is near 0 there.
     """
     rivals = [c for c in trace.ranking if c != target][:RIVALS]
     evidence = class_evidence(network, trace, [target, *rivals]).double().cpu().numpy()
@@ -83,9 +83,9 @@ def class_evidence(network: Network, trace: Trace, classes: Sequence[int]) -> Te
 def share(target: NDArray[np.float64], rivals: NDArray[np.float64]) -> NDArray[np.float64]:
     """(h, w) in (0, 1] of the target's evidence (h, w) and the rivals' (R, h, w).
 
-    A rival counts by (1 - s)^DISTANCE_EXPONENT with s the cosine of its evidence and the target's: a class that
-    shares the object (a motorbike and a wheelchair) does not compete with it, one that lies
-    elsewhere does.
+    A rival counts by (1 - s)^DISTANCE_EXPONENT with s the cosine of its evidence and the
+    target's: a class that shares the object (a motorbike and a wheelchair) does not compete with
+    it, one that lies elsewhere does.
     """
     ours, theirs = target.ravel(), rivals.reshape(len(rivals), target.size)
     lengths = np.linalg.norm(ours) * np.linalg.norm(theirs, axis=1)
