@@ -171,6 +171,21 @@ class Settings(BaseSettings):
         ge=16,
         description="pixels of a picture's longer side; more are answered 413",
     )
+    landmarks: Path | None = Field(
+        None, description="folder of landmark sets, `NAME.landmarks`; none: there are none"
+    )
+    landmarks_writable: bool = Field(
+        False, description="whether callers may put landmark sets into that folder, and delete them"
+    )
+    max_references: int = Field(
+        16,
+        ge=1,
+        le=64,
+        description="reference photographs in one request to `/landmarks`; more are answered 413",
+    )
+    max_objects: int = Field(
+        16, ge=1, le=64, description="times that `roi` may be given to `/landmarks`; more are 422"
+    )
     max_passes: int = Field(
         MAX_PASSES, ge=1, description="box positions times colours that a request may ask for"
     )

@@ -5,6 +5,7 @@ reads their values, here as in Python.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -58,7 +59,9 @@ def _checked(name: str, value: object, _pydantic: object) -> object:
     return checked(name, value)
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Options by name; one that is not known is refused."""
+
     model_config = ConfigDict(extra="forbid")
 
     def options(self) -> Options:
@@ -67,7 +70,7 @@ class _Strict(BaseModel):
         return choose(given.pop("preset") or "default", **given)
 
 
-class DetectQuery(create_model("EveryOption", __base__=_Strict, **_fields())):  # type: ignore[misc]
+class DetectQuery(create_model("EveryOption", __base__=Strict, **_fields())):  # type: ignore[misc]
     """The options of `Options`, as query parameters and as command-line flags."""
 
 
@@ -119,7 +122,7 @@ class DetectParameters(DetectQuery):
     model_config = ConfigDict(json_schema_extra=_as_json_has_them)
 
 
-Parameters = TypeVar("Parameters", bound=DetectQuery)
+Parameters = TypeVar("Parameters", bound=BaseModel)
 
 
 def options_of(given: Mapping[str, Any], kind: type[Parameters]) -> Parameters:
@@ -142,3 +145,36 @@ def bad_option(error: Mapping[str, Any], known: Iterable[str]) -> BadOption:
         actual=given,
         **error.get("ctx", {}),
     )
+
+
+class LandmarksQuery(Strict):
+    """The options of `/detect` that matter to named points; `roi` may be given several times."""
+
+    roi: Annotated[list[str] | None, WrapValidator(lambda value, _: _boxes(value))] = Field(
+        None, description="x,y,w,h in pixels: look at this part only; several: an object each"
+    )
+    fit: Annotated[str | None, WrapValidator(partial(_checked, "fit"))] = Field(
+        None, description="how the picture becomes a square: squeezed, or with its aspect kept"
+    )
+    background: Annotated[str | None, WrapValidator(partial(_checked, "background"))] = Field(
+        None, description="colour under what can be seen through, as RRGGBB; 000000 is black"
+    )
+    top_classes: Annotated[int | None, WrapValidator(partial(_checked, "top_classes"))] = Field(
+        None, description="how many classes to list"
+    )
+
+    def options(self) -> Options:
+        """Of the first object."""
+        return self.objects()[0]
+
+    def objects(self) -> list[Options]:
+        """The options of each object, in their order."""
+        shared = choose(fit=self.fit, background=self.background, top_classes=self.top_classes)
+        boxes: list[Any] = [*(self.roi or ())] or [None]
+        return [replace(shared, roi=box) for box in boxes]
+
+
+def _boxes(value: object) -> list[Any] | None:
+    """The parts to look at, of one text or several. Raises BadOption."""
+    given = value if isinstance(value, list) else [value]
+    return [box for box in (checked("roi", each) for each in given) if box is not None] or None

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -20,11 +20,11 @@ from app.schemas.answers import (
     Result,
     detection,
 )
-from app.schemas.queries import DetectQuery, options_of
+from app.schemas.queries import Strict, options_of
 from app.service.http.callers import caller_of
 from app.service.http.deadlines import Caller, deadline
 from app.service.http.problems import problem_body
-from app.service.intake.upload import Upload, read_uploads
+from app.service.intake.upload import NO_COMPANIONS, Upload, read_uploads
 from app.service.lifecycle import Service, service_of
 from app.service.observability.tracing import trace_stages
 from weakpoints.errors import BadOption, DeadlinePassed, WeakpointsError
@@ -33,7 +33,7 @@ from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.progress import Progress, no_progress
 
 log = logging.getLogger("weakpoints")
-Query = TypeVar("Query", bound=DetectQuery)
+Query = TypeVar("Query", bound=Strict)
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,13 @@ class Answer:
 class Delivery(Generic[Query]):
     """The photographs of one request, received, while their caller waits; `who` is its name.
 
-    query: the options of the query, and those that came as fields of the form.
+    query: the options of the query, and those that came as fields of the form. companions: files
+    of other names, such as references.
     """
 
     query: Query
     uploads: list[Upload]
+    companions: Mapping[str, list[Upload]]
     service: Service
     caller: Caller
     who: str
@@ -133,9 +135,15 @@ def timed(service: Service, clock: Stopwatch) -> dict[str, float]:
 
 @asynccontextmanager
 async def delivered(
-    request: Request, query: Query, several: bool = False
+    request: Request,
+    query: Query,
+    several: bool = False,
+    companions: Mapping[str, int] = NO_COMPANIONS,
+    least: int = 1,
 ) -> AsyncIterator[Delivery[Query]]:
     """The photograph of a request, or `several` of them, within its caller's time.
+
+    companions, least: see `read_uploads`.
 
     Raises WeakpointsError for what is wrong with the whole request: options of the query that don't
     fit the network too, before anything is read.
@@ -152,13 +160,17 @@ async def delivered(
                 settings=settings,
                 most=most,
                 options=type(query).model_fields,
+                companions=companions,
+                least=least,
             )
             caller.watch()
             clock.lap("upload")
             if received.options:
                 query = _with_fields(request, query, received.options)
                 locator.detector.resolved(query.options())
-            yield Delivery(query, received.uploads, service, caller, who, clock)
+            yield Delivery(
+                query, received.uploads, received.companions, service, caller, who, clock
+            )
 
 
 def _with_fields(request: Request, query: Query, fields: dict[str, str]) -> Query:
@@ -171,7 +183,11 @@ def _with_fields(request: Request, query: Query, fields: dict[str, str]) -> Quer
                 limit=1,
                 actual=2,
             )
-    return options_of({**request.query_params, **fields}, type(query))
+    given: dict[str, Any] = {}
+    for name in request.query_params:
+        values = request.query_params.getlist(name)
+        given[name] = values if len(values) > 1 else values[0]
+    return options_of(given | fields, type(query))
 
 
 def detection_of(request: Request, answer: Answer) -> Detection:

@@ -8,7 +8,7 @@ from functools import partial
 from fastapi import Depends, FastAPI
 
 from app.loading import loaded
-from app.service.api import detect, heatmap, kserve
+from app.service.api import detect, heatmap, kserve, landmarks
 from app.service.api.openapi import ABOUT
 from app.service.api.pages import add_pages
 from app.service.api.probes import probes
@@ -65,7 +65,7 @@ def create_app(
         app.add_middleware(Prefix, prefix=settings.root_path)
     app.include_router(probes)
     keys = [Depends(let_in)] if settings.api_keys else []
-    for routes in (detect.routes, heatmap.routes, kserve.routes):
+    for routes in (detect.routes, heatmap.routes, landmarks.routes, kserve.routes):
         app.include_router(routes, dependencies=keys)
     add_pages(app)
     return app

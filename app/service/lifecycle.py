@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from app.decoding.pool import Decoders
 from app.service.http.api_keys import Keys
+from app.service.landmark_sets import LandmarkSets
 from app.service.observability.metrics import Metrics
 from app.service.scheduling.pipeline import Locator
 from app.settings import Settings
@@ -38,6 +39,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.keys = Keys(self.settings.api_keys)
+        self.landmark_sets = LandmarkSets(self.settings.landmarks, self.settings.landmarks_writable)
         self.decoding = Decoders(self.settings.decoders, self.settings.limits)
         self.metrics.waiting.set_function(
             lambda: self._locator.worker.waiting if self._locator else 0

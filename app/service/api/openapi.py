@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.schemas.queries import DetectQuery
+from app.schemas.queries import Strict
 from app.service.http import deadlines
 from app.service.intake.upload import FIELD
 from weakpoints.images.header import READ
@@ -43,7 +43,7 @@ def posted(content: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}, "parameters": [DEADLINE]}
 
 
-def photographs(image: dict[str, Any], query: type[DetectQuery]) -> dict[str, Any]:
+def photographs(image: dict[str, Any], query: type[Strict]) -> dict[str, Any]:
     """A body; `image` is the schema of the form's field: FILE or FILES.
 
     query: the options, which may be fields of the form as well.

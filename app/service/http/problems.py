@@ -21,7 +21,7 @@ log = logging.getLogger("weakpoints")
 REFUSALS = {
     400: "Malformed request",
     401: "No valid key",
-    403: "A page of another site sent it, see WEAKPOINTS_ORIGINS",
+    403: "A page of another site sent it, see WEAKPOINTS_ORIGINS; or it is not allowed here",
     408: "The body came too slowly",
     413: "Too many bytes, pixels or photographs",
     415: "Not a supported image type",

@@ -4,7 +4,7 @@ Never more bytes than allowed, of each and of all.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -24,6 +24,7 @@ from weakpoints.errors import (
 )
 
 FIELD = "image"
+NO_COMPANIONS: Mapping[str, int] = {}
 LONGEST_OPTION = 4096  # bytes of an option that comes as a field of a form
 # A browser that does not know a file's type says so; its first bytes tell.
 RAW = ("image/", "application/octet-stream")
@@ -94,10 +95,14 @@ class Upload:
 
 @dataclass(frozen=True)
 class Received:
-    """The photographs of a request, and options that came as fields of the form beside them."""
+    """The photographs of a request, and options that came as fields of the form beside them.
+
+    companions: files of other names that were asked for, such as references.
+    """
 
     uploads: list[Upload]
     options: dict[str, str] = field(default_factory=dict)
+    companions: dict[str, list[Upload]] = field(default_factory=dict)
 
 
 async def read_uploads(
@@ -107,8 +112,12 @@ async def read_uploads(
     settings: Settings,
     most: int,
     options: Collection[str] = (),
+    companions: Mapping[str, int] = NO_COMPANIONS,
+    least: int = 1,
 ) -> Received:
-    """The photographs of a request, one at least and `most` at most.
+    """The photographs of a request, `least` at least and `most` at most.
+
+    companions: names of a form's parts that are files, too, and how many of each may come.
 
     options: names of a form's fields that are kept. Others are dropped: a form may have fields that
     are for somebody else. place: takes a place among the uploads, or raises QueueFull. It is asked
@@ -119,7 +128,8 @@ async def read_uploads(
     check_encoding(request)
     content_type = request.headers.get("content-type", "")
     if content_type.lower().startswith("multipart/form-data"):
-        return await _of_form(request, content_type, settings, most, place, options)
+        wanted = _Wanted(most, least, options, companions)
+        return await _of_form(request, content_type, settings, place, wanted)
     if not content_type or content_type.lower().startswith(RAW):
         return Received([await _of_body(request, settings, place())])
     raise UnsupportedMedia(
@@ -142,35 +152,50 @@ async def _of_body(request: Request, settings: Settings, place: ExitStack) -> Up
     return upload
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What a form may have; see `read_uploads`."""
+
+    most: int
+    least: int
+    options: Collection[str]
+    companions: Mapping[str, int]
+
+    @property
+    def files(self) -> int:
+        return self.most + sum(self.companions.values())
+
+
 async def _of_form(
     request: Request,
     content_type: str,
     settings: Settings,
-    most: int,
     place: Callable[[], ExitStack],
-    options: Collection[str],
+    wanted: _Wanted,
 ) -> Received:
-    uploads: list[Upload] = []
+    limits = {FIELD: wanted.most, **wanted.companions}
+    files: dict[str, list[Upload]] = {name: [] for name in limits}
     fields: dict[str, bytearray] = {}
     first, misnamed = place(), False
 
     def begin(part: Part) -> Take:
         nonlocal misnamed
-        if part.name != FIELD:
+        if part.name not in limits:
             misnamed = misnamed or bool(part.filename)  # "": a file that nobody chose
-            return _option(part.name, fields) if part.name in options else lambda piece: None
-        if part.filename is None:
+            known = part.name in wanted.options
+            return _option(part.name, fields) if known else lambda piece: None
+        if part.filename is None and part.name == FIELD:
             raise _no_filename()
-        if len(uploads) == most:
-            raise _too_many(most)
+        if len(files[part.name]) == limits[part.name]:
+            raise _too_many(limits[part.name], part.name)
         mine, refusal = first, None
-        if uploads:
+        if any(files.values()):
             try:
                 mine = place()
             except QueueFull as full:
                 mine, refusal = ExitStack(), full
         upload = Upload(part.filename, settings.max_bytes, mine, refusal)
-        uploads.append(upload)
+        files[part.name].append(upload)
         return upload.add
 
     form = Form(content_type, begin)
@@ -179,21 +204,22 @@ async def _of_form(
         settings.max_bytes,
         Pace.of(settings),
         form.feed,
-        most=most,
+        most=wanted.files,
         envelope=ENVELOPE,
-        photographs=lambda: len(uploads),
+        photographs=lambda: sum(map(len, files.values())),
     )
     if not received:
         raise MalformedRequest(f"the request is empty; send a part named {FIELD!r}", actual=0)
     form.end()
-    if not uploads or misnamed:  # an answer without one of the photographs would seem complete
+    uploads = files.pop(FIELD)
+    # An answer without one of the photographs would seem complete.
+    if len(uploads) < wanted.least or misnamed:
         raise MalformedRequest(
             f"a file in a part named {FIELD!r} is expected; parts that came: {form.names}",
             expected=FIELD,
         )
-    return Received(
-        uploads, {name: bytes(text).decode("utf-8", "replace") for name, text in fields.items()}
-    )
+    options = {name: bytes(text).decode("utf-8", "replace") for name, text in fields.items()}
+    return Received(uploads, options, files)
 
 
 def _option(name: str, fields: dict[str, bytearray]) -> Take:
@@ -261,11 +287,12 @@ def _no_filename() -> MalformedRequest:
     )
 
 
-def _too_many(most: int) -> WeakpointsError:
+def _too_many(most: int, name: str) -> WeakpointsError:
     """Where one is expected, it is the wrong request; else it is more than the limit."""
-    came = f"{most + 1} or more files in parts named {FIELD!r} came"
+    came = f"{most + 1} or more files in parts named {name!r} came"
     if most == 1:
-        return MalformedRequest(f"{came}; one photograph is expected here", limit=1, actual=2)
+        what = "photograph" if name == FIELD else "file"
+        return MalformedRequest(f"{came}; one {what} is expected here", limit=1, actual=2)
     return TooLarge(f"{came}; at most {most} are accepted", limit=most, actual=most + 1)
 
 

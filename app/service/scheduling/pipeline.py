@@ -36,6 +36,7 @@ from weakpoints.options import Options
 from weakpoints.progress import Progress, no_progress
 
 Made = TypeVar("Made")
+Result = TypeVar("Result")
 # Pictures that are looked at together. One keeps a CPU busy, and alone it gives the same bits
 # each time.
 BATCH = {"cpu": 1, "cuda": 8}
@@ -197,6 +198,36 @@ class Locator:
             return await asyncio.wrap_future(await self._begin(caller, explain, large=False))
         finally:
             gone.set()
+
+    async def run_all(
+        self,
+        data: bytes,
+        start: Callable[[NDArray[np.uint8]], list[Paused[Result]]],
+        options: Options,
+        clock: Stopwatch,
+        caller: str,
+        seconds: float,
+    ) -> list[Result]:
+        """What the device makes of one photograph that waits for it once or several times.
+
+        All wait together, so that their forward passes may go together. Raises as `receive` and
+        `Worker.run` do.
+        """
+        self.worker.room(caller)
+        waiting = await self._decoded(data, options, clock, caller, seconds, start)
+        height, width, _ = waiting[0].picture.image.shape
+        claim = Claim(caller, height * width)
+        with self.worker.holding(claim):
+            runs = [
+                asyncio.ensure_future(self.worker.run(paused, paused.picture.clock, claim))
+                for paused in waiting
+            ]
+            try:
+                return list(await asyncio.gather(*runs))
+            finally:
+                for run in runs:
+                    run.cancel()
+                await asyncio.gather(*runs, return_exceptions=True)
 
     async def _decoded(
         self,

@@ -1,0 +1,249 @@
+"""`/landmarks`: named points, by sets that are kept here or by references sent along."""
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from typing import Annotated, Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from app.schemas.answers import Problem, ProblemOfSeveral
+from app.schemas.landmarks import (
+    LandmarkSetCard,
+    LandmarkSets,
+    NamedPointsFound,
+    NamedPointsOfSeveral,
+    NamedResult,
+    NamedResults,
+)
+from app.schemas.queries import LandmarksQuery
+from app.service.answers import Answer, Delivery, delivered, problem_after_status
+from app.service.api.openapi import FILE, FILES, JSON, LINES, photographs, posted
+from app.service.api.parameters import reject_repeated
+from app.service.api.streaming import Send, StreamMessages, streamed
+from app.service.http.accept import preferred
+from app.service.http.problems import RESPONSES, problem_body
+from app.service.intake.upload import Pace, read_body
+from app.service.lifecycle import Service, service_of
+from app.service.named_delivery import (
+    ANNOTATIONS,
+    REFERENCE,
+    NamedAnswer,
+    NamedDelivery,
+    check_objects,
+    learnt_from,
+    told,
+    with_expectation,
+    with_finder,
+)
+from weakpoints.errors import WeakpointsError
+from weakpoints.landmarks.landmark_set import LandmarkSet, summary
+from weakpoints.landmarks.named import Describer, NamedPoints
+
+SET = "application/x-landmarks"
+routes = APIRouter()
+NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {**RESPONSES[500], "description": "No such landmark set"}
+}
+Asked = Annotated[LandmarksQuery, Query()]
+Prepare = Callable[[Delivery[LandmarksQuery]], Any]
+
+
+def once(request: Request) -> None:
+    """Raises BadOption for an option, other than `roi`, that is given twice."""
+    reject_repeated(request, several=("roi",))
+
+
+def _with_references() -> dict[str, Any]:
+    extra = photographs(FILES, LandmarksQuery)
+    form = extra["requestBody"]["content"]["multipart/form-data"]["schema"]
+    form["required"] = [REFERENCE, ANNOTATIONS]
+    form["properties"] |= {
+        REFERENCE: FILES | {"description": "annotated photographs, by the annotations' file names"},
+        ANNOTATIONS: FILE | {"description": "COCO keypoints of the references, of one category"},
+    }
+    return posted({"multipart/form-data": {"schema": form}})
+
+
+@routes.get(
+    "/landmarks",
+    operation_id="landmark_sets",
+    responses={401: RESPONSES[401], 503: RESPONSES[503]},
+)
+async def landmark_sets(request: Request) -> LandmarkSets:
+    """The landmark sets at hand, and whether each belongs to the network that answers."""
+    service = service_of(request)
+    digest = service.locator.detector.model.sha256
+    cards, broken = await run_sync(service.landmark_sets.cards, digest)
+    return LandmarkSets(
+        landmark_sets=[LandmarkSetCard(**card) for card in cards],
+        broken=broken,
+        writable=service.landmark_sets.writable,
+    )
+
+
+@routes.post(
+    "/landmarks/{name}",
+    operation_id="landmarks",
+    responses={**RESPONSES, **NOT_FOUND},
+    dependencies=[Depends(once)],
+    openapi_extra=photographs(FILES, LandmarksQuery),
+    response_model=NamedPointsFound | NamedResults,
+)
+async def landmarks(request: Request, name: str, query: Asked) -> Response:
+    """The landmarks of a set on each photograph: one forward pass, no occlusion.
+
+    `roi`, the box of the object, helps; given several times, each is an object of its own, and
+    `objects` has them in their order. Several photographs, and `Accept: application/x-ndjson`, are
+    answered as by `/detect`.
+    """
+    service = service_of(request)
+    check_objects(query, service.settings.max_objects)
+    detector = service.locator.detector
+    kept = await run_sync(service.landmark_sets.get, name)
+    finder = NamedPoints(Describer(detector), kept.pattern)
+
+    async def prepare(delivery: Delivery[LandmarksQuery]) -> NamedPoints:
+        return finder
+
+    return await _answered(request, query, prepare, {})
+
+
+@routes.post(
+    "/landmarks",
+    operation_id="landmarks_by_references",
+    responses={**RESPONSES, 200: {"content": {SET: {"schema": FILE}}}},
+    dependencies=[Depends(once)],
+    openapi_extra=_with_references(),
+    response_model=NamedPointsFound | NamedResults,
+)
+async def landmarks_by_references(request: Request, query: Asked) -> Response:
+    """The same by references that come in the same form: no state on the server.
+
+    With `Accept: application/x-landmarks` the answer is the landmark set, as a file.
+    """
+    service = service_of(request)
+    check_objects(query, service.settings.max_objects)
+    companions = {REFERENCE: service.settings.max_references, ANNOTATIONS: 1}
+    if preferred(request.headers.get("accept", ""), JSON, LINES, SET) == SET:
+        async with delivered(request, query, True, companions, least=0) as delivery:
+            learnt = with_expectation(await learnt_from(delivery))
+        return Response(learnt.to_bytes(), media_type=SET)
+
+    async def prepare(delivery: Delivery[LandmarksQuery]) -> NamedPoints:
+        learnt = await learnt_from(delivery)
+        return NamedPoints(Describer(service.locator.detector), learnt.pattern)
+
+    return await _answered(request, query, prepare, companions)
+
+
+@routes.put(
+    "/landmarks/{name}",
+    operation_id="put_landmark_set",
+    responses={**RESPONSES, **NOT_FOUND},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                SET: {"schema": FILE},
+                **_with_references()["requestBody"]["content"],
+            },
+        }
+    },
+)
+async def put_landmark_set(request: Request, name: str) -> LandmarkSetCard:
+    """Keeps a landmark set: its file, or references and annotations as `POST /landmarks` has them.
+
+    It replaces one of the same name. 403 where WEAKPOINTS_LANDMARKS_WRITABLE is off.
+    """
+    service = service_of(request)
+    service.landmark_sets.check_writable()
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        companions = {REFERENCE: service.settings.max_references, ANNOTATIONS: 1}
+        async with delivered(request, LandmarksQuery(), True, companions, least=0) as delivery:
+            learnt = with_expectation(await learnt_from(delivery))
+    else:
+        learnt = await _file(request, service, name)
+    await run_sync(service.landmark_sets.put, name, learnt)
+    return LandmarkSetCard(**summary(name, learnt))
+
+
+@routes.delete(
+    "/landmarks/{name}",
+    operation_id="delete_landmark_set",
+    status_code=204,
+    responses={401: RESPONSES[401], 403: RESPONSES[403], **NOT_FOUND},
+)
+async def delete_landmark_set(request: Request, name: str) -> None:
+    """Forgets a landmark set. 403 where WEAKPOINTS_LANDMARKS_WRITABLE is off."""
+    await run_sync(service_of(request).landmark_sets.delete, name)
+
+
+async def _file(request: Request, service: Service, name: str) -> LandmarkSet:
+    """The set that is the body. Raises BadLandmarkSet, also for another network's."""
+    data = bytearray()
+    await read_body(request, service.settings.max_bytes, Pace.of(service.settings), data.extend)
+    learnt = await run_sync(LandmarkSet.of_bytes, bytes(data), name)
+    NamedPoints(Describer(service.locator.detector), learnt.pattern)
+    return learnt
+
+
+async def _answered(
+    request: Request, query: LandmarksQuery, prepare: Prepare, companions: dict[str, int]
+) -> Response:
+    if preferred(request.headers.get("accept", ""), JSON, LINES) == LINES:
+        return await _lines(request, query, prepare, companions)
+    results: dict[int, NamedResult] = {}
+    async with delivered(request, query, True, companions) as delivery:
+        named = with_finder(delivery, await prepare(delivery))
+        if len(delivery.uploads) == 1:
+            with ExitStack() as reserved:
+                answer = await named.answer(delivery.uploads[0], reserved)
+            body = told(answer, named, request.state.request_id).model_dump_json()
+            return Response(body, media_type=JSON, headers=answer.headers)
+        await _each(request, named, lambda result: results.update({result.index: result}))
+    in_order = NamedResults(results=[results[index] for index in sorted(results)])
+    return Response(in_order.model_dump_json(), media_type=JSON)
+
+
+async def _lines(
+    request: Request, query: LandmarksQuery, prepare: Prepare, companions: dict[str, int]
+) -> Response:
+    """A line of JSON for each photograph, whatever becomes of it."""
+
+    async def work(send: Send) -> None:
+        async with delivered(request, query, True, companions) as delivery:
+            named = with_finder(delivery, await prepare(delivery))
+            await _each(
+                request, named, lambda result: send(result.model_dump_json().encode() + b"\n")
+            )
+
+    def failed(error: WeakpointsError) -> bytes:
+        return json.dumps({"problem": problem_after_status(request, error)}).encode() + b"\n"
+
+    gone = service_of(request).metrics.gone
+    return StreamingResponse(await streamed(work, StreamMessages(failed), gone), media_type=LINES)
+
+
+async def _each(
+    request: Request, delivery: NamedDelivery, on_result: Callable[[NamedResult], None]
+) -> None:
+    await delivery.answers(partial(_result, request, delivery, on_result))
+
+
+def _result(
+    request: Request,
+    delivery: NamedDelivery,
+    on_result: Callable[[NamedResult], None],
+    index: int,
+    answer: Answer | WeakpointsError,
+) -> None:
+    which = {"index": index, "filename": delivery.uploads[index].filename}
+    if isinstance(answer, NamedAnswer):
+        body = told(answer, delivery, request.state.request_id)
+        on_result(NamedPointsOfSeveral(**which, **dict(body)))
+    elif isinstance(answer, WeakpointsError):
+        on_result(ProblemOfSeveral(**which, problem=Problem(**problem_body(request, answer))))

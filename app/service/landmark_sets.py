@@ -1,0 +1,89 @@
+"""The landmark sets of the service's folder, each loaded when it is asked for."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cachetools import LRUCache
+
+from weakpoints.errors import BadLandmarkSet, NotAllowed, UnknownLandmarks
+from weakpoints.landmarks.landmark_set import SUFFIX, LandmarkSet, summary
+
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+KEPT = 16  # sets in memory
+
+
+class LandmarkSets:
+    """A folder of `NAME.landmarks`. A file that changes is read again. For any thread."""
+
+    def __init__(self, folder: Path | None, writable: bool) -> None:
+        self._folder, self.writable = folder, writable and folder is not None
+        self._kept: LRUCache[tuple[Any, ...], LandmarkSet] = LRUCache(KEPT)
+
+    def get(self, name: str) -> LandmarkSet:
+        """Raises UnknownLandmarks, and BadLandmarkSet for a file that is damaged."""
+        path = self._path(name)
+        try:
+            state = path.stat()
+            key = (name, state.st_mtime_ns, state.st_size)
+            if known := self._kept.get(key):
+                return known
+            found = LandmarkSet.load(path)
+        except FileNotFoundError:
+            raise self._unknown(name) from None
+        self._kept[key] = found
+        return found
+
+    def cards(self, network: str) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        """What to tell of each set, and of the files that can't be read, why."""
+        cards, broken = [], {}
+        for name in self._names():
+            try:
+                found = self.get(name)
+            except (BadLandmarkSet, OSError) as error:
+                broken[name] = str(error)
+            else:
+                cards.append(summary(name, found) | {"usable": found.pattern.network == network})
+        return cards, broken
+
+    def put(self, name: str, learnt: LandmarkSet) -> None:
+        """Raises NotAllowed."""
+        self.check_writable()
+        learnt.save(self._path(name))
+
+    def delete(self, name: str) -> None:
+        """Raises NotAllowed, and UnknownLandmarks."""
+        self.check_writable()
+        try:
+            self._path(name).unlink()
+        except FileNotFoundError:
+            raise self._unknown(name) from None
+
+    def check_writable(self) -> None:
+        """Raises NotAllowed."""
+        if not self.writable:
+            raise NotAllowed(
+                "landmark sets are not kept here: WEAKPOINTS_LANDMARKS_WRITABLE is off, "
+                "or WEAKPOINTS_LANDMARKS names no folder"
+            )
+
+    def _path(self, name: str) -> Path:
+        if self._folder is None or not NAME.fullmatch(name):
+            raise self._unknown(name)
+        return self._folder / f"{name}{SUFFIX}"
+
+    def _names(self) -> Iterator[str]:
+        if self._folder is not None and self._folder.is_dir():
+            for path in sorted(self._folder.glob(f"*{SUFFIX}")):
+                if NAME.fullmatch(path.name.removesuffix(SUFFIX)):
+                    yield path.name.removesuffix(SUFFIX)
+
+    def _unknown(self, name: str) -> UnknownLandmarks:
+        known = list(self._names())
+        listed = ", ".join(known) or "none"
+        return UnknownLandmarks(
+            f"there is no landmark set {name[:100]!r}; there are {listed}. A name has letters, "
+            "digits, dots, dashes and underscores",
+            known=known,
+        )

@@ -1,0 +1,169 @@
+"""From a request's photographs to named points, on the way that detections take."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from app.schemas.landmarks import NamedPointsFound, named_answer
+from app.schemas.queries import LandmarksQuery
+from app.service.answers import Answer, Delivery, timed
+from app.service.intake.upload import Upload
+from weakpoints.errors import BadAnnotations, BadOption, WeakpointsError
+from weakpoints.landmarks.annotations import Annotations, Marked, check_inside, read_annotations
+from weakpoints.landmarks.finder import Reference
+from weakpoints.landmarks.landmark_set import LandmarkSet
+from weakpoints.landmarks.learning import expected_accuracy
+from weakpoints.landmarks.named import Describer, Named, NamedPoints, pattern_of
+from weakpoints.method.paused import started
+from weakpoints.method.stopwatch import Stopwatch
+from weakpoints.options import Options, choose
+from weakpoints.progress import Progress, no_progress
+
+REFERENCE, ANNOTATIONS = "reference", "annotations"
+
+
+@dataclass(frozen=True)
+class NamedAnswer(Answer):
+    """The objects of one photograph."""
+
+    objects: tuple[Named, ...] = ()
+
+
+@dataclass(frozen=True)
+class NamedDelivery(Delivery[LandmarksQuery]):
+    """Photographs on which the landmarks of a set are looked for."""
+
+    finder: NamedPoints
+
+    async def answer(
+        self,
+        upload: Upload,
+        reserved: ExitStack,
+        progress: Progress = no_progress,
+        pixels: bool = False,
+    ) -> NamedAnswer:
+        """One photograph, decoded and looked at. Raises WeakpointsError."""
+        clock = replace(self.clock, laps=[*self.clock.laps])
+        objects = self.query.objects()
+
+        def start(image: Any) -> list[Any]:
+            clocks = [clock, *(Stopwatch() for _ in objects[1:])]
+            return [
+                self.finder.start(image, options, own)
+                for options, own in zip(objects, clocks, strict=True)
+            ]
+
+        with upload as data:
+            found = await self.service.locator.run_all(
+                data, start, objects[0], clock, self.who, self.caller.seconds_left
+            )
+        taken = timed(self.service, clock)
+        return NamedAnswer(None, None, False, taken, tuple(found))  # type: ignore[arg-type]
+
+
+def with_finder(delivery: Delivery[LandmarksQuery], finder: NamedPoints) -> NamedDelivery:
+    return NamedDelivery(
+        delivery.query,
+        delivery.uploads,
+        delivery.companions,
+        delivery.service,
+        delivery.caller,
+        delivery.who,
+        delivery.clock,
+        finder,
+    )
+
+
+def check_objects(query: LandmarksQuery, limit: int) -> None:
+    """Raises BadOption where `roi` is given more often than allowed."""
+    if len(query.objects()) > limit:
+        raise BadOption(
+            f"roi is given {len(query.objects())} times; at most {limit} are looked at",
+            option="roi",
+            limit=limit,
+            actual=len(query.objects()),
+        )
+
+
+def told(answer: NamedAnswer, delivery: NamedDelivery, request_id: str) -> NamedPointsFound:
+    model = delivery.service.locator.detector.model
+    return named_answer(answer.objects, model, request_id, answer.timing_ms)
+
+
+async def learnt_from(delivery: Delivery[Any]) -> LandmarkSet:
+    """The set of the references and annotations that came with a request.
+
+    Raises BadAnnotations, naming the reference that is wrong.
+    """
+    annotations = _annotations(delivery)
+    references = delivery.companions.get(REFERENCE, [])
+    if not references:
+        raise BadAnnotations(f"no photograph came in a part named {REFERENCE!r}")
+    describer = Describer(delivery.service.locator.detector)
+    by_name = {PurePosixPath(each.file_name).name: each for each in annotations.objects}
+    known, objects = list[Reference](), list[Marked]()
+    for upload in references:
+        marked = _marked(upload, by_name)
+        objects.append(marked)
+        known.append(await _reference(delivery, describer, upload, marked, annotations))
+    pattern = pattern_of(annotations, known, describer.detector.model.sha256)
+    sources = tuple(each.file_name for each in objects)
+    return LandmarkSet(pattern, sources)
+
+
+def with_expectation(learnt: LandmarkSet) -> LandmarkSet:
+    """The same with what each landmark may be expected to reach, by leaving one out."""
+    references = learnt.pattern.references
+    return replace(learnt, expected=expected_accuracy(references, range(len(references))))
+
+
+def _annotations(delivery: Delivery[Any]) -> Annotations:
+    sent = delivery.companions.get(ANNOTATIONS, [])
+    if not sent:
+        raise BadAnnotations(f"no COCO keypoints came in a part named {ANNOTATIONS!r}")
+    with sent[0] as data:
+        return read_annotations(data, "the annotations")
+
+
+def _marked(upload: Upload, by_name: dict[str, Marked]) -> Marked:
+    name = PurePosixPath(upload.filename or "").name
+    if name not in by_name:
+        known = ", ".join(map(repr, sorted(by_name)[:5]))
+        raise BadAnnotations(
+            f"the annotations have no marked landmark of reference {name!r}; they are of {known}",
+            actual=name,
+        )
+    return by_name[name]
+
+
+async def _reference(
+    delivery: Delivery[Any],
+    describer: Describer,
+    upload: Upload,
+    marked: Marked,
+    annotations: Annotations,
+) -> Reference:
+    clock, options = Stopwatch(), _plain()
+    size = [0, 0]
+
+    def start(image: Any) -> list[Any]:
+        size[:] = image.shape[1], image.shape[0]
+        return [started(describer.described(image, options, clock))]
+
+    try:
+        with upload as data:
+            found = await delivery.service.locator.run_all(
+                data, start, options, clock, delivery.who, delivery.caller.seconds_left
+            )
+    except WeakpointsError as error:
+        if error.status in (413, 415, 422):
+            raise BadAnnotations(f"reference {marked.file_name!r}: {error.detail}") from error
+        raise
+    check_inside(marked, annotations.names, (size[0], size[1]), "the annotations")
+    descriptors, frame = found[0]
+    return describer.placed(descriptors, frame, marked.places, marked.marked)
+
+
+def _plain() -> Options:
+    return choose()
