@@ -10,7 +10,7 @@ ARENA_MAX = -8  # `M_ARENA_MAX` of malloc.h
 HEAPS = 2
 
 
-def few_heaps() -> None:
+def limit_malloc_arenas() -> None:
     """To be called before threads are started.
 
     Else each thread has a heap of its own, which keeps what the largest work of that thread took.
@@ -19,7 +19,7 @@ def few_heaps() -> None:
         library.mallopt(ARENA_MAX, HEAPS)
 
 
-def give_back() -> None:
+def trim_heap() -> None:
     """To the system, what is kept for later."""
     if library := _glibc():
         library.malloc_trim(0)

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.allocator import few_heaps
+from app.allocator import limit_malloc_arenas
 from app.loading import loaded
-from app.service.server import Server, for_good
+from app.service.server import Server, load_and_freeze
 from app.settings import Settings
 from weakpoints.errors import WeakpointsError
 from weakpoints.method.detector import Detector
@@ -130,7 +130,7 @@ def sleeping_service(settings: Settings, seconds: float) -> Iterator[tuple[int, 
 
 
 def _serve(settings: Settings, seconds: float, pipe: Connection) -> None:
-    few_heaps()
+    limit_malloc_arenas()
     real = loaded(settings)
     answer = real.locate(
         np.zeros((64, 64, 3), np.uint8), choose(patch=real.model.side, stride=1, colours=1)
@@ -138,7 +138,7 @@ def _serve(settings: Settings, seconds: float, pipe: Connection) -> None:
     fake = Sleeping(real.occluder, real.model, real.input, seconds=seconds, answer=answer)
     server = Server(
         settings.model_copy(update={"host": "127.0.0.1", "port": 0, "cache_bytes": 0}),
-        lambda: for_good(lambda: fake),
+        lambda: load_and_freeze(lambda: fake),
     )
 
     async def run() -> None:

@@ -30,7 +30,7 @@ def reset_peak(device: str) -> None:
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         return
-    allocator.give_back()  # or what was freed before would still be resident
+    allocator.trim_heap()  # or what was freed before would still be resident
     clear = Path("/proc/self/clear_refs")  # "5" resets VmHWM, Linux's peak of the resident memory
     if clear.exists():
         clear.write_text("5")

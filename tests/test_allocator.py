@@ -11,7 +11,7 @@ import ctypes, sys, threading
 from app import allocator
 
 if "few" in sys.argv:
-    allocator.few_heaps()
+    allocator.limit_malloc_arenas()
 libc, together = ctypes.CDLL(None), threading.Barrier(8)
 libc.malloc.restype = libc.fdopen.restype = ctypes.c_void_p
 
@@ -25,7 +25,7 @@ for each in threads:
     each.start()
 for each in threads:
     each.join()
-allocator.give_back()
+allocator.trim_heap()
 out = ctypes.c_void_p(libc.fdopen(1, b"w"))
 libc.malloc_info(0, out)
 libc.fflush(out)

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from app.service.intake.upload import ENVELOPE
-from app.service.lifecycle import LAST
+from app.service.lifecycle import CLOSE_SECONDS
 from app.settings import Settings
 from docs.memory_bound import OCCLUSIONS, most_memory
 from weakpoints.engine.engine import BUDGET
@@ -46,7 +46,7 @@ def deployment() -> dict[str, Any]:
 
 def slowest_end(drain_delay: float) -> float:
     """Seconds from SIGTERM to the end of the process, as `Server.stop` bounds them."""
-    return drain_delay + SETTINGS.stop_timeout + LAST + 1
+    return drain_delay + SETTINGS.stop_timeout + CLOSE_SECONDS + 1
 
 
 def test_nginx_lets_through_what_the_service_takes_and_waits_as_long() -> None:

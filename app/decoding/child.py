@@ -100,7 +100,7 @@ def serve(parent: socket.socket) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         parent.sendall(json.dumps(answer).encode() + b"\n")
         if prod(answer.get("shape", (LARGE,))) >= LARGE:
-            allocator.give_back()  # after a large picture it would be kept for ever
+            allocator.trim_heap()  # after a large picture it would be kept for ever
 
 
 def decoded(task: Task, file: int) -> dict[str, Any]:

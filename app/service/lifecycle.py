@@ -19,8 +19,10 @@ from weakpoints.errors import Unavailable, WeakpointsError
 from weakpoints.method.detector import Detector
 
 log = logging.getLogger("weakpoints")
-LAST = 5.0  # seconds that closing may take once every request has been answered or given up
-LOADING = 5  # seconds after which a caller may ask again
+CLOSE_SECONDS = (
+    5.0  # seconds that closing may take once every request has been answered or given up
+)
+RETRY_AFTER = 5  # seconds that a caller is told to wait while the network loads
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Service:
     def locator(self) -> Locator:
         """What answers requests. Raises Unavailable while the network loads."""
         if self._locator is None or not self.started:
-            raise Unavailable("the network is being loaded", retry_after=LOADING)
+            raise Unavailable("the network is being loaded", retry_after=RETRY_AFTER)
         return self._locator
 
     async def start(self, load: Callable[[], Detector]) -> None:
@@ -85,18 +87,18 @@ class Service:
             self.stop()
 
     async def close(self) -> None:
-        """Waits until the device has done what it does now, at most LAST seconds."""
+        """Waits until the device has done what it does now, at most CLOSE_SECONDS seconds."""
         self.draining = True
         await run_sync(self.decoding.close)  # it waits for each child's end
         if self._locator is None:
             return
-        closing = threading.Thread(target=self._locator.worker.close, daemon=True)
+        closing = threading.Thread(target=self._locator.close, daemon=True)
         closing.start()  # a daemon: it keeps no process from ending
-        with anyio.move_on_after(LAST):
+        with anyio.move_on_after(CLOSE_SECONDS):
             while closing.is_alive():
                 await anyio.sleep(0.01)
         if closing.is_alive():
-            log.error("the device did not stop in %g s and is left behind", LAST)
+            log.error("the device did not stop in %g s and is left behind", CLOSE_SECONDS)
 
 
 def service_of(request: Request) -> Service:

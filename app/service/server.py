@@ -18,13 +18,13 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from app.allocator import few_heaps
+from app.allocator import limit_malloc_arenas
 from app.loading import loaded
 from app.service.app import create_app
 from app.service.http.connections import Connections
 from app.service.http.protocol import Protocol
 from app.service.http.signals import exit_in, on_stop
-from app.service.lifecycle import LAST, Service
+from app.service.lifecycle import CLOSE_SECONDS, Service
 from app.service.observability.tracing import flush
 from app.settings import Settings
 from weakpoints.errors import WeakpointsError
@@ -79,7 +79,7 @@ class Server(uvicorn.Server):
         if again:
             self.force_exit = number == signal.SIGINT
         else:
-            grace = settings.drain_delay + settings.stop_timeout + LAST + 1
+            grace = settings.drain_delay + settings.stop_timeout + CLOSE_SECONDS + 1
             exit_in(grace, 0, f"the service did not end in {grace:g} s; what is left is given up")
 
     async def on_tick(self, counter: int) -> bool:
@@ -99,25 +99,25 @@ class Server(uvicorn.Server):
 
 def listening(host: str, port: int) -> list[socket.socket]:
     """One socket for each address of the host's name. Raises WeakpointsError with the reason."""
-    found: list[socket.socket] = []
+    sockets: list[socket.socket] = []
     try:
         for family, _, _, _, address in socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         ):
             try:
-                found.append(socket.create_server(address, family=family, backlog=BACKLOG))
+                sockets.append(socket.create_server(address, family=family, backlog=BACKLOG))
             except OSError as error:  # `localhost` may have an address of IPv6 where there is none
-                if error.errno != errno.EADDRNOTAVAIL or not found:
+                if error.errno != errno.EADDRNOTAVAIL or not sockets:
                     raise
     except OSError as error:
-        for each in found:
-            each.close()
+        for opened in sockets:
+            opened.close()
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise WeakpointsError(f"can't listen on {host}, port {port}: {reason}") from error
-    return found
+    return sockets
 
 
-def for_good(load: Callable[[], Detector]) -> Detector:
+def load_and_freeze(load: Callable[[], Detector]) -> Detector:
     """What `load` makes stays until the process ends, and all that was made before it.
 
     The garbage collector passes over it from now on. To look through torch's objects takes it 0.3
@@ -135,9 +135,9 @@ def serve(settings: Settings, load: Callable[[], Detector] | None = None) -> int
     0 after a signal; 1 if the network can't be loaded or the device was lost; 2 if it can't listen
     or read its keys.
     """
-    few_heaps()
+    limit_malloc_arenas()
     try:
-        server = Server(settings, partial(for_good, load or partial(loaded, settings)))
+        server = Server(settings, partial(load_and_freeze, load or partial(loaded, settings)))
         sockets = listening(settings.host, settings.port)
     except WeakpointsError as error:
         log.critical("the service can't start: %s", error)
@@ -146,6 +146,8 @@ def serve(settings: Settings, load: Callable[[], Detector] | None = None) -> int
     log.info("listening", extra={"host": settings.host, "port": sockets[0].getsockname()[1]})
     server.run(sockets)
     code = 1 if server.failed or not server.started else 0
-    exit_in(LAST, code, f"the traces were not sent in {LAST:g} s; they are given up")
+    exit_in(
+        CLOSE_SECONDS, code, f"the traces were not sent in {CLOSE_SECONDS:g} s; they are given up"
+    )
     flush()
     return code

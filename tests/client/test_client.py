@@ -74,7 +74,7 @@ def test_the_answer_is_typed_with_progress_or_without(
 def test_it_comes_again_when_told_to_and_gives_up_at_its_deadline(
     detector: Detector, photo: bytes, asynchronous: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.service.lifecycle.LOADING", 1)
+    monkeypatch.setattr("app.service.lifecycle.RETRY_AFTER", 1)
     gate = threading.Event()
 
     def load() -> Detector:

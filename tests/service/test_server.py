@@ -135,7 +135,7 @@ def test_a_file_of_keys_that_is_missing_is_one_sentence_and_exit_2(
 def test_the_garbage_collector_passes_over_what_was_made_for_good() -> None:
     made = object()
     try:
-        assert server.for_good(lambda: made) is made
+        assert server.load_and_freeze(lambda: made) is made
         assert gc.get_freeze_count() > 0
     finally:
         gc.unfreeze()
@@ -161,7 +161,7 @@ def test_what_can_not_be_loaded_is_said_and_exits_1(tmp_path: Path) -> None:
 def test_a_device_that_hangs_does_not_keep_the_service_from_ending(
     detector: Detector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("app.service.lifecycle.LAST", 0.3)
+    monkeypatch.setattr("app.service.lifecycle.CLOSE_SECONDS", 0.3)
     held, before = (
         Held(detector.occluder, detector.model, detector.input),
         set(threading.enumerate()),

@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 from app.schemas.answers import Detection, Prediction, detection, prediction
 from app.schemas.queries import DetectParameters, DrawQuery, options_of
 from app.service.answers import timed
-from app.service.api.kserve_body import Base64, body_of, parse, read_json, told_apart
+from app.service.api.kserve_body import Base64, body_of, parse, read_json, with_index
 from app.service.http.callers import caller_of
 from app.service.http.deadlines import Caller, deadline
 from app.service.http.problems import V1, V1_RESPONSES
@@ -72,17 +72,17 @@ class Explanations(Predictions):
 
 
 @dataclass(frozen=True)
-class Turn(Generic[Parameters]):
+class InstanceRequest(Generic[Parameters]):
     """One of the `of` photographs of a request, and who waits for its answer.
 
-    held: closed when the picture is no longer in memory.
+    reserved: closed when the picture is no longer in memory.
     """
 
     photograph: bytes
     of: int
     parameters: Parameters
     caller: Caller
-    held: ExitStack
+    reserved: ExitStack
 
 
 routes = APIRouter(prefix=V1)
@@ -103,7 +103,7 @@ async def models(request: Request) -> Models:
 )
 async def predict(request: Request, name: str) -> Predictions:
     """The likeliest classes of each photograph: a forward pass, no occlusion."""
-    return Predictions(predictions=await answers(request, name, DetectParameters, predicted))
+    return Predictions(predictions=await answers_of(request, name, DetectParameters, prediction_of))
 
 
 @routes.post(
@@ -114,8 +114,10 @@ async def predict(request: Request, name: str) -> Predictions:
 )
 async def explain(request: Request, name: str) -> Explanations:
     """What `/detect` answers for each photograph; its heatmap, too, where that is asked for."""
-    found = await answers(request, name, ExplainParameters, explained)
-    return Explanations(predictions=[each.prediction for each in found], explanations=found)
+    explanations = await answers_of(request, name, ExplainParameters, explanation_of)
+    return Explanations(
+        predictions=[answer.prediction for answer in explanations], explanations=explanations
+    )
 
 
 @routes.get("/{name}:predict", include_in_schema=False)
@@ -153,11 +155,11 @@ def check_name(service: Service, name: str) -> None:
         raise UnknownModel(f"there is no model {name[:100]!r}; there is {known!r}", known=[known])
 
 
-async def answers(
+async def answers_of(
     request: Request,
     name: str,
     kind: type[Parameters],
-    work: Callable[[Turn[Parameters]], Awaitable[Answer]],
+    work: Callable[[InstanceRequest[Parameters]], Awaitable[Answer]],
 ) -> list[Answer]:
     """Of all photographs, each let in by itself, one after the other, in their caller's time.
 
@@ -166,63 +168,67 @@ async def answers(
     request.
     """
     service = service_of(request)
-    settings, found = service.settings, list[Answer]()
+    settings, answers = service.settings, list[Answer]()
     check_name(service, name)
     async with deadline(request, settings.request_timeout) as caller:
         with service.locator.place(caller_of(request)):
             body = await read_json(request, settings.max_bytes, Pace.of(settings))
             caller.watch()
-            asked = await run_sync(parse, body, settings.max_bytes, settings.max_images)
-            del body  # the photographs are held once
-            parameters = options_of(asked.parameters, kind)
+            batch = await run_sync(parse, body, settings.max_bytes, settings.max_images)
+            del body  # the photographs are reserved once
+            parameters = options_of(batch.parameters, kind)
             service.locator.detector.resolved(parameters.options())
-            for index, photograph in enumerate(asked.photographs):
-                with told_apart(index), ExitStack() as held:
-                    turn = Turn(photograph, len(asked.photographs), parameters, caller, held)
-                    found.append(await work(turn))
-    return found
+            for index, photograph in enumerate(batch.photographs):
+                with with_index(index), ExitStack() as reserved:
+                    instance = InstanceRequest(
+                        photograph, len(batch.photographs), parameters, caller, reserved
+                    )
+                    answers.append(await work(instance))
+    return answers
 
 
-async def predicted(turn: Turn[DetectParameters]) -> Prediction:
+async def prediction_of(instance: InstanceRequest[DetectParameters]) -> Prediction:
     """The likeliest classes of one photograph."""
-    request, clock = turn.caller.request, Stopwatch()
+    request, clock = instance.caller.request, Stopwatch()
     service, who = service_of(request), caller_of(request)
-    options, seconds = turn.parameters.options(), turn.caller.seconds_left
-    top = await service.locator.recognise(turn.photograph, options, clock, who, seconds)
+    options, seconds = instance.parameters.options(), instance.caller.seconds_left
+    top = await service.locator.recognise(instance.photograph, options, clock, who, seconds)
     timed(service, clock)
     return prediction(top)
 
 
-async def explained(turn: Turn[ExplainParameters]) -> Explanation:
+async def explanation_of(instance: InstanceRequest[ExplainParameters]) -> Explanation:
     """The keypoints of one photograph, and its heatmap. Raises TooLarge for too large a heatmap."""
-    request, clock = turn.caller.request, Stopwatch()
-    service, options = service_of(request), turn.parameters.options()
-    locator, seconds = service.locator, turn.caller.seconds_left
+    request, clock = instance.caller.request, Stopwatch()
+    service, options = service_of(request), instance.parameters.options()
+    locator, seconds = service.locator, instance.caller.seconds_left
     model = locator.detector.model
-    drawn = turn.parameters.drawn(locator.detector.resolved(options), model.labels)
-    who, held = caller_of(request), turn.held
-    pixels = turn.parameters.heatmap
-    received = await locator.receive(turn.photograph, options, clock, who, seconds, held, pixels)
+    drawn = instance.parameters.drawn(locator.detector.resolved(options), model.labels)
+    who, reserved = caller_of(request), instance.reserved
+    pixels = instance.parameters.heatmap
+    received = await locator.receive(
+        instance.photograph, options, clock, who, seconds, reserved, pixels
+    )
     image, heatmap = received.image, None
     if pixels and image is not None:
-        _check_heatmap(image, turn, service.settings.max_pixels)
+        _check_heatmap(image, instance, service.settings.max_pixels)
     found, _ = await locator.locate(received)
     answer = detection(found, model, request.state.request_id, timed(service, clock))
     if pixels and image is not None:
-        draw = partial(_heatmap, image, found, turn.parameters, drawn)
-        heatmap = await locator.draw(who, image, held, draw)
+        draw = partial(_heatmap, image, found, instance.parameters, drawn)
+        heatmap = await locator.draw(who, image, reserved, draw)
     return Explanation(**answer.model_dump(), heatmap=heatmap)
 
 
 def _check_heatmap(
-    image: NDArray[np.uint8], turn: Turn[ExplainParameters], max_pixels: int
+    image: NDArray[np.uint8], instance: InstanceRequest[ExplainParameters], max_pixels: int
 ) -> None:
     """All heatmaps of a request have as many pixels together as one photograph may have."""
-    most = max_pixels // turn.of
+    most = max_pixels // instance.of
     pixels = image.shape[0] * image.shape[1]
-    if turn.parameters.size == "image" and pixels > most:
+    if instance.parameters.size == "image" and pixels > most:
         raise TooLarge(
-            f"the heatmap has {pixels} pixels; each of {turn.of} may have {most}; "
+            f"the heatmap has {pixels} pixels; each of {instance.of} may have {most}; "
             "send size=network, or fewer instances",
             limit=most,
             actual=pixels,

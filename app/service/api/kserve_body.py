@@ -37,7 +37,7 @@ class Instances(BaseModel):
 
 
 @dataclass(frozen=True)
-class Asked:
+class InstanceBatch:
     """The encoded photographs of a request, and its options as they came."""
 
     photographs: tuple[bytes, ...]
@@ -67,7 +67,7 @@ async def read_json(request: Request, max_bytes: int, pace: Pace) -> bytearray:
     return body
 
 
-def parse(body: bytes | bytearray, max_bytes: int, most: int) -> Asked:
+def parse(body: bytes | bytearray, max_bytes: int, most: int) -> InstanceBatch:
     """The photographs of a body, at most `most` of them, of at most max_bytes each.
 
     Raises MalformedRequest, or TooLarge before one of them is decoded.
@@ -80,31 +80,31 @@ def parse(body: bytes | bytearray, max_bytes: int, most: int) -> Asked:
             actual=values,
         )
     try:
-        told = Instances.model_validate_json(body)
+        body_model = Instances.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the body"
         raise MalformedRequest(
             f'{where}: {first["msg"]}; send {{"instances": [{{"b64": "..."}}]}}'
         ) from None
-    if len(told.instances) > most:
+    if len(body_model.instances) > most:
         raise TooLarge(
-            f"{len(told.instances)} instances came; at most {most} are accepted",
+            f"{len(body_model.instances)} instances came; at most {most} are accepted",
             limit=most,
-            actual=len(told.instances),
+            actual=len(body_model.instances),
         )
-    for index, instance in enumerate(told.instances):
-        with told_apart(index):
+    for index, instance in enumerate(body_model.instances):
+        with with_index(index):
             _check_size(instance.b64, max_bytes)
     photographs = []
-    for index, instance in enumerate(told.instances):
-        with told_apart(index):
+    for index, instance in enumerate(body_model.instances):
+        with with_index(index):
             photographs.append(_decoded(instance.b64))
-    return Asked(tuple(photographs), told.parameters)
+    return InstanceBatch(tuple(photographs), body_model.parameters)
 
 
 @contextmanager
-def told_apart(index: int) -> Iterator[None]:
+def with_index(index: int) -> Iterator[None]:
     """An error names the instance, from 0."""
     try:
         yield

@@ -32,7 +32,7 @@ class Connections:
     def opened(self, connection: Closable) -> None:
         """Closes the longest idle connection where there are too many.
 
-        If none is idle, it closes the new one.
+        If none is idle, PROBES more are kept, for probes alone; then the new one is closed.
         """
         self._open.add(connection)
         if self.crowded and self._idle:

@@ -50,7 +50,7 @@ class Caller:
 
 @asynccontextmanager
 async def deadline(request: Request, most: float) -> AsyncIterator[Caller]:
-    """A body that is cancelled when its time is over, or when its caller hangs up.
+    """Context manager: its block is cancelled at the deadline, or when the caller hangs up.
 
     The time is X-Request-Timeout, at most `most` seconds. Raises DeadlinePassed or
     ClientDisconnect; MalformedRequest where the header is no positive number. What runs on another
@@ -69,13 +69,13 @@ async def deadline(request: Request, most: float) -> AsyncIterator[Caller]:
 
 def seconds_allowed(request: Request, most: float) -> float:
     """What the header asks for, in seconds, never more than `most`. Raises MalformedRequest."""
-    asked = request.headers.get(HEADER, str(most))
+    given = request.headers.get(HEADER, str(most))
     try:
-        seconds = float(asked)
+        seconds = float(given)
     except ValueError:
         seconds = math.nan
     if not seconds > 0:
         raise MalformedRequest(
-            f"{HEADER} is {asked[:40]!r}; it must be a number of seconds above 0", limit=most
+            f"{HEADER} is {given[:40]!r}; it must be a number of seconds above 0", limit=most
         )
     return min(seconds, most)

@@ -92,6 +92,11 @@ class Locator:
         """Waits until the device has rehearsed. Raises what went wrong."""
         await asyncio.wrap_future(self.worker.ready)
 
+    def close(self) -> None:
+        """Blocks until every accepted job has been answered; its threads end."""
+        self._threads.shutdown(wait=False)  # idle ones would stay as long as anybody holds this
+        self.worker.close()
+
     def place(self, caller: str) -> ExitStack:
         """A place among the uploads that are received and decoded, until it is closed.
 
