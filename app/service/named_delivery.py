@@ -5,19 +5,24 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from app.schemas.landmarks import NamedPointsFound, named_answer
 from app.schemas.queries import LandmarksQuery
 from app.service.answers import Answer, Delivery, timed
 from app.service.intake.upload import Upload
 from weakpoints.errors import BadAnnotations, BadOption, WeakpointsError
 from weakpoints.landmarks.annotations import Annotations, Marked, check_inside, read_annotations
+from weakpoints.landmarks.descriptors import Descriptors
 from weakpoints.landmarks.finder import Reference
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.landmarks.learning import expected_accuracy
 from weakpoints.landmarks.named import Describer, Named, NamedPoints, pattern_of
-from weakpoints.method.paused import started
+from weakpoints.method.frame import Frame
+from weakpoints.method.stages import NetworkPass, Prepared
 from weakpoints.method.stopwatch import Stopwatch
-from weakpoints.options import Options, choose
+from weakpoints.options import choose
 from weakpoints.progress import Progress, no_progress
 
 REFERENCE, ANNOTATIONS = "reference", "annotations"
@@ -47,19 +52,26 @@ class NamedDelivery(Delivery[LandmarksQuery]):
         clock = replace(self.clock, laps=[*self.clock.laps])
         objects = self.query.objects()
 
-        def start(image: Any) -> list[Any]:
+        def start(image: NDArray[np.uint8]) -> list[Prepared]:
             clocks = [clock, *(Stopwatch() for _ in objects[1:])]
             return [
-                self.finder.start(image, options, own)
+                self.finder.prepare(image, options, own)
                 for options, own in zip(objects, clocks, strict=True)
             ]
 
         with upload as data:
-            found = await self.service.locator.run_all(
-                data, start, objects[0], clock, self.who, self.caller.seconds_left
+            named = await self.service.locator.run_all(
+                data, start, self.finder.finish, objects[0], clock, self.who, self._seconds
             )
+        as_given = [
+            replace(part, options=given) for part, given in zip(named, objects, strict=True)
+        ]
         taken = timed(self.service, clock)
-        return NamedAnswer(None, None, False, taken, tuple(found))  # type: ignore[arg-type]
+        return NamedAnswer(None, None, False, taken, tuple(as_given))  # type: ignore[arg-type]
+
+    @property
+    def _seconds(self) -> float:
+        return self.caller.seconds_left
 
 
 def with_finder(delivery: Delivery[LandmarksQuery], finder: NamedPoints) -> NamedDelivery:
@@ -144,26 +156,24 @@ async def _reference(
     marked: Marked,
     annotations: Annotations,
 ) -> Reference:
-    clock, options = Stopwatch(), _plain()
-    size = [0, 0]
+    clock, options = Stopwatch(), choose()
 
-    def start(image: Any) -> list[Any]:
-        size[:] = image.shape[1], image.shape[0]
-        return [started(describer.described(image, options, clock))]
+    def start(image: NDArray[np.uint8]) -> list[Prepared]:
+        return [describer.prepare(image, options, clock)]
+
+    def finish(
+        prepared: Prepared, seen: NetworkPass, progress: Progress
+    ) -> tuple[Descriptors, Frame]:
+        return describer.finish(prepared, seen), prepared.frame
 
     try:
         with upload as data:
-            found = await delivery.service.locator.run_all(
-                data, start, options, clock, delivery.who, delivery.caller.seconds_left
+            ((descriptors, frame),) = await delivery.service.locator.run_all(
+                data, start, finish, options, clock, delivery.who, delivery.caller.seconds_left
             )
     except WeakpointsError as error:
         if error.status in (413, 415, 422):
             raise BadAnnotations(f"reference {marked.file_name!r}: {error.detail}") from error
         raise
-    check_inside(marked, annotations.names, (size[0], size[1]), "the annotations")
-    descriptors, frame = found[0]
+    check_inside(marked, annotations.names, (frame.width, frame.height), "the annotations")
     return describer.placed(descriptors, frame, marked.places, marked.marked)
-
-
-def _plain() -> Options:
-    return choose()

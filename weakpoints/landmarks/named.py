@@ -183,10 +183,9 @@ class NamedPoints:
         self,
         prepared: Prepared,
         seen: NetworkPass,
-        asked: Options,
         progress: Progress = no_progress,
     ) -> Named:
-        """The landmarks, from a forward pass, on the device. asked: the options as given."""
+        """The landmarks, from a forward pass, on the device; `options` are the defaults."""
         detector, descriptors = self.describer.detector, self.describer.finish(prepared, seen)
         with detector.device():
             located = find(self.pattern.references, descriptors, progress)
@@ -194,7 +193,7 @@ class NamedPoints:
             top = detector.class_scores(seen.trace, seen.trace.ranking[:count])
         prepared.clock.lap("landmarks")
         named = named_points(self.pattern, located, prepared.frame)
-        return replace(named, top=top, options=asked, timing_ms=prepared.clock.timing_ms)
+        return replace(named, top=top, timing_ms=prepared.clock.timing_ms)
 
     def find(self, image: NDArray[np.uint8], options: Options) -> Named:
         """One photograph from `decode`. Raises as `Detector.locate` does."""
@@ -205,7 +204,7 @@ class NamedPoints:
         waiting = [self.prepare(image, asked, Stopwatch()) for asked in options]
         passes = self.describer.detector.forward_backward(waiting)
         return [
-            self.finish(prepared, seen, asked)
+            replace(self.finish(prepared, seen), options=asked)
             for prepared, seen, asked in zip(waiting, passes, options, strict=True)
         ]
 

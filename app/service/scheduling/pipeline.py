@@ -207,25 +207,25 @@ class Locator:
     async def run_all(
         self,
         data: bytes,
-        start: Callable[[NDArray[np.uint8]], list[Paused[Result]]],
+        start: Callable[[NDArray[np.uint8]], list[Prepared]],
+        finish: Callable[[Prepared, NetworkPass, Progress], Result],
         options: Options,
         clock: Stopwatch,
         caller: str,
         seconds: float,
     ) -> list[Result]:
-        """What the device makes of one photograph that waits for it once or several times.
+        """What `finish` makes, on the device, of each part of a photograph that `start` prepares.
 
         All wait together, so that their forward passes may go together. Raises as `receive` and
         `Worker.run` do.
         """
         self.worker.room(caller)
         waiting = await self._decoded(data, options, clock, caller, seconds, start)
-        height, width, _ = waiting[0].picture.image.shape
-        claim = Claim(caller, height * width)
+        claim = Claim(caller, waiting[0].frame.height * waiting[0].frame.width)
         with self.worker.holding(claim):
             runs = [
-                asyncio.ensure_future(self.worker.run(paused, paused.picture.clock, claim))
-                for paused in waiting
+                asyncio.ensure_future(self.worker.finish(prepared, finish, prepared.clock, claim))
+                for prepared in waiting
             ]
             try:
                 return list(await asyncio.gather(*runs))
