@@ -278,3 +278,62 @@ def test_a_profile_that_is_none_or_of_other_pixels_changes_nothing() -> None:
 def test_exif_data_that_is_broken_turns_nothing() -> None:
     data = encoded(SMOOTH, exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + bytes(range(40)))
     np.testing.assert_array_equal(decode(data, Limits()), PIXELS)
+
+
+def icc(name: str, linear: bool) -> bytes:
+    """A profile of sRGB's primaries, with its curve or with none, that calls itself `name`."""
+
+    def xyz(*values: float) -> bytes:
+        return b"XYZ \0\0\0\0" + b"".join(struct.pack(">i", round(v * 65536)) for v in values)
+
+    curve = struct.pack(">I", 0) if linear else struct.pack(">IH", 1, 563)
+    text = struct.pack(">I", len(name) + 1) + name.encode() + b"\0" + bytes(78)
+    tags = {
+        b"desc": b"desc\0\0\0\0" + text,
+        b"cprt": b"text\0\0\0\0none\0",
+        b"wtpt": xyz(0.9642, 1, 0.8249),
+        b"rXYZ": xyz(0.4361, 0.2225, 0.0139),
+        b"gXYZ": xyz(0.3851, 0.7169, 0.0971),
+        b"bXYZ": xyz(0.1431, 0.0606, 0.7141),
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), b"curv\0\0\0\0" + curve),
+    }
+    table, body = b"", b""
+    for tag, content in tags.items():
+        table += struct.pack(">4sII", tag, 132 + 12 * len(tags) + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    head = struct.pack(">I4sI", 132 + len(table) + len(body), bytes(4), 0x02400000)
+    head += b"mntrRGB XYZ " + struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(28)
+    head += xyz(0.9642, 1, 0.8249)[8:] + bytes(48)
+    return head + struct.pack(">I", len(tags)) + table + body
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_a_profile_s_numbers_decide_and_not_its_name(kind: str) -> None:
+    def read(profile: bytes) -> np.ndarray:
+        return decode(encoded(SMOOTH, kind, icc_profile=profile, **EXACT[kind]), Limits())
+
+    linear = read(icc("Linear light", linear=True))
+    assert np.abs(linear.astype(int) - PIXELS).mean() > 10
+    for name in ("GIMP built-in Linear sRGB", "sRGB-elle-V2-g10.icc", "Not sRGB"):
+        np.testing.assert_array_equal(read(icc(name, linear=True)), linear)
+    srgb = ImageCms.ImageCmsProfile(SRGB).tobytes()
+    np.testing.assert_array_equal(read(srgb), PIXELS)
+    np.testing.assert_array_equal(read(srgb.replace(b"s\0R\0G\0B", b"a\0b\0c\0d")), PIXELS)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"p\0\0" + zlib.compress(np.random.default_rng(0).bytes(1_100_000)),  # too large
+        b"p\0\0" + zlib.compress(bytes(40_000_000)),  # a bomb
+        b"p\0\1" + zlib.compress(b"profile"),  # another method
+        b"p\0\0" + b"this is not deflated",
+        b"\0\0" + zlib.compress(b"profile"),  # without a name
+        b"p",
+        b"",
+    ],
+)
+def test_a_png_whose_profile_can_t_be_used_is_read_without_it(content: bytes) -> None:
+    plain = encoded(SMOOTH)
+    data = plain[:33] + chunk(b"iCCP", content) + plain[33:]
+    np.testing.assert_array_equal(decode(data, Limits()), PIXELS)

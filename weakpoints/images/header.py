@@ -9,6 +9,7 @@ from weakpoints.errors import UnsupportedMedia
 from weakpoints.images.jpeg import jpeg_body, jpeg_size
 from weakpoints.images.parts import Body, Size
 from weakpoints.images.png import SIGNATURE, png_body, png_size
+from weakpoints.images.tiff import is_camera_raw, tiff_body
 from weakpoints.images.webp import webp_body, webp_size
 
 SIZES = {"image/jpeg": jpeg_size, "image/png": png_size, "image/webp": webp_size}
@@ -20,6 +21,7 @@ MAGIC = {
     b"II*\0": "image/tiff",
     b"MM\0*": "image/tiff",
 }
+TIFF = {magic for magic, kind in MAGIC.items() if kind == "image/tiff"}
 BRANDS = {  # of ISO's media files (ISO/IEC 14496-12), whose first box names them
     "image/avif": {b"avif", b"avis"},
     "image/heic": {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"},
@@ -38,6 +40,7 @@ READ = {
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".webp", ".gif", ".bmp", ".dib"}
 SUFFIXES |= {".tif", ".tiff", ".avif", ".heic", ".heif", ".hif"}
 EXTRA = {"image/heic": ("heic", "pillow_heif")}  # what reads it, and the extra that brings that
+RAW = "a camera's raw file"
 OTHERS = {
     b"%PDF": "PDF",
     b"<svg": "SVG",
@@ -46,6 +49,14 @@ OTHERS = {
     b"\xff\x0a": "JPEG XL",
     b"8BPS": "Photoshop",
     b"\0\0\1\0": "ICO",
+    b"IIRO": RAW,
+    b"IIRS": RAW,
+    b"MMOR": RAW,
+    b"IIU\0": RAW,
+    b"FUJIFILM": RAW,
+    b"FOVb": RAW,
+    b"\0MRM": RAW,
+    b"II\x1a\0\0\0HEAPCCDR": RAW,
 }
 
 
@@ -65,9 +76,7 @@ def media_type_of(data: bytes) -> str:
             extra=extra,
         )
     if kind is None:
-        looks = next(
-            (f"; this looks like {name}" for m, name in OTHERS.items() if data.startswith(m)), ""
-        )
+        looks = f"; this looks like {name}" if (name := _named(data)) else ""
         raise UnsupportedMedia(f"only {_list(readable())} are read{looks}", supported=readable())
     return kind
 
@@ -98,11 +107,15 @@ def read_body(data: bytes, media_type: str, most_scanned: int) -> Body:
             return png_body(data)
         case "image/webp":
             return webp_body(data)
+        case "image/tiff":
+            return Body(tiff_body(data))
     return Body(data)
 
 
 def _kind(data: bytes) -> str | None:
     known = next((kind for magic, kind in MAGIC.items() if data.startswith(magic)), None)
+    if known == "image/tiff" and is_camera_raw(data):
+        return None
     if known:
         return known
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
@@ -114,6 +127,13 @@ def _kind(data: bytes) -> str | None:
         named = {box[at : at + 4] for at in range(0, len(box), 4) if at != 4}  # 4: a version
         return next((kind for kind, brands in BRANDS.items() if named & brands), None)
     return None
+
+
+def _named(data: bytes) -> str | None:
+    """What a file is that is not read."""
+    if data[4:12] == b"ftypcrx " or (data[:4] in TIFF and is_camera_raw(data)):
+        return RAW
+    return next((name for magic, name in OTHERS.items() if data.startswith(magic)), None)
 
 
 def _list(media_types: list[str]) -> str:

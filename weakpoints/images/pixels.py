@@ -24,6 +24,10 @@ from PIL.WebPImagePlugin import WebPImageFile
 from weakpoints.errors import BadImage
 
 SRGB = ImageCms.createProfile("sRGB")
+# (16, 256): every 17th level of red, green and blue, in all combinations.
+COLOURS = Image.fromarray(
+    np.stack(np.meshgrid(*[np.arange(0, 256, 17, dtype=np.uint8)] * 3), -1).reshape(16, 256, 3)
+)
 FAINT = 13  # of 255: what is less opaque than a twentieth is not seen
 Transpose = Image.Transpose
 UPRIGHT = {  # by EXIF orientation
@@ -35,6 +39,9 @@ UPRIGHT = {  # by EXIF orientation
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
+# By EXIF orientation, what OpenCV flips (x: 1, y: 0, both: -1), after a transpose from 5 on.
+FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
+SAME = 2  # of 255: a profile whose colours are at most this far from sRGB's is sRGB's
 
 
 def _heic(file: BytesIO) -> ImageFile:
@@ -73,10 +80,12 @@ def decoded(image: ImageFile, data: bytes, media_type: str, background: str) -> 
     Raises BadImage for samples of 32 bits, and whatever the decoder does where the file is broken.
     """
     if media_type in COMMON and not image.has_transparency_data and _profile(image) is None:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        # OpenCV reads an orientation of one type alone, so it is left to us.
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         if pixels is None:
             raise ValueError("OpenCV can't read it")
-        return np.asarray(pixels, np.uint8)
+        return _upright(np.asarray(pixels, np.uint8), _orientation(image))
     return shown(image, data, background)
 
 
@@ -88,10 +97,26 @@ def shown(image: ImageFile, data: bytes, background: str) -> NDArray[np.uint8]:
     return np.asarray(upright.transpose(transpose) if transpose is not None else upright)
 
 
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """As Pillow's transpose of UPRIGHT does, without its copies."""
+    if orientation in (5, 6, 7, 8):
+        pixels = np.asarray(cv2.transpose(pixels), np.uint8)
+    flip = FLIPS.get(orientation)
+    return pixels if flip is None else np.asarray(cv2.flip(pixels, flip), np.uint8)
+
+
 def _orientation(image: ImageFile) -> int:
-    """1, upright, where the EXIF data is broken."""
+    """1 to 8, of whatever type of number; 1, upright, where the EXIF data is broken."""
     try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        if isinstance(image, TiffImageFile):
+            value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        else:
+            exif = Image.Exif()  # Pillow's `getexif` would take one of XMP, too
+            exif.load(image.info.get("exif", b""))
+            value = exif.get(ExifTags.Base.Orientation, 1)
+        if isinstance(value, tuple | bytes):
+            value = value[0]
+        return int(value)
     except Exception:  # a tag may have any type, at any place
         return 1
 
@@ -125,14 +150,20 @@ def _keyed(image: ImageFile, data: bytes) -> Image.Image:
 
 
 def _profile(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
-    """The colour profile of the file, unless it is sRGB's or none."""
+    """The colour profile of the file; None for none, and for sRGB's by its numbers."""
     data = image.info.get("icc_profile")
+    if not data:
+        return None
     try:
-        profile = ImageCms.ImageCmsProfile(BytesIO(data)) if data else None
-        named = ImageCms.getProfileDescription(profile) if profile else "sRGB"
+        profile = ImageCms.ImageCmsProfile(BytesIO(data))
     except (OSError, ImageCms.PyCMSError):  # not a profile
         return None
-    return None if "srgb" in named.lower() else profile
+    try:
+        seen = ImageCms.profileToProfile(COLOURS, profile, SRGB)
+    except ImageCms.PyCMSError:  # not of RGB
+        return profile
+    difference = np.asarray(seen).astype(int) - np.asarray(COLOURS)
+    return profile if np.abs(difference).max() > SAME else None
 
 
 def _srgb(image: Image.Image) -> Image.Image:

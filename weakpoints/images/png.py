@@ -12,6 +12,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # pictures of an animation are left out: the decoder would keep or inflate them for nothing.
 WANTED = {b"IHDR", b"iCCP", b"PLTE", b"tRNS", b"eXIf", b"IDAT"}
 ONCE = WANTED - {b"IDAT"}
+MOST_PROFILE = 2**20  # bytes: of a larger one the colours are taken as sRGB's
 END = b"\0\0\0\0IEND" + zlib.crc32(b"IEND").to_bytes(4)
 
 
@@ -36,7 +37,7 @@ def png_body(data: bytes) -> Body:
 
     Raises BadImage for a chunk that comes twice.
     """
-    parts, seen, pixels = [SIGNATURE], set[bytes](), 0
+    parts, seen, pixels, orientation = [SIGNATURE], set[bytes](), 0, b""
     for chunk in _chunks(data):
         if chunk.kind not in WANTED:
             seen |= {chunk.kind} & {b"IEND"}
@@ -46,10 +47,30 @@ def png_body(data: bytes) -> Body:
             raise BadImage(f"the PNG has a second {name}; one is read", limit=1, actual=2)
         seen.add(chunk.kind)
         pixels += chunk.end - chunk.start - 12 if chunk.kind == b"IDAT" else 0
-        parts.append(_whole(data, chunk))
+        if chunk.kind == b"eXIf":
+            orientation = _whole(data, chunk)
+        elif chunk.kind != b"iCCP" or _is_profile(data[chunk.start + 8 : chunk.end - 4]):
+            parts.append(_whole(data, chunk))
     if not pixels:
         raise cut_short("PNG", data)
+    # The orientation may lie behind the pixels; Pillow knows it there only once they are decoded.
+    parts.insert(2, orientation)
     return Body(b"".join((*parts, END)), ended=b"IEND" in seen)
+
+
+def _is_profile(content: bytes) -> bool:
+    """Whether Pillow reads the colour profile; where it does not it would refuse the picture.
+
+    A name, its end, the method (0) and the deflated profile, of at most MOST_PROFILE bytes.
+    """
+    name, end, deflated = content.partition(b"\0")
+    if not end or not name or deflated[:1] != b"\0":
+        return False
+    inflate = zlib.decompressobj()
+    try:
+        return len(inflate.decompress(deflated[1:], MOST_PROFILE + 1)) <= MOST_PROFILE
+    except zlib.error:
+        return False
 
 
 def _chunks(data: bytes) -> Iterator[Chunk]:
