@@ -14,17 +14,17 @@ from app.service.answers import Answer, Delivery, timed
 from app.service.intake.upload import Upload
 from weakpoints.errors import BadAnnotations, BadOption, WeakpointsError
 from weakpoints.landmarks.annotations import Annotations, Marked, check_inside, read_annotations
-from weakpoints.landmarks.descriptors import Descriptors
+from weakpoints.landmarks.descriptors import describe
 from weakpoints.landmarks.finder import Reference
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.landmarks.learning import expected_accuracy
 from weakpoints.landmarks.named import Describer, Named, NamedPoints, pattern_of
-from weakpoints.method.frame import Frame
-from weakpoints.method.stages import NetworkPass, Prepared
+from weakpoints.method.stages import Prepared
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.options import choose
 from weakpoints.progress import Progress, no_progress
 
+Image = NDArray[np.uint8]
 REFERENCE, ANNOTATIONS = "reference", "annotations"
 
 
@@ -52,26 +52,24 @@ class NamedDelivery(Delivery[LandmarksQuery]):
         clock = replace(self.clock, laps=[*self.clock.laps])
         objects = self.query.objects()
 
-        def start(image: NDArray[np.uint8]) -> list[Prepared]:
+        def prepare(image: Image) -> list[Prepared]:
             clocks = [clock, *(Stopwatch() for _ in objects[1:])]
-            return [
-                self.finder.prepare(image, options, own)
-                for options, own in zip(objects, clocks, strict=True)
-            ]
+            pairs = zip(objects, clocks, strict=True)
+            return [self.finder.describer.prepare(image, *pair) for pair in pairs]
 
-        with upload as data:
-            named = await self.service.locator.run_all(
-                data, start, self.finder.finish, objects[0], clock, self.who, self._seconds
+        def name(progress: Progress) -> tuple[Named, ...]:
+            return tuple(
+                self.finder.named(*look, options, progress)
+                for look, options in zip(looks, objects, strict=True)
             )
-        as_given = [
-            replace(part, options=given) for part, given in zip(named, objects, strict=True)
-        ]
-        taken = timed(self.service, clock)
-        return NamedAnswer(None, None, False, taken, tuple(as_given))  # type: ignore[arg-type]
 
-    @property
-    def _seconds(self) -> float:
-        return self.caller.seconds_left
+        locator = self.service.locator
+        with upload as data:
+            seconds = self.caller.seconds_left
+            looks = await locator.look_at_all(data, prepare, objects[0], clock, self.who, seconds)
+        found = await locator.on_thread(self.who, name)
+        taken = timed(self.service, clock)
+        return NamedAnswer(None, None, False, taken, found)  # type: ignore[arg-type]
 
 
 def with_finder(delivery: Delivery[LandmarksQuery], finder: NamedPoints) -> NamedDelivery:
@@ -156,24 +154,21 @@ async def _reference(
     marked: Marked,
     annotations: Annotations,
 ) -> Reference:
-    clock, options = Stopwatch(), choose()
+    clock, options, size = Stopwatch(), choose(), [0, 0]
 
-    def start(image: NDArray[np.uint8]) -> list[Prepared]:
+    def prepare(image: Image) -> list[Prepared]:
+        size[:] = image.shape[1], image.shape[0]
         return [describer.prepare(image, options, clock)]
 
-    def finish(
-        prepared: Prepared, seen: NetworkPass, progress: Progress
-    ) -> tuple[Descriptors, Frame]:
-        return describer.finish(prepared, seen), prepared.frame
-
+    locator, seconds = delivery.service.locator, delivery.caller.seconds_left
     try:
         with upload as data:
-            ((descriptors, frame),) = await delivery.service.locator.run_all(
-                data, start, finish, options, clock, delivery.who, delivery.caller.seconds_left
-            )
+            looks = await locator.look_at_all(data, prepare, options, clock, delivery.who, seconds)
     except WeakpointsError as error:
         if error.status in (413, 415, 422):
             raise BadAnnotations(f"reference {marked.file_name!r}: {error.detail}") from error
         raise
-    check_inside(marked, annotations.names, (frame.width, frame.height), "the annotations")
-    return describer.placed(descriptors, frame, marked.places, marked.marked)
+    check_inside(marked, annotations.names, (size[0], size[1]), "the annotations")
+    prepared, evidence = looks[0]
+    descriptors = describe(evidence.activations)
+    return describer.placed(descriptors, prepared.frame, marked.places, marked.marked)

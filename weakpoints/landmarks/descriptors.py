@@ -40,10 +40,9 @@ def landmark_layers(network: Network, trace: Trace) -> tuple[int, ...]:
     )
 
 
-def describe(trace: Trace, layers: Sequence[int]) -> Descriptors:
-    """The descriptors of a single picture, on the CPU whatever the network runs on."""
-    maps = (trace.activations[layer][0].float().cpu().contiguous() for layer in layers)
-    return tuple(F.normalize(each, dim=0, eps=1e-6) for each in maps)
+def describe(activations: Sequence[Tensor]) -> Descriptors:
+    """Of (C, n, n) float32 of each layer."""
+    return tuple(F.normalize(each.contiguous(), dim=0, eps=1e-6) for each in activations)
 
 
 def similarity(reference: Descriptors, target: Descriptors) -> Tensor:

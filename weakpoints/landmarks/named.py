@@ -17,8 +17,7 @@ from weakpoints.landmarks.finder import Located, Reference, find
 from weakpoints.method.detector import Detector
 from weakpoints.method.frame import Frame
 from weakpoints.method.localization import ClassScore
-from weakpoints.method.occlusion import check_finite
-from weakpoints.method.stages import NetworkPass, Prepared
+from weakpoints.method.stages import Evidence, Prepared
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.options import Options
 from weakpoints.progress import Progress, no_progress
@@ -99,24 +98,24 @@ class Describer:
         network, side = self.detector.network, self.detector.input.side
         return landmark_layers(network, network.trace(torch.zeros(1, 3, side, side)))
 
-    def prepare(self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch) -> Prepared:
-        """One photograph from `decode`, on any thread. Raises BadOption."""
-        return self.detector.prepare(image, asked, clock, maps=False)
+    def prepare(self, image: NDArray[np.uint8], options: Options, clock: Stopwatch) -> Prepared:
+        """A photograph from `decode`, made small, on any thread. Raises BadOption."""
+        prepared = self.detector.prepare(image, options, clock, maps=False)
+        return replace(prepared, layers=self.layers)
+
+    def look(self, waiting: Sequence[Prepared]) -> list[Evidence]:
+        """One forward pass for all that wait. Raises as `Detector.locate` does."""
+        passes = self.detector.forward_backward(waiting)
+        return [
+            self.detector.occlude(prepared, seen)
+            for prepared, seen in zip(waiting, passes, strict=True)
+        ]
 
     def describe(self, image: NDArray[np.uint8], options: Options) -> tuple[Descriptors, Frame]:
-        """A forward pass, and the descriptors of it. Raises as `Detector.locate` does."""
-        return self.run(self.prepare(image, options, Stopwatch()))
-
-    def run(self, prepared: Prepared) -> tuple[Descriptors, Frame]:
-        """The same of a photograph that is prepared already."""
-        (seen,) = self.detector.forward_backward([prepared])
-        return self.finish(prepared, seen), prepared.frame
-
-    def finish(self, prepared: Prepared, seen: NetworkPass) -> Descriptors:
-        """What was seen in a forward pass, on the device."""
-        with self.detector.device():
-            check_finite(seen.trace.logits, self.detector.occluder)
-            return describe(seen.trace, self.layers)
+        """One photograph's descriptors, and how it lies in the network's input."""
+        prepared = self.prepare(image, options, Stopwatch())
+        (evidence,) = self.look([prepared])
+        return describe(evidence.activations), prepared.frame
 
     def reference(
         self,
@@ -175,25 +174,23 @@ class NamedPoints:
                 actual=self.pattern.network,
             )
 
-    def prepare(self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch) -> Prepared:
-        """One photograph from `decode`, or its `roi`, on any thread. Raises BadOption."""
-        return self.describer.prepare(image, asked, clock)
-
-    def finish(
+    def named(
         self,
         prepared: Prepared,
-        seen: NetworkPass,
+        evidence: Evidence,
+        asked: Options,
         progress: Progress = no_progress,
     ) -> Named:
-        """The landmarks, from a forward pass, on the device; `options` are the defaults."""
-        detector, descriptors = self.describer.detector, self.describer.finish(prepared, seen)
-        with detector.device():
-            located = find(self.pattern.references, descriptors, progress)
-            count = prepared.options.top_classes
-            top = detector.class_scores(seen.trace, seen.trace.ranking[:count])
+        """From what the network says to named points, on any thread: the device is not needed."""
+        descriptors = describe(evidence.activations)
+        located = find(self.pattern.references, descriptors, progress)
         prepared.clock.lap("landmarks")
-        named = named_points(self.pattern, located, prepared.frame)
-        return replace(named, top=top, timing_ms=prepared.clock.timing_ms)
+        return replace(
+            named_points(self.pattern, located, prepared.frame),
+            top=evidence.top,
+            options=asked,
+            timing_ms=prepared.clock.timing_ms,
+        )
 
     def find(self, image: NDArray[np.uint8], options: Options) -> Named:
         """One photograph from `decode`. Raises as `Detector.locate` does."""
@@ -201,12 +198,9 @@ class NamedPoints:
 
     def find_all(self, image: NDArray[np.uint8], options: Sequence[Options]) -> list[Named]:
         """An object each, such as several `roi`; their forward passes go together."""
-        waiting = [self.prepare(image, asked, Stopwatch()) for asked in options]
-        passes = self.describer.detector.forward_backward(waiting)
-        return [
-            replace(self.finish(prepared, seen), options=asked)
-            for prepared, seen, asked in zip(waiting, passes, options, strict=True)
-        ]
+        waiting = [self.describer.prepare(image, each, Stopwatch()) for each in options]
+        looks = self.describer.look(waiting)
+        return [self.named(*each) for each in zip(waiting, looks, options, strict=True)]
 
 
 def named_points(pattern: Pattern, located: Located, frame: Frame) -> Named:

@@ -113,7 +113,8 @@ class Detector:
                 prepared.clock.lap("occlusion")
             top = self.class_scores(trace, trace.ranking[: options.top_classes])
             targets = self.class_scores(trace, seen.targets)
-        return Evidence(top, targets, seen.fine, tuple(coarse))
+            wanted = tuple(trace.activations[i][0].float().cpu() for i in prepared.layers)
+        return Evidence(top, targets, seen.fine, tuple(coarse), wanted)
 
     def explain(
         self, prepared: Prepared, evidence: Evidence, progress: Progress = no_progress

@@ -23,7 +23,8 @@ class Prepared:
     """A photograph that waits for the device, without its full-size pixels.
 
     x: (1, 3, S, S), the normalised input. fills: (R, places, 3) normalised colours of the boxes.
-    fills and scene are None where the network's classes alone are asked for.
+    fills and scene are None where the network's classes alone are asked for. layers: those whose
+    activations are wanted, too.
     """
 
     x: Tensor
@@ -32,6 +33,7 @@ class Prepared:
     clock: Stopwatch
     fills: Tensor | None = None
     scene: Scene | None = None
+    layers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,12 @@ class Evidence:
     """All that the network says of one photograph, in numpy: the device is free again.
 
     top: the likeliest classes, the likeliest first. targets: the T classes to explain.
-    fine: (T, S, S). coarse: of each target.
+    fine: (T, S, S). coarse: of each target. activations: (C, n, n) float32 of each wanted layer, on
+    the CPU.
     """
 
     top: tuple[ClassScore, ...]
     targets: tuple[ClassScore, ...]
     fine: NDArray[np.float64]
     coarse: tuple[Occlusion, ...]
+    activations: tuple[Tensor, ...] = ()

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from app.service.scheduling.device_queue import Claim, Full, Turns
 from weakpoints.errors import DeviceLost, QueueFull, Unavailable, WeakpointsError
@@ -21,7 +21,6 @@ from weakpoints.progress import Progress, no_progress
 Asked = TypeVar("Asked")
 Seen = TypeVar("Seen")
 Answer = TypeVar("Answer")
-Result = TypeVar("Result")
 ANYBODY = Claim()
 STUCK = 120.0  # seconds without progress in a job, after which the device counts as hung
 
@@ -32,13 +31,9 @@ class Dropped(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Job(Generic[Asked, Answer]):
-    """One request in the queue; `dropped` is set when its caller is gone.
-
-    finish: what the device does with it after the forward and backward pass.
-    """
+    """One request in the queue; `dropped` is set when its caller is gone."""
 
     asked: Asked
-    finish: Callable[[Asked, Any, Progress], Answer]
     claim: Claim
     clock: Stopwatch
     progress: Progress
@@ -75,7 +70,7 @@ class Worker(Generic[Asked, Seen, Answer]):
         self._rehearse = rehearse
         self.ready: Future[None] = Future()
         self.ready.set_running_or_notify_cancel()  # who waits for it can't cancel it
-        self._turns: Turns[Job[Asked, Any]] = Turns(queue_size, max_pixels)
+        self._turns: Turns[Job[Asked, Answer]] = Turns(queue_size, max_pixels)
         self._mean_seconds = 1.0
         self._beat: float | None = None  # last sign of life of the job that runs
         self._passing = 0.0  # seconds, in all, of jobs that passed a dear one
@@ -132,22 +127,11 @@ class Worker(Generic[Asked, Seen, Answer]):
         by a caller that holds less, Unavailable once closed. When the caller is cancelled, work
         that waits gives its place back, and work that runs stops at its next call of `progress`.
         """
-        return await self.finish(asked, self._occlude, clock, claim, progress)
-
-    async def finish(
-        self,
-        asked: Asked,
-        finish: Callable[[Asked, Seen, Progress], Result],
-        clock: Stopwatch,
-        claim: Claim = ANYBODY,
-        progress: Progress = no_progress,
-    ) -> Result:
-        """As `run`, with something else than the occlusion after the forward pass."""
         if self._closed or self._broken:
             raise Unavailable(
                 "the device is lost" if self._broken else "the service is stopping", retry_after=5
             )
-        job: Job[Asked, Result] = Job(asked, finish, claim, clock, progress)
+        job: Job[Asked, Answer] = Job(asked, claim, clock, progress)
         self._admit(job)
         try:
             return await asyncio.wrap_future(job.future)
@@ -164,7 +148,7 @@ class Worker(Generic[Asked, Seen, Answer]):
         self._turns.close()
         self._thread.join()
 
-    def _admit(self, job: Job[Asked, Any]) -> None:
+    def _admit(self, job: Job[Asked, Answer]) -> None:
         try:
             self._turns.check(job.claim)
             job.progress("queue", 0, 1)  # before the device's thread can tell of its own
@@ -173,7 +157,7 @@ class Worker(Generic[Asked, Seen, Answer]):
             raise self._full(full) from None
         self._send_away(leaving, self._turns.places)
 
-    def _send_away(self, leaving: Sequence[Job[Asked, Any]], limit: int) -> None:
+    def _send_away(self, leaving: Sequence[Job[Asked, Answer]], limit: int) -> None:
         for job in leaving:
             if job.future.set_running_or_notify_cancel():
                 detail = "other callers wait, and yours holds most of the queue"
@@ -195,7 +179,7 @@ class Worker(Generic[Asked, Seen, Answer]):
         self._serve_these(taken)
         return bool(taken)
 
-    def _serve_these(self, taken: Sequence[Job[Asked, Any]]) -> None:
+    def _serve_these(self, taken: Sequence[Job[Asked, Answer]]) -> None:
         wanted = [
             job
             for job in taken
@@ -209,7 +193,7 @@ class Worker(Generic[Asked, Seen, Answer]):
         for job in taken:
             self._turns.done(job.claim, each)
 
-    def _let_pass(self, job: Job[Asked, Any], had: Callable[[], float]) -> None:
+    def _let_pass(self, job: Job[Asked, Answer], had: Callable[[], float]) -> None:
         """Between two steps of a dear job, which has had so many seconds, come others."""
         while (other := self._turns.passing(job.claim, had())) is not None:
             start = time.perf_counter()
@@ -236,7 +220,7 @@ class Worker(Generic[Asked, Seen, Answer]):
             self.ready.set_exception(error)
         self._beat = None
 
-    def _answer(self, jobs: list[Job[Asked, Any]]) -> None:
+    def _answer(self, jobs: list[Job[Asked, Answer]]) -> None:
         self._beat = time.perf_counter()
         self._batched(len(jobs))
         _end_of_waiting(jobs)
@@ -247,7 +231,7 @@ class Worker(Generic[Asked, Seen, Answer]):
             self._answer_one(job, seen[i] if seen else None)
         self._beat = None
 
-    def _together(self, jobs: list[Job[Asked, Any]]) -> Sequence[Seen] | None:
+    def _together(self, jobs: list[Job[Asked, Answer]]) -> Sequence[Seen] | None:
         """None for a single job, or where looking at all together fails.
 
         Each is then looked at alone, so that none of them can hurt another.
@@ -259,7 +243,7 @@ class Worker(Generic[Asked, Seen, Answer]):
         except Exception:
             return None
 
-    def _answer_one(self, job: Job[Asked, Any], seen: Seen | None) -> None:
+    def _answer_one(self, job: Job[Asked, Answer], seen: Seen | None) -> None:
         """Any error is given to the job's caller; the thread goes on.
 
         What is expected goes without its traceback, whose frames have the job: a circle would keep
@@ -269,7 +253,7 @@ class Worker(Generic[Asked, Seen, Answer]):
             if self._broken:
                 raise Unavailable("the device is lost", retry_after=5)
             mine = self._forward_backward([job.asked])[0] if seen is None else seen
-            job.future.set_result(job.finish(job.asked, mine, self._watched(job)))
+            job.future.set_result(self._occlude(job.asked, mine, self._watched(job)))
         except DeviceLost as error:
             self._broken = True
             job.future.set_exception(error)
@@ -279,7 +263,7 @@ class Worker(Generic[Asked, Seen, Answer]):
         except BaseException as error:
             job.future.set_exception(error)
 
-    def _watched(self, job: Job[Asked, Any]) -> Progress:
+    def _watched(self, job: Job[Asked, Answer]) -> Progress:
         """The job's progress.
 
         A sign of life of the device, and the end once the caller is gone. A dear job lets others
@@ -298,6 +282,6 @@ class Worker(Generic[Asked, Seen, Answer]):
         return progress
 
 
-def _end_of_waiting(jobs: Sequence[Job[Asked, Any]]) -> None:
+def _end_of_waiting(jobs: Sequence[Job[Asked, Answer]]) -> None:
     for job in jobs:
         job.clock.lap("queue")

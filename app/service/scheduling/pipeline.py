@@ -36,7 +36,6 @@ from weakpoints.options import Options
 from weakpoints.progress import Progress, no_progress
 
 Made = TypeVar("Made")
-Result = TypeVar("Result")
 # Pictures that are looked at together. One keeps a CPU busy, and alone it gives the same bits
 # each time.
 BATCH = {"cpu": 1, "cuda": 8}
@@ -169,7 +168,9 @@ class Locator:
             return known, True
         prepared, claim = received.waiting
         evidence = await self.worker.run(prepared, prepared.clock, claim, progress)
-        found = await self._explained(claim.caller, prepared, evidence)
+        # On a thread: the device is free.
+        explain = partial(self.detector.explain, prepared, evidence)
+        found: Localization = await self.on_thread(claim.caller, explain)
         self._cache.put(received.key, found)
         return found, False
 
@@ -190,49 +191,54 @@ class Locator:
             claim = self._held(caller, waiting, held)
             return (await self.worker.run(waiting, clock, claim)).top
 
-    async def _explained(self, caller: str, prepared: Prepared, evidence: Evidence) -> Localization:
-        """The keypoints, on a thread: the device is free. A caller may leave meanwhile."""
+    async def look_at_all(
+        self,
+        data: bytes,
+        prepare: Callable[[NDArray[np.uint8]], list[Prepared]],
+        options: Options,
+        clock: Stopwatch,
+        caller: str,
+        seconds: float,
+    ) -> list[tuple[Prepared, Evidence]]:
+        """What the network says of one photograph, or of several parts of it.
+
+        All parts wait together, so that their forward passes may go together. Raises as `receive`
+        and `Worker.run` do.
+        """
+        self.worker.room(caller)
+        size = [0]
+
+        def work(image: NDArray[np.uint8]) -> list[Prepared]:
+            size[0] = image.shape[0] * image.shape[1]
+            return prepare(image)
+
+        waiting = await self._decoded(data, options, clock, caller, seconds, work)
+        claim = Claim(caller, size[0])
+        with self.worker.holding(claim):
+            runs = [
+                asyncio.ensure_future(self.worker.run(prepared, prepared.clock, claim))
+                for prepared in waiting
+            ]
+            try:
+                return list(zip(waiting, await asyncio.gather(*runs), strict=True))
+            finally:
+                for run in runs:
+                    run.cancel()
+                await asyncio.gather(*runs, return_exceptions=True)
+
+    async def on_thread(self, caller: str, work: Callable[[Progress], Made]) -> Made:
+        """Work that needs no device, when it is the caller's turn. A caller may leave meanwhile."""
         gone = threading.Event()
 
         def stop_if_gone(stage: str, done: int, total: int) -> None:
             if gone.is_set():
                 raise Dropped
 
-        explain = partial(self.detector.explain, prepared, evidence, stop_if_gone)
         try:
-            return await asyncio.wrap_future(await self._begin(caller, explain, large=False))
+            begun = await self._begin(caller, partial(work, stop_if_gone), large=False)
+            return await asyncio.wrap_future(begun)
         finally:
             gone.set()
-
-    async def run_all(
-        self,
-        data: bytes,
-        start: Callable[[NDArray[np.uint8]], list[Prepared]],
-        finish: Callable[[Prepared, NetworkPass, Progress], Result],
-        options: Options,
-        clock: Stopwatch,
-        caller: str,
-        seconds: float,
-    ) -> list[Result]:
-        """What `finish` makes, on the device, of each part of a photograph that `start` prepares.
-
-        All wait together, so that their forward passes may go together. Raises as `receive` and
-        `Worker.run` do.
-        """
-        self.worker.room(caller)
-        waiting = await self._decoded(data, options, clock, caller, seconds, start)
-        claim = Claim(caller, waiting[0].frame.height * waiting[0].frame.width)
-        with self.worker.holding(claim):
-            runs = [
-                asyncio.ensure_future(self.worker.finish(prepared, finish, prepared.clock, claim))
-                for prepared in waiting
-            ]
-            try:
-                return list(await asyncio.gather(*runs))
-            finally:
-                for run in runs:
-                    run.cancel()
-                await asyncio.gather(*runs, return_exceptions=True)
 
     async def _decoded(
         self,

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Unpack
+from typing import Any, Unpack
 
 import httpx2
 
@@ -20,7 +20,15 @@ from weakpoints_client.calls import (
     Together,
     accepted,
 )
-from weakpoints_client.models import Detection, DetectOptions, HeatmapOptions, ModelCard
+from weakpoints_client.models import (
+    Detection,
+    DetectOptions,
+    HeatmapOptions,
+    LandmarkOptions,
+    LandmarkSets,
+    ModelCard,
+    NamedPoints,
+)
 
 
 class AsyncClient:
@@ -101,6 +109,42 @@ class AsyncClient:
         assert isinstance(npz, bytes)
         return read_arrays(npz)
 
+    async def landmarks(
+        self,
+        image: bytes,
+        name: str,
+        *,
+        seconds: float = 60.0,
+        tries: int | None = None,
+        **options: Unpack[LandmarkOptions],
+    ) -> NamedPoints:
+        """As `Client.landmarks`."""
+        call = Call(self._key, seconds, tries, options)
+        found = await self._retried(f"/landmarks/{name}", call, lambda: call.request(image))
+        return NamedPoints.model_validate_json(found)
+
+    async def landmarks_by_references(
+        self,
+        image: bytes,
+        references: Mapping[str, bytes],
+        annotations: bytes,
+        *,
+        seconds: float = 60.0,
+        tries: int | None = None,
+        **options: Unpack[LandmarkOptions],
+    ) -> NamedPoints:
+        """As `Client.landmarks_by_references`."""
+        call = Call(self._key, seconds, tries, options)
+        found = await self._retried(
+            "/landmarks", call, lambda: call.with_references(image, references, annotations)
+        )
+        return NamedPoints.model_validate_json(found)
+
+    async def landmark_sets(self) -> LandmarkSets:
+        """As `Client.landmark_sets`."""
+        answer = await self._http.get("/landmarks", headers=Call(self._key, 0, 1, {}).key)
+        return LandmarkSets.model_validate_json(accepted(answer))
+
     async def model(self) -> ModelCard:
         """As `Client.model`."""
         answer = await self._http.get("/model", headers=Call(self._key, 0, 1, {}).key)
@@ -121,6 +165,13 @@ class AsyncClient:
                         return await self._watch(call, answer.aiter_lines())
                     await answer.aread()
                     return accepted(answer)
+            except Refused as refused:
+                await asyncio.sleep(call.pause(refused))
+
+    async def _retried(self, path: str, call: Call, request: Callable[[], dict[str, Any]]) -> bytes:
+        while True:
+            try:
+                return accepted(await self._http.post(path, **request()))
             except Refused as refused:
                 await asyncio.sleep(call.pause(refused))
 

@@ -39,7 +39,8 @@ class Call:
         progress: Progress | None = None,
     ) -> None:
         self.end, self.tries = time.monotonic() + seconds, tries
-        self.options, self.progress = {k: _text(v) for k, v in options.items()}, progress
+        self.options = {k: v if k == "roi" else _text(v) for k, v in options.items()}
+        self.progress = progress
         self.key = {"Authorization": f"Bearer {key}"} if key else {}
 
     def request(self, image: bytes) -> dict[str, Any]:
@@ -51,6 +52,14 @@ class Call:
         """The same for several, whose answers come as lines."""
         files = [("image", (str(i), image)) for i, image in enumerate(images)]
         return {"files": files, **self._arguments({"Accept": "application/x-ndjson"})}
+
+    def with_references(
+        self, image: bytes, references: Mapping[str, bytes], annotations: bytes
+    ) -> dict[str, Any]:
+        """The same for one photograph, and the references by which its landmarks are found."""
+        files = [("reference", (name, data)) for name, data in references.items()]
+        files += [("annotations", ("annotations.json", annotations)), ("image", ("0", image))]
+        return {"files": files, **self._arguments({})}
 
     def _arguments(self, headers: dict[str, str]) -> dict[str, Any]:
         """The service is told how much time is left."""

@@ -7,9 +7,9 @@ Everything raises Refused, or what httpx2 raises where no answer comes.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Unpack
+from typing import Any, Unpack
 
 import httpx2
 
@@ -25,7 +25,15 @@ from weakpoints_client.calls import (
     Together,
     accepted,
 )
-from weakpoints_client.models import Detection, DetectOptions, HeatmapOptions, ModelCard
+from weakpoints_client.models import (
+    Detection,
+    DetectOptions,
+    HeatmapOptions,
+    LandmarkOptions,
+    LandmarkSets,
+    ModelCard,
+    NamedPoints,
+)
 
 
 class Client:
@@ -114,6 +122,45 @@ class Client:
         assert isinstance(npz, bytes)
         return read_arrays(npz)
 
+    def landmarks(
+        self,
+        image: bytes,
+        name: str,
+        *,
+        seconds: float = 60.0,
+        tries: int | None = None,
+        **options: Unpack[LandmarkOptions],
+    ) -> NamedPoints:
+        """The landmarks of one of the service's sets on a photograph; see `landmark_sets`.
+
+        options: `roi`, `fit`, `background`, `top_classes`; several `roi` are an object each.
+        """
+        call = Call(self._key, seconds, tries, options)
+        found = self._retried(f"/landmarks/{name}", call, lambda: call.request(image))
+        return NamedPoints.model_validate_json(found)
+
+    def landmarks_by_references(
+        self,
+        image: bytes,
+        references: Mapping[str, bytes],
+        annotations: bytes,
+        *,
+        seconds: float = 60.0,
+        tries: int | None = None,
+        **options: Unpack[LandmarkOptions],
+    ) -> NamedPoints:
+        """The landmarks that are marked on references, by file name, in COCO keypoints."""
+        call = Call(self._key, seconds, tries, options)
+        found = self._retried(
+            "/landmarks", call, lambda: call.with_references(image, references, annotations)
+        )
+        return NamedPoints.model_validate_json(found)
+
+    def landmark_sets(self) -> LandmarkSets:
+        """The landmark sets that the service has."""
+        answer = self._http.get("/landmarks", headers=Call(self._key, 0, 1, {}).key)
+        return LandmarkSets.model_validate_json(accepted(answer))
+
     def model(self) -> ModelCard:
         """The network that answers, and its labels."""
         answer = self._http.get("/model", headers=Call(self._key, 0, 1, {}).key)
@@ -134,6 +181,13 @@ class Client:
                         return self._watch(call, answer.iter_lines())
                     answer.read()
                     return accepted(answer)
+            except Refused as refused:
+                time.sleep(call.pause(refused))
+
+    def _retried(self, path: str, call: Call, request: Callable[[], dict[str, Any]]) -> bytes:
+        while True:
+            try:
+                return accepted(self._http.post(path, **request()))
             except Refused as refused:
                 time.sleep(call.pause(refused))
 

@@ -135,3 +135,75 @@ class Detection(BaseModel):
     model: ModelInfo
     options: dict[str, Any]
     timing_ms: dict[str, float]
+
+
+class LandmarkOptions(TypedDict, total=False):
+    """How a photograph is read for named points; several `roi` are an object each."""
+
+    roi: str | list[str]
+    fit: Literal["squash", "letterbox"]
+    background: str
+    top_classes: int
+
+
+class Landmark(BaseModel):
+    """A named point; x right, y down, (0, 0) the centre of the top-left pixel.
+
+    confidence: the probability that it is within a tenth of the object's longer side. visible:
+    false where it is too unsure. covariance: of x and y, in pixels squared.
+    """
+
+    name: str
+    x: float
+    y: float
+    confidence: float
+    visible: bool
+    covariance: tuple[tuple[float, float], tuple[float, float]]
+
+
+class NamedObject(BaseModel):
+    """The landmarks of one object; bbox: x, y, w, h of the visible ones."""
+
+    landmarks: list[Landmark]
+    bbox: tuple[float, float, float, float] | None
+    roi: tuple[int, int, int, int] | None
+    prediction: Prediction
+
+
+class NamedPoints(NamedObject):
+    """The answer to one photograph; `objects` has one for each `roi`, in their order."""
+
+    id: str
+    image: ImageSize
+    skeleton: list[tuple[int, int]]
+    objects: list[NamedObject]
+    model: ModelInfo
+    options: dict[str, Any]
+    timing_ms: dict[str, float]
+
+
+class ExpectedLandmark(BaseModel):
+    """expected: the share of annotated photographs on which it was found, None: not known."""
+
+    name: str
+    expected: float | None
+
+
+class LandmarkSet(BaseModel):
+    """A landmark set of the service; usable: whether its network is the one that answers."""
+
+    name: str
+    category: str
+    network: str
+    references: int
+    landmarks: list[ExpectedLandmark]
+    skeleton: list[tuple[int, int]]
+    usable: bool
+
+
+class LandmarkSets(BaseModel):
+    """The sets at hand; broken: those that can't be read, and why."""
+
+    landmark_sets: list[LandmarkSet]
+    broken: dict[str, str]
+    writable: bool
