@@ -5,8 +5,8 @@ from typing import Any, get_type_hints
 import pytest
 from pydantic import BaseModel, create_model
 
-from app.schemas import answers, queries
-from weakpoints_client import Detection, DetectOptions, HeatmapOptions, ModelCard
+from app.schemas import answers, landmarks, queries
+from weakpoints_client import Detection, DetectOptions, HeatmapOptions, ModelCard, NamedPoints
 
 SAID = {"title", "description", "additionalProperties"}  # words; and the client is not strict
 LIMITS = {"minimum", "maximum", "exclusiveMinimum", "pattern", "maxLength", "default"}
@@ -48,7 +48,12 @@ def choices(schema: dict[str, Any]) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("ours", "service_s"), [(Detection, answers.Detection), (ModelCard, answers.ModelCard)]
+    ("ours", "service_s"),
+    [
+        (Detection, answers.Detection),
+        (ModelCard, answers.ModelCard),
+        (NamedPoints, landmarks.NamedPointsFound),
+    ],
 )
 def test_answers_have_the_same_schema(ours: type[BaseModel], service_s: type[BaseModel]) -> None:
     assert of_model(ours) == of_model(service_s)
