@@ -18,11 +18,11 @@ from tqdm import tqdm
 from app.settings import Settings
 from benchmarks.precision import fidelity
 from benchmarks.record import record
-from weakpoints.engine.cuda_graphs import Recorder
 from weakpoints.engine.engine import Incremental
-from weakpoints.engine.kernels import Windowed
 from weakpoints.engine.scratch import Scratch
-from weakpoints.engine.values import Values
+from weakpoints.engine.tiles.cuda_graphs import Recorder
+from weakpoints.engine.tiles.form import TilesForm
+from weakpoints.engine.tiles.kernels import Windowed
 from weakpoints.engine.windows import Corners, Spans
 from weakpoints.evaluation.photographs import sample
 from weakpoints.loading import load_detector
@@ -55,7 +55,7 @@ class RoundedIncremental(Incremental):
         super().__init__(
             Network((*rounded, network.layers[-1])), recorder=Recorder(lambda run: run)
         )
-        assert isinstance(self.form, Values)
+        assert isinstance(self.form, TilesForm)
         self.network, self._rounding = network, dtype
         self.form.kernels = tuple(Rounded(each, dtype) for each in self.form.kernels)
 

@@ -207,7 +207,7 @@ def _compare(
         "machine": platform.machine(),
         "processor": processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "form": type(engine.form).__name__.lower(),
+        "form": engine.form.name,
         "products": work,
         "matmul_products_per_second": rate,
         "ours_products_per_second": work["computed"] / least["ours"],

@@ -45,7 +45,7 @@ LOAD_LAUNCHER = """
 import os, triton
 from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia import driver
-from weakpoints.engine.triton_kernels import _biased
+from weakpoints.engine.tiles.triton_kernels import _biased
 assert os.getuid() == 10001 and "CC" not in os.environ
 driver.CudaUtils()
 print("Triton's launcher: loaded as uid", os.getuid())

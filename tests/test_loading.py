@@ -12,9 +12,9 @@ import torch
 from tests.conftest import toy_vgg
 from tests.service import encoded, serving
 from weakpoints import loading
-from weakpoints.engine import kernels
 from weakpoints.engine.engine import Incremental
 from weakpoints.engine.paths import Paths
+from weakpoints.engine.tiles import kernels
 from weakpoints.engine.trial import whole_passes
 from weakpoints.method.detector import Detector
 from weakpoints.method.frame import InputSpec

@@ -24,6 +24,6 @@ def examine(detector: Detector) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "occlusion": type(detector.occluder.form).__name__.lower(),
+        "occlusion": detector.occluder.form.name,
         "paths": [asdict(path) for path in model.paths],
     }

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weakpoints.engine.cuda_graphs import unrecorded
 from weakpoints.engine.engine import Incremental
-from weakpoints.engine.kernels import TRITON
 from weakpoints.engine.paths import Paths, Tried
+from weakpoints.engine.tiles.cuda_graphs import unrecorded
+from weakpoints.engine.tiles.kernels import TRITON
 from weakpoints.engine.trial import Boxes, batching, trusted
 from weakpoints.errors import WeightsError
 from weakpoints.images.decode import decode

@@ -13,8 +13,8 @@ from benchmarks import machine, rivals, speed
 from benchmarks.speed import Setting, compare, products, setting
 from tests.conftest import toy_resnet
 from tests.toys import seeded
-from weakpoints.engine.cuda_graphs import Recorder
 from weakpoints.engine.engine import Incremental
+from weakpoints.engine.tiles.cuda_graphs import Recorder
 from weakpoints.errors import BadOption
 from weakpoints.networks.architectures import network_of
 from weakpoints.networks.manifest import find

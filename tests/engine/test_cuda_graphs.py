@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from weakpoints.engine import cuda_graphs as recorder
-from weakpoints.engine.cuda_graphs import Recorder
 from weakpoints.engine.engine import Incremental
+from weakpoints.engine.tiles import cuda_graphs as recorder
+from weakpoints.engine.tiles.cuda_graphs import Recorder
 from weakpoints.networks.architectures import network_of
 
 

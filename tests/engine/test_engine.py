@@ -8,13 +8,13 @@ from torchvision.models import MobileNetV2, get_model, resnet, vgg
 
 from tests.conftest import loud, toy_vgg
 from tests.toys import seeded
-from weakpoints.engine import engine as incremental
-from weakpoints.engine.cuda_graphs import Recorder
-from weakpoints.engine.deltas import Block, Deltas
+from weakpoints.engine import engine as engine_module
+from weakpoints.engine.changes.form import ChangesForm, ResidualKernels
+from weakpoints.engine.changes.steps import ConvWeights
 from weakpoints.engine.engine import Incremental
 from weakpoints.engine.scratch import Scratch
-from weakpoints.engine.steps import Linear
-from weakpoints.engine.values import Values
+from weakpoints.engine.tiles.cuda_graphs import Recorder
+from weakpoints.engine.tiles.form import TilesForm
 from weakpoints.networks.architectures import network_of
 from weakpoints.networks.efficientnet_lite import EfficientNetLite, Stage
 from weakpoints.networks.network import MaxPool, Network, Trace
@@ -142,19 +142,19 @@ def test_logits_of_all_of_a_vgg_s_layers_in_float32_are_within_5e_5_of_the_large
 
 def test_convolutions_by_blocks_and_direct_ones_and_residual_blocks_are_walked() -> None:
     plain = Incremental(network_of(bare("vgg11"))).form
-    assert isinstance(plain, Deltas)
-    linear = [each for each in plain.layers if isinstance(each, Linear)]
-    assert [each.by_blocks for each in linear] == [False, *[True] * 7]
+    assert isinstance(plain, ChangesForm)
+    linear = [each for each in plain.layers if isinstance(each, ConvWeights)]
+    assert [each.uses_winograd for each in linear] == [False, *[True] * 7]
     blocks = Incremental(network_of(bare("resnet18"))).form
-    assert isinstance(blocks, Deltas)
-    assert sum(isinstance(each, Block) for each in blocks.layers) == 8
+    assert isinstance(blocks, ChangesForm)
+    assert sum(isinstance(each, ResidualKernels) for each in blocks.layers) == 8
 
 
 def test_half_precision_and_what_is_recorded_hold_values() -> None:
     network = network_of(bare("vgg11"))
     half = network_of(bare("vgg11").bfloat16())
     for engine in (Incremental(half), Incremental(network, recorder=EAGER)):
-        assert isinstance(engine.form, Values)
+        assert isinstance(engine.form, TilesForm)
 
 
 def test_a_padded_pool_that_may_see_negative_numbers_is_left_to_the_plain_pass(x: Tensor) -> None:
@@ -196,7 +196,7 @@ def test_a_budget_is_kept_by_what_is_really_held_and_changes_nothing(
             return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(incremental, "Scratch", Watched)
+        patch.setattr(engine_module, "Scratch", Watched)
         Incremental(network).logits(trace, corners, box, colours)
         budget = (own + max(held)) // 2**halvings
         held.clear()

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from weakpoints.engine import loops
-from weakpoints.engine.changes import Maximum, Windows
+from weakpoints.engine.changes import loops
+from weakpoints.engine.changes.steps import ConvStep, conv_weights
+from weakpoints.engine.changes.windows import PoolStep, Windows
 from weakpoints.engine.scratch import Scratch
-from weakpoints.engine.steps import Convolve, linear
 from weakpoints.engine.windows import Spans
 from weakpoints.networks.network import Conv, MaxPool
 
@@ -83,8 +83,8 @@ def test_a_convolution_of_changes_by_blocks_is_that_of_whole_maps(
     layer = Conv(weight, None, 1, padding, relu=False)
     if min(where.y.length, where.x.length) + 2 * padding < 3:
         return
-    step = Convolve(linear(layer), where, through(layer, where))
-    assert step.linear.by_blocks
+    step = ConvStep(conv_weights(layer), where, through(layer, where))
+    assert step.weights.uses_winograd
     table, out = changes(where, 33, 2), torch.empty(step.after.count, 70, dtype=torch.float64)
     with looped(how):
         step(table, out, Scratch(table))
@@ -102,7 +102,7 @@ def test_the_change_of_a_maximum_is_the_maximum_s_change(
     if min(where.y.length, where.x.length) + 2 * layer.padding < layer.kernel:
         return
     table, clean = changes(where, 3, 2), random(1, 3, where.y.length, where.x.length, seed=3)
-    step = Maximum(layer, where, through(layer, where))
+    step = PoolStep(layer, where, through(layer, where))
     out = torch.empty(step.after.count, 3, dtype=torch.float64)
     before, after = (
         maps[0].permute(1, 2, 0).flatten(0, 1).contiguous() for maps in (clean, layer(clean))
@@ -127,3 +127,20 @@ def test_the_change_behind_an_activation_is_the_activation_s_change(
         loops.activate(out, where, before.clamp(0, ceiling), before, ceiling)
     expected = (maps + whole(table, where)).clamp(0, ceiling) - maps.clamp(0, ceiling)
     torch.testing.assert_close(out, rows(expected, where), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("how", ["compiled", "interpreted", "twin"])
+def test_what_is_not_a_number_stays_so_through_pool_and_activation(how: str) -> None:
+    """An overflow must reach the logits, which are then refused, and never a map."""
+    where = Windows(Spans(np.array([0]), np.array([3]), 4), Spans(np.array([0]), np.array([3]), 4))
+    layer, clean = MaxPool(2, 2, 0), torch.zeros(16, 1, dtype=torch.float64)
+    table = torch.zeros(17, 1, dtype=torch.float64)
+    table[6] = torch.nan  # the fifth pixel of the window; row 0 is for what lies outside
+    step = PoolStep(layer, where, through(layer, where))
+    pooled = torch.empty(step.after.count, 1, dtype=torch.float64)
+    activated = table[1:].clone()
+    with looped(how):
+        loops.pool(step, table, clean, clean[:4], pooled)
+        loops.activate(activated, where, clean, clean, torch.inf)
+    assert pooled.isnan().sum() == 1
+    assert activated.isnan().sum() == 1

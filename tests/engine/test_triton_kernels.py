@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from weakpoints.engine import kernels
-from weakpoints.engine.cuda_graphs import unrecorded
 from weakpoints.engine.engine import Incremental
 from weakpoints.engine.scratch import Scratch
+from weakpoints.engine.tiles import kernels
+from weakpoints.engine.tiles.cuda_graphs import unrecorded
 from weakpoints.networks.architectures import network_of
 from weakpoints.networks.network import Conv
 
@@ -24,7 +24,7 @@ pytest.importorskip("triton")
 
 @pytest.fixture(scope="module")
 def interpreted() -> ModuleType:
-    """`weakpoints.engine.triton_kernels` once more, as Triton's interpreter runs it: program by
+    """`weakpoints.engine.tiles.triton_kernels` once more, as Triton runs it: program by
     program, without a compiler.
     """
     with pytest.MonkeyPatch.context() as patch:
@@ -103,15 +103,15 @@ def test_a_whole_occlusion_through_the_kernels_is_that_of_their_twins(
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_compiled_kernels_are_their_twins() -> None:
-    from weakpoints.engine import triton_kernels as fused
+    from weakpoints.engine.tiles import triton_kernels
 
     table, index = (
         drawn(500, 96).cuda().half(),
         torch.randint(500, (3000, 4), dtype=torch.int32).cuda(),
     )
     out = torch.full((3000, 96), torch.nan, dtype=torch.half, device="cuda")
-    fused.largest_rows(table, index, out)
+    triton_kernels.largest_rows(table, index, out)
     assert torch.equal(out, table[index.long()].amax(1))
     bias, done = drawn(96).cuda().half(), torch.empty_like(out)
-    fused.biased(out, bias, done, relu=True)
+    triton_kernels.biased(out, bias, done, relu=True)
     torch.testing.assert_close(done, (out + bias).relu(), rtol=1e-3, atol=1e-3)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weakpoints.engine import winograd
+from weakpoints.engine.changes import winograd
 
 
 @given(st.integers(1, winograd.LARGEST), st.integers(0, 2**32 - 1))

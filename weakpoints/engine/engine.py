@@ -1,8 +1,14 @@
 """The logits of one picture with boxes over it, exactly, computing only what the boxes change.
 
-A box changes a window of each activation map; all around it is the clean trace. `deltas` and
-`values` are the two forms in which windows are computed; here is what they have in common: chunks
-that memory holds, threads, the classifier.
+A box changes a window of each activation map; all around it is the clean trace. Two folders have a
+form each in which windows are computed (`representation` is what both owe this file):
+
+changes/ holds changes x' - x. VGGs and ResNets on a CPU take it: dense 3x3 convolutions of changes
+need fewer products, and the others (grouped convolutions, half precision) gain nothing by them.
+tiles/ holds values x'. All networks on a GPU take it, whose matrix units want equal tiles of
+outputs, and on a CPU those with grouped convolutions.
+
+Here is what they have in common: chunks that memory holds, threads, the classifier.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,13 +20,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weakpoints.engine import serial
-from weakpoints.engine.cuda_graphs import Recorder
-from weakpoints.engine.deltas import Deltas
-from weakpoints.engine.head import COPIES, Head
-from weakpoints.engine.plan import local
+from weakpoints.engine.changes.form import ChangesForm
+from weakpoints.engine.classifier import COPIES, Head
+from weakpoints.engine.representation import Form
 from weakpoints.engine.scratch import Scratch
-from weakpoints.engine.values import Values
+from weakpoints.engine.threads import pool
+from weakpoints.engine.tiles.cuda_graphs import Recorder
+from weakpoints.engine.tiles.form import TilesForm
+from weakpoints.engine.tiles.plan import local
 from weakpoints.engine.windows import Corners, Products
 from weakpoints.networks.network import Conv, Layer, Network, Residual, Trace, converted
 from weakpoints.progress import Progress, no_progress, part_of
@@ -46,7 +53,7 @@ class Incremental:
         """budget: memory limit in bytes, without network, trace and answer; None: BUDGET's.
 
         dtype: of the windows; None: the network's. The last layer is left as it is, for a drop is a
-        small difference of large logits. recorder: asks for `Values`; see there. triton: whether
+        small difference of large logits. recorder: asks for `TilesForm`; see there. triton: whether
         the Triton kernels may be used, where there are any.
         """
         layers = tuple(local(network.layers))
@@ -140,15 +147,15 @@ class Incremental:
 
 def form_of(
     layers: tuple[Layer, ...], device: torch.device, dtype: torch.dtype, recorder: Recorder | None
-) -> Deltas | Values:
+) -> Form[Any, Any]:
     """The faster of the two forms, as measured: changes on a CPU. A GPU's matrix units want
     whole tiles of outputs, half precision has no transforms, and grouped convolutions are direct
     in both forms, where values cost less (EfficientNet-Lite0, 169 boxes: 1.9 s against 8.4 s).
     """
     on_cpu = device.type != "cuda" and dtype in (torch.float32, torch.float64)
     if recorder is None and on_cpu and not _grouped(layers):
-        return Deltas(layers)
-    return Values(layers, device, recorder)
+        return ChangesForm(layers)
+    return TilesForm(layers, device, recorder)
 
 
 def _grouped(layers: tuple[Layer, ...]) -> bool:
@@ -167,7 +174,7 @@ class _Work:
     maps: (P, H * W, K), what the classifier reads. memory: bytes for all threads, of the budget.
     """
 
-    form: Deltas | Values
+    form: Form[Any, Any]
     plan: Callable[[Corners], Any]
     clean: tuple[Any, ...]
     corners: Corners
@@ -201,7 +208,7 @@ class _Work:
                 scratches.put(scratch)
             return len(self.corners[pictures])
 
-        with serial.pool(threads) as each:
+        with pool(threads) as each:
             done = 0
             for count in each(work, evenly(len(self.corners), size, min(2, self.form.shares))):
                 done += count
@@ -216,7 +223,7 @@ class _Work:
         return size
 
     def _needs(self, corners: Corners) -> int:
-        needed: int = self.plan(corners).room(self.clean) * self.maps.itemsize
+        needed: int = self.plan(corners).scratch_elements(self.clean) * self.maps.itemsize
         return needed
 
     def _fill(self, pictures: slice, memory: int, scratch: Scratch) -> None:
@@ -224,7 +231,7 @@ class _Work:
         corners = self.corners[pictures]
         plan, out = self.plan(corners), self.maps[pictures]
         try:
-            needed = plan.room(self.clean) * out.itemsize
+            needed = plan.scratch_elements(self.clean) * out.itemsize
             if needed > memory:
                 whole = self.budget - memory + needed
                 raise torch.OutOfMemoryError(f"{whole} bytes are needed and {self.budget} allowed")

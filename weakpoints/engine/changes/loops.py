@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weakpoints.engine import winograd
-from weakpoints.engine.changes import Blocks, Maximum, Windows
+from weakpoints.engine.changes import winograd
+from weakpoints.engine.changes.windows import Blocks, PoolStep, Windows
 
 NUMBA = find_spec("numba") is not None
 if NUMBA:
-    from weakpoints.engine import compiled
+    from weakpoints.engine.changes import compiled
 
 
 def evaluate(table: Tensor, blocks: Blocks, points: Tensor) -> None:
@@ -64,11 +64,11 @@ def activate(out: Tensor, windows: Windows, clean: Tensor, before: Tensor, ceili
             out.shape[1], windows.table, _flat(clean), _flat(before), ceiling, _flat(out)
         )
         return
-    under = torch.from_numpy(windows.under)
+    under = torch.from_numpy(windows.map_index)
     out.add_(before[under]).clamp_(0, ceiling).sub_(clean[under])
 
 
-def pool(step: Maximum, table: Tensor, clean: Tensor, after: Tensor, out: Tensor) -> None:
+def pool(step: PoolStep, table: Tensor, clean: Tensor, after: Tensor, out: Tensor) -> None:
     """out: the change of the maximum. table: (1 + ., C); clean, after: (H * W, C), what is before
     and behind the layer without a box.
     """
@@ -97,7 +97,7 @@ def pool(step: Maximum, table: Tensor, clean: Tensor, after: Tensor, out: Tensor
         rows = inside.rows(picture[on_map], v[on_map], u[on_map])
         value = table[rows] + clean[(v * inside.x.length + u)[on_map]]
         out[on_map] = torch.maximum(out[on_map], value)
-    out.sub_(after[outside.under])
+    out.sub_(after[outside.map_index])
 
 
 def _flat(table: Tensor):  # type: ignore[no-untyped-def]

@@ -10,17 +10,26 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from weakpoints.engine.cuda_graphs import Recorder, cuda_graphs
-from weakpoints.engine.kernels import Windowed
-from weakpoints.engine.plan import Block, Clean, Join, Plan, Step, kernel, plan_of
 from weakpoints.engine.scratch import Scratch
+from weakpoints.engine.tiles.cuda_graphs import Recorder, cuda_graphs
+from weakpoints.engine.tiles.kernels import Windowed
+from weakpoints.engine.tiles.plan import (
+    LayerStep,
+    Plan,
+    Reference,
+    ResidualKernels,
+    ResidualStep,
+    kernel,
+    plan_of,
+)
 from weakpoints.engine.windows import Corners
 from weakpoints.networks.network import Layer, Trace, outputs
 
 
-class Values:
+class TilesForm:
     """The layers before the classifier, prepared. Threads may share it."""
 
+    name = "values"  # as doctor and benchmarks have called it from the start
     threads = 1  # that may fill chunks at the same time
     shares = 1  # of the memory budget, for as many threads
 
@@ -35,12 +44,17 @@ class Values:
         """What is computed for boxes over a side x side picture."""
         return plan_of(self.kernels, side, box, corners, self._device)
 
-    def clean(self, trace: Trace, dtype: torch.dtype) -> tuple[Clean, ...]:
+    def clean(self, trace: Trace, dtype: torch.dtype) -> tuple[Reference, ...]:
         """The picture, and what each layer puts out without a box."""
         return _clean(self.kernels, trace, dtype)
 
     def fill(
-        self, plan: Plan, clean: tuple[Clean, ...], colours: Tensor, out: Tensor, scratch: Scratch
+        self,
+        plan: Plan,
+        clean: tuple[Reference, ...],
+        colours: Tensor,
+        out: Tensor,
+        scratch: Scratch,
     ) -> None:
         """Writes into out (P, H * W, K) the maps behind the last layer.
 
@@ -64,31 +78,36 @@ class Values:
 
 
 def walk(
-    steps: tuple[Step | Join, ...], clean: tuple[Clean, ...], boxes: Tensor, scratch: Scratch
+    steps: tuple[LayerStep | ResidualStep, ...],
+    clean: tuple[Reference, ...],
+    boxes: Tensor,
+    scratch: Scratch,
 ) -> Tensor:
     """The table behind the last step.
 
     clean: the picture, then what each step puts out without boxes.
     boxes: (pixels, 3).
     """
+    # (1 + H * W + boxes' pixels, 3): a row of zeros, the picture, the boxes' colours
     table = _table(clean[0].rows, len(boxes), "odd", scratch)
     table[-len(boxes) :] = boxes
     for i, (step, without) in enumerate(zip(steps, clean[1:], strict=True)):
+        # (1 + H * W + T * side * side, K): zeros and the reference, then T tiles to be computed
         after = _table(
             without.rows, step.tiles.count * step.tiles.side**2, ("even", "odd")[i % 2], scratch
         )
         out = after[len(without.rows) + 1 :]
         match step:
-            case Step():
+            case LayerStep():
                 _compute(step, table, out, scratch)
-            case Join():
+            case ResidualStep():
                 _join(step, table, without.inner, out, scratch)
         table = after
     return table
 
 
 def _join(
-    join: Join, table: Tensor, inner: tuple[Tensor, ...], out: Tensor, scratch: Scratch
+    join: ResidualStep, table: Tensor, inner: tuple[Tensor, ...], out: Tensor, scratch: Scratch
 ) -> None:
     branch = table
     for i, (step, clean) in enumerate(zip(join.main, inner, strict=False)):
@@ -101,6 +120,7 @@ def _join(
         _compute(step, branch, after[len(clean) + 1 :], scratch)
         branch = after
     _compute(join.main[-1], branch, out, scratch)
+    # the shortcut for the tiles of the main branch: (T * side * side, K)
     shortcut = scratch.take("shortcut", *out.shape)
     _compute(join.shortcut, table, shortcut, scratch)
     out.add_(shortcut)
@@ -108,7 +128,7 @@ def _join(
         out.relu_()
 
 
-def _compute(step: Step, table: Tensor, out: Tensor, scratch: Scratch) -> None:
+def _compute(step: LayerStep, table: Tensor, out: Tensor, scratch: Scratch) -> None:
     """out: (tiles * side * side, K)"""
     step.kernel(table, step.index, out.view(step.tiles.count, -1, out.shape[1]), scratch)
 
@@ -122,18 +142,18 @@ def _table(clean: Tensor, changed: int, name: str, scratch: Scratch) -> Tensor:
 
 
 def _clean(
-    kernels: Iterable[Windowed | Block], trace: Trace, dtype: torch.dtype
-) -> tuple[Clean, ...]:
+    kernels: Iterable[Windowed | ResidualKernels], trace: Trace, dtype: torch.dtype
+) -> tuple[Reference, ...]:
     """The picture, and what each of the kernels puts out without a box."""
-    found, x = [Clean(_lines(trace.x).to(dtype))], trace.x.to(dtype)
+    found, x = [Reference(_lines(trace.x).to(dtype))], trace.x.to(dtype)
     for each, activation in zip(kernels, trace.activations, strict=False):
         inner = (
             list(outputs((part.layer for part in each.main[:-1]), x))
-            if isinstance(each, Block)
+            if isinstance(each, ResidualKernels)
             else []
         )
         x = activation.to(dtype)
-        found.append(Clean(_lines(x), tuple(map(_lines, inner))))
+        found.append(Reference(_lines(x), tuple(map(_lines, inner))))
     return tuple(found)
 
 
@@ -142,11 +162,11 @@ def _lines(activation: Tensor) -> Tensor:
     return activation[0].permute(1, 2, 0).flatten(0, 1)
 
 
-def _flat(clean: tuple[Clean, ...]) -> tuple[Tensor, ...]:
+def _flat(clean: tuple[Reference, ...]) -> tuple[Tensor, ...]:
     return tuple(rows for each in clean for rows in (each.rows, *each.inner))
 
 
-def _nested(like: tuple[Clean, ...], flat: tuple[Tensor, ...]) -> tuple[Clean, ...]:
+def _nested(like: tuple[Reference, ...], flat: tuple[Tensor, ...]) -> tuple[Reference, ...]:
     """The inverse of `_flat`."""
     rest = iter(flat)
-    return tuple(Clean(next(rest), tuple(next(rest) for _ in each.inner)) for each in like)
+    return tuple(Reference(next(rest), tuple(next(rest) for _ in each.inner)) for each in like)

@@ -172,7 +172,10 @@ def interpolate(points, channels, blocks, rows, windows, out):
 @jit
 def _activate(to, before, clean, ceiling):
     for k in range(len(to)):
-        to[k] = min(max(before[k] + to[k], 0), ceiling) - clean[k]
+        value = before[k] + to[k]
+        # not min() and max(), which drop NaN: PyTorch's clamp keeps it
+        value = to.dtype.type(0) if value < 0 else value
+        to[k] = (ceiling if value > ceiling else value) - clean[k]
 
 
 @jit
@@ -191,13 +194,15 @@ def activate(channels, windows, clean, before, ceiling, out):
 @jit
 def _largest(best, clean):
     for k in range(len(best)):
-        best[k] = max(best[k], clean[k])
+        # not max(), which drops NaN: PyTorch's pool keeps it, and it must reach the logits
+        best[k] = best[k] if best[k] >= clean[k] or best[k] != best[k] else clean[k]
 
 
 @jit
 def _largest_changed(best, clean, change):
     for k in range(len(best)):
-        best[k] = max(best[k], clean[k] + change[k])
+        value = clean[k] + change[k]
+        best[k] = best[k] if best[k] >= value or best[k] != best[k] else value
 
 
 @jit

@@ -15,11 +15,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from weakpoints.engine import winograd
+from weakpoints.engine.changes import winograd
 from weakpoints.engine.windows import Integers, Products, Spans
 from weakpoints.networks.network import MaxPool
 
-PART = 32 * 2**20  # bytes of products at once, whatever the chunk: as much as a level-3 cache holds
+PRODUCT_BYTES = (
+    32 * 2**20
+)  # bytes of products at once, whatever the chunk: as much as a level-3 cache holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,7 @@ class Windows:
         return picture, self.y.first[picture] + down, self.x.first[picture] + across
 
     @cached_property
-    def under(self) -> Integers:
+    def map_index(self) -> Integers:
         """(count,): the pixel of the whole map under every row."""
         _, y, x = self.pixels
         return y * self.x.length + x
@@ -92,11 +94,12 @@ class Blocks:
     """The windows of some pictures, cut into blocks, for a 3x3 convolution by `winograd`.
 
     table (B, 7): the picture, counted from the first; the first row before and the width of its
-    window; where the outputs begin in the window behind, down and across; inputs down and across.
+    window; where the outputs begin in the window after the layer, down and across; inputs down
+    and across.
     rows (B, 7, 7): the row of each block's product at each point, -1 at points it does not need.
     ends (7, 7): the rows of one point follow each other, those of the next behind them; where
     they end.
-    windows: rows of `Windows.table`, behind.
+    windows: rows of `Windows.table`, after the layer.
     """
 
     table: Integers
@@ -111,10 +114,10 @@ class Blocks:
 
 
 def cut(before: Windows, after: Windows, padding: int, row_bytes: int) -> tuple[Blocks, ...]:
-    """Blocks of as many pictures at a time as PART holds; row_bytes: of a product."""
+    """Blocks of as many pictures at a time as PRODUCT_BYTES holds; row_bytes: of a product."""
     pieces = [_pieces(before, after, padding, p) for p in range(before.pictures)]
     products = np.array([int(((p[:, 5] + 2) * (p[:, 6] + 2)).sum()) for p in pieces])
-    share = (np.cumsum(products) - products) * row_bytes // PART
+    share = (np.cumsum(products) - products) * row_bytes // PRODUCT_BYTES
     ends = [0, *(np.flatnonzero(np.diff(share)) + 1).tolist(), len(pieces)]
     return tuple(
         _blocks(np.concatenate(pieces[first:end]), after.table[first:end], first)
@@ -151,10 +154,10 @@ def _blocks(table: Integers, windows: Integers, first: int) -> Blocks:
 
 
 @dataclass(frozen=True, eq=False)
-class Maximum:
+class PoolStep:
     """A max-pool over the windows of a chunk."""
 
     layer: MaxPool
     before: Windows
     after: Windows
-    products, room = Products(), 0
+    products, scratch_elements = Products(), 0

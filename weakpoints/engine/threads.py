@@ -33,7 +33,7 @@ def _library() -> ctypes.CDLL:
     return ctypes.CDLL(str(next(LIBRARIES.glob("*torch_cpu.*"))))
 
 
-def threads() -> int:
+def usable_threads() -> int:
     """How many may work at the same time."""
     return torch.get_num_threads() if len(_settings()) == len(SETTINGS) else 1
 

@@ -14,7 +14,7 @@ from weakpoints.networks.network import Conv, Layer, MaxPool
 
 TRITON = find_spec("triton") is not None  # PyTorch for CPUs may come without
 if TRITON:
-    from weakpoints.engine import triton_kernels
+    from weakpoints.engine.tiles import triton_kernels
 
 GATHER = 64  # products that take as long as moving one number
 LARGEST = 32  # side of a direct convolution's tile
@@ -60,7 +60,7 @@ def finish(y: Tensor, layer: Conv, out: Tensor, scratch: Scratch) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Direct:
+class ConvKernel:
     layer: Conv
 
     def side(self, y: Spans, x: Spans) -> int:
@@ -94,7 +94,7 @@ class Direct:
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class PoolKernel:
     layer: MaxPool
 
     def side(self, y: Spans, x: Spans) -> int:
@@ -116,10 +116,10 @@ class Identity:
         gather_largest(table, index.view(-1, 1), out.view(-1, out.shape[-1]), scratch)
 
 
-Windowed = Direct | Pool
+Windowed = ConvKernel | PoolKernel
 
 
-def convolution(layer: Layer) -> Direct:
+def convolution(layer: Layer) -> ConvKernel:
     if not isinstance(layer, Conv):
         raise TypeError(f"a residual block with {type(layer).__name__} is not known")
-    return Direct(layer)
+    return ConvKernel(layer)

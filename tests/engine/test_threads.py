@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from weakpoints.engine import serial
+from weakpoints.engine import threads
 from weakpoints.engine.engine import evenly
 
 
@@ -17,9 +17,9 @@ def test_each_thread_of_a_pool_sets_its_own_number_and_nobody_else_s(
     def setting(threads: int) -> None:
         calls.append((threading.get_ident(), threads))
 
-    monkeypatch.setattr(serial, "_settings", lambda: (setting,))
+    monkeypatch.setattr(threads, "_settings", lambda: (setting,))
     before = torch.get_num_threads()
-    with serial.pool(2) as each:
+    with threads.pool(2) as each:
         found = list(each(lambda pictures: pictures.stop, [slice(0, 1), slice(1, 3)]))
     assert found == [1, 3]
     assert {threads for _, threads in calls} == {1}
@@ -28,14 +28,14 @@ def test_each_thread_of_a_pool_sets_its_own_number_and_nobody_else_s(
 
 
 def test_one_worker_is_the_caller_s_own_thread() -> None:
-    with serial.pool(1) as each:
+    with threads.pool(1) as each:
         assert list(each(lambda _: threading.get_ident(), [slice(0, 1)])) == [threading.get_ident()]
 
 
 def test_where_a_setting_is_missing_one_thread_works(monkeypatch: pytest.MonkeyPatch) -> None:
     settings: tuple[Callable[[int], object], ...] = ()
-    monkeypatch.setattr(serial, "_settings", lambda: settings)
-    assert serial.threads() == 1
+    monkeypatch.setattr(threads, "_settings", lambda: settings)
+    assert threads.usable_threads() == 1
 
 
 def test_what_is_left_when_a_pool_ends_early_is_not_begun() -> None:
@@ -47,7 +47,7 @@ def test_what_is_left_when_a_pool_ends_early_is_not_begun() -> None:
         return 1
 
     def interrupted() -> None:
-        with serial.pool(2) as each:
+        with threads.pool(2) as each:
             threading.Timer(0.05, go_on.set).start()
             next(each(work, [slice(i, i + 1) for i in range(50)]))
             raise KeyboardInterrupt
@@ -64,7 +64,7 @@ def test_while_a_result_is_looked_at_no_more_is_begun_than_the_workers_need() ->
         begun.append(pictures.start)
         return pictures.start
 
-    with serial.pool(2) as each:
+    with threads.pool(2) as each:
         results = each(work, [slice(i, i + 1) for i in range(50)])
         assert next(results) == 0
         time.sleep(0.05)

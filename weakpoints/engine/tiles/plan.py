@@ -11,22 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weakpoints.engine.kernels import Direct, Identity, Pool, Windowed, convolution
+from weakpoints.engine.tiles.kernels import ConvKernel, Identity, PoolKernel, Windowed, convolution
 from weakpoints.engine.windows import Corners, Products, Spans, Tiles
 from weakpoints.networks.network import Conv, Layer, MaxPool, Residual
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class ResidualKernels:
     """main + shortcut, and a ReLU behind it if there is one"""
 
     layer: Residual
-    main: tuple[Direct, ...]
-    shortcut: Direct | Identity
+    main: tuple[ConvKernel, ...]
+    shortcut: ConvKernel | Identity
 
 
 @dataclass(frozen=True, eq=False)
-class Clean:
+class Reference:
     """What a layer puts out without a box, (H * W, K).
 
     inner: the same of a block's main branch, but for its last layer.
@@ -42,7 +42,7 @@ class Clean:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class LayerStep:
     """One layer over the tiles of a chunk."""
 
     kernel: Windowed | Identity
@@ -61,7 +61,7 @@ class Step:
     @property
     def products(self) -> Products:
         """Of the chunk."""
-        if not isinstance(self.kernel, Direct):
+        if not isinstance(self.kernel, ConvKernel):
             return Products()
         tiles, weight = self.tiles, self.kernel.layer.weight.numel()
         return Products(
@@ -70,7 +70,7 @@ class Step:
             tiles.count * tiles.side**2 * weight,
         )
 
-    def room(self, clean: Clean) -> tuple[int, int, int]:
+    def scratch_elements(self, clean: Reference) -> tuple[int, int, int]:
         """At most so many numbers are taken from the scratch.
 
         Three counts: to gather and multiply, for two tables, and within a block.
@@ -88,12 +88,12 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Join:
+class ResidualStep:
     """A block: its shortcut is computed for the tiles of its main branch, which reaches farther."""
 
     layer: Residual
-    main: tuple[Step, ...]
-    shortcut: Step
+    main: tuple[LayerStep, ...]
+    shortcut: LayerStep
 
     @property
     def tiles(self) -> Tiles:
@@ -103,11 +103,15 @@ class Join:
     def products(self) -> Products:
         return sum((part.products for part in (*self.main, self.shortcut)), Products())
 
-    def room(self, clean: Clean) -> tuple[int, int, int]:
+    def scratch_elements(self, clean: Reference) -> tuple[int, int, int]:
         parts = zip(
-            (*self.main, self.shortcut), (*map(Clean, clean.inner), clean, clean), strict=True
+            (*self.main, self.shortcut),
+            (*map(Reference, clean.inner), clean, clean),
+            strict=True,
         )
-        work, tables, _ = zip(*(step.room(without) for step, without in parts), strict=True)
+        work, tables, _ = zip(
+            *(step.scratch_elements(without) for step, without in parts), strict=True
+        )
         return max(work), tables[-1], sum(tables)
 
 
@@ -118,7 +122,7 @@ class Plan:
     `whole` (P * H * W,) are the rows of the last table that make up each picture's whole map.
     """
 
-    steps: tuple[Step | Join, ...]
+    steps: tuple[LayerStep | ResidualStep, ...]
     device: torch.device
     pixels: int  # of a box
     changed = None  # where maps differ, not told: a GPU multiplies whole maps faster than cells
@@ -136,17 +140,24 @@ class Plan:
         """Of all steps."""
         return sum((step.products for step in self.steps), Products())
 
-    def room(self, clean: tuple[Clean, ...]) -> int:
+    def scratch_elements(self, clean: tuple[Reference, ...]) -> int:
         """At most so many numbers are taken from the scratch.
 
         clean: the picture, and what each step puts out without a box.
         """
-        rooms = (step.room(without) for step, without in zip(self.steps, clean[1:], strict=True))
-        return sum(map(max, zip(*rooms, strict=True)))
+        needs = (
+            step.scratch_elements(without)
+            for step, without in zip(self.steps, clean[1:], strict=True)
+        )
+        return sum(map(max, zip(*needs, strict=True)))
 
 
 def plan_of(
-    kernels: Iterable[Windowed | Block], side: int, box: int, corners: Corners, device: torch.device
+    kernels: Iterable[Windowed | ResidualKernels],
+    side: int,
+    box: int,
+    corners: Corners,
+    device: torch.device,
 ) -> Plan:
     """For boxes over a side x side picture, their corners (y, x)."""
     y, x = np.array(corners).T
@@ -171,14 +182,14 @@ def local(layers: tuple[Layer, ...]) -> Iterator[Layer]:
         positive = layer.relu or (positive and isinstance(layer, MaxPool))
 
 
-def kernel(layer: Layer) -> Windowed | Block:
+def kernel(layer: Layer) -> Windowed | ResidualKernels:
     match layer:
         case Conv():
             return convolution(layer)
         case MaxPool():
-            return Pool(layer)
+            return PoolKernel(layer)
         case Residual():
-            return Block(
+            return ResidualKernels(
                 layer,
                 tuple(map(convolution, layer.main)),
                 convolution(*layer.shortcut) if layer.shortcut else Identity(),
@@ -187,25 +198,31 @@ def kernel(layer: Layer) -> Windowed | Block:
 
 
 def _steps(
-    kernels: Iterable[Windowed | Block], tiles: Tiles, device: torch.device
-) -> Iterator[Step | Join]:
+    kernels: Iterable[Windowed | ResidualKernels], tiles: Tiles, device: torch.device
+) -> Iterator[LayerStep | ResidualStep]:
     for each in kernels:
-        step = _join(each, tiles, device) if isinstance(each, Block) else _step(each, tiles, device)
+        step = (
+            _join(each, tiles, device)
+            if isinstance(each, ResidualKernels)
+            else _step(each, tiles, device)
+        )
         yield step
         tiles = step.tiles
 
 
-def _step(kernel: Windowed, before: Tiles, device: torch.device) -> Step:
+def _step(kernel: Windowed, before: Tiles, device: torch.device) -> LayerStep:
     layer = kernel.layer
     y, x = (
         span.through(layer.kernel, layer.stride, layer.padding, layer.extra)
         for span in (before.y, before.x)
     )
-    return Step(kernel, before, Tiles(y, x, kernel.side(y, x)), device)
+    return LayerStep(kernel, before, Tiles(y, x, kernel.side(y, x)), device)
 
 
-def _join(block: Block, before: Tiles, device: torch.device) -> Join:
+def _join(block: ResidualKernels, before: Tiles, device: torch.device) -> ResidualStep:
     main = [_step(block.main[0], before, device)]
     for each in block.main[1:]:
         main.append(_step(each, main[-1].tiles, device))
-    return Join(block.layer, tuple(main), Step(block.shortcut, before, main[-1].tiles, device))
+    return ResidualStep(
+        block.layer, tuple(main), LayerStep(block.shortcut, before, main[-1].tiles, device)
+    )

@@ -12,23 +12,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weakpoints.engine import loops, serial
-from weakpoints.engine.changes import Maximum, Windows
+from weakpoints.engine.changes import loops
+from weakpoints.engine.changes.steps import ConvStep, ConvWeights, ResidualStep, conv_weights
+from weakpoints.engine.changes.windows import PoolStep, Windows
 from weakpoints.engine.scratch import Scratch
-from weakpoints.engine.steps import Convolve, Join, Linear, linear
+from weakpoints.engine.threads import usable_threads
 from weakpoints.engine.windows import Corners, Products, Spans
 from weakpoints.networks.network import Conv, Layer, MaxPool, Residual, Trace
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class ResidualKernels:
     layer: Residual
-    main: tuple[Linear, ...]
-    shortcut: Linear | None
+    main: tuple[ConvWeights, ...]
+    shortcut: ConvWeights | None
 
 
 @dataclass(frozen=True, eq=False)
-class Clean:
+class Reference:
     """Of a layer without a box, (H * W, K): what it puts out, and what it hands to its activation.
 
     before: None where there is no activation. inner: of a block's main branch, but its last layer.
@@ -36,7 +37,7 @@ class Clean:
 
     rows: Tensor
     before: Tensor | None = None
-    inner: tuple["Clean", ...] = ()
+    inner: tuple["Reference", ...] = ()
 
     @property
     def own_bytes(self) -> int:
@@ -50,7 +51,7 @@ class Plan:
     """The layers in turn over the windows that the boxes change."""
 
     boxes: Windows
-    steps: tuple[Convolve | Maximum | Join, ...]
+    steps: tuple[ConvStep | PoolStep | ResidualStep, ...]
 
     @property
     def products(self) -> Products:
@@ -65,20 +66,23 @@ class Plan:
         found[last.pixels] = True
         return torch.from_numpy(found)
 
-    def room(self, clean: tuple[Clean, ...]) -> int:
+    def scratch_elements(self, clean: tuple[Reference, ...]) -> int:
         """At most so many numbers are taken from the scratch: two tables, and within a step."""
         windows = (self.boxes, *(step.after for step in self.steps))
         tables = [
             (1 + each.count) * without.rows.shape[1]
             for each, without in zip(windows, clean, strict=True)
         ]
-        return max(tables[::2]) + max(tables[1::2]) + max(step.room for step in self.steps)
+        return (
+            max(tables[::2]) + max(tables[1::2]) + max(step.scratch_elements for step in self.steps)
+        )
 
 
-class Deltas:
+class ChangesForm:
     """The layers before the classifier, prepared. Threads may share it."""
 
-    threads = serial.threads()  # that may fill chunks at the same time
+    name = "deltas"  # as doctor and benchmarks have called it from the start
+    threads = usable_threads()  # that may fill chunks at the same time
     shares = 4  # of the memory budget, for as many threads at most
 
     def __init__(self, layers: tuple[Layer, ...]) -> None:
@@ -94,10 +98,10 @@ class Deltas:
             windows = steps[-1].after
         return Plan(boxes, tuple(steps))
 
-    def clean(self, trace: Trace, dtype: torch.dtype) -> tuple[Clean, ...]:
+    def clean(self, trace: Trace, dtype: torch.dtype) -> tuple[Reference, ...]:
         """The picture, and what each layer puts out without a box."""
         x = trace.x.to(dtype)
-        found = [Clean(_rows(x))]
+        found = [Reference(_rows(x))]
         for each, activation in zip(self.layers, trace.activations, strict=False):
             after = activation.to(dtype)
             layer = each if isinstance(each, MaxPool) else each.layer
@@ -106,57 +110,69 @@ class Deltas:
         return tuple(found)
 
     def fill(
-        self, plan: Plan, clean: tuple[Clean, ...], colours: Tensor, out: Tensor, scratch: Scratch
+        self,
+        plan: Plan,
+        clean: tuple[Reference, ...],
+        colours: Tensor,
+        out: Tensor,
+        scratch: Scratch,
     ) -> None:
         """Writes into out (P, H * W, K) the maps behind the last layer.
 
         Each of the P has a box of its colour, of (P, 3).
         """
+        # under a box, a pixel's change is the colour less the picture: (1 + boxes' pixels, 3)
         picture, _, _ = plan.boxes.pixels
         table = _table("odd", plan.boxes.count, 3, scratch)
-        torch.sub(colours[picture], clean[0].rows[plan.boxes.under], out=table[1:])
+        torch.sub(colours[picture], clean[0].rows[plan.boxes.map_index], out=table[1:])
         for i, (step, before, after) in enumerate(zip(plan.steps, clean, clean[1:], strict=False)):
+            # two tables take turns: one is read, the other written, (1 + pixels, C) -> (1 + ., K)
             name = ("even", "odd")[i % 2]
-            behind = _table(name, step.after.count, after.rows.shape[1], scratch)
-            _run(step, table, before, after, behind[1:], scratch)
-            table = behind
+            output = _table(name, step.after.count, after.rows.shape[1], scratch)
+            _run(step, table, before, after, output[1:], scratch)
+            table = output
         last = plan.steps[-1].after
         picture, _, _ = last.pixels
+        # the last maps are the reference's, (H * W, K) for every picture, and the changes on top
         out.copy_(clean[-1].rows)
-        rows = torch.from_numpy(picture * out.shape[1] + last.under)
+        rows = torch.from_numpy(picture * out.shape[1] + last.map_index)
         out.flatten(0, 1).index_add_(0, rows, table[1:])
 
 
-def _prepared(layer: Layer) -> Linear | MaxPool | Block:
+def _prepared(layer: Layer) -> ConvWeights | MaxPool | ResidualKernels:
     match layer:
         case Conv():
-            return linear(layer)
+            return conv_weights(layer)
         case MaxPool():
             return layer
         case Residual():
             main = tuple(map(_convolution, layer.main))
-            return Block(layer, main, _convolution(*layer.shortcut) if layer.shortcut else None)
+            return ResidualKernels(
+                layer, main, _convolution(*layer.shortcut) if layer.shortcut else None
+            )
     raise TypeError(f"{type(layer).__name__} depends on the whole map")
 
 
-def _convolution(layer: Layer) -> Linear:
+def _convolution(layer: Layer) -> ConvWeights:
     if not isinstance(layer, Conv):
         raise TypeError(f"a residual block with {type(layer).__name__} is not known")
-    return linear(layer)
+    return conv_weights(layer)
 
 
-def _step(prepared: Linear | MaxPool | Block, before: Windows) -> Convolve | Maximum | Join:
+def _step(
+    prepared: ConvWeights | MaxPool | ResidualKernels, before: Windows
+) -> ConvStep | PoolStep | ResidualStep:
     match prepared:
-        case Linear():
-            return Convolve(prepared, before, _through(prepared.layer, before))
+        case ConvWeights():
+            return ConvStep(prepared, before, _through(prepared.layer, before))
         case MaxPool():
-            return Maximum(prepared, before, _through(prepared, before))
+            return PoolStep(prepared, before, _through(prepared, before))
     main, windows = [], before
     for each in prepared.main:
-        main.append(Convolve(each, windows, _through(each.layer, windows)))
+        main.append(ConvStep(each, windows, _through(each.layer, windows)))
         windows = main[-1].after
-    shortcut = Convolve(prepared.shortcut, before, windows) if prepared.shortcut else None
-    return Join(prepared.layer, tuple(main), shortcut, before)
+    shortcut = ConvStep(prepared.shortcut, before, windows) if prepared.shortcut else None
+    return ResidualStep(prepared.layer, tuple(main), shortcut, before)
 
 
 def _through(layer: Conv | MaxPool, before: Windows) -> Windows:
@@ -168,12 +184,12 @@ def _through(layer: Conv | MaxPool, before: Windows) -> Windows:
     )
 
 
-def _clean(layer: Layer, x: Tensor, activation: Tensor) -> Clean:
+def _clean(layer: Layer, x: Tensor, activation: Tensor) -> Reference:
     """activation: what the layer puts out for x."""
     match layer:
         case Conv():
             before = _rows(replace(layer, relu=False)(x)) if layer.relu else None
-            return Clean(_rows(activation), before)
+            return Reference(_rows(activation), before)
         case Residual():
             inner, y = [], x
             for each in layer.main[:-1]:
@@ -182,33 +198,35 @@ def _clean(layer: Layer, x: Tensor, activation: Tensor) -> Clean:
                 y = z
             total = layer.main[-1](y)
             total += layer.shortcut[0](x) if layer.shortcut else x
-            return Clean(_rows(activation), _rows(total) if layer.relu else None, tuple(inner))
-    return Clean(_rows(activation))
+            return Reference(_rows(activation), _rows(total) if layer.relu else None, tuple(inner))
+    return Reference(_rows(activation))
 
 
 def _run(
-    step: Convolve | Maximum | Join,
+    step: ConvStep | PoolStep | ResidualStep,
     table: Tensor,
-    before: Clean,
-    after: Clean,
+    before: Reference,
+    after: Reference,
     out: Tensor,
     scratch: Scratch,
 ) -> None:
-    """table (1 + ., C): the changes before; out (., K): those behind."""
+    """table (1 + ., C): the changes before; out (., K): those after the step."""
     match step:
-        case Maximum():
+        case PoolStep():
             loops.pool(step, table, before.rows, after.rows, out)
-        case Convolve():
+        case ConvStep():
             step(table, out, scratch)
             _activate(step, after, out)
-        case Join():
+        case ResidualStep():
+            # the main branch, but for its last convolution: (1 + pixels, C) each
             branch = table
             for i, (part, clean) in enumerate(zip(step.main, after.inner, strict=False)):
                 name = ("inner even", "inner odd")[i % 2]
-                behind = _table(name, part.after.count, part.channels[1], scratch)
-                _run(part, branch, before, clean, behind[1:], scratch)
-                branch = behind
+                output = _table(name, part.after.count, part.channels[1], scratch)
+                _run(part, branch, before, clean, output[1:], scratch)
+                branch = output
             step.main[-1](branch, out, scratch)
+            # main + shortcut over the main branch's window, which is the larger one: (pixels, K)
             shortcut = scratch.take("shortcut", *out.shape)
             if step.shortcut is None:
                 torch.index_select(table, 0, step.index, out=shortcut)
@@ -218,7 +236,7 @@ def _run(
             _activate(step, after, out)
 
 
-def _activate(step: Convolve | Join, clean: Clean, out: Tensor) -> None:
+def _activate(step: ConvStep | ResidualStep, clean: Reference, out: Tensor) -> None:
     if clean.before is not None:
         loops.activate(out, step.after, clean.rows, clean.before, step.layer.ceiling)
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weakpoints.engine import loops, winograd
-from weakpoints.engine.changes import Blocks, Windows, cut
+from weakpoints.engine.changes import loops, winograd
+from weakpoints.engine.changes.windows import Blocks, Windows, cut
 from weakpoints.engine.scratch import Scratch
 from weakpoints.engine.windows import Products
 from weakpoints.networks.network import Conv, Residual
@@ -17,56 +17,60 @@ WINOGRAD_CHANNELS = 32  # with fewer, the transforms cost more than the products
 
 
 @dataclass(frozen=True, eq=False)
-class Linear:
+class ConvWeights:
     """A convolution of changes. weight: (7, 7, C, K) by blocks, else (groups, k * k * C, K), with
     the channels of one group.
     """
 
     layer: Conv
     weight: Tensor
-
-    @property
-    def by_blocks(self) -> bool:
-        return self.weight.dim() == 4
+    uses_winograd: bool
 
 
-def linear(layer: Conv) -> Linear:
+def conv_weights(layer: Conv) -> ConvWeights:
     """The form of a convolution that was measured to be the fastest."""
     weight, k = layer.weight, layer.kernel
     if (k, layer.stride, layer.groups) == (winograd.KERNEL, 1, 1) and weight.shape[
         1
     ] >= WINOGRAD_CHANNELS:
-        return Linear(layer, winograd.transformed(weight))
+        return ConvWeights(layer, winograd.transformed(weight), uses_winograd=True)
     apart = weight.view(layer.groups, -1, *weight.shape[1:]).permute(0, 3, 4, 2, 1)
-    return Linear(layer, apart.flatten(1, 3).contiguous())
+    return ConvWeights(layer, apart.flatten(1, 3).contiguous(), uses_winograd=False)
 
 
 @dataclass(frozen=True, eq=False)
-class Convolve:
+class ConvStep:
     """The linear part of a convolution over the windows of a chunk."""
 
-    linear: Linear
+    weights: ConvWeights
     before: Windows
     after: Windows
 
     @property
     def layer(self) -> Conv:
-        return self.linear.layer
+        return self.weights.layer
 
     @property
     def channels(self) -> tuple[int, int]:
-        """Before and behind."""
+        """Of the input and of the output."""
         return self.layer.groups * self.layer.weight.shape[1], len(self.layer.weight)
 
     @cached_property
     def blocks(self) -> tuple[Blocks, ...]:
-        row_bytes = max(self.channels) * self.linear.weight.itemsize
+        row_bytes = max(self.channels) * self.weights.weight.itemsize
         return cut(self.before, self.after, self.layer.padding, row_bytes)
 
     @cached_property
-    def gaps(self) -> tuple[int, ...]:
-        """How many numbers after the products the values of each of `blocks` begin, so that none is
-        written where values still wait: products of one point lie where earlier points were.
+    def in_place_offsets(self) -> tuple[int, ...]:
+        """How many numbers after the products the evaluated inputs of each of `blocks` begin.
+
+        Products are written over inputs that were read already:
+
+            memory   | products of points 0 .. i |  unread inputs of points i + 1 ...  |
+                     0                           ^ must end before the inputs of point i + 1 begin
+
+        A product row has K numbers, an input row C. Where K > C, products catch up with inputs, so
+        inputs begin that much later.
         """
         inputs, channels = self.channels
         starts = (np.r_[0, part.ends.flat[:-1]] for part in self.blocks)
@@ -89,26 +93,26 @@ class Convolve:
         """
         weight = self.layer.weight.numel()
         full = self.after.pictures * self.after.y.length * self.after.x.length * weight
-        if not self.linear.by_blocks:
+        if not self.weights.uses_winograd:
             return Products(full, self.after.count * weight, self.after.count * weight)
         inputs, channels = self.channels
         computed = sum(part.count for part in self.blocks) * inputs * channels
         return Products(full, self.before.count * weight, computed)
 
     @property
-    def room(self) -> int:
+    def scratch_elements(self) -> int:
         """At most so many numbers are taken from the scratch."""
-        if self.linear.by_blocks:
+        if self.weights.uses_winograd:
             inputs, _ = self.channels
-            rooms = zip(self.blocks, self.gaps, strict=True)
-            return max(gap + part.count * inputs for part, gap in rooms)
+            needs = zip(self.blocks, self.in_place_offsets, strict=True)
+            return max(gap + part.count * inputs for part, gap in needs)
         gathered = self.after.count * self.layer.kernel**2 * self.channels[0]
         return gathered * (2 if self.layer.groups > 1 else 1)
 
     def __call__(self, table: Tensor, out: Tensor, scratch: Scratch) -> None:
         """table (1 + ., C) -> out (pixels, K)"""
-        if self.linear.by_blocks:
-            for part, gap in zip(self.blocks, self.gaps, strict=True):
+        if self.weights.uses_winograd:
+            for part, gap in zip(self.blocks, self.in_place_offsets, strict=True):
                 self._add(part, gap, table, out, scratch)
         else:
             self._multiply(table, out, scratch)
@@ -121,14 +125,14 @@ class Convolve:
         loops.evaluate(table, part, points)
         start = 0
         for kernel, end in zip(
-            self.linear.weight.flatten(0, 1), part.ends.ravel().tolist(), strict=True
+            self.weights.weight.flatten(0, 1), part.ends.ravel().tolist(), strict=True
         ):
             torch.mm(points[start:end], kernel, out=products[start:end])
             start = end
         loops.interpolate(products, part, out)
 
     def _multiply(self, table: Tensor, out: Tensor, scratch: Scratch) -> None:
-        weight, groups, among = self.linear.weight, self.layer.groups, self.layer.kernel**2
+        weight, groups, among = self.weights.weight, self.layer.groups, self.layer.kernel**2
         inputs, channels = self.channels
         x = scratch.take("points", len(out) * among, inputs)
         torch.index_select(table, 0, self.index.flatten(), out=x)
@@ -145,14 +149,14 @@ class Convolve:
 
 
 @dataclass(frozen=True, eq=False)
-class Join:
+class ResidualStep:
     """A residual block; its shortcut is computed for the windows of its main branch, which are the
     larger ones. shortcut: None where it is the identity.
     """
 
     layer: Residual
-    main: tuple[Convolve, ...]
-    shortcut: Convolve | None
+    main: tuple[ConvStep, ...]
+    shortcut: ConvStep | None
     before: Windows
 
     @property
@@ -165,7 +169,7 @@ class Join:
         return torch.from_numpy(self.after.reads(self.before, 1, 1, 0)[:, 0].astype(np.int32))
 
     @property
-    def parts(self) -> tuple[Convolve, ...]:
+    def parts(self) -> tuple[ConvStep, ...]:
         return self.main if self.shortcut is None else (*self.main, self.shortcut)
 
     @property
@@ -173,7 +177,7 @@ class Join:
         return sum((part.products for part in self.parts), Products())
 
     @property
-    def room(self) -> int:
+    def scratch_elements(self) -> int:
         """Within: what a convolution takes, two tables of the main branch, and the shortcut."""
         tables = sorted((1 + part.after.count) * part.channels[1] for part in self.main)
-        return max(part.room for part in self.parts) + sum(tables[-2:]) + tables[-1]
+        return max(part.scratch_elements for part in self.parts) + sum(tables[-2:]) + tables[-1]
