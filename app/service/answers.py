@@ -27,9 +27,11 @@ from app.service.http.problems import problem_body
 from app.service.intake.upload import NO_COMPANIONS, Upload, read_uploads
 from app.service.lifecycle import Service, service_of
 from app.service.observability.tracing import trace_stages
+from app.service.scheduling.pipeline import PhotographRequest
 from weakpoints.errors import BadOption, DeadlinePassed, WeakpointsError
 from weakpoints.method.localization import Localization
 from weakpoints.method.stopwatch import Stopwatch
+from weakpoints.options import ResolvedOptions
 from weakpoints.progress import Progress, no_progress
 
 log = logging.getLogger("weakpoints")
@@ -61,11 +63,12 @@ class Answer:
 class Delivery(Generic[Query]):
     """The photographs of one request, received, while their caller waits; `who` is its name.
 
-    query: the options of the query, and those that came as fields of the form. companions: files
-    of other names, such as references.
+    query: the options of the query, and those that came as fields of the form; options: the same,
+    for the network. companions: files of other names, such as references.
     """
 
     query: Query
+    options: ResolvedOptions
     uploads: list[Upload]
     companions: Mapping[str, list[Upload]]
     service: Service
@@ -87,10 +90,8 @@ class Delivery(Generic[Query]):
         """
         locator, clock = self.service.locator, replace(self.clock, laps=[*self.clock.laps])
         with upload as data:
-            seconds = self.caller.seconds_left
-            received = await locator.receive(
-                data, self.query.options(), clock, self.who, seconds, reserved, pixels
-            )
+            request = PhotographRequest(data, self.options, clock, self.who, self.caller.end)
+            received = await locator.receive(request, reserved, pixels)
         found, known = await locator.locate(received, progress)
         return Answer(received.image, found, known, timed(self.service, clock))
 
@@ -150,7 +151,7 @@ async def delivered(
     """
     service, clock = service_of(request), Stopwatch()
     locator, settings, who = service.locator, service.settings, caller_of(request)
-    locator.detector.resolved(query.options())
+    options = locator.detector.resolved(query.options())
     most = settings.max_images if several else 1
     async with deadline(request, settings.request_timeout) as caller:
         with ExitStack() as slots:
@@ -167,9 +168,9 @@ async def delivered(
             clock.lap("upload")
             if received.options:
                 query = _with_fields(request, query, received.options)
-                locator.detector.resolved(query.options())
+                options = locator.detector.resolved(query.options())
             yield Delivery(
-                query, received.uploads, received.companions, service, caller, who, clock
+                query, options, received.uploads, received.companions, service, caller, who, clock
             )
 
 

@@ -12,6 +12,7 @@ from app.schemas.landmarks import NamedPointsFound, named_answer
 from app.schemas.queries import LandmarksQuery
 from app.service.answers import Answer, Delivery, timed
 from app.service.intake.upload import Upload
+from app.service.scheduling.pipeline import PhotographRequest
 from weakpoints.errors import BadAnnotations, BadOption, WeakpointsError
 from weakpoints.landmarks.annotations import Annotations, Marked, check_inside, read_annotations
 from weakpoints.landmarks.descriptors import describe
@@ -65,8 +66,9 @@ class NamedDelivery(Delivery[LandmarksQuery]):
 
         locator = self.service.locator
         with upload as data:
-            seconds = self.caller.seconds_left
-            looks = await locator.look_at_all(data, prepare, objects[0], clock, self.who, seconds)
+            options = locator.detector.resolved(objects[0])
+            request = PhotographRequest(data, options, clock, self.who, self.caller.end)
+            looks = await locator.look_at_all(request, prepare)
         found = await locator.on_thread(self.who, name)
         taken = timed(self.service, clock)
         return NamedAnswer(None, None, False, taken, found)  # type: ignore[arg-type]
@@ -75,6 +77,7 @@ class NamedDelivery(Delivery[LandmarksQuery]):
 def with_finder(delivery: Delivery[LandmarksQuery], finder: NamedPoints) -> NamedDelivery:
     return NamedDelivery(
         delivery.query,
+        delivery.options,
         delivery.uploads,
         delivery.companions,
         delivery.service,
@@ -160,10 +163,12 @@ async def _reference(
         size[:] = image.shape[1], image.shape[0]
         return [describer.prepare(image, options, clock)]
 
-    locator, seconds = delivery.service.locator, delivery.caller.seconds_left
+    locator = delivery.service.locator
     try:
         with upload as data:
-            looks = await locator.look_at_all(data, prepare, options, clock, delivery.who, seconds)
+            resolved = describer.detector.resolved(options)
+            request = PhotographRequest(data, resolved, clock, delivery.who, delivery.caller.end)
+            looks = await locator.look_at_all(request, prepare)
     except WeakpointsError as error:
         if error.status in (413, 415, 422):
             raise BadAnnotations(f"reference {marked.file_name!r}: {error.detail}") from error

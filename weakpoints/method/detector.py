@@ -207,7 +207,7 @@ class Detector:
 
     def expensive(self, options: ResolvedOptions) -> bool:
         """Whether the occlusion costs more than the default's: more boxes, or larger windows."""
-        return self._cost(options) > self._cost(self._resolved(Options()))
+        return self.cost(options) > self.cost(self._resolved(Options()))
 
     def _resolved(self, asked: Options) -> ResolvedOptions:
         return resolve(asked, self.input.side, self.model.labels, self.input.box)
@@ -215,7 +215,8 @@ class Detector:
     def _passes(self, options: ResolvedOptions) -> int:
         return box_count(self.input.side, options) * options.colours
 
-    def _cost(self, options: ResolvedOptions) -> int:
+    def cost(self, options: ResolvedOptions) -> int:
+        """How much dearer one occlusion is than another: in proportion to its time on a CPU."""
         return self._passes(options) * self.occluder.price(self.input.side, options.patch)
 
     def _fills(self, image: NDArray[np.uint8], options: ResolvedOptions) -> Tensor:

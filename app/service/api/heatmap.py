@@ -55,7 +55,7 @@ async def heatmap(
     accepted = FORMATS[preferred(request.headers.get("accept", ""), PNG, NPZ)]
     async with delivered(request, query) as delivery:
         query = delivery.query
-        drawn = query.drawn(locator.detector.resolved(query.options()), model.labels)
+        drawn = query.drawn(delivery.options, model.labels)
         arrays = (query.format or accepted) == "npz"
         answer = await delivery.answer(delivery.uploads[0], reserved, pixels=not arrays)
         if arrays:

@@ -25,6 +25,7 @@ from app.service.http.deadlines import Caller, deadline
 from app.service.http.problems import V1, V1_RESPONSES
 from app.service.intake.upload import Pace
 from app.service.lifecycle import Service, service_of
+from app.service.scheduling.pipeline import PhotographRequest
 from weakpoints.errors import TooLarge, Unavailable, UnknownModel
 from weakpoints.method.localization import Localization
 from weakpoints.method.render import heatmap_png
@@ -191,8 +192,10 @@ async def prediction_of(instance: InstanceRequest[DetectParameters]) -> Predicti
     """The likeliest classes of one photograph."""
     request, clock = instance.caller.request, Stopwatch()
     service, who = service_of(request), caller_of(request)
-    options, seconds = instance.parameters.options(), instance.caller.seconds_left
-    top = await service.locator.recognise(instance.photograph, options, clock, who, seconds)
+    options = service.locator.detector.resolved(instance.parameters.options())
+    top = await service.locator.recognise(
+        PhotographRequest(instance.photograph, options, clock, who, instance.caller.end)
+    )
     timed(service, clock)
     return prediction(top)
 
@@ -200,15 +203,14 @@ async def prediction_of(instance: InstanceRequest[DetectParameters]) -> Predicti
 async def explanation_of(instance: InstanceRequest[ExplainParameters]) -> Explanation:
     """The keypoints of one photograph, and its heatmap. Raises TooLarge for too large a heatmap."""
     request, clock = instance.caller.request, Stopwatch()
-    service, options = service_of(request), instance.parameters.options()
-    locator, seconds = service.locator, instance.caller.seconds_left
-    model = locator.detector.model
-    drawn = instance.parameters.drawn(locator.detector.resolved(options), model.labels)
+    service = service_of(request)
+    locator, model = service.locator, service.locator.detector.model
+    options = locator.detector.resolved(instance.parameters.options())
+    drawn = instance.parameters.drawn(options, model.labels)
     who, reserved = caller_of(request), instance.reserved
     pixels = instance.parameters.heatmap
-    received = await locator.receive(
-        instance.photograph, options, clock, who, seconds, reserved, pixels
-    )
+    photograph = PhotographRequest(instance.photograph, options, clock, who, instance.caller.end)
+    received = await locator.receive(photograph, reserved, pixels)
     image, heatmap = received.image, None
     if pixels and image is not None:
         _check_heatmap(image, instance, service.settings.max_pixels)

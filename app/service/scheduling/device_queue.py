@@ -1,6 +1,6 @@
 """The queue before the device, in which callers take turns, however many requests each one sends.
 
-A full queue takes from who holds most.
+A full queue takes from who has most in it. What can't be answered in time is refused at once.
 """
 
 import threading
@@ -9,55 +9,40 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from app.service.scheduling.claims import Claim, Full
 from app.service.scheduling.fair_share import FairShare
+from app.service.scheduling.forecast import Forecast
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Claim:
-    """What a request asks of the queue.
-
-    pixels: of its picture. dear: whether it takes so long that others may pass it while it is
-    worked on.
-    """
-
-    caller: str = ""
-    pixels: int = 0
-    dear: bool = False
-
-
-class Full(Exception):
-    """The limit that is reached, in words, and its number."""
-
-    def __init__(self, detail: str, limit: int) -> None:
-        super().__init__(detail)
-        self.limit = limit
-
-
 @dataclass(frozen=True, eq=False)
-class _Place(Generic[T]):
+class QueueEntry(Generic[T]):
+    """An item that waits. alone: it came when nothing else waited or ran."""
+
     item: T
     claim: Claim
+    alone: bool = False
 
 
 Amount = Callable[[Claim], int]
 """How much of what is short a claim has."""
-Lacks = Callable[[Claim, list[_Place[T]]], Full | None]
+Lacks = Callable[[Claim, list[QueueEntry[T]]], Full | None]
 """What there would be too much of with a claim, after some have left."""
 
 
-class Turns(Generic[T]):
-    """At most `places` items that wait, and `pixels` of pictures that are held.
+class DeviceQueue(Generic[T]):
+    """At most `max_waiting` items that wait, and `max_pixels` of pictures in memory.
 
     Any number of threads may use it.
     """
 
-    def __init__(self, places: int, pixels: int) -> None:
-        self.places, self.pixels = places, pixels
-        self._waiting: list[_Place[T]] = []
+    def __init__(self, max_waiting: int, max_pixels: int) -> None:
+        self.max_waiting, self.max_pixels = max_waiting, max_pixels
+        self._waiting: list[QueueEntry[T]] = []
         self._held = 0  # pixels
         self._shares = FairShare()
+        self._forecast = Forecast(self._shares)
         self._closed = False
         self._changed = threading.Condition()
 
@@ -67,14 +52,17 @@ class Turns(Generic[T]):
     def check(self, claim: Claim) -> None:
         """Raises Full where `put` would."""
         with self._changed:
-            self._leaving(claim, self._lacks_places, _one)
+            self._forecast.check(claim, self._claims())
+            self._leaving(claim, self._lacks_room, _one)
 
     def put(self, item: T, claim: Claim) -> list[T]:
         """Returns the items that lost their places to it, those of who holds most. Raises Full."""
         with self._changed:
-            leaving = self._sent_away(claim, self._lacks_places, _one)
+            self._forecast.check(claim, self._claims())
+            leaving = self._sent_away(claim, self._lacks_room, _one)
             self._shares.enqueue(claim.caller)
-            self._waiting.append(_Place(item, claim))
+            alone = self._forecast.idle and not self._waiting
+            self._waiting.append(QueueEntry(item, claim, alone))
             self._changed.notify()
         return leaving
 
@@ -93,39 +81,50 @@ class Turns(Generic[T]):
         with self._changed:
             self._held -= claim.pixels
 
-    def take(self, most: int) -> list[T]:
-        """The next items, at least one; none once closed and empty. `done` has to follow."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            found = list[_Place[T]]()
-            while self._waiting and len(found) < most:
-                next_one = self._shares.next([place.claim.caller for place in self._waiting])
-                found.append(self._waiting.pop(next_one))
-        return [place.item for place in found]
+    def take(self, most: int) -> tuple[list[T], list[T]]:
+        """The next items, at least one, and those that can't be finished in time any more.
 
-    def passing(self, claim: Claim, seconds: float) -> T | None:
-        """What passes a dear one that has had so many seconds and has not ended.
-
-        It is the next that is not dear, of a caller that has had less. `done` has to follow.
+        None at all once closed and empty. `done` has to follow for each of the first.
         """
         with self._changed:
-            cheap = [place for place in self._waiting if not place.claim.dear]
-            callers = [place.claim.caller for place in cheap]
-            n = self._shares.next_preemptor(callers, claim.caller, seconds)
-            if n is None:
-                return None
-            self._waiting.remove(cheap[n])
-        return cheap[n].item
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            taken, late = list[QueueEntry[T]](), list[QueueEntry[T]]()
+            while self._waiting and len(taken) < most:
+                late += self._take_late()
+                if self._waiting:
+                    index = self._shares.next([entry.claim.caller for entry in self._waiting])
+                    taken.append(self._waiting.pop(index))
+            for entry in taken:
+                self._forecast.begin(entry.claim)
+        return [entry.item for entry in taken], [entry.item for entry in late]
 
-    def done(self, claim: Claim, seconds: float) -> None:
-        """What was taken has had so many seconds of the device."""
+    def next_preemptor(self, claim: Claim, seconds: float) -> T | None:
+        """What goes before the next step of an expensive one that has had so many seconds.
+
+        It is the next that is not expensive, of a caller that has had less. `done` has to follow.
+        """
         with self._changed:
-            self._shares.charge(claim.caller, seconds, self._callers())
+            cheap = [entry for entry in self._waiting if not entry.claim.expensive]
+            callers = [entry.claim.caller for entry in cheap]
+            index = self._shares.next_preemptor(callers, claim.caller, seconds)
+            if index is None:
+                return None
+            entry = cheap[index]
+            self._waiting.remove(entry)
+            self._forecast.begin(entry.claim)
+        return entry.item
+
+    def done(self, claim: Claim, seconds: float, answered: bool = True) -> None:
+        """What was taken has had so many seconds of the device, and was answered or given up."""
+        with self._changed:
+            waiting = {entry.claim.caller for entry in self._waiting}
+            self._shares.charge(claim.caller, seconds, waiting)
+            self._forecast.end(claim, seconds, answered)
 
     def remove(self, item: T) -> None:
         """Gives its place back, if it still waits."""
         with self._changed:
-            self._waiting = [place for place in self._waiting if place.item is not item]
+            self._waiting = [entry for entry in self._waiting if entry.item is not item]
 
     def close(self) -> None:
         """Nothing comes any more."""
@@ -133,39 +132,55 @@ class Turns(Generic[T]):
             self._closed = True
             self._changed.notify_all()
 
-    def _callers(self) -> set[str]:
-        return {place.claim.caller for place in self._waiting}
+    def seconds_of_all(self) -> float:
+        """Seconds until all that runs and waits is done, if nothing else comes."""
+        with self._changed:
+            return self._forecast.seconds_of_all(self._claims())
+
+    def _claims(self) -> list[Claim]:
+        return [entry.claim for entry in self._waiting]
+
+    def _take_late(self) -> list[QueueEntry[T]]:
+        """Those for which the device's seconds would be lost."""
+        late = [
+            entry
+            for entry in self._waiting
+            if not entry.alone and self._forecast.is_late(entry.claim)
+        ]
+        self._waiting = [entry for entry in self._waiting if entry not in late]
+        return late
 
     def _sent_away(self, claim: Claim, lacks: Lacks[T], amount: Amount) -> list[T]:
         leaving = self._leaving(claim, lacks, amount)
-        self._waiting = [place for place in self._waiting if place not in leaving]
-        return [place.item for place in leaving]
+        self._waiting = [entry for entry in self._waiting if entry not in leaving]
+        return [entry.item for entry in leaving]
 
-    def _leaving(self, claim: Claim, lacks: Lacks[T], amount: Amount) -> list[_Place[T]]:
+    def _leaving(self, claim: Claim, lacks: Lacks[T], amount: Amount) -> list[QueueEntry[T]]:
         """What has to leave for the claim. Raises Full where nobody holds more than its caller."""
-        leaving: list[_Place[T]] = []
+        leaving: list[QueueEntry[T]] = []
         while full := lacks(claim, leaving):
-            left = [place for place in self._waiting if place not in leaving]
+            left = [entry for entry in self._waiting if entry not in leaving]
             last = _last_of_the_largest(left, claim, amount)
             if last is None:
                 raise full
             leaving.append(last)
         return leaving
 
-    def _lacks_places(self, claim: Claim, leaving: list[_Place[T]]) -> Full | None:
-        if len(self._waiting) - len(leaving) < self.places:
+    def _lacks_room(self, claim: Claim, leaving: list[QueueEntry[T]]) -> Full | None:
+        if len(self._waiting) - len(leaving) < self.max_waiting:
             return None
-        return Full(f"{self.places} requests are waiting, which is the limit", self.places)
+        detail = f"{self.max_waiting} requests are waiting, which is the limit"
+        return Full(detail, self.max_waiting, 0.0)
 
-    def _lacks_pixels(self, claim: Claim, leaving: list[_Place[T]]) -> Full | None:
-        held = self._held - sum(place.claim.pixels for place in leaving)
-        if not held or held + 2 * claim.pixels <= self.pixels:
+    def _lacks_pixels(self, claim: Claim, leaving: list[QueueEntry[T]]) -> Full | None:
+        held = self._held - sum(entry.claim.pixels for entry in leaving)
+        if not held or held + 2 * claim.pixels <= self.max_pixels:
             return None
         detail = (
             f"pictures at work have {held} pixels; one of {claim.pixels} has to leave as many "
-            f"free, and {self.pixels} is the limit"
+            f"free, and {self.max_pixels} is the limit"
         )
-        return Full(detail, self.pixels)
+        return Full(detail, self.max_pixels, 0.0)
 
 
 def _one(claim: Claim) -> int:
@@ -176,14 +191,16 @@ def _pixels(claim: Claim) -> int:
     return claim.pixels
 
 
-def _last_of_the_largest(places: list[_Place[T]], claim: Claim, amount: Amount) -> _Place[T] | None:
-    """The last place of the caller that holds most; None where that is not more than the claim's
+def _last_of_the_largest(
+    entries: list[QueueEntry[T]], claim: Claim, amount: Amount
+) -> QueueEntry[T] | None:
+    """The last entry of the caller that holds most; None where that is not more than the claim's
     caller would hold.
     """
     held = Counter[str]()
-    for place in places:
-        held[place.claim.caller] += amount(place.claim)
+    for entry in entries:
+        held[entry.claim.caller] += amount(entry.claim)
     largest = max(held, key=held.__getitem__, default=claim.caller)
     if largest == claim.caller or held[largest] <= held[claim.caller] + amount(claim):
         return None
-    return next(place for place in reversed(places) if place.claim.caller == largest)
+    return next(entry for entry in reversed(entries) if entry.claim.caller == largest)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Generic, TypeVar
 
-from app.service.scheduling.device_queue import Claim, Full, Turns
+from app.service.scheduling.claims import Claim, Full
+from app.service.scheduling.device_queue import DeviceQueue
 from weakpoints.errors import DeviceLost, QueueFull, Unavailable, WeakpointsError
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.progress import Progress, no_progress
@@ -70,10 +71,9 @@ class Worker(Generic[Asked, Seen, Answer]):
         self._rehearse = rehearse
         self.ready: Future[None] = Future()
         self.ready.set_running_or_notify_cancel()  # who waits for it can't cancel it
-        self._turns: Turns[Job[Asked, Answer]] = Turns(queue_size, max_pixels)
-        self._mean_seconds = 1.0
+        self._queue: DeviceQueue[Job[Asked, Answer]] = DeviceQueue(queue_size, max_pixels)
         self._beat: float | None = None  # last sign of life of the job that runs
-        self._passing = 0.0  # seconds, in all, of jobs that passed a dear one
+        self._preempted_seconds = 0.0  # in all, of jobs that went before an expensive one's steps
         self._closed = False
         self._broken = False
         self._thread = threading.Thread(target=self._serve, name="device", daemon=True)
@@ -92,12 +92,12 @@ class Worker(Generic[Asked, Seen, Answer]):
     @property
     def waiting(self) -> int:
         """Requests in the queue."""
-        return len(self._turns)
+        return len(self._queue)
 
-    def room(self, caller: str) -> None:
-        """Raises QueueFull where the caller gets no place, so that nothing is decoded in vain."""
+    def check_capacity(self, claim: Claim) -> None:
+        """Raises QueueFull where `run` would, so that nothing is decoded in vain."""
         try:
-            self._turns.check(Claim(caller))
+            self._queue.check(claim)
         except Full as full:
             raise self._full(full) from None
 
@@ -105,14 +105,14 @@ class Worker(Generic[Asked, Seen, Answer]):
     def holding(self, claim: Claim) -> Iterator[None]:
         """A picture is in memory. Raises QueueFull where there would be too many pixels."""
         try:
-            leaving = self._turns.hold(claim)
+            leaving = self._queue.hold(claim)
         except Full as full:
             raise self._full(full) from None
-        self._send_away(leaving, self._turns.pixels)
+        self._send_away(leaving, self._queue.max_pixels)
         try:
             yield
         finally:
-            self._turns.release(claim)
+            self._queue.release(claim)
 
     async def run(
         self,
@@ -137,7 +137,7 @@ class Worker(Generic[Asked, Seen, Answer]):
             return await asyncio.wrap_future(job.future)
         except asyncio.CancelledError:
             job.dropped.set()
-            self._turns.remove(job)
+            self._queue.remove(job)
             raise
         finally:
             del job  # whose error's traceback will have this frame
@@ -145,17 +145,17 @@ class Worker(Generic[Asked, Seen, Answer]):
     def close(self) -> None:
         """Blocks until every accepted job has been answered."""
         self._closed = True
-        self._turns.close()
+        self._queue.close()
         self._thread.join()
 
     def _admit(self, job: Job[Asked, Answer]) -> None:
         try:
-            self._turns.check(job.claim)
+            self._queue.check(job.claim)
             job.progress("queue", 0, 1)  # before the device's thread can tell of its own
-            leaving = self._turns.put(job, job.claim)
+            leaving = self._queue.put(job, job.claim)
         except Full as full:
             raise self._full(full) from None
-        self._send_away(leaving, self._turns.places)
+        self._send_away(leaving, self._queue.max_waiting)
 
     def _send_away(self, leaving: Sequence[Job[Asked, Answer]], limit: int) -> None:
         for job in leaving:
@@ -163,10 +163,20 @@ class Worker(Generic[Asked, Seen, Answer]):
                 detail = "other callers wait, and yours holds most of the queue"
                 job.future.set_exception(self._full(Full(detail, limit)))
 
+    def _refuse_late(self, late: Sequence[Job[Asked, Answer]]) -> None:
+        """They were admitted, and callers that had less of the device went before them."""
+        for job in late:
+            if job.future.set_running_or_notify_cancel():
+                detail = (
+                    "other callers went before, and the answer would come after its caller goes"
+                )
+                job.future.set_exception(self._full(Full(detail, 0)))
+
     def _full(self, full: Full) -> QueueFull:
-        seconds = max(1, ceil(self.waiting * self._mean_seconds))
+        seconds = max(1, ceil(full.retry_after or self._queue.seconds_of_all()))
         detail = f"{full}; try again in {seconds} s"
-        return QueueFull(detail, limit=full.limit, retry_after=seconds)
+        actual = {} if full.actual is None else {"actual": full.actual}
+        return QueueFull(detail, limit=full.limit, retry_after=seconds, **actual)
 
     def _serve(self) -> None:
         self._warm_up()
@@ -175,9 +185,10 @@ class Worker(Generic[Asked, Seen, Answer]):
 
     def _serve_some(self) -> bool:
         """The next jobs; False once there are none any more. It keeps no picture while it waits."""
-        taken = self._turns.take(self._batch)
+        taken, late = self._queue.take(self._batch)
+        self._refuse_late(late)
         self._serve_these(taken)
-        return bool(taken)
+        return bool(taken or late)
 
     def _serve_these(self, taken: Sequence[Job[Asked, Answer]]) -> None:
         wanted = [
@@ -188,23 +199,24 @@ class Worker(Generic[Asked, Seen, Answer]):
         had = self._stopwatch()
         if wanted:
             self._answer(wanted)
-            self._mean_seconds += 0.2 * (had() / len(wanted) - self._mean_seconds)
-        each = had() / max(1, len(taken))
+        seconds = had() / max(1, len(wanted))  # of each: they were looked at together
         for job in taken:
-            self._turns.done(job.claim, each)
+            answered = job.future.done() and not job.future.cancelled()
+            answered = answered and job.future.exception() is None
+            self._queue.done(job.claim, seconds if job in wanted else 0.0, answered)
 
-    def _let_pass(self, job: Job[Asked, Answer], had: Callable[[], float]) -> None:
-        """Between two steps of a dear job, which has had so many seconds, come others."""
-        while (other := self._turns.passing(job.claim, had())) is not None:
+    def _preempt(self, job: Job[Asked, Answer], had: Callable[[], float]) -> None:
+        """Others are answered between two steps of an expensive job that had so many seconds."""
+        while (other := self._queue.next_preemptor(job.claim, had())) is not None:
             start = time.perf_counter()
             self._serve_these([other])
-            self._passing += time.perf_counter() - start
+            self._preempted_seconds += time.perf_counter() - start
             self._beat = time.perf_counter()
 
     def _stopwatch(self) -> Callable[[], float]:
-        """Tells the seconds from now on, without those of jobs that pass."""
-        start, passing = time.perf_counter(), self._passing
-        return lambda: time.perf_counter() - start - (self._passing - passing)
+        """Tells the seconds from now on, without those of jobs that went before its steps."""
+        start, preempted = time.perf_counter(), self._preempted_seconds
+        return lambda: time.perf_counter() - start - (self._preempted_seconds - preempted)
 
     def _warm_up(self) -> None:
         """Any error is for those who wait for `ready`; the thread goes on."""
@@ -266,8 +278,8 @@ class Worker(Generic[Asked, Seen, Answer]):
     def _watched(self, job: Job[Asked, Answer]) -> Progress:
         """The job's progress.
 
-        A sign of life of the device, and the end once the caller is gone. A dear job lets others
-        pass.
+        A sign of life of the device, and the end once the caller is gone. Others are answered
+        between the steps of an expensive one.
         """
         had = self._stopwatch()
 
@@ -276,8 +288,8 @@ class Worker(Generic[Asked, Seen, Answer]):
             if job.dropped.is_set():
                 raise Dropped
             job.progress(stage, done, total)
-            if job.claim.dear:
-                self._let_pass(job, had)
+            if job.claim.expensive:
+                self._preempt(job, had)
 
         return progress
 

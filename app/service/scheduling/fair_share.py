@@ -6,8 +6,9 @@ goes on as if every caller that is present had an equal share. A newcomer starts
 many requests nor many newcomers delay one that waits.
 """
 
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Iterator, Sequence
+from heapq import heapify, heappop, heappush
 
 SMOOTHING = 0.9  # weight of the earlier mean when a request's seconds update it
 
@@ -31,6 +32,23 @@ class FairShare:
         chosen = min(range(len(callers)), key=lambda i: self._claimed(callers[i]))
         self._running[callers[chosen]] += 1
         return chosen
+
+    def order(self, callers: Sequence[str], seconds: Sequence[float]) -> Iterator[int]:
+        """Indices of the waiting ones as they will start, if each takes its seconds and none comes.
+
+        callers: in order of arrival; they need not have been enqueued.
+        """
+        queues: dict[str, deque[int]] = {}
+        for index, caller in enumerate(callers):
+            queues.setdefault(caller, deque()).append(index)
+        heap = [(self._claimed(caller), queue[0], caller) for caller, queue in queues.items()]
+        heapify(heap)
+        while heap:
+            used, index, caller = heappop(heap)
+            yield index
+            queues[caller].popleft()
+            if queues[caller]:
+                heappush(heap, (used + seconds[index], queues[caller][0], caller))
 
     def next_preemptor(self, callers: Sequence[str], caller: str, seconds: float) -> int | None:
         """As `next`, among those who used less than `caller`, whose running request took `seconds`.
@@ -58,4 +76,4 @@ class FairShare:
 
     def _claimed(self, caller: str) -> float:
         """Seconds used, and expected of what runs: several at once must not look free."""
-        return self._used[caller] + self._mean_seconds * self._running[caller]
+        return self._used.get(caller, self._now) + self._mean_seconds * self._running[caller]

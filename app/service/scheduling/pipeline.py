@@ -2,11 +2,12 @@
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
 from typing import TypeVar
@@ -20,8 +21,8 @@ from numpy.typing import NDArray
 from app.decoding.handle import Call
 from app.decoding.pool import Decoders
 from app.service.observability.metrics import Metrics
+from app.service.scheduling.claims import Claim
 from app.service.scheduling.decode_slots import DecodeSlots
-from app.service.scheduling.device_queue import Claim
 from app.service.scheduling.device_worker import Dropped, Worker
 from app.service.scheduling.result_cache import Key, ResultCache, key
 from app.settings import Settings
@@ -32,15 +33,29 @@ from weakpoints.method.localization import ClassScore, Localization
 from weakpoints.method.rehearsal import rehearse
 from weakpoints.method.stages import Evidence, NetworkPass, Prepared
 from weakpoints.method.stopwatch import Stopwatch
-from weakpoints.options import Options
+from weakpoints.options import ResolvedOptions
 from weakpoints.progress import Progress, no_progress
 
 Made = TypeVar("Made")
 # Pictures that are looked at together. One keeps a CPU busy, and alone it gives the same bits
 # each time.
 BATCH = {"cpu": 1, "cuda": 8}
-PASSED = {"cpu"}  # where others pass a dear request: each takes memory of its own
+# Where others are answered between two steps of an expensive request: each takes memory of its own.
+PREEMPTIBLE = {"cpu"}
+CLASSES = 0  # cost of what needs no occlusion, beside those of `Detector.cost`
+AFTER = 0.25  # seconds from the device to the answer: keypoints, and the JSON of them
 SHARE = 3 / 4  # of the uploads, for one caller at most: the others always find a place
+
+
+@dataclass(frozen=True)
+class PhotographRequest:
+    """A file, and what is asked of it. until: when its caller goes, on time.monotonic's clock."""
+
+    data: bytes
+    options: ResolvedOptions
+    clock: Stopwatch
+    caller: str
+    until: float
 
 
 @dataclass(frozen=True)
@@ -121,41 +136,34 @@ class Locator:
             del self._uploads_of[caller]
 
     async def receive(
-        self,
-        data: bytes,
-        options: Options,
-        clock: Stopwatch,
-        caller: str,
-        seconds: float,
-        held: ExitStack,
-        pixels: bool = False,
+        self, request: PhotographRequest, reserved: ExitStack, pixels: bool = False
     ) -> Received:
         """The file decoded, in a child that ends with this call, and prepared for the device.
 
-        An answer that is in the cache needs neither, unless its pixels are asked for. caller: see
-        `callers`. seconds: what it still waits. held: to be closed when the picture is no longer in
-        memory. Laps `decode` and `prepare`.
+        An answer that is in the cache needs neither, unless its pixels are asked for. reserved: to
+        be closed when the picture is no longer in memory. Laps `decode` and `prepare`.
         All that can be refused about a photograph is refused here: raises WeakpointsError.
         QueueFull is raised before it is decoded.
         """
-        asked = await run_sync(key, data, options)
+        asked = await run_sync(key, request.data, request.options)
         known = self._cache.get(asked)
         if known and not pixels:
             return Received(asked, known, None, None)
         if known:
-            image = await self._decoded(data, options, clock, caller, seconds, lambda image: image)
-            claim = Claim(caller, image.shape[0] * image.shape[1])
-            held.enter_context(self.worker.holding(claim))
+            image = await self._decoded(request, lambda image: image)
+            claim = Claim(request.caller, image.shape[0] * image.shape[1])
+            reserved.enter_context(self.worker.holding(claim))
             return Received(asked, known, image, None)
-        self.worker.room(caller)
+        claim = self._claim(request)
+        self.worker.check_capacity(claim)
 
         def start(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8] | None, Prepared]:
             # Where nothing is drawn, the full-size pixels go as soon as they were made small.
-            return image if pixels else None, self.detector.prepare(image, options, clock)
+            prepared = self.detector.prepare(image, request.options, request.clock)
+            return image if pixels else None, prepared
 
-        kept, prepared = await self._decoded(data, options, clock, caller, seconds, start)
-        claim = self._held(caller, prepared, held)
-        return Received(asked, None, kept, (prepared, claim))
+        kept, prepared = await self._decoded(request, start)
+        return Received(asked, None, kept, (prepared, self._reserve(claim, prepared, reserved)))
 
     async def locate(
         self, received: Received, progress: Progress = no_progress
@@ -174,47 +182,37 @@ class Locator:
         self._cache.put(received.key, found)
         return found, False
 
-    async def recognise(
-        self, data: bytes, options: Options, clock: Stopwatch, caller: str, seconds: float
-    ) -> tuple[ClassScore, ...]:
+    async def recognise(self, request: PhotographRequest) -> tuple[ClassScore, ...]:
         """The likeliest classes of a photograph: a forward pass, without an occlusion.
 
         Raises as `receive` and `Worker.run` do.
         """
-        self.worker.room(caller)
+        claim = replace(self._claim(request), expensive=False, cost=CLASSES)
+        self.worker.check_capacity(claim)
 
         def start(image: NDArray[np.uint8]) -> Prepared:
-            return self.detector.prepare(image, options, clock, maps=False)
+            return self.detector.prepare(image, request.options, request.clock, maps=False)
 
-        waiting = await self._decoded(data, options, clock, caller, seconds, start)
-        with ExitStack() as held:
-            claim = self._held(caller, waiting, held)
-            return (await self.worker.run(waiting, clock, claim)).top
+        prepared = await self._decoded(request, start)
+        with ExitStack() as reserved:
+            claim = self._reserve(claim, prepared, reserved)
+            return (await self.worker.run(prepared, request.clock, claim)).top
 
     async def look_at_all(
         self,
-        data: bytes,
+        request: PhotographRequest,
         prepare: Callable[[NDArray[np.uint8]], list[Prepared]],
-        options: Options,
-        clock: Stopwatch,
-        caller: str,
-        seconds: float,
     ) -> list[tuple[Prepared, Evidence]]:
         """What the network says of one photograph, or of several parts of it.
 
         All parts wait together, so that their forward passes may go together. Raises as `receive`
         and `Worker.run` do.
         """
-        self.worker.room(caller)
-        size = [0]
-
-        def work(image: NDArray[np.uint8]) -> list[Prepared]:
-            size[0] = image.shape[0] * image.shape[1]
-            return prepare(image)
-
-        waiting = await self._decoded(data, options, clock, caller, seconds, work)
-        claim = Claim(caller, size[0])
-        with self.worker.holding(claim):
+        claim = replace(self._claim(request), expensive=False, cost=CLASSES)
+        self.worker.check_capacity(claim)
+        waiting = await self._decoded(request, prepare)
+        with ExitStack() as reserved:
+            claim = self._reserve(claim, waiting[0], reserved)
             runs = [
                 asyncio.ensure_future(self.worker.run(prepared, prepared.clock, claim))
                 for prepared in waiting
@@ -241,27 +239,22 @@ class Locator:
             gone.set()
 
     async def _decoded(
-        self,
-        data: bytes,
-        options: Options,
-        clock: Stopwatch,
-        caller: str,
-        seconds: float,
-        start: Callable[[NDArray[np.uint8]], Made],
+        self, request: PhotographRequest, start: Callable[[NDArray[np.uint8]], Made]
     ) -> Made:
         """What `start` makes of the photograph, which is decoded in a child."""
         call = Call()
 
         def work() -> Made:
-            image = self._decoding.decode(data, seconds, call, options.background)
-            clock.lap("decode")
+            seconds = max(0.0, request.until - time.monotonic())
+            image = self._decoding.decode(request.data, seconds, call, request.options.background)
+            request.clock.lap("decode")
             return start(image)
 
         try:
             # Not on the event loop: the head of a hostile file may take a quarter of a second.
-            large = await run_sync(is_large, data, self._limits)
+            large = await run_sync(is_large, request.data, self._limits)
             # A small one is decoded sooner than another child would have started.
-            decoding = await self._begin(caller, work, large)
+            decoding = await self._begin(request.caller, work, large)
             with anyio.CancelScope(shield=not large):
                 made = await asyncio.wrap_future(decoding)
         finally:
@@ -286,27 +279,36 @@ class Locator:
         return future
 
     async def draw(
-        self, caller: str, image: NDArray[np.uint8], held: ExitStack, work: Callable[[], Made]
+        self, caller: str, image: NDArray[np.uint8], reserved: ExitStack, work: Callable[[], Made]
     ) -> Made:
         """What is drawn of a picture, when it is the caller's turn. A caller may leave meanwhile.
 
-        held: what counts the picture's pixels. They count until the drawing has ended, even where
-        its caller has left.
+        reserved: what counts the picture's pixels. They count until the drawing has ended, even
+        where its caller has left.
         """
         large = is_large_size((image.shape[1], image.shape[0]), self._limits)
         future = await self._begin(caller, work, large)
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
-            pixels = held.pop_all()
+            pixels = reserved.pop_all()
             future.add_done_callback(lambda _: pixels.close())
             raise
 
-    def _held(self, caller: str, prepared: Prepared, held: ExitStack) -> Claim:
-        """The picture counts until `held` is closed. Raises QueueFull."""
-        dear = self.detector.model.device in PASSED and self.detector.expensive(prepared.options)
-        claim = Claim(caller, prepared.frame.width * prepared.frame.height, dear)
-        held.enter_context(self.worker.holding(claim))
+    def _claim(self, request: PhotographRequest) -> Claim:
+        """What is known before the file is decoded: all but its pixels."""
+        preemptible = self.detector.model.device in PREEMPTIBLE
+        return Claim(
+            request.caller,
+            expensive=preemptible and self.detector.expensive(request.options),
+            cost=self.detector.cost(request.options),
+            until=request.until - AFTER,
+        )
+
+    def _reserve(self, claim: Claim, prepared: Prepared, reserved: ExitStack) -> Claim:
+        """The picture counts until `reserved` is closed. Raises QueueFull."""
+        claim = replace(claim, pixels=prepared.frame.width * prepared.frame.height)
+        reserved.enter_context(self.worker.holding(claim))
         return claim
 
 

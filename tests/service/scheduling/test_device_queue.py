@@ -2,76 +2,76 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.service.scheduling.device_queue import Claim, Full, Turns
+from app.service.scheduling.device_queue import Claim, DeviceQueue, Full
 from tests.service import Held, post, running, until
 from weakpoints.method.detector import Detector
 
 
 def test_a_full_queue_takes_from_who_holds_most_and_else_refuses() -> None:
-    turns: Turns[str] = Turns(3, 99)
+    queue: DeviceQueue[str] = DeviceQueue(3, 99)
     for item in "abc":
-        assert turns.put(item, Claim("greedy")) == []
+        assert queue.put(item, Claim("greedy")) == []
     with pytest.raises(Full, match="3 requests are waiting"):
-        turns.put("d", Claim("greedy"))
-    turns.check(Claim("modest"))
-    assert turns.put("X", Claim("modest")) == ["c"]
+        queue.put("d", Claim("greedy"))
+    queue.check(Claim("modest"))
+    assert queue.put("X", Claim("modest")) == ["c"]
     with pytest.raises(Full):
-        turns.check(Claim("modest"))
+        queue.check(Claim("modest"))
     with pytest.raises(Full):
-        turns.put("Y", Claim("modest"))
-    assert turns.take(3) == ["a", "X", "b"]
+        queue.put("Y", Claim("modest"))
+    assert queue.take(3)[0] == ["a", "X", "b"]
 
 
 def test_pixels_are_held_until_they_are_released_and_one_picture_always_fits() -> None:
-    turns: Turns[str] = Turns(9, 100)
-    turns.hold(Claim("one", pixels=300))
+    queue: DeviceQueue[str] = DeviceQueue(9, 100)
+    queue.hold(Claim("one", pixels=300))
     with pytest.raises(Full, match=r"300 pixels; one of 1 has .* and 100 is the limit"):
-        turns.hold(Claim("two", pixels=1))
-    turns.release(Claim("one", pixels=300))
+        queue.hold(Claim("two", pixels=1))
+    queue.release(Claim("one", pixels=300))
     for item in "ab":
-        turns.hold(Claim("one", pixels=30))
-        turns.put(item, Claim("one", pixels=30))
+        queue.hold(Claim("one", pixels=30))
+        queue.put(item, Claim("one", pixels=30))
     with pytest.raises(Full):
-        turns.hold(Claim("one", pixels=21))
-    assert turns.hold(Claim("two", pixels=25)) == ["b"]
+        queue.hold(Claim("one", pixels=21))
+    assert queue.hold(Claim("two", pixels=25)) == ["b"]
 
 
 def test_large_pictures_leave_room_for_a_small_one_however_many_come() -> None:
-    turns: Turns[str] = Turns(9, 200)
+    queue: DeviceQueue[str] = DeviceQueue(9, 200)
     for caller in ("a", "b", "c"):
-        turns.hold(Claim(caller, pixels=49))
+        queue.hold(Claim(caller, pixels=49))
     for pixels in (49, 27):
         with pytest.raises(Full):
-            turns.hold(Claim("d", pixels=pixels))
-    turns.hold(Claim("d", pixels=16))
+            queue.hold(Claim("d", pixels=pixels))
+    queue.hold(Claim("d", pixels=16))
     for small in range(18):
-        turns.hold(Claim(f"small {small}", pixels=1))
+        queue.hold(Claim(f"small {small}", pixels=1))
 
 
 def test_what_is_removed_gives_back_its_place_and_its_turn() -> None:
-    turns: Turns[str] = Turns(2, 99)
-    turns.put("a", Claim("one"))
-    turns.remove("a")
-    turns.remove("a")
-    turns.put("b", Claim("one"))
-    turns.put("X", Claim("two"))
-    assert turns.take(9) == ["b", "X"]
-    turns.close()
-    assert turns.take(1) == []
+    queue: DeviceQueue[str] = DeviceQueue(2, 99)
+    queue.put("a", Claim("one"))
+    queue.remove("a")
+    queue.remove("a")
+    queue.put("b", Claim("one"))
+    queue.put("X", Claim("two"))
+    assert queue.take(9)[0] == ["b", "X"]
+    queue.close()
+    assert queue.take(1)[0] == []
 
 
-def test_what_is_dear_is_passed_by_what_is_not() -> None:
-    turns: Turns[str] = Turns(9, 99)
-    dear = Claim("one", dear=True)
-    turns.put("dear", dear)
-    assert turns.take(1) == ["dear"]
-    turns.put("also dear", Claim("two", dear=True))
-    assert turns.passing(dear, 1.0) is None
-    turns.put("cheap", Claim("two"))
-    assert turns.passing(dear, 1.0) == "cheap"
-    turns.done(Claim("two"), 2.0)
-    turns.done(dear, 1.0)
-    assert turns.take(9) == ["also dear"]
+def test_what_is_expensive_lets_go_before_it_what_is_not() -> None:
+    queue: DeviceQueue[str] = DeviceQueue(9, 99)
+    expensive = Claim("one", expensive=True)
+    queue.put("dear", expensive)
+    assert queue.take(1)[0] == ["dear"]
+    queue.put("also dear", Claim("two", expensive=True))
+    assert queue.next_preemptor(expensive, 1.0) is None
+    queue.put("cheap", Claim("two"))
+    assert queue.next_preemptor(expensive, 1.0) == "cheap"
+    queue.done(Claim("two"), 2.0)
+    queue.done(expensive, 1.0)
+    assert queue.take(9)[0] == ["also dear"]
 
 
 def test_one_caller_s_queue_does_not_keep_another_waiting(detector: Detector) -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from app.service.scheduling.device_queue import Claim
+from app.service.scheduling.claims import Claim
 from app.service.scheduling.device_worker import Worker
 from weakpoints.errors import DeviceLost, QueueFull, Unavailable
 from weakpoints.method.stopwatch import Stopwatch
@@ -319,7 +319,7 @@ def test_a_dear_job_lets_others_pass_and_their_time_is_not_counted_as_its_own() 
     async def scenario() -> list[str]:
         worker, gate, ended = worker_of(8), Gate(), list[str]()
 
-        def dear(alive: Alive) -> None:
+        def expensive(alive: Alive) -> None:
             gate(alive)
             alive()
             ended.append("dear")
@@ -335,16 +335,16 @@ def test_a_dear_job_lets_others_pass_and_their_time_is_not_counted_as_its_own() 
 
             return work
 
-        jobs = [job("dear", Claim("greedy", dear=True), dear)]
+        jobs = [job("dear", Claim("greedy", expensive=True), expensive)]
         await soon(gate.began.is_set)
-        jobs.append(job("next dear", Claim("greedy", dear=True), noted("next dear")))
+        jobs.append(job("next dear", Claim("greedy", expensive=True), noted("next dear")))
         jobs.append(job("cheap", Claim("modest"), noted("cheap")))
         await soon(lambda: worker.waiting == 2)
         start = time.perf_counter()
         gate.open.set()
         await asyncio.gather(*jobs)
-        assert worker._passing == pytest.approx(0.3, abs=0.25)
-        assert worker._passing < time.perf_counter() - start
+        assert worker._preempted_seconds == pytest.approx(0.3, abs=0.25)
+        assert worker._preempted_seconds < time.perf_counter() - start
         assert worker.alive
         worker.close()
         return ended
@@ -356,12 +356,14 @@ def test_a_job_that_fails_while_it_passes_hurts_itself_alone() -> None:
     async def scenario() -> list[object]:
         worker, gate = worker_of(8), Gate()
 
-        def dear(alive: Alive) -> str:
+        def expensive(alive: Alive) -> str:
             gate(alive)
             alive()
             return "dear"
 
-        greedy = asyncio.create_task(worker.run(dear, Stopwatch(), Claim("greedy", dear=True)))
+        greedy = asyncio.create_task(
+            worker.run(expensive, Stopwatch(), Claim("greedy", expensive=True))
+        )
         await soon(gate.began.is_set)
         bad = asyncio.create_task(worker.run(lambda alive: 1 / 0, Stopwatch(), Claim("modest")))
         await soon(lambda: worker.waiting)
@@ -389,5 +391,47 @@ def test_the_clock_counts_each_wait_as_queue_and_progress_is_told_of_it_first() 
         worker.close()
         assert told == ["queue", "occlusion"]
         assert [lap.stage for lap in clock.laps] == ["queue"]
+
+    asyncio.run(scenario())
+
+
+def claim(caller: str, seconds: float = 60) -> Claim:
+    return Claim(caller, cost=7, until=time.monotonic() + seconds)
+
+
+def test_what_can_not_be_in_time_is_refused_at_once_or_when_it_has_become_late() -> None:
+    """Requests take half a second here. One more of who had less goes before one that waits."""
+
+    async def scenario() -> None:
+        worker, ran = worker_of(8), list[str]()
+
+        def half_a_second(name: str) -> Work:
+            def work(alive: Alive) -> None:
+                time.sleep(0.5)
+                ran.append(name)
+
+            return work
+
+        await worker.run(half_a_second("measured"), Stopwatch(), claim("x"))
+        gate = Gate()
+        running = asyncio.create_task(worker.run(gate, Stopwatch(), claim("x")))
+        await soon(gate.began.is_set)
+        with pytest.raises(QueueFull, match="the answer is expected after") as raised:
+            await worker.run(half_a_second("refused"), Stopwatch(), claim("a", 0.3))
+        assert raised.value.figures["limit"] == pytest.approx(0.3, abs=0.1)
+        assert raised.value.figures["actual"] > 0.5
+        assert raised.value.figures["retry_after"] >= 1
+        with pytest.raises(QueueFull):
+            worker.check_capacity(claim("a", 0.3))
+        late = asyncio.create_task(worker.run(half_a_second("late"), Stopwatch(), claim("a", 2)))
+        await soon(lambda: worker.waiting)
+        await asyncio.sleep(1.6)  # the one that runs takes longer than was expected
+        gate.open.set()
+        with pytest.raises(QueueFull, match="would come after its caller goes"):
+            await late
+        await running
+        await worker.run(half_a_second("alone"), Stopwatch(), claim("a", 0.1))
+        worker.close()
+        assert ran == ["measured", "alone"]
 
     asyncio.run(scenario())

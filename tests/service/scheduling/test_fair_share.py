@@ -1,3 +1,4 @@
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,3 +91,21 @@ def test_while_two_callers_wait_neither_is_more_than_its_last_request_ahead(aske
         assert had[caller] <= min(had[other] for other, _ in [*waiting, (caller, 0)])
         shares.charge(caller, seconds, {who for who, _ in waiting})
         had[caller] += seconds
+
+
+def test_the_order_that_is_told_is_the_one_that_comes() -> None:
+    """Whoever waits, and whatever each takes: the next ones are chosen as told beforehand."""
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        shares = FairShare()
+        callers = [str(rng.integers(4)) for _ in range(9)]
+        seconds = rng.uniform(1, 3, 9).tolist()
+        for caller in callers:
+            shares.enqueue(caller)
+        told = list(shares.order(callers, seconds))
+        left, came = list(range(9)), []
+        while left:
+            number = left.pop(shares.next([callers[index] for index in left]))
+            shares.charge(callers[number], seconds[number], {callers[index] for index in left})
+            came.append(number)
+        assert told == came
