@@ -135,8 +135,7 @@ def _try_out(occluder: Incremental, entry: Entry) -> None:
         raise WeightsError(
             f"network {entry.name!r} does not fit into its memory: {error}"
         ) from error
-    if not logits.isfinite().all():
-        raise WeightsError(
-            f"network {entry.name!r} exceeds the numbers of {occluder.dtype}; "
-            "set WEAKPOINTS_PRECISION=float32"
-        )
+    if logits.isfinite().all():
+        return
+    advice = "" if occluder.dtype == torch.float32 else "; set WEAKPOINTS_PRECISION=float32"
+    raise WeightsError(f"network {entry.name!r} exceeds the numbers of {occluder.dtype}{advice}")

@@ -2,6 +2,7 @@ import dataclasses
 import hashlib
 import json
 import pickle
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -45,6 +46,57 @@ def test_a_saved_network_comes_back_as_the_same_function(
     x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     network = load_network(saved(tmp_path / f"toy{suffix}", module.state_dict()))
     torch.testing.assert_close(network.logits(x), module(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kept", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_are_computed_in_the_one_that_is_told(
+    kept: torch.dtype, module: nn.Module, tmp_path: Path
+) -> None:
+    """All of them, or a body in half precision under a head in float32."""
+    for part in ("", "layer"):
+        state = {
+            key: value.to(kept) if key.startswith(part) and value.is_floating_point() else value
+            for key, value in module.state_dict().items()
+        }
+        network = load_network(saved(tmp_path / "toy.safetensors", state))
+        x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+        assert network.like.dtype == network.logits(x).dtype == torch.float32
+        torch.testing.assert_close(network.logits(x), module(x), rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ([1, 2], "holds a list; a state dictionary is needed"),
+        (torch.zeros(3), "holds a Tensor"),
+        ("text", "holds a str"),
+        ({"epoch": 3, "state_dict": {}}, "'epoch' is a int; names are texts"),
+        ({3: torch.zeros(3)}, "'3' is a Tensor"),
+    ],
+)
+def test_a_pth_that_is_no_state_dictionary_is_one_sentence(
+    state: object, says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(WeightsError, match=says):
+        load_state(saved(tmp_path / "toy.pth", state))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda weight: weight * float("nan"), "conv1.weight has NaN or infinity"),
+        (lambda weight: weight + torch.inf, "conv1.weight has NaN or infinity"),
+        (lambda weight: weight.to(torch.int8), "conv1.weight is of torch.int8"),
+        (lambda weight: weight.to(torch.complex64), "conv1.weight is of torch.complex64"),
+    ],
+)
+def test_weights_that_are_no_real_numbers_are_refused_by_their_name(
+    change: Callable[[torch.Tensor], torch.Tensor], says: str, module: nn.Module, tmp_path: Path
+) -> None:
+    state = module.state_dict()
+    state["conv1.weight"] = change(state["conv1.weight"])
+    with pytest.raises(WeightsError, match=says):
+        assign(module, state, entry(tmp_path))
 
 
 def test_a_digest_prefix_as_torchvision_publishes_it_is_enough(tmp_path: Path) -> None:

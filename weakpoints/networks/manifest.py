@@ -8,9 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, PositiveInt, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from weakpoints.errors import WeightsError
+from weakpoints.networks.labels import read_labels
 
 PACKAGED = Path(__file__).parents[1] / "model_weights"  # as a wheel lays it
 MODEL_WEIGHTS = PACKAGED if PACKAGED.is_dir() else Path(__file__).parents[2] / "model_weights"
@@ -18,39 +26,53 @@ DOWNLOADED = "downloaded"  # what a manifest calls the folder of pulled weights
 TORCHVISION = "torchvision:"  # labels and addresses that torchvision has are named, not copied
 AUTO = ("vgg16", "efficientnet_lite0")  # what the network `auto` is, the first that is here
 Channels = tuple[float, float, float]
+Pixels = Annotated[int, Field(strict=True, ge=1, le=4096)]
+Mean = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+Deviation = Annotated[float, Field(strict=True, ge=1e-3, le=1, allow_inf_nan=False)]
 
 
 class Occluder(BaseModel):
     """The box of a network's default occlusion, in pixels of its input."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    patch: PositiveInt
-    stride: PositiveInt
+    patch: Pixels
+    stride: Pixels
 
 
 class Fields(BaseModel):
     """A network as the manifest file has it.
 
-    labels: a JSON file beside the manifest, or `torchvision:` and the name of weights there; url
-    likewise. file: relative to the manifest, or to where Python packages are if `package` names
-    the distribution that brings it. sha256: 64 hex digits, or the first 8 or more where that is
-    all that is published. widths: channels of a narrow VGG-16's blocks. occluder: the default
-    box; side/14 and side/28 without it.
+    labels: a file beside the manifest, or `torchvision:` and the name of weights there; url
+    likewise. mean, std: of pixels from 0 to 1, red, green, blue. file: relative to the manifest,
+    or to where Python packages are if `package` names the distribution that brings it. sha256: 64
+    hex digits, or the first 8 or more where that is all that is published. widths: channels of a
+    narrow VGG-16's blocks. occluder: the default box; side/14 and side/28 without it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     architecture: str
     labels: str
-    side: PositiveInt
-    mean: Channels
-    std: Channels
+    side: Pixels
+    mean: tuple[Mean, Mean, Mean]
+    std: tuple[Deviation, Deviation, Deviation]
     file: str
     sha256: Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9a-fA-F]{8,64}$")]
     licence: str
     url: str | None = None
     package: str | None = None
-    widths: tuple[PositiveInt, ...] | None = None
+    widths: tuple[Pixels, ...] | None = None
     occluder: Occluder | None = None
+
+    @model_validator(mode="after")
+    def _box_fits(self) -> "Fields":
+        """Else every request without options of its own would be refused."""
+        box = self.occluder
+        if box is not None and not box.stride <= box.patch <= self.side:
+            raise ValueError(
+                f"occluder: its patch is {box.patch} and its stride {box.stride}; stride is at "
+                f"most patch, and patch at most the side, {self.side}"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -117,9 +139,11 @@ def choose_network(manifest: Path, name: str, downloads: Path | None = None) -> 
 
 def _networks(manifest: Path) -> Mapping[str, object]:
     try:
-        networks: Mapping[str, object] = json.loads(manifest.read_text())["networks"]
-    except (OSError, ValueError, KeyError) as error:
+        networks = json.loads(manifest.read_text("utf-8-sig"))["networks"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{manifest} is not a manifest of networks: {error}") from error
+    if not isinstance(networks, dict) or not networks:
+        raise WeightsError(f"{manifest} is not a manifest of networks: `networks` is no object")
     return networks
 
 
@@ -158,19 +182,24 @@ def _entry(name: str, given: object, manifest: Path, downloads: Path | None) -> 
             fields.occluder,
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise WeightsError(
-            f"the manifest's entry {name!r} is not right: {where}: {first['msg']}"
-        ) from error
+        raise WeightsError(f"the manifest's entry {name!r} is not right: {_said(error)}") from error
     except (ValueError, OSError, KeyError) as error:
         raise WeightsError(f"the manifest's entry {name!r} is not right: {error}") from error
+
+
+def _said(error: ValidationError) -> str:
+    """Where the first fault is, what it is, and what stands there."""
+    first = error.errors()[0]
+    where = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
+    rule, given = first["msg"].removeprefix("Value error, "), f"; it is {first['input']!r}"[:100]
+    scale = " (mean and std are of pixels from 0 to 1)" if where.startswith(("mean", "std")) else ""
+    return f"{where}{rule}{scale}{given if where else ''}"
 
 
 def _labels(labels: str, folder: Path) -> tuple[str, ...]:
     if labels.startswith(TORCHVISION):
         return tuple(_of_torchvision(labels).meta["categories"])
-    return tuple(json.loads(_inside(folder, labels).read_text()))
+    return read_labels(_inside(folder, labels))
 
 
 def _url(url: str | None) -> str | None:
