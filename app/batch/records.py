@@ -13,8 +13,10 @@ from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ValidationError
 
-from app.schemas.answers import Figure, WireKeypoint
+from app.schemas.answers import Figure, Pixels, WireKeypoint
+from app.schemas.landmarks import WireLandmark, wire_landmark
 from weakpoints.errors import BadOption
+from weakpoints.landmarks.named import Named
 from weakpoints.method.localization import Localization
 
 
@@ -33,6 +35,8 @@ class Row(BaseModel):
     probability: Figure | None = None
     low_evidence: bool | None = None
     keypoints: list[WireKeypoint] = []
+    landmarks: list[WireLandmark] = []
+    bbox: tuple[Pixels, Pixels, Pixels, Pixels] | None = None
 
     @property
     def line(self) -> str:
@@ -49,6 +53,20 @@ def found_row(name: str, found: Localization) -> Row:
         probability=found.target.probability,
         low_evidence=found.low_evidence,
         keypoints=[WireKeypoint(**asdict(point)) for point in found.keypoints],
+    )
+
+
+def named_row(name: str, found: Named) -> Row:
+    likeliest = found.top[0]
+    return Row(
+        file_name=name,
+        width=found.width,
+        height=found.height,
+        class_id=likeliest.class_id,
+        label=likeliest.label,
+        probability=likeliest.probability,
+        landmarks=[wire_landmark(point) for point in found.landmarks],
+        bbox=found.bbox,
     )
 
 
@@ -76,6 +94,13 @@ def open_log(path: Path, stamp: dict[str, Any], resume: bool) -> Iterator["Log"]
             file.truncate()
             file.write(head)
         yield Log(file)
+
+
+def read_rows(path: Path, names: Iterable[str]) -> list[Row]:
+    """The last row of each name in a log that a run has finished."""
+    with path.open("r+b") as file:
+        file.readline()
+        return list(Log(file).rows(names))
 
 
 class Log:

@@ -14,11 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.batch.collection import Collection, Reader, printable, reason
-from app.batch.records import Row, found_row, open_log
+from app.batch.named import NamedLocator, Patterns, categories_of, digest_of
+from app.batch.named_tables import write_named_coco, write_named_parquet
+from app.batch.records import Row, found_row, named_row, open_log
 from app.batch.tables import write_coco, write_parquet
 from app.decoding.pool import Decoders
 from weakpoints import __version__
 from weakpoints.errors import DeviceLost, WeakpointsError
+from weakpoints.landmarks.named import Named
 from weakpoints.method.detector import Detector
 from weakpoints.method.localization import Model
 from weakpoints.options import Limits, Options
@@ -26,6 +29,7 @@ from weakpoints.options import Limits, Options
 Engine = Callable[[Sequence[str]], Iterator[str]]
 """From names to the lines of their rows, in any order."""
 Progress = Callable[[Iterable[str], int], Iterable[str]]
+Locates = Detector | NamedLocator
 TOLD = 20  # failures that a summary tells; the files have them all
 
 
@@ -54,6 +58,7 @@ def run_batch(
     *,
     resume: bool,
     progress: Progress,
+    patterns: Patterns | None = None,
 ) -> Summary:
     """Looks at each photograph of the collection and writes what was found into `out`.
 
@@ -66,7 +71,14 @@ def run_batch(
     try:
         out.mkdir(parents=True, exist_ok=True)
         done, failures, failed = _rows(
-            engine, model, options, collection, out, resume=resume, progress=progress
+            engine,
+            model,
+            options,
+            collection,
+            out,
+            resume=resume,
+            progress=progress,
+            patterns=patterns,
         )
     except OSError as error:  # an engine's own are records
         raise WeakpointsError(
@@ -92,6 +104,7 @@ def _rows(
     *,
     resume: bool,
     progress: Progress,
+    patterns: Patterns | None,
 ) -> tuple[int, tuple[str, ...], int]:
     """How many photographs were looked at now, some of the failures, and how many there were."""
     stamp = {
@@ -100,6 +113,8 @@ def _rows(
         "precision": model.precision,
         "options": json.loads(json.dumps(asdict(options))),
     }
+    if patterns is not None:
+        stamp["landmarks"] = digest_of(patterns)
     names, refused = collection.names, collection.refused
     with open_log(out / "rows.jsonl", stamp, resume) as log:
         todo = [name for name in names if name not in log]
@@ -115,19 +130,20 @@ def _rows(
                 "go on with --resume"
             )
         rows = partial(log.rows, names)
-        write_coco(
-            out / "keypoints.coco.json",
-            rows,
-            model.labels,
-            f"weakpoints {__version__}, network {model.name} {model.sha256[:12]}",
-        )
-        write_parquet(out / "keypoints.parquet", rows, stamp)
+        description = f"weakpoints {__version__}, network {model.name} {model.sha256[:12]}"
+        if patterns is None:
+            write_coco(out / "keypoints.coco.json", rows, model.labels, description)
+            write_parquet(out / "keypoints.parquet", rows, stamp)
+        else:
+            categories = categories_of(patterns, model.labels)
+            write_named_coco(out / "keypoints.coco.json", rows, categories, description)
+            write_named_parquet(out / "keypoints.parquet", rows, stamp)
         failed = [name for name in todo if name in log.failed]
         failures = tuple(f"{row.file_name}: {row.error}" for row in log.rows(failed[:TOLD]))
     return len(todo), failures, len(failed)
 
 
-def plain(detector: Detector, reader: Reader, options: Options, limits: Limits) -> Engine:
+def plain(detector: Locates, reader: Reader, options: Options, limits: Limits) -> Engine:
     """One after the other, here; files are decoded in a child."""
 
     def lines(names: Sequence[str]) -> Iterator[str]:
@@ -144,10 +160,12 @@ def plain(detector: Detector, reader: Reader, options: Options, limits: Limits) 
     return lines
 
 
-def located(detector: Detector, name: str, image: NDArray[np.uint8], options: Options) -> str:
+def located(detector: Locates, name: str, image: NDArray[np.uint8], options: Options) -> str:
     """The line of its row. Raises DeviceLost, after which there is no going on."""
     try:
-        return found_row(name, detector.locate(image, options)).line
+        found = detector.locate(image, options)
+        row = named_row(name, found) if isinstance(found, Named) else found_row(name, found)
+        return row.line
     except DeviceLost:
         raise
     except Exception as error:

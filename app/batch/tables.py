@@ -26,13 +26,14 @@ def write_coco(path: Path, rows: Rows, labels: Sequence[str], description: str) 
     number = count(1)
     parts = {
         "images": (
-            coco_image(i, row.file_name, row.width or 0, row.height or 0) for i, row in _good(rows)
+            coco_image(i, row.file_name, row.width or 0, row.height or 0)
+            for i, row in good_rows(rows)
         ),
         "annotations": (
             coco_annotation(next(number), i, target, points, most[target])
             | {"score": row.probability if target == row.class_id else None}
             | {"low_evidence": row.low_evidence}
-            for i, row in _good(rows)
+            for i, row in good_rows(rows)
             for target, points in _by_class(row).items()
         ),
         "categories": (coco_category(i, label, most[i]) for i, label in enumerate(labels)),
@@ -42,7 +43,7 @@ def write_coco(path: Path, rows: Rows, labels: Sequence[str], description: str) 
             if row.error is not None
         ),
     }
-    with _whole(path) as partial, partial.open("w") as file:
+    with in_one_move(path) as partial, partial.open("w") as file:
         file.write(json.dumps({"info": {"description": description}})[:-1])
         for name, items in parts.items():
             file.write(f', "{name}": [')
@@ -84,12 +85,13 @@ def write_parquet(path: Path, rows: Rows, stamp: dict[str, Any]) -> None:
     }
     schema = pa.schema(list(kinds.items()), metadata={"weakpoints": json.dumps(stamp)})
     left = rows()
-    with _whole(path) as partial, pq.ParquetWriter(partial, schema) as writer:
+    with in_one_move(path) as partial, pq.ParquetWriter(partial, schema) as writer:
         while group := [record for row in islice(left, GROUP) for record in _records(row)]:
             writer.write_table(pa.Table.from_pylist(group, schema))
 
 
-def _good(rows: Rows) -> Iterator[tuple[int, Row]]:
+def good_rows(rows: Rows) -> Iterator[tuple[int, Row]]:
+    """Those without an error, numbered from 1."""
     return enumerate((row for row in rows() if row.error is None), 1)
 
 
@@ -104,7 +106,7 @@ def _by_class(row: Row) -> dict[int, list[WireKeypoint]]:
 def _most_points(rows: Rows) -> Counter[int]:
     """By class, the keypoints of the photograph that has the most."""
     most = Counter[int]()
-    for _, row in _good(rows):
+    for _, row in good_rows(rows):
         for target, points in _by_class(row).items():
             most[target] = max(most[target], len(points))
     return most
@@ -127,7 +129,8 @@ def _flat(point: WireKeypoint) -> dict[str, Any]:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def in_one_move(path: Path) -> Iterator[Path]:
+    """A file beside it, which takes its place at the end."""
     partial = path.with_name(path.name + ".partial")
     yield partial
     os.replace(partial, path)

@@ -1,8 +1,7 @@
 """`weakpoints batch`."""
 
-from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +12,14 @@ from app.cli.parameters import Json, Network, OptionFlags, Where
 from app.cli.terminal import bar, say, show
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from app.batch.collection import Collection
-    from app.batch.run import Engine
+    from app.batch.named import Patterns
+    from app.batch.run import Engine, Locates, Summary
     from app.settings import Settings
     from weakpoints.method.detector import Detector
     from weakpoints.options import Options
@@ -50,6 +55,17 @@ def batch(
         str | None,
         Parameter(help="folder of what a list or a COCO file names, if not its own"),
     ] = None,
+    landmarks: Annotated[
+        Path | None,
+        Parameter(help="a landmark set: its named points on every photograph, no occlusion"),
+    ] = None,
+    consistent: Annotated[
+        bool,
+        Parameter(
+            help="give the keypoints of each class one identity: P1, P2, ... on every photograph",
+            show_default=False,
+        ),
+    ] = False,
     as_json: Json = False,
     network: Network = Network(),
     where: Where = Where(),
@@ -57,21 +73,25 @@ def batch(
 ) -> int:
     """a collection of photographs into COCO keypoints and Parquet"""
     from app.batch.collection import open_collection, told
-    from app.batch.run import run_batch
     from app.loading import loaded
     from weakpoints.errors import BadOption
 
     settings, options = network.settings(), given.options()
+    if landmarks and consistent:
+        return say("--landmarks and --consistent are two ways to name points; give one", 2)
     try:
         collection = open_collection(source, outside, images)
     except BadOption as error:
         return say(str(error), 2)
+    engine = _Engine(where, settings, collection, options)
     detector = loaded(settings)
-    with _engine(where, detector, collection, options, settings) as engine:
-        progress = partial(bar, "detect")
-        summary = run_batch(
-            engine, detector.model, options, collection, out, resume=resume, progress=progress
-        )
+    asked = (engine, detector, out, resume)
+    if landmarks:
+        summary = _by_set(*asked, landmarks)
+    elif consistent:
+        summary = _consistent(*asked)
+    else:
+        summary = _run(*asked, partial(loaded, settings), detector)
     for failure in summary.failures:
         say(failure)
     done = f"{summary.done} done, {summary.skipped} done before, {summary.failed} failed"
@@ -81,24 +101,84 @@ def batch(
     return 1 if summary.failed else 0
 
 
-@contextmanager
-def _engine(
-    where: Where,
+@dataclass(frozen=True)
+class _Engine:
+    """What all runs of a batch share."""
+
+    where: Where
+    settings: "Settings"
+    collection: "Collection"
+    options: "Options"
+
+    @contextmanager
+    def of(self, load: "Callable[[], Locates]", here: "Locates") -> "Iterator[Engine]":
+        """What computes: `here`, in this process, or tasks on Ray, where each loads its own."""
+        reader, limits = self.collection.reader, self.settings.limits
+        if self.where.engine != "ray":
+            from app.batch.run import plain
+
+            yield plain(here, reader, self.options, limits)
+            return
+        from app.cluster.data import on_ray
+        from app.cluster.start import connected
+
+        with connected():
+            yield on_ray(load, self.where.share, reader, self.options, limits)
+
+
+def _run(
+    asked: _Engine,
     detector: "Detector",
-    collection: "Collection",
-    options: "Options",
-    settings: "Settings",
-) -> Iterator["Engine"]:
-    """What detects: this process, or tasks on Ray, where each loads its own network."""
-    reader, limits = collection.reader, settings.limits
-    if where.engine != "ray":
-        from app.batch.run import plain
+    out: Path,
+    resume: bool,
+    load: "Callable[[], Locates]",
+    here: "Locates",
+    patterns: "Patterns | None" = None,
+) -> "Summary":
+    from app.batch.run import run_batch
 
-        yield plain(detector, reader, options, limits)
-        return
-    from app.cluster.data import on_ray
-    from app.cluster.start import connected
+    with asked.of(load, here) as engine:
+        return run_batch(
+            engine,
+            detector.model,
+            asked.options,
+            asked.collection,
+            out,
+            resume=resume,
+            progress=partial(bar, "detect" if patterns is None else "landmarks"),
+            patterns=patterns,
+        )
+
+
+def _by_set(
+    asked: _Engine, detector: "Detector", out: Path, resume: bool, landmarks: Path
+) -> "Summary":
+    """The landmarks of a set on every photograph."""
+    from app.batch.named import by_set
     from app.loading import loaded
+    from weakpoints.landmarks.landmark_set import LandmarkSet
 
-    with connected():
-        yield on_ray(partial(loaded, settings), where.share, reader, options, limits)
+    learnt = LandmarkSet.load(landmarks)
+    here = by_set(lambda: detector, learnt)
+    load = partial(by_set, partial(loaded, asked.settings), learnt)
+    return _run(asked, detector, out, resume, load, here, here.patterns)
+
+
+def _consistent(asked: _Engine, detector: "Detector", out: Path, resume: bool) -> "Summary":
+    """First the keypoints of every photograph, in `out/keypoints`, then one identity for each."""
+    from app.batch.named import by_class, consistent_patterns
+    from app.batch.records import read_rows
+    from app.loading import loaded
+    from weakpoints.images.decode import decode
+
+    settings, first = asked.settings, out / "keypoints"
+    _run(asked, detector, first, resume, partial(loaded, settings), detector)
+    reader, limits = asked.collection.reader, settings.limits
+
+    def opened(name: str) -> "NDArray[np.uint8]":
+        return decode(reader.read(name, limits.max_bytes), limits, asked.options.background)
+
+    rows = read_rows(first / "rows.jsonl", asked.collection.names)
+    patterns = consistent_patterns(detector, rows, opened, asked.options)
+    load = partial(by_class, partial(loaded, settings), patterns)
+    return _run(asked, detector, out, resume, load, by_class(lambda: detector, patterns), patterns)

@@ -14,11 +14,10 @@ from ray.exceptions import RayError
 
 from app.batch.collection import Reader
 from app.batch.records import Row
-from app.batch.run import Engine, located
+from app.batch.run import Engine, Locates, located
 from app.cluster.reading import pixels
 from app.cluster.start import Share
 from weakpoints.errors import DeviceLost, WeakpointsError
-from weakpoints.method.detector import Detector
 from weakpoints.options import Limits, Options
 
 BLOCK = 16  # photographs at most that travel together, and are done again when their node is lost
@@ -32,7 +31,7 @@ class Locate:
     network, or no device any more, is not raised: Ray would try again and hide what was said.
     """
 
-    def __init__(self, load: Callable[[], Detector], options: Options) -> None:
+    def __init__(self, load: Callable[[], Locates], options: Options) -> None:
         self.options, self.over = options, ""
         try:
             self.detector = load()
@@ -58,7 +57,7 @@ def block_size(count: int, workers: int) -> int:
 
 
 def on_ray(
-    load: Callable[[], Detector], share: Share, reader: Reader, options: Options, limits: Limits
+    load: Callable[[], Locates], share: Share, reader: Reader, options: Options, limits: Limits
 ) -> Engine:
     """`share.workers` actors on the cluster that this process is connected to.
 

@@ -1,0 +1,103 @@
+"""A collection's named points as COCO keypoints, with names and skeleton, and as Parquet."""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+from app.batch.coco import VISIBLE, coco_image
+from app.batch.records import Row
+from app.batch.tables import GROUP, Rows, good_rows, in_one_move
+from weakpoints.coco import HALF
+
+
+def write_named_coco(
+    path: Path, rows: Rows, categories: Sequence[dict[str, Any]], description: str
+) -> None:
+    """One annotation for each photograph with landmarks; those not visible are 0, 0, 0."""
+    known = {each["id"]: each for each in categories}
+    number = count(1)
+    parts = {
+        "images": (
+            coco_image(i, row.file_name, row.width or 0, row.height or 0)
+            for i, row in good_rows(rows)
+        ),
+        "annotations": (
+            _annotation(next(number), i, row, _category(row, known))
+            for i, row in good_rows(rows)
+            if row.landmarks
+        ),
+        "categories": iter(categories),
+        "errors": (
+            {"file_name": row.file_name, "error": row.error}
+            for row in rows()
+            if row.error is not None
+        ),
+    }
+    with in_one_move(path) as partial, partial.open("w") as file:
+        file.write(json.dumps({"info": {"description": description}})[:-1])
+        for name, items in parts.items():
+            file.write(f', "{name}": [')
+            for i, item in enumerate(items):
+                file.write(("\n" if i == 0 else ",\n") + json.dumps(item))
+            file.write("]")
+        file.write("}\n")
+
+
+def write_named_parquet(path: Path, rows: Rows, stamp: dict[str, Any]) -> None:
+    """One row a landmark; one without a landmark for a photograph that failed or has none."""
+    import pyarrow as pa  # heavy, and wanted here alone
+    import pyarrow.parquet as pq
+
+    text, whole, figure = pa.string(), pa.int32(), pa.float64()
+    kinds = {
+        **dict.fromkeys(("file_name", "error", "label", "name"), text),
+        **dict.fromkeys(("width", "height", "class_id"), whole),
+        **dict.fromkeys(("probability", "x", "y", "confidence"), figure),
+        "visible": pa.bool_(),
+        **dict.fromkeys(("covariance_xx", "covariance_xy", "covariance_yy"), figure),
+    }
+    schema = pa.schema(list(kinds.items()), metadata={"weakpoints": json.dumps(stamp)})
+    left = rows()
+    with in_one_move(path) as partial, pq.ParquetWriter(partial, schema) as writer:
+        while group := [record for row in islice(left, GROUP) for record in _records(row)]:
+            writer.write_table(pa.Table.from_pylist(group, schema))
+
+
+def _category(row: Row, known: dict[int, dict[str, Any]]) -> int:
+    """A set for all photographs is the only category, and has 1."""
+    mine = (row.class_id or 0) + 1
+    return mine if mine in known and len(known[mine]["keypoints"]) == len(row.landmarks) else 1
+
+
+def _annotation(number: int, image: int, row: Row, category: int) -> dict[str, Any]:
+    points = [point.model_dump() for point in row.landmarks]
+    triples = [
+        (round(p["x"] + HALF, 3), round(p["y"] + HALF, 3), VISIBLE) if p["visible"] else (0, 0, 0)
+        for p in points
+    ]
+    x, y, w, h = row.model_dump()["bbox"] or (0.0, 0.0, 0.0, 0.0)
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "iscrowd": 0,
+        "keypoints": [figure for triple in triples for figure in triple],
+        "num_keypoints": sum(p["visible"] for p in points),
+        "confidences": [p["confidence"] for p in points],
+        "bbox": [round(x + HALF, 3), round(y + HALF, 3), w, h],
+        "area": round(w * h, 3),
+        "score": row.model_dump()["probability"],
+    }
+
+
+def _records(row: Row) -> Iterator[dict[str, Any]]:
+    about = row.model_dump(include={"file_name", "error", "label", "width", "height", "class_id"})
+    about["probability"] = row.probability
+    if not row.landmarks:
+        yield about
+    for point in row.landmarks:
+        figures = point.model_dump()
+        (xx, xy), (_, yy) = figures.pop("covariance")
+        yield about | figures | {"covariance_xx": xx, "covariance_xy": xy, "covariance_yy": yy}
