@@ -18,11 +18,15 @@ HEADER = "Content-Security-Policy"
 
 
 def add_pages(app: FastAPI) -> None:
-    """Adds `/`, `/docs` and their files."""
+    """Adds `/`, `/named`, `/docs` and their files."""
 
     @app.get("/", include_in_schema=False)
     async def index() -> FileResponse:
         return FileResponse(PAGE / "index.html", headers={HEADER: POLICY})
+
+    @app.get("/named", include_in_schema=False)
+    async def named() -> FileResponse:
+        return FileResponse(PAGE / "named.html", headers={HEADER: POLICY})
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
