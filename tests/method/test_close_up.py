@@ -90,7 +90,7 @@ def test_a_photograph_has_more_noise_a_pixel_than_its_close_up(rng: np.random.Ge
     factor = 1000 / len(view.grey)
     assert factor > 5
     assert view.noise == pytest.approx(10 * GREY / factor, rel=0.25)
-    assert view.grey.std() == pytest.approx(10 * GREY / factor, rel=0.1)
+    assert view.grey.std() == pytest.approx(10 * GREY / factor, rel=0.25)
 
 
 def test_noise_that_neighbours_share_is_seen_on_the_close_up(rng: np.random.Generator) -> None:
@@ -112,7 +112,10 @@ def test_only_the_part_that_is_looked_at_counts_and_its_size_is_bounded() -> Non
     part = image[100:700, 200:900]
     whole = frame_of(700, 600, SIDE, "squash", None)
     within = frame_of(1000, 1000, SIDE, "squash", (200, 100, 700, 600))
-    one, two = close_up(np.ascontiguousarray(part), whole), close_up(image, within)
+    one, two = (
+        close_up(picture, frame.near(picture), frame)
+        for picture, frame in ((np.ascontiguousarray(part), whole), (image, within))
+    )
     np.testing.assert_array_equal(one.grey, two.grey)
     assert (one.noise, one.sigma) == (two.noise, two.sigma)
     assert sum(one.grey.shape) <= 2 * 3 * SIDE + 1

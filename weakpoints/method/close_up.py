@@ -1,7 +1,4 @@
-"""The part of a photograph that is looked at, on few pixels: where corners are found and refined.
-
-However large the photograph is, this is the last time that all its pixels are read.
-"""
+"""The part of a photograph that is looked at, on few pixels: corners are found and refined here."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from weakpoints.method.frame import Frame
+from weakpoints.method.frame import Frame, resize
 
 DETAIL = 3  # pixels of the close-up per network pixel, at most
 CORNER_SIZE = 1 / 130  # of the input's side: the deviation of the Gaussian that blurs it
@@ -42,12 +39,16 @@ class CloseUp:
         return np.asarray(cv2.GaussianBlur(self.grey, (0, 0), self.sigma), np.float32)
 
 
-def close_up(image: NDArray[np.uint8], frame: Frame) -> CloseUp:
-    """Of an (H, W, 3) RGB photograph: the frame's box, at most DETAIL pixels per network pixel."""
+def close_up(image: NDArray[np.uint8], near: NDArray[np.uint8], frame: Frame) -> CloseUp:
+    """Of an (H, W, 3) RGB photograph: the frame's box, at most DETAIL pixels per network pixel.
+
+    near: what `Frame.near` makes of it.
+    """
     grid = frame.close_up(DETAIL)
-    grey = grey_of(grid.stretched(image, frame.box))
+    grey = grey_of(resize(near, *grid.content[2:]))
     # Shrinking averages white noise away. Noise that neighbours share stays, and is seen only here.
-    shrunk = noise_of(_box(image, frame)) / float(np.mean(grid.scale))
+    x, y, w, h = frame.box
+    shrunk = noise_of(image[y : y + h, x : x + w]) / float(np.mean(grid.scale))
     detail = float(np.mean(frame.scale / grid.scale))
     return CloseUp(grid, grey, max(shrunk, noise_of(grey)), CORNER_SIZE * frame.side * detail)
 
@@ -72,8 +73,3 @@ def noise_of(picture: NDArray[Any]) -> float:
     down = np.einsum("brw,r->bw", grey.reshape(len(tops), 3, width), SECOND_DIFFERENCE)
     both = down[:, :-2] - 2 * down[:, 1:-1] + down[:, 2:]
     return max(float(np.median(np.abs(both))) / MEDIAN_OF_NOISE, ROUNDING)
-
-
-def _box(image: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
-    x, y, w, h = frame.box
-    return image[y : y + h, x : x + w]

@@ -17,8 +17,9 @@ from torch import Tensor
 from weakpoints.engine.engine import Incremental
 from weakpoints.errors import BadOption, DeviceLost, OutOfMemory
 from weakpoints.images.decode import decode, split
+from weakpoints.method.close_up import close_up
 from weakpoints.method.contrast import fine_maps
-from weakpoints.method.frame import InputSpec, network_input
+from weakpoints.method.frame import InputSpec, frame_of, network_input, normalised
 from weakpoints.method.fusion import fuse
 from weakpoints.method.localization import ClassScore, Explained, Localization, Maps, Model
 from weakpoints.method.occlusion import (
@@ -30,7 +31,7 @@ from weakpoints.method.occlusion import (
     occlusion_map,
     random_colours,
 )
-from weakpoints.method.peaks import find_peaks, keypoints, scene_of
+from weakpoints.method.peaks import Scene, find_peaks, keypoints
 from weakpoints.method.stages import Evidence, NetworkPass, Prepared
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.networks.network import Network, Trace
@@ -79,11 +80,18 @@ class Detector:
         """
         options = self.resolved(asked)
         image, seen = split(image)  # (H, W, 3) RGB; which of its pixels can be seen
-        x, frame = network_input(image, self.input, options.fit, options.roi)  # (1, 3, S, S)
-        scene = scene_of(image, frame, options, seen) if maps else None  # for corners
-        fills = self._fills(image, options) if maps else None  # (R, places, 3) colours
+        height, width, _ = image.shape
+        frame = frame_of(width, height, self.input.side, options.fit, options.roi)
+        near = frame.near(image)  # (h, w, 3): the last time that every pixel is read
+        x = torch.from_numpy(normalised(near, frame, self.input))  # (1, 3, S, S)
+        scene = fills = None
+        if maps:
+            scene = Scene(close_up(image, near, frame), frame, options, seen)  # for corners
+            # Colours of a large photograph come from its small form: a digest of it is quick.
+            halved = near.shape[:2] != frame.box[:1:-1]
+            fills = self._fills(near if halved else image, options)  # (R, places, 3) colours
         clock.lap("prepare")
-        return Prepared(torch.from_numpy(x), frame, options, clock, fills, scene)
+        return Prepared(x, frame, options, clock, fills, scene)
 
     def forward_backward(self, waiting: Sequence[Prepared]) -> list[NetworkPass]:
         """One forward and one backward pass for all that wait. Raises as `locate` does."""

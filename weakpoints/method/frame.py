@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from weakpoints.errors import BadOption
 from weakpoints.options import Box, Fit
 
+ENOUGH = 4  # pixels per network pixel: above twice as many a photograph is halved
+
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -74,17 +76,29 @@ class Frame:
             (np.asarray(points, float) + 0.5 - self.box[:2]) / self.scale - 0.5 + self.content[:2]
         )
 
+    def near(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(h, w, 3): the box of an (H, W, 3) photograph; of a large one, halved until it is small.
+
+        It keeps ENOUGH pixels per network pixel or more. Halves are quick, and everything behind
+        reads this alone.
+        """
+        pixels, (w, h) = _crop(image, self.box), self.box[2:]
+        while (w + h) / 2 >= 2 * ENOUGH * self.side:
+            w, h = (w + 1) // 2, (h + 1) // 2
+            pixels = cv2.resize(pixels, (w, h), interpolation=cv2.INTER_AREA)
+        return np.asarray(pixels, np.uint8)
+
     def picture(
-        self, image: NDArray[np.uint8], margin: Sequence[float] = (0, 0, 0)
+        self, near: NDArray[np.uint8], margin: Sequence[float] = (0, 0, 0)
     ) -> NDArray[np.uint8]:
-        """(H, W, 3) -> (S, S, 3): the photograph's box, resized into the content.
+        """The result of `near` -> (S, S, 3), resized into the content.
 
         margin: the colour around it, RGB in [0, 255].
         """
         x, y, w, h = self.content
         result = np.empty((self.side, self.side, 3), np.uint8)
         result[:] = np.rint(margin)
-        result[y : y + h, x : x + w] = _resize(_crop(image, self.box), w, h)
+        result[y : y + h, x : x + w] = resize(near, w, h)
         return result
 
     def close_up(self, detail: float) -> "Frame":
@@ -105,13 +119,13 @@ class Frame:
 
     def stretched(self, values: NDArray[Any], box: Box) -> NDArray[Any]:
         """(h, w, ...) of the content: the part `box` of (H, W, ...) values, resized to it."""
-        return _resize(_crop(values, box), *self.content[2:])
+        return resize(_crop(values, box), *self.content[2:])
 
     def map_to_image(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
         """(S, S) -> (H, W): a map of the input laid back over the photograph, 0 outside the box."""
         x, y, w, h = self.box
         result = np.zeros((self.height, self.width), np.float32)
-        result[y : y + h, x : x + w] = _resize(_crop(values, self.content).astype(np.float32), w, h)
+        result[y : y + h, x : x + w] = resize(_crop(values, self.content).astype(np.float32), w, h)
         return result
 
 
@@ -123,9 +137,14 @@ def network_input(
     roi: x, y, w, h of the part to look at, in pixels. Raises BadOption where it is not inside.
     """
     frame = frame_of(image.shape[1], image.shape[0], spec.side, fit, roi)
-    picture = frame.picture(image, margin=[255 * mean for mean in spec.mean])
+    return normalised(frame.near(image), frame, spec), frame
+
+
+def normalised(near: NDArray[np.uint8], frame: Frame, spec: InputSpec) -> NDArray[np.float32]:
+    """(1, 3, S, S) of what `Frame.near` gives."""
+    picture = frame.picture(near, margin=[255 * mean for mean in spec.mean])
     x = ((picture / 255 - spec.mean) / spec.std).transpose(2, 0, 1)[None]
-    return np.ascontiguousarray(x, np.float32), frame
+    return np.ascontiguousarray(x, np.float32)
 
 
 def frame_of(width: int, height: int, side: int, fit: Fit, roi: Box | None) -> Frame:
@@ -156,7 +175,7 @@ def _crop(image: NDArray[Any], box: Box) -> NDArray[Any]:
     return image[y : y + h, x : x + w]
 
 
-def _resize(image: NDArray[Any], width: int, height: int) -> NDArray[Any]:
+def resize(image: NDArray[Any], width: int, height: int) -> NDArray[Any]:
     """Mean of areas along an axis that shrinks, linear along one that grows.
 
     In one step where both do the same, so that values are rounded once.

@@ -75,7 +75,7 @@ def scene_of(
     seen: NDArray[np.bool_] | None = None,
 ) -> Scene:
     """Of an (H, W, 3) RGB photograph."""
-    return Scene(close_up(image, frame), frame, options, seen)
+    return Scene(close_up(image, frame.near(image), frame), frame, options, seen)
 
 
 def find_peaks(scene: Scene, score: NDArray[np.float64]) -> Peaks:

@@ -43,7 +43,7 @@ def heatmap_png(
     if size == "image":
         unit = found.frame.map_to_image(unit).clip(0, 1)
     else:
-        image = found.frame.picture(image)
+        image = found.frame.picture(found.frame.near(image))
     if style == "gray16":
         return encode(np.rint(unit * 65535).astype(np.uint16)), (low, high)
     canvas = colour(unit) if style == "colormap" else overlay(image, unit)
