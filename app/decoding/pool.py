@@ -70,9 +70,12 @@ class Decoders:
         self.close()
 
     def start(self) -> None:
-        """One child, so that the first picture need not wait for it. To be called before `wait`."""
+        """Two children where there may be: a small picture need not wait beside a large one.
+
+        To be called before `wait`.
+        """
         with self._free:
-            self._idle.append(Child(self._memory))
+            self._idle += [Child(self._memory) for _ in range(min(2, self._most))]
 
     def wait(self) -> None:
         """Until that child has started. Raises Unavailable where it can't."""
