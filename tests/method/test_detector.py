@@ -4,11 +4,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from skimage import data
 
 from app.settings import Settings
 from tests.service import encoded
-from tests.toys import LABELS, seeded
+from tests.toys import LABELS, seeded, toy
 from weakpoints.engine.engine import Incremental
 from weakpoints.errors import NotFinite, WeightsError
 from weakpoints.images.decode import decode
@@ -25,6 +27,7 @@ from weakpoints.networks.small_vgg import narrow_vgg16
 from weakpoints.options import Limits, choose, resolve
 
 QUICK = {"patch": 8, "stride": 8}
+TOY = toy()
 
 
 def same(a: Localization, b: Localization) -> bool:
@@ -335,3 +338,58 @@ def test_all_weight_on_the_coarse_map_multiplies_nothing_by_minus_infinity(
     half[20:40, 20:40] = 200  # the rest is uniform: no corner, minus infinity
     found = detector.locate(half, choose(weight=1.0, combine=combine, **QUICK))
     assert np.isfinite([p.log_likelihood for p in found.keypoints]).all()
+
+
+ANY_OPTIONS = st.builds(
+    dict,
+    preset=st.sampled_from(["default", "paper"]),
+    fit=st.sampled_from(["squash", "letterbox"]),
+    patch=st.sampled_from([28, 55, 56]),
+    stride=st.sampled_from([28, 55, 56]),
+    colours=st.sampled_from([1, 2, 64]),
+    fill=st.sampled_from(["shared", "per_box"]),
+    seed=st.sampled_from([0, 2**31 - 1]),
+    score=st.sampled_from(["log_odds", "probability", "logit"]),
+    fine=st.sampled_from(["contrast", "mirrored", "guided", "gradient"]),
+    combine=st.sampled_from(["corners", "log_sigmoid"]),
+    weight=st.sampled_from([0.0, 5e-324, 0.5, 1.0]),
+    keep=st.sampled_from([1e-9, 0.15, 1.0]),
+    max_keypoints=st.sampled_from([1, 100, 1000]),
+    nms_radius=st.sampled_from([1, 2, 256]),
+    top_classes=st.sampled_from([1, 100]),
+    target_class=st.sampled_from([None, 0, (0, 3, 5)]),
+)
+ANY_SIZE = st.sampled_from([(16, 16), (16, 3000), (3000, 16), (57, 200), (640, 480)])
+
+
+@settings(max_examples=20, deadline=None)
+@given(ANY_OPTIONS, ANY_SIZE, st.integers(0, 3), st.booleans())
+@example({"patch": 56, "stride": 56}, (4000, 3000), 1, False)
+@example({"patch": 56, "stride": 56, "roi": (639, 479, 1, 1)}, (640, 480), 1, True)
+@example({"patch": 56, "stride": 56, "roi": (0, 300, 640, 1)}, (640, 480), 1, False)
+def test_options_at_their_bounds_give_points_inside_whatever_the_size(
+    given_options: dict, size: tuple[int, int], content: int, hole: bool
+) -> None:
+    """Warnings are errors here: no division by zero, no NaN."""
+    width, height = size
+    if given_options.get("stride", 0) > given_options.get("patch", 56):
+        given_options = given_options | {"stride": given_options["patch"]}
+    tile = np.random.default_rng(content).integers(0, 256, (40, 40, 3), np.uint8)
+    tile = tile if content % 2 else np.full_like(tile, 255 * (content // 2))
+    image = np.tile(tile, (height // 40 + 1, width // 40 + 1, 1))[:height, :width]
+    if hole:
+        seen = np.full((height, width, 1), 255, np.uint8)
+        seen[: height // 2] = 0
+        image = np.concatenate([image, seen], 2)
+    found = TOY.locate(np.ascontiguousarray(image), choose(**given_options))
+    assert (found.width, found.height) == size
+    for point in found.keypoints:
+        assert 0 <= point.x <= width - 1
+        assert 0 <= point.y <= height - 1
+        assert np.isfinite([point.confidence, point.log_likelihood, point.coarse, point.fine]).all()
+        if point.covariance is not None:
+            covariance = np.array(point.covariance)
+            assert np.isfinite(covariance).all()
+            assert np.linalg.eigvalsh(covariance).min() >= -1e-9 * np.trace(covariance)
+        if hole and height > 1:
+            assert point.y >= height // 2

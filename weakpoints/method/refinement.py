@@ -50,6 +50,9 @@ def refine(
     stays as it is.
     """
     last = np.subtract(picture.grey.shape[::-1], 1)
+    if min(last) < 1:  # a line of pixels has no gradient across
+        points = np.clip(points, 0, last)
+        return Refined(points, np.full((len(points), 2, 2), np.nan), np.zeros(len(points), bool))
     gradients = np.stack(list(np.gradient(picture.blurred.astype(np.float64))))
     placed = np.clip(points, 0, last)
     covariance = np.full((len(points), 2, 2), np.nan)
