@@ -1,5 +1,6 @@
 """A network of the manifest, on a device, in a precision: ready to detect."""
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -66,10 +67,17 @@ def load_detector(
         reason,
         paths,
         host_of(device),
+        _digest(entry),
     )
     log.info("network %s from %s (%s)", entry.name, entry.path, reason)
     detector = Detector(occluder, model, spec, max_passes)
     return detector if device == "cpu" else _with_batching(detector)
+
+
+def _digest(entry: Entry) -> str:
+    """Of what an answer depends on beside the weights."""
+    parts = (entry.architecture, entry.labels, entry.side, entry.mean, entry.std, entry.box)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _fastest(

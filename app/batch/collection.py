@@ -4,10 +4,11 @@ It may lie here, or anywhere that fsspec reaches.
 """
 
 import codecs
+import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from posixpath import dirname, isabs, join, normpath, splitext
 from typing import Any
@@ -17,6 +18,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from weakpoints.errors import BadOption
+from weakpoints.images.folders import files_below, is_hidden
 from weakpoints.images.header import SUFFIXES
 
 ODD_NAME = "its name is not UTF-8: rename it"
@@ -35,14 +37,35 @@ class Reader:
 
         Raises OSError, and whatever a file system that fsspec reaches does.
         """
-        filesystem, path = (
-            url_to_fs(name) if "://" in name else (self.filesystem, join(self.root, name))
-        )
+        filesystem, path = self._place(name)
         if isinstance(filesystem, LocalFileSystem) and not os.path.isfile(path):
             os.stat(path)  # says why there is none
             raise OSError(f"it is no file: {filesystem.info(path)['type']}")  # a pipe has no end
         data: bytes = filesystem.cat_file(path, end=most + 1)
         return data
+
+    def fingerprint(self, name: str) -> str | None:
+        """Tells a file from another of its name: where it is, its size, and when it was written.
+
+        None where the file system does not say.
+        """
+        try:
+            filesystem, path = self._place(name)
+            facts = filesystem.info(path)
+        except Exception:  # of a file that can't be read, which has a row that says so
+            return None
+        kept = [str(facts.get(fact)) for fact in ("size", "mtime", "LastModified", "ETag")]
+        return hashlib.sha256("\0".join([path, *kept]).encode("utf-8", "replace")).hexdigest()[:16]
+
+    def _place(self, name: str) -> tuple[AbstractFileSystem, str]:
+        if "://" in name:
+            filesystem, path = url_to_fs(name)
+            return filesystem, path
+        path = join(self.root, name)
+        if isinstance(self.filesystem, LocalFileSystem):
+            # Names are UTF-8 here, whatever the locale says that file names are.
+            path = os.fsdecode(path.encode("utf-8", "surrogateescape"))
+        return self.filesystem, path
 
 
 @dataclass(frozen=True)
@@ -50,13 +73,16 @@ class Collection:
     """names: sorted, each once; they are all that is held in memory of it.
 
     refused: those of them that are not read, and why. left_out: files of a folder that have another
-    suffix than photographs, and folders that can't be read, by suffix or reason.
+    suffix than photographs, hidden ones, and folders that can't be read, by suffix or reason. ids:
+    of photographs in the COCO file that named them. source: the path of a list that lies here.
     """
 
     reader: Reader
     names: tuple[str, ...]
     refused: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    ids: Mapping[str, int] = field(default_factory=dict)
+    source: str | None = None
 
 
 def open_collection(source: str, outside: bool = False, images: str | None = None) -> Collection:
@@ -124,48 +150,74 @@ def _place(source: str) -> tuple[AbstractFileSystem, str]:
 
 
 def _folder(filesystem: AbstractFileSystem, path: str) -> Collection:
-    unread: list[OSError] = []
-    heed = {"on_error": unread.append} if isinstance(filesystem, LocalFileSystem) else {}
-    files = [name.removeprefix(path.rstrip("/") + "/") for name in filesystem.find(path, **heed)]
-    names = [name for name in files if splitext(name)[1].lower() in SUFFIXES]
-    left_out = Counter(
-        printable(splitext(name)[1].lower()) or "without suffix"
-        for name in files
-        if splitext(name)[1].lower() not in SUFFIXES
-    )
-    if unread:
-        left_out["folders that can't be read"] = len(unread)
+    left_out = Counter[str]()
+    if isinstance(filesystem, LocalFileSystem):
+        files = list(files_below(path, left_out))
+    else:
+        below = (name.removeprefix(path.rstrip("/") + "/") for name in filesystem.find(path))
+        files = [name for name in below if not is_hidden(name, left_out)]
+    names = list[str]()
+    for name in files:
+        suffix = splitext(name)[1].lower()
+        if suffix in SUFFIXES:
+            names.append(name)
+        else:
+            left_out[printable(suffix) or "without suffix"] += 1
     return _collection(filesystem, path, names, {}, left_out)
 
 
 def _list(
     filesystem: AbstractFileSystem, path: str, outside: bool, images: str | None
 ) -> Collection:
-    suffix, refused = splitext(path)[1].lower(), dict[str, str]()
+    suffix, refused, ids = splitext(path)[1].lower(), dict[str, str](), dict[str, int]()
     if suffix not in (".txt", ".json"):
         raise ValueError(f"a list ends in .txt or .json, not in {suffix!r}")
     text = _text(filesystem.cat_file(path))
+    there, root = _place(images) if images else (filesystem, dirname(path))
     if suffix == ".txt":
         names = [line.strip() for line in text.splitlines() if line.strip()]
     else:
         entries: list[dict[str, Any]] = json.loads(text)["images"]
-        names = [str(each["file_name"]) for each in entries]
+        names = [str(entry["file_name"]) for entry in entries]
         refused = {name: ELSEWHERE for name in names if not outside and _leads_out(name)}
-    there, root = _place(images) if images else (filesystem, dirname(path))
-    return _collection(there, root, names, refused, {})
+        ids = _ids(entries)
+    source = path if isinstance(filesystem, LocalFileSystem) else None
+    once = _each_file_once(root, names)
+    return replace(_collection(there, root, once, refused, {}), ids=ids, source=source)
+
+
+def _each_file_once(root: str, names: Sequence[str]) -> list[str]:
+    """Of several spellings of one file, such as `a.jpg` and `./a.jpg`, the first."""
+    first = dict[str, str]()
+    for name in names:
+        first.setdefault(name if "://" in name else normpath(join(root, name)), name)
+    return list(first.values())
+
+
+def _ids(entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Those of a COCO file, by name; none where they are not whole numbers, each once."""
+    ids = {str(entry["file_name"]): entry.get("id") for entry in entries}
+    whole = {name: number for name, number in ids.items() if type(number) is int}
+    return whole if len(set(whole.values())) == len(ids) else {}
 
 
 def _collection(
     filesystem: AbstractFileSystem,
     root: str,
-    names: list[str],
+    names: Sequence[str],
     refused: dict[str, str],
     left_out: Mapping[str, int],
 ) -> Collection:
-    odd = {name for name in names if not name.isascii() and printable(name) != name}
-    names = [printable(name) if name in odd else name for name in names]
-    refused = refused | {printable(name): ODD_NAME for name in odd}
-    return Collection(Reader(filesystem, root), tuple(sorted(set(names))), refused, left_out)
+    shown, odd = {name: printable(name) for name in names}, set[str]()
+    for name in names:
+        try:
+            os.fsencode(name).decode("utf-8")
+        except UnicodeError:
+            odd.add(name)
+    refused = refused | {shown[name]: ODD_NAME for name in odd}
+    return Collection(
+        Reader(filesystem, root), tuple(sorted(set(shown.values()))), refused, left_out
+    )
 
 
 def _text(data: bytes) -> str:

@@ -1,19 +1,23 @@
 """A collection's named points as COCO keypoints, with names and skeleton, and as Parquet."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 from app.batch.coco import VISIBLE, coco_image
 from app.batch.records import Row
-from app.batch.tables import GROUP, Rows, good_rows, in_one_move
+from app.batch.tables import GROUP, Rows, good_rows, in_one_move, write_parts
 from weakpoints.coco import HALF
 
 
 def write_named_coco(
-    path: Path, rows: Rows, categories: Sequence[dict[str, Any]], description: str
+    path: Path,
+    rows: Rows,
+    categories: Sequence[dict[str, Any]],
+    description: str,
+    ids: Mapping[str, int],
 ) -> None:
     """One annotation for each photograph with landmarks; those not visible are 0, 0, 0."""
     known = {each["id"]: each for each in categories}
@@ -21,11 +25,11 @@ def write_named_coco(
     parts = {
         "images": (
             coco_image(i, row.file_name, row.width or 0, row.height or 0)
-            for i, row in good_rows(rows)
+            for i, row in good_rows(rows, ids)
         ),
         "annotations": (
             _annotation(next(number), i, row, _category(row, known))
-            for i, row in good_rows(rows)
+            for i, row in good_rows(rows, ids)
             if row.landmarks
         ),
         "categories": iter(categories),
@@ -35,14 +39,7 @@ def write_named_coco(
             if row.error is not None
         ),
     }
-    with in_one_move(path) as partial, partial.open("w") as file:
-        file.write(json.dumps({"info": {"description": description}})[:-1])
-        for name, items in parts.items():
-            file.write(f', "{name}": [')
-            for i, item in enumerate(items):
-                file.write(("\n" if i == 0 else ",\n") + json.dumps(item))
-            file.write("]")
-        file.write("}\n")
+    write_parts(path, description, parts)
 
 
 def write_named_parquet(path: Path, rows: Rows, stamp: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ A row is kept as soon as it is done. So a run that was killed goes on where it s
 
 import fcntl
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -23,10 +23,11 @@ from weakpoints.method.localization import Localization
 class Row(BaseModel):
     """One photograph: what was found on it, or why nothing could be.
 
-    Figures are rounded as the service rounds them.
+    Figures are rounded as the service rounds them. made_of: see `Reader.fingerprint`.
     """
 
     file_name: str
+    made_of: str | None = None
     error: str | None = None
     width: int | None = None
     height: int | None = None
@@ -74,8 +75,8 @@ def named_row(name: str, found: Named) -> Row:
 def open_log(path: Path, stamp: dict[str, Any], resume: bool) -> Iterator["Log"]:
     """The log at `path`, locked while it is open.
 
-    Raises BadOption where another run writes it. Raises BadOption, too, where it is to be resumed
-    with another network or other options.
+    Raises BadOption where another run writes it, where it is to be resumed with another network or
+    other options, or where it has rows and is not to be resumed: they would be lost.
     """
     with path.open("r+b" if path.exists() else "w+b") as file:
         try:
@@ -83,17 +84,33 @@ def open_log(path: Path, stamp: dict[str, Any], resume: bool) -> Iterator["Log"]
         except OSError:
             raise BadOption(f"{path} is being written by another run") from None
         head = json.dumps(stamp).encode() + b"\n"
-        known = file.readline() if resume else b""
-        if known.endswith(b"\n") and known != head:
+        known = file.readline()
+        if known.endswith(b"\n") and not _is_stamp(known):
+            raise BadOption(f"{path} is no log of this command; name another folder for --out")
+        if rows := 0 if resume else sum(1 for _ in file):
+            raise BadOption(
+                f"{path} has {rows} rows of an earlier run; go on with --resume, or name another "
+                "folder for --out"
+            )
+        if resume and known.endswith(b"\n") and known != head:
             raise BadOption(
                 f"{path} was begun with another network, version or other options; "
-                "finish it with those, or start without --resume"
+                "finish it with those, or name another folder for --out"
             )
+        file.seek(len(known))
         if known != head:
             file.seek(0)
             file.truncate()
             file.write(head)
         yield Log(file)
+
+
+def _is_stamp(line: bytes) -> bool:
+    """Whether a run of this command wrote this first line of a log."""
+    try:
+        return {"version", "network", "options"} <= set(json.loads(line))
+    except (ValueError, TypeError):
+        return False
 
 
 def read_rows(path: Path, names: Iterable[str]) -> list[Row]:
@@ -116,6 +133,7 @@ class Log:
         """
         self._file = file
         self._places: dict[str, int] = {}
+        self._made_of: dict[str, str | None] = {}
         self.failed: set[str] = set()
         end = file.tell()
         for line in file:
@@ -132,9 +150,18 @@ class Log:
     def __contains__(self, name: str) -> bool:
         return name in self._places and name not in self.failed
 
-    def add(self, line: str) -> Row:
-        """Kept before this returns: a process that is killed afterwards loses nothing."""
-        data, place = line.encode() + b"\n", self._file.tell()
+    def has(self, name: str, made_of: str | None) -> bool:
+        """Whether a row of this photograph is there, made of the file as it is now."""
+        return name in self and self._made_of[name] == made_of
+
+    def add(self, line: str, made_of: Mapping[str, str | None]) -> Row:
+        """Kept before this returns: a process that is killed afterwards loses nothing.
+
+        made_of: of each photograph, see `Reader.fingerprint`.
+        """
+        row = Row.model_validate_json(line)
+        row = row.model_copy(update={"made_of": made_of.get(row.file_name)})
+        data, place = row.line.encode() + b"\n", self._file.tell()
         self._file.write(data)
         self._file.flush()
         return self._note(data, place)
@@ -149,5 +176,6 @@ class Log:
     def _note(self, line: bytes, place: int) -> Row:
         row = Row.model_validate_json(line)
         self._places[row.file_name] = place
+        self._made_of[row.file_name] = row.made_of
         (self.failed.discard if row.error is None else self.failed.add)(row.file_name)
         return row

@@ -4,6 +4,7 @@ A run can be resumed after any interruption.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +21,7 @@ from app.batch.records import Row, found_row, named_row, open_log
 from app.batch.tables import write_coco, write_parquet
 from app.decoding.pool import Decoders
 from weakpoints import __version__
-from weakpoints.errors import DeviceLost, WeakpointsError
+from weakpoints.errors import BadOption, DeviceLost, WeakpointsError
 from weakpoints.landmarks.named import Named
 from weakpoints.method.detector import Detector
 from weakpoints.method.localization import Model
@@ -30,6 +31,8 @@ Engine = Callable[[Sequence[str]], Iterator[str]]
 """From names to the lines of their rows, in any order."""
 Progress = Callable[[Iterable[str], int], Iterable[str]]
 Locates = Detector | NamedLocator
+LOG, COCO, PARQUET = "rows.jsonl", "keypoints.coco.json", "keypoints.parquet"
+OUTPUTS = (LOG, COCO, PARQUET)
 TOLD = 20  # failures that a summary tells; the files have them all
 
 
@@ -70,6 +73,7 @@ def run_batch(
     start = time.perf_counter()
     try:
         out.mkdir(parents=True, exist_ok=True)
+        check_outputs(out, collection)
         done, failures, failed = _rows(
             engine,
             model,
@@ -95,6 +99,21 @@ def run_batch(
     )
 
 
+def check_outputs(out: Path, collection: Collection) -> None:
+    """Raises BadOption where a file would be written over that no run of this command made."""
+    for name in OUTPUTS:
+        path = out / name
+        if not path.exists():
+            continue
+        if collection.source is not None and os.path.samefile(path, collection.source):
+            raise BadOption(f"{path} is the source; name another folder for --out")
+        if not (out / LOG).exists():
+            raise BadOption(
+                f"{path} is there, and no run of this command made it (there is no {LOG} beside "
+                "it); name another folder for --out"
+            )
+
+
 def _rows(
     engine: Engine,
     model: Model,
@@ -110,20 +129,22 @@ def _rows(
     stamp = {
         "version": __version__,
         "network": model.sha256,
+        "entry": model.entry_sha256,
         "precision": model.precision,
         "options": json.loads(json.dumps(asdict(options))),
     }
     if patterns is not None:
         stamp["landmarks"] = digest_of(patterns)
     names, refused = collection.names, collection.refused
-    with open_log(out / "rows.jsonl", stamp, resume) as log:
-        todo = [name for name in names if name not in log]
+    made_of = {name: collection.reader.fingerprint(name) for name in names if name not in refused}
+    with open_log(out / LOG, stamp, resume) as log:
+        todo = [name for name in names if not log.has(name, made_of.get(name))]
         for name in todo:
             if name in refused:
-                log.add(Row(file_name=name, error=refused[name]).line)
+                log.add(Row(file_name=name, error=refused[name]).line, made_of)
         wanted = [name for name in todo if name not in refused]
         for line in progress(engine(wanted), len(wanted)):
-            log.add(line)
+            log.add(line, made_of)
         if lost := [name for name in todo if name not in log and name not in log.failed]:
             raise WeakpointsError(
                 f"{len(lost)} photographs did not come back, {lost[0]} is the first; "
@@ -132,12 +153,12 @@ def _rows(
         rows = partial(log.rows, names)
         description = f"weakpoints {__version__}, network {model.name} {model.sha256[:12]}"
         if patterns is None:
-            write_coco(out / "keypoints.coco.json", rows, model.labels, description)
-            write_parquet(out / "keypoints.parquet", rows, stamp)
+            write_coco(out / COCO, rows, model.labels, description, collection.ids)
+            write_parquet(out / PARQUET, rows, stamp)
         else:
             categories = categories_of(patterns, model.labels)
-            write_named_coco(out / "keypoints.coco.json", rows, categories, description)
-            write_named_parquet(out / "keypoints.parquet", rows, stamp)
+            write_named_coco(out / COCO, rows, categories, description, collection.ids)
+            write_named_parquet(out / PARQUET, rows, stamp)
         failed = [name for name in todo if name in log.failed]
         failures = tuple(f"{row.file_name}: {row.error}" for row in log.rows(failed[:TOLD]))
     return len(todo), failures, len(failed)

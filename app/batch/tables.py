@@ -6,7 +6,7 @@ They are written row by row, whatever their number. Each file is put in place in
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count, islice
 from pathlib import Path
@@ -20,20 +20,25 @@ Rows = Callable[[], Iterator[Row]]
 GROUP = 1000  # photographs a row group of Parquet
 
 
-def write_coco(path: Path, rows: Rows, labels: Sequence[str], description: str) -> None:
-    """COCO keypoints as `coco.py` says; `errors` has what failed."""
+def write_coco(
+    path: Path, rows: Rows, labels: Sequence[str], description: str, ids: Mapping[str, int]
+) -> None:
+    """COCO keypoints as `coco.py` says; `errors` has what failed.
+
+    ids: of photographs that have one already, as in the COCO file that went in.
+    """
     most = _most_points(rows)
     number = count(1)
     parts = {
         "images": (
             coco_image(i, row.file_name, row.width or 0, row.height or 0)
-            for i, row in good_rows(rows)
+            for i, row in good_rows(rows, ids)
         ),
         "annotations": (
             coco_annotation(next(number), i, target, points, most[target])
-            | {"score": row.probability if target == row.class_id else None}
+            | ({"score": row.probability} if target == row.class_id else {})
             | {"low_evidence": row.low_evidence}
-            for i, row in good_rows(rows)
+            for i, row in good_rows(rows, ids)
             for target, points in _by_class(row).items()
         ),
         "categories": (coco_category(i, label, most[i]) for i, label in enumerate(labels)),
@@ -43,6 +48,13 @@ def write_coco(path: Path, rows: Rows, labels: Sequence[str], description: str) 
             if row.error is not None
         ),
     }
+    write_parts(path, description, parts)
+
+
+def write_parts(
+    path: Path, description: str, parts: Mapping[str, Iterator[dict[str, Any]]]
+) -> None:
+    """A COCO file, written entry by entry: it may be larger than memory."""
     with in_one_move(path) as partial, partial.open("w") as file:
         file.write(json.dumps({"info": {"description": description}})[:-1])
         for name, items in parts.items():
@@ -90,9 +102,14 @@ def write_parquet(path: Path, rows: Rows, stamp: dict[str, Any]) -> None:
             writer.write_table(pa.Table.from_pylist(group, schema))
 
 
-def good_rows(rows: Rows) -> Iterator[tuple[int, Row]]:
-    """Those without an error, numbered from 1."""
-    return enumerate((row for row in rows() if row.error is None), 1)
+def good_rows(rows: Rows, ids: Mapping[str, int]) -> Iterator[tuple[int, Row]]:
+    """Those without an error, with their ids; who has none gets the next free one from 1."""
+    taken = set(ids.values())
+    free = (number for number in count(1) if number not in taken)
+    for row in rows():
+        if row.error is None:
+            given = ids.get(row.file_name)
+            yield (next(free) if given is None else given), row
 
 
 def _by_class(row: Row) -> dict[int, list[WireKeypoint]]:
@@ -106,14 +123,14 @@ def _by_class(row: Row) -> dict[int, list[WireKeypoint]]:
 def _most_points(rows: Rows) -> Counter[int]:
     """By class, the keypoints of the photograph that has the most."""
     most = Counter[int]()
-    for _, row in good_rows(rows):
+    for _, row in good_rows(rows, {}):
         for target, points in _by_class(row).items():
             most[target] = max(most[target], len(points))
     return most
 
 
 def _records(row: Row) -> Iterator[dict[str, Any]]:
-    about = row.model_dump(exclude={"keypoints"})
+    about = row.model_dump(exclude={"keypoints", "made_of"})
     if not row.keypoints:
         yield about
     for rank, point in enumerate(row.keypoints):

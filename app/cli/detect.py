@@ -1,7 +1,8 @@
 """`weakpoints detect`."""
 
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, count, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from app.schemas.answers import Detection
     from weakpoints.method.localization import Localization
+
+MOST_BYTES = 255  # of a file's name, on every file system that people have
+ROOM = 24  # of them, for a number or the index of a class
 
 
 def detect(
@@ -57,14 +61,14 @@ def detect(
         try:
             image = decoders.decode(path.read_bytes(), background=options.background)
             found = detector.locate(image, options)
+            answer = detection(found, detector.model, printable(path.name), dict(found.timing_ms))
+            if drawing:
+                write_overlays(image, found, drawing)
+            if file:
+                file.write_bytes(npz(found, answer.model_dump_json()))
         except (WeakpointsError, OSError, ValueError) as error:
             failed = say(f"{name}: {error}")
             continue
-        answer = detection(found, detector.model, printable(path.name), dict(found.timing_ms))
-        if drawing:
-            write_overlays(image, found, drawing)
-        if file:
-            file.write_bytes(npz(found, answer.model_dump_json()))
         line = json.dumps({"file": name, **answer.model_dump()})
         print(line if as_json else text(name, answer, detector.model.labels))
     decoders.close()
@@ -76,31 +80,48 @@ def output_paths(
 ) -> Iterator[Path | None]:
     """One each, in a folder that is made: its name with the suffix.
 
-    Where that is another's, its old suffix or a number comes before the new one. No photograph is
-    written over, and no two paths differ in the case of letters alone. None without a folder.
+    Where that is another's, its old suffix or a number comes before the new one. No file that is
+    there is written over, and no two paths differ in the case of letters alone. None without a
+    folder.
     """
     if folder is None:
         yield from (None for _ in photographs)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    taken = {photograph.resolve() for photograph in photographs}
-    used = set[str]()
-    for each in photographs:
-        names = (f"{each.stem}{suffix}", f"{each.name}{suffix}")
-        more = (f"{each.name}.{number}{suffix}" for number in count(2))
-        for name in chain(names, more):
-            path = folder / name
-            if name.casefold() not in used and path.resolve() not in taken:
-                break
-        used.add(name.casefold())
-        yield path
+    there = [path for path in photographs if path.resolve().parent == folder.resolve()]
+    used = {path.name.casefold() for path in (*there, *folder.iterdir())}
+    for photograph in photographs:
+        yield (path := free_path(folder, photograph, suffix, used))
+        used.add(path.name.casefold())
+
+
+def free_path(folder: Path, photograph: Path, suffix: str, used: Collection[str]) -> Path:
+    """A name that is not used, also with the index of a class before its suffix."""
+    most = MOST_BYTES - len(suffix) - ROOM
+    stem, name = (_shortened(text, most) for text in (photograph.stem, photograph.name))
+    more = (f"{name}.{number}{suffix}" for number in count(2))
+    for candidate in chain((f"{stem}{suffix}", f"{name}{suffix}"), more):
+        start = candidate.removesuffix(suffix).casefold() + "."
+        if candidate.casefold() not in used and not any(_is_of_a_class(n, start) for n in used):
+            return folder / candidate
+    raise AssertionError("numbers do not end")
+
+
+def _is_of_a_class(name: str, start: str) -> bool:
+    """Whether an overlay of one of several classes, `photo.281.png`, would have this name."""
+    return name.startswith(start) and name.removeprefix(start).split(".")[0].isdecimal()
+
+
+def _shortened(text: str, most: int) -> str:
+    """At most so many bytes as UTF-8, in whole letters: file systems take 255 for a name."""
+    return os.fsencode(text)[:most].decode("utf-8", "ignore") if len(text) * 4 > most else text
 
 
 def write_overlays(image: "NDArray[np.uint8]", found: "Localization", path: Path) -> None:
     """One picture a class: `path`, or with the index of the class before its suffix."""
     from weakpoints.method.render import heatmap_png
 
-    for each in found.explained:
+    for explained in found.explained:
         png, _ = heatmap_png(
             image,
             found,
@@ -108,10 +129,10 @@ def write_overlays(image: "NDArray[np.uint8]", found: "Localization", path: Path
             style="overlay",
             keypoints=True,
             size="image",
-            target=each.target,
+            target=explained.target,
         )
         alone = len(found.explained) == 1
-        drawing = path if alone else path.with_suffix(f".{each.target}{path.suffix}")
+        drawing = path if alone else path.with_name(f"{path.stem}.{explained.target}{path.suffix}")
         drawing.write_bytes(png)
 
 

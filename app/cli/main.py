@@ -7,6 +7,7 @@ asked, so that help and version are shown at once.
 
 import os
 import sys
+from io import TextIOWrapper
 
 from cyclopts import CycloptsError
 
@@ -36,6 +37,7 @@ for command in (serve, detect, landmarks, batch, weights, doctor, evaluate, benc
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     _open_standard_files()
+    _escape_what_cannot_be_said()
     try:
         status: int | None = weakpoints(
             sys.argv[1:] if arguments is None else arguments,
@@ -71,6 +73,13 @@ def _open_standard_files() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+
+
+def _escape_what_cannot_be_said() -> None:
+    """A terminal, cron or a pipe may not take every letter: names get backslashes, as in `ls`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _give_stdout_up() -> None:

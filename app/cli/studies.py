@@ -73,7 +73,7 @@ def records(study: str, folder: Path | None, options: "Options", detector: "Dete
     """Where a study's records are kept: in `folder`, if there is one."""
     from weakpoints.evaluation.records import Rows
 
-    asked = f"{study} {__version__} {detector.model.sha256} {options}"
+    asked = f"{study} {__version__} {detector.model.sha256} {detector.model.entry_sha256} {options}"
     return Rows(partial(bar, study), folder, asked)
 
 

@@ -140,3 +140,45 @@ def test_a_pipe_is_not_waited_for_and_a_folder_is_no_file(tmp_path: Path) -> Non
     for name in ("pipe.jpg", "deep.jpg", "away.jpg", "gone.jpg"):
         with pytest.raises(OSError, match=r"it is no file|No such file"):
             reader.read(name, 100)
+
+
+def test_one_file_in_two_spellings_is_one_photograph(folder: Path) -> None:
+    spellings = ("a.png", "./a.png", "deep/../a.png", str(folder / "a.png"), "b.png")
+    (folder / "list.txt").write_text("\n".join(spellings))
+    assert open_collection(str(folder / "list.txt")).names == ("a.png", "b.png")
+
+
+def test_links_to_folders_are_followed_and_circles_end(tmp_path: Path) -> None:
+    photos, elsewhere = tmp_path / "photos", tmp_path / "elsewhere"
+    for place in (photos, elsewhere):
+        place.mkdir()
+        (place / f"of_{place.name}.png").write_bytes(b"")
+    (photos / "linked").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(photos)
+    names = open_collection(str(photos)).names
+    assert names == ("linked/of_elsewhere.png", "of_photos.png")
+
+
+def test_what_systems_hide_is_left_out_and_counted(tmp_path: Path) -> None:
+    for name in ("a.png", "._a.png", ".b/c.png", "__MACOSX/d.png", "@eaDir/e.png", "f/.g.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    collection = open_collection(str(tmp_path))
+    assert collection.names == ("a.png",)
+    assert collection.left_out == {"hidden": 5}
+
+
+@pytest.mark.parametrize("ids", [{"b.png": 397133, "a.png": 7}, {"b.png": 1, "a.png": 2}])
+def test_a_coco_file_keeps_the_ids_of_its_images(folder: Path, ids: dict[str, int]) -> None:
+    images = [{"id": number, "file_name": name} for name, number in ids.items()]
+    (folder / "in.json").write_text(json.dumps({"images": images}))
+    assert open_collection(str(folder / "in.json")).ids == ids
+
+
+@pytest.mark.parametrize("ids", [(1, 1), ("x", 2), (None, 2), (True, 2)])
+def test_ids_that_are_not_whole_numbers_each_once_are_made_anew(
+    folder: Path, ids: tuple[object, object]
+) -> None:
+    images = [{"id": i, "file_name": name} for i, name in zip(ids, ("a.png", "b.png"), strict=True)]
+    (folder / "in.json").write_text(json.dumps({"images": images}))
+    assert open_collection(str(folder / "in.json")).ids == {}

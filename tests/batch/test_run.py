@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.batch.collection import open_collection
-from app.batch.run import Engine, Summary, located, plain, run_batch
-from tests.service import encoded
+from app.batch.run import Engine, Summary, check_outputs, located, plain, run_batch
+from tests.service import encoded, picture
 from tests.toys import LABELS, quick
 from weakpoints.errors import BadOption, DeviceLost, OutOfMemory, WeakpointsError
 from weakpoints.method.detector import Detector
@@ -243,12 +243,57 @@ def test_what_failed_is_done_once_it_can_be(
         assert (out / name).read_bytes() == (tmp_path / "anew" / name).read_bytes()
 
 
-def test_without_resume_a_run_starts_anew(detector: Detector, folder: Path, tmp_path: Path) -> None:
+def test_without_resume_rows_of_an_earlier_run_are_kept(
+    detector: Detector, folder: Path, tmp_path: Path
+) -> None:
     engine, out = here(detector, folder), tmp_path / "out"
     run(engine, detector, folder, out)
-    summary = run(engine, detector, folder, out)
-    assert (summary.done, summary.skipped) == (5, 0)
-    assert len((out / "rows.jsonl").read_text().splitlines()) == 8
+    before = (out / "rows.jsonl").read_bytes()
+    with pytest.raises(BadOption, match="has 7 rows of an earlier run; go on with --resume"):
+        run(engine, detector, folder, out)
+    assert (out / "rows.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "keypoints.coco.json", "keypoints.parquet"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_file_that_no_run_made_is_never_written_over(
+    detector: Detector, folder: Path, tmp_path: Path, name: str, resume: bool
+) -> None:
+    (tmp_path / name).write_text('{"mine": 1}\n')
+    with pytest.raises(BadOption, match="name another folder for --out"):
+        run(here(detector, folder), detector, folder, tmp_path, resume=resume)
+    assert (tmp_path / name).read_text() == '{"mine": 1}\n'
+
+
+def test_the_source_is_never_written_over(detector: Detector, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "rows.jsonl").write_text("")
+    source = tmp_path / "mine.json"
+    source.write_text('{"images": [{"id": 5, "file_name": "a.png"}]}')
+    (out / "keypoints.coco.json").symlink_to(source)
+    collection = open_collection(str(source))
+    with pytest.raises(BadOption, match="is the source"):
+        check_outputs(out, collection)
+    assert collection.ids == {"a.png": 5}
+
+
+def test_a_photograph_that_was_replaced_is_looked_at_anew_when_resumed(
+    detector: Detector, tmp_path: Path
+) -> None:
+    monday, tuesday, out = (tmp_path / name for name in ("monday", "tuesday", "out"))
+    for place, size in ((monday, 90), (tuesday, 91)):
+        place.mkdir()
+        (place / "IMG_1.png").write_bytes(picture(size))
+    run(here(detector, monday), detector, monday, out)
+    again = run(here(detector, monday), detector, monday, out, resume=True)
+    assert (again.done, again.skipped) == (0, 1)
+    other = run(here(detector, tuesday), detector, tuesday, out, resume=True)
+    assert (other.done, other.skipped) == (1, 0)
+    (monday / "IMG_1.png").write_bytes(picture(92))
+    assert run(here(detector, monday), detector, monday, out, resume=True).done == 1
+    coco = json.loads((out / "keypoints.coco.json").read_text())
+    assert [image["width"] for image in coco["images"]] == [92]
 
 
 def test_other_options_and_a_second_run_are_refused(
@@ -261,7 +306,7 @@ def test_other_options_and_a_second_run_are_refused(
 
     def second(lines: Iterable[str], total: int) -> Iterable[str]:
         with pytest.raises(BadOption, match="being written by another run"):
-            run(engine, detector, folder, out)
+            run(engine, detector, folder, tmp_path / "other")
         return lines
 
     run_batch(
@@ -269,7 +314,7 @@ def test_other_options_and_a_second_run_are_refused(
         detector.model,
         OPTIONS,
         open_collection(str(folder)),
-        out,
+        tmp_path / "other",
         resume=False,
         progress=second,
     )

@@ -94,3 +94,19 @@ def test_overlays_have_a_name_each(tmp_path: Path) -> None:
 def test_no_photograph_is_written_over(tmp_path: Path) -> None:
     photographs = [tmp_path / "a.png", tmp_path / "a.png.png"]
     assert not set(output_paths(photographs, tmp_path, ".png")) & set(photographs)
+
+
+def test_a_file_that_is_there_is_never_written_over(tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(b"another picture")
+    (tmp_path / "other.281.png").write_bytes(b"of a class")
+    photographs = [tmp_path / "photo.jpg", tmp_path / "other.jpg"]
+    paths = [path.name for path in output_paths(photographs, tmp_path, ".png") if path]
+    assert paths == ["photo.jpg.png", "other.jpg.png"]
+
+
+def test_a_name_that_is_too_long_is_cut_and_stays_apart_from_others(tmp_path: Path) -> None:
+    photographs = [Path("é" * 120 + f"{i}.jpg") for i in range(3)]
+    paths = [path for path in output_paths(photographs, tmp_path, ".png") if path]
+    assert len(set(paths)) == 3
+    for path in paths:
+        path.with_name(f"{path.stem}.999{path.suffix}").write_bytes(b"")

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from weakpoints.coco import HALF, visible_points
 from weakpoints.errors import BadOption, WeakpointsError
 from weakpoints.evaluation.baselines import Area, Points
 from weakpoints.images.decode import decode, split
+from weakpoints.images.folders import files_below, is_hidden
 from weakpoints.images.header import SUFFIXES
 from weakpoints.method.detector import Detector
 from weakpoints.method.localization import Localization
@@ -109,7 +111,7 @@ def apart(files: Sequence[Path]) -> list[str]:
 
 def sample(folder: Path, count: int) -> tuple[Path, ...]:
     """`count` photographs drawn from a folder and those below it, the same each time."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = sorted(_photographs(folder))
     if not files:
         raise BadOption(f"{folder} has no photograph")
     drawn = np.random.default_rng(0).permutation(len(files))[:count]
@@ -132,7 +134,7 @@ def folders_by_class(folder: Path, labels: Sequence[str]) -> dict[int, tuple[Pat
     photographs: dict[int, tuple[Path, ...]] = {}
     for name in called:
         index = class_index(name, labels, f"a sub-folder of {folder}")
-        files = sorted(p for p in (folder / name).iterdir() if p.suffix.lower() in SUFFIXES)
+        files = sorted(path for path in _photographs(folder / name) if path.parent == folder / name)
         if files:  # a class may have two folders: one by its label, one by its index
             photographs[index] = (*photographs.get(index, ()), *files)
     return photographs
@@ -179,8 +181,19 @@ def landmarks_box(landmarks: NDArray[np.float64]) -> Area:
     return (x, y, w, h)
 
 
+def _photographs(folder: Path) -> Iterator[Path]:
+    """Those of a folder and below it; hidden ones and systems' own are left out."""
+    for name in files_below(str(folder), Counter()):
+        if Path(name).suffix.lower() in SUFFIXES:
+            yield folder / name
+
+
 def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_dir())
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.is_dir() and not is_hidden(path.name, Counter())
+    )
 
 
 def _landmarked(

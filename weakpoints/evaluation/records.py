@@ -30,19 +30,21 @@ class Rows:
     def of(self, photographs: Mapping[str, T], measure: Callable[[T], Row]) -> list[Row]:
         """The row of each photograph, by its name.
 
-        What the folder has of the same question is not measured again.
+        What the folder has of the same question, and of the same file, is not measured again.
         """
         file = self._file()
         kept = _read(file) if file else {}
         rows = []
         for name, photograph in self.progress(photographs.items()):
-            if name not in kept:
-                line = json.dumps({"photograph": name, "row": measure(photograph)})
-                kept[name] = json.loads(line)["row"]  # as it will be read next time
+            made_of = _fingerprint(photograph)
+            if name not in kept or kept[name].get("made_of") != made_of:
+                record = {"photograph": name, "made_of": made_of, "row": measure(photograph)}
+                line = json.dumps(record)
+                kept[name] = json.loads(line)  # as it will be read next time
                 if file:
                     with file.open("a") as log:
                         log.write(line + "\n")
-            rows.append(kept[name])
+            rows.append(kept[name]["row"])
         return rows
 
     def _file(self) -> Path | None:
@@ -53,8 +55,17 @@ class Rows:
         return self.folder / f"{self.asked.split()[0]}-{digest[:12]}.jsonl"
 
 
-def _read(file: Path) -> dict[str, Row]:
-    """The rows of a file, by photograph.
+def _fingerprint(photograph: object) -> str | None:
+    """Size and time of the file that is measured: a row goes with what it was made of."""
+    path = getattr(photograph, "path", photograph)
+    if not isinstance(path, Path) or not path.exists():
+        return None
+    facts = path.stat()
+    return f"{facts.st_size} {facts.st_mtime_ns}"
+
+
+def _read(file: Path) -> dict[str, dict[str, Any]]:
+    """The records of a file, by photograph.
 
     A line that was cut while it was written is left out and taken away. So the next one begins
     anew.
@@ -64,4 +75,4 @@ def _read(file: Path) -> dict[str, Row]:
         text = text[: text.rfind("\n") + 1]
         file.write_text(text)
     lines = map(json.loads, text.splitlines())
-    return {line["photograph"]: line["row"] for line in lines}
+    return {line["photograph"]: line for line in lines}

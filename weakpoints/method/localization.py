@@ -16,7 +16,8 @@ from weakpoints.options import Precision, ResolvedOptions
 class Model:
     """The network that answers, where it runs, and why it is this one.
 
-    side: of its input, in pixels.
+    side: of its input, in pixels. entry_sha256: of all that the manifest says of its input and its
+    labels, which an answer depends on beside the weights.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Model:
     reason: str = ""
     paths: tuple[Tried, ...] = ()
     host: Host | None = None
+    entry_sha256: str = ""
 
 
 @dataclass(frozen=True)
