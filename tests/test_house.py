@@ -125,3 +125,37 @@ def test_the_newest_entry_of_the_changelog_is_this_version() -> None:
     newest = re.search(r"^## (\d\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None
     assert newest[1] == __version__
+
+
+SERVICE_ROOMS = {  # a room of `app/service`, and what of `app/service` it may look into
+    "observability": set(),
+    "http": {"http", "observability"},
+    "intake": {"intake"},
+    "scheduling": {"scheduling", "observability"},
+    "api": {"api", "http", "intake", "scheduling", "observability"}
+    | {"answers", "named_delivery", "lifecycle"},
+}
+KNOWS_NO_WEB = {"scheduling"}
+
+
+def test_the_rooms_of_the_service_know_only_what_they_have_to() -> None:
+    """Intake knows no scheduling, scheduling knows no HTTP, and only routes know all of them."""
+    service = ROOT / "app" / "service"
+    for room, known in SERVICE_ROOMS.items():
+        files = list((service / room).rglob("*.py"))
+        assert files, room
+        for file in files:
+            for name in imports(file):
+                parts = name.split(".")
+                if parts[:2] == ["app", "service"] and len(parts) > 2:
+                    assert parts[2] in known, f"{file} imports {name}"
+                if room in KNOWS_NO_WEB:
+                    assert parts[0] not in WEB, f"{file} imports {name}"
+
+
+def test_one_file_wires_the_service() -> None:
+    for file in (ROOT / "app" / "service").rglob("*.py"):
+        if file.name not in ("app.py", "server.py"):
+            assert "app.service.app" not in imports(file), file
+        if file.name != "app.py":
+            assert ".add_middleware(" not in file.read_text() or file.parent.name == "http", file
