@@ -39,8 +39,8 @@ UPRIGHT = {  # by EXIF orientation
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
-# By EXIF orientation, what OpenCV flips (x: 1, y: 0, both: -1), after a transpose from 5 on.
-FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
+TURNED = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
+FLIPPED = {2: 1, 4: 0}  # along x, along y
 SAME = 2  # of 255: a profile whose colours are at most this far from sRGB's is sRGB's
 
 
@@ -98,11 +98,14 @@ def shown(image: ImageFile, data: bytes, background: str) -> NDArray[np.uint8]:
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """As Pillow's transpose of UPRIGHT does, without its copies."""
-    if orientation in (5, 6, 7, 8):
+    """As Pillow's transpose of UPRIGHT does, in less time and memory."""
+    if orientation in FLIPPED:
+        return np.asarray(cv2.flip(pixels, FLIPPED[orientation]), np.uint8)
+    if orientation in (5, 7):
         pixels = np.asarray(cv2.transpose(pixels), np.uint8)
-    flip = FLIPS.get(orientation)
-    return pixels if flip is None else np.asarray(cv2.flip(pixels, flip), np.uint8)
+        orientation = {5: 1, 7: 3}[orientation]
+    turn = TURNED.get(orientation)
+    return pixels if turn is None else np.asarray(cv2.rotate(pixels, turn), np.uint8)
 
 
 def _orientation(image: ImageFile) -> int:
