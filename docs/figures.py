@@ -261,6 +261,33 @@ def cost() -> str:
     )
 
 
+def stages() -> str:
+    """Stages that touch a photograph at full size: seconds and MiB, now and before."""
+    now, before = read("stages"), read("stages_before")
+    sizes = ("12", "24", "48")
+
+    def cell(figures: Figures, size: str, name: str) -> str:
+        stage = figures[size]["stages"][name]
+        return f"{stage['seconds']:.2f} ({stage['peak_memory_bytes'] / 2**20:.0f})"
+
+    def waits(figures: Figures, size: str, name: str) -> str:
+        return f"{figures[size]['service'][name]:.2f}"
+
+    rows = [
+        [name, *(f"{cell(now, size, name)}; {cell(before, size, name)}" for size in sizes)]
+        for name in now["12"]["stages"]
+    ]
+    service = {
+        "`/detect` less its occlusion": "beside_occlusion_seconds",
+        "another caller's longest wait beside it": "small_beside_longest_seconds",
+    }
+    rows += [
+        [name, *(f"{waits(now, size, key)}; {waits(before, size, key)}" for size in sizes)]
+        for name, key in service.items()
+    ]
+    return table(["stage", *(f"{size} MP: now; before" for size in sizes)], rows)
+
+
 def load() -> str:
     """The service under load, by the number of callers."""
     rows = []
