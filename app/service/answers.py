@@ -88,11 +88,11 @@ class Delivery(Generic[Query]):
         reserved: to be closed when the answer's picture is no longer needed. pixels: whether it is
         needed where the cache knows the answer.
         """
-        locator, clock = self.service.locator, replace(self.clock, laps=[*self.clock.laps])
+        pipeline, clock = self.service.pipeline, replace(self.clock, laps=[*self.clock.laps])
         with upload as data:
             request = PhotographRequest(data, self.options, clock, self.who, self.caller.end)
-            received = await locator.receive(request, reserved, pixels)
-        found, known = await locator.locate(received, progress)
+            received = await pipeline.receive(request, reserved, pixels)
+        found, known = await pipeline.locate(received, progress)
         return Answer(received.image, found, known, timed(self.service, clock))
 
     async def answers(self, on_answer: Callable[[int, Answer | WeakpointsError], None]) -> None:
@@ -150,14 +150,14 @@ async def delivered(
     fit the network too, before anything is read.
     """
     service, clock = service_of(request), Stopwatch()
-    locator, settings, who = service.locator, service.settings, caller_of(request)
-    options = locator.detector.resolved(query.options())
+    pipeline, settings, who = service.pipeline, service.settings, caller_of(request)
+    options = pipeline.detector.resolved(query.options())
     most = settings.max_images if several else 1
     async with deadline(request, settings.request_timeout) as caller:
         with ExitStack() as slots:
             received = await read_uploads(
                 request,
-                lambda: slots.enter_context(locator.place(who)),
+                lambda: slots.enter_context(pipeline.place(who)),
                 settings=settings,
                 most=most,
                 options=type(query).model_fields,
@@ -168,7 +168,7 @@ async def delivered(
             clock.lap("upload")
             if received.options:
                 query = _with_fields(request, query, received.options)
-                options = locator.detector.resolved(query.options())
+                options = pipeline.detector.resolved(query.options())
             yield Delivery(
                 query, options, received.uploads, received.companions, service, caller, who, clock
             )
@@ -193,7 +193,7 @@ def _with_fields(request: Request, query: Query, fields: dict[str, str]) -> Quer
 
 def detection_of(request: Request, answer: Answer) -> Detection:
     """The JSON of one answer."""
-    model = service_of(request).locator.detector.model
+    model = service_of(request).pipeline.detector.model
     return detection(answer.found, model, request.state.request_id, answer.timing_ms)
 
 

@@ -13,7 +13,7 @@ from app.decoding.pool import Decoders
 from app.service.http.api_keys import Keys
 from app.service.landmark_sets import LandmarkSets
 from app.service.observability.metrics import Metrics
-from app.service.scheduling.pipeline import Locator
+from app.service.scheduling.pipeline import Pipeline
 from app.settings import Settings
 from weakpoints.errors import Unavailable, WeakpointsError
 from weakpoints.method.detector import Detector
@@ -37,18 +37,18 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     started: bool = False
     draining: bool = False
-    _locator: Locator | None = None
+    _pipeline: Pipeline | None = None
 
     def __post_init__(self) -> None:
         self.keys = Keys(self.settings.api_keys)
         self.landmark_sets = LandmarkSets(self.settings.landmarks, self.settings.landmarks_writable)
         self.decoding = Decoders(self.settings.decoders, self.settings.limits)
         self.metrics.waiting.set_function(
-            lambda: self._locator.worker.waiting if self._locator else 0
+            lambda: self._pipeline.worker.waiting if self._pipeline else 0
         )
         self.metrics.ready.set_function(lambda: self.ready)
         self.metrics.memory.set_function(
-            lambda: self._locator.detector.memory() if self._locator else 0
+            lambda: self._pipeline.detector.memory() if self._pipeline else 0
         )
 
     @property
@@ -59,14 +59,14 @@ class Service:
     @property
     def alive(self) -> bool:
         """Whether the device answers, or is not needed yet."""
-        return self._locator is None or self._locator.worker.alive
+        return self._pipeline is None or self._pipeline.worker.alive
 
     @property
-    def locator(self) -> Locator:
+    def pipeline(self) -> Pipeline:
         """What answers requests. Raises Unavailable while the network loads."""
-        if self._locator is None or not self.started:
+        if self._pipeline is None or not self.started:
             raise Unavailable("the network is being loaded", retry_after=RETRY_AFTER)
-        return self._locator
+        return self._pipeline
 
     async def start(self, load: Callable[[], Detector]) -> None:
         """Loads and warms up. What fails is logged, and stops the service."""
@@ -74,8 +74,10 @@ class Service:
             self.decoding.start()
             detector = await run_sync(load, abandon_on_cancel=True)
             await run_sync(self.decoding.wait, abandon_on_cancel=True)
-            self._locator = Locator(self.settings, detector, self.decoding, self.metrics, self.stop)
-            await self._locator.warm_up()
+            self._pipeline = Pipeline(
+                self.settings, detector, self.decoding, self.metrics, self.stop
+            )
+            await self._pipeline.warm_up()
             self.started = True
         except WeakpointsError as error:
             log.critical("the service can't start: %s", error)
@@ -90,9 +92,9 @@ class Service:
         """Waits until the device has done what it does now, at most CLOSE_SECONDS seconds."""
         self.draining = True
         await run_sync(self.decoding.close)  # it waits for each child's end
-        if self._locator is None:
+        if self._pipeline is None:
             return
-        closing = threading.Thread(target=self._locator.close, daemon=True)
+        closing = threading.Thread(target=self._pipeline.close, daemon=True)
         closing.start()  # a daemon: it keeps no process from ending
         with anyio.move_on_after(CLOSE_SECONDS):
             while closing.is_alive():

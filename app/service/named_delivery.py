@@ -64,12 +64,12 @@ class NamedDelivery(Delivery[LandmarksQuery]):
                 for look, options in zip(looks, objects, strict=True)
             )
 
-        locator = self.service.locator
+        pipeline = self.service.pipeline
         with upload as data:
-            options = locator.detector.resolved(objects[0])
+            options = pipeline.detector.resolved(objects[0])
             request = PhotographRequest(data, options, clock, self.who, self.caller.end)
-            looks = await locator.look_at_all(request, prepare)
-        found = await locator.on_thread(self.who, name)
+            looks = await pipeline.look_at_all(request, prepare)
+        found = await pipeline.on_thread(self.who, name)
         taken = timed(self.service, clock)
         return NamedAnswer(None, None, False, taken, found)  # type: ignore[arg-type]
 
@@ -100,7 +100,7 @@ def check_objects(query: LandmarksQuery, limit: int) -> None:
 
 
 def told(answer: NamedAnswer, delivery: NamedDelivery, request_id: str) -> NamedPointsFound:
-    model = delivery.service.locator.detector.model
+    model = delivery.service.pipeline.detector.model
     return named_answer(answer.objects, model, request_id, answer.timing_ms)
 
 
@@ -113,7 +113,7 @@ async def learnt_from(delivery: Delivery[Any]) -> LandmarkSet:
     references = delivery.companions.get(REFERENCE, [])
     if not references:
         raise BadAnnotations(f"no photograph came in a part named {REFERENCE!r}")
-    describer = Describer(delivery.service.locator.detector)
+    describer = Describer(delivery.service.pipeline.detector)
     by_name = {PurePosixPath(each.file_name).name: each for each in annotations.objects}
     known, objects = list[Reference](), list[Marked]()
     for upload in references:
@@ -163,12 +163,12 @@ async def _reference(
         size[:] = image.shape[1], image.shape[0]
         return [describer.prepare(image, options, clock)]
 
-    locator = delivery.service.locator
+    pipeline = delivery.service.pipeline
     try:
         with upload as data:
             resolved = describer.detector.resolved(options)
             request = PhotographRequest(data, resolved, clock, delivery.who, delivery.caller.end)
-            looks = await locator.look_at_all(request, prepare)
+            looks = await pipeline.look_at_all(request, prepare)
     except WeakpointsError as error:
         if error.status in (413, 415, 422):
             raise BadAnnotations(f"reference {marked.file_name!r}: {error.detail}") from error

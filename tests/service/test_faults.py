@@ -63,7 +63,7 @@ def test_uploads_at_the_same_time_are_bounded(detector: Detector) -> None:
     with running(lambda: detector, uploads=1) as (server, client):
         connection, head = request_head(client, 1000)
         connection.sendall(head)
-        until(lambda: server.service.locator.uploads.borrowed_tokens == 1)
+        until(lambda: server.service.pipeline.uploads.borrowed_tokens == 1)
         answer = post(client, 90)
         assert (answer.status_code, answer.json()["limit"]) == (429, 1)
         connection.close()

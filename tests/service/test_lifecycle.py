@@ -22,7 +22,7 @@ def started(error: Exception) -> list[str]:
         await service.start(load)
         assert not service.ready
         with pytest.raises(Unavailable):
-            _ = service.locator
+            _ = service.pipeline
         await service.close()
 
     asyncio.run(scenario())

@@ -171,8 +171,8 @@ def test_each_photograph_has_a_place_among_the_uploads_until_it_is_decoded(
         ThreadPoolExecutor() as pool,
     ):
         several = pool.submit(send, client, named(90, 91, 92))
-        until(lambda: held.seen[1:] and server.service.locator.worker.waiting == 1)
-        assert server.service.locator.uploads.borrowed_tokens == 0
+        until(lambda: held.seen[1:] and server.service.pipeline.worker.waiting == 1)
+        assert server.service.pipeline.uploads.borrowed_tokens == 0
         held.gate.set()
         results = several.result().json()["results"]
         assert statuses(results) == [200, 200, 429]
@@ -198,7 +198,7 @@ def test_a_caller_that_hangs_up_stops_all_of_them(detector: Detector, accept: st
     with running(lambda: slow) as (server, client):
         post(client, 90)
         connection = connected(client, named(70, 90, 70, 70), accept)
-        until(lambda: slow.chunks and server.service.locator.worker.waiting == 2)
+        until(lambda: slow.chunks and server.service.pipeline.worker.waiting == 2)
         connection.close()
         assert slow.stopped.wait(30)
         until(lambda: dropped(client) == {"disconnect": 1})

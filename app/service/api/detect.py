@@ -101,4 +101,4 @@ async def _events(request: Request, query: DetectQuery) -> Response:
 @routes.get("/model", operation_id="model", responses={401: RESPONSES[401], 503: RESPONSES[503]})
 async def model(request: Request) -> ModelCard:
     """The network that answers, and its labels."""
-    return model_card(service_of(request).locator.detector.model)
+    return model_card(service_of(request).pipeline.detector.model)

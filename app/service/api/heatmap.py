@@ -49,9 +49,9 @@ async def heatmap(
     `style=gray16` is the raw map, its range in `X-Map-Min` and `X-Map-Max`. `format=npz`, or
     `Accept: application/x-npz`, is a file for `numpy.load`.
     """
-    locator = service_of(request).locator
-    model = locator.detector.model
-    query.drawn(locator.detector.resolved(query.options()), model.labels)
+    pipeline = service_of(request).pipeline
+    model = pipeline.detector.model
+    query.drawn(pipeline.detector.resolved(query.options()), model.labels)
     accepted = FORMATS[preferred(request.headers.get("accept", ""), PNG, NPZ)]
     async with delivered(request, query) as delivery:
         query = delivery.query
@@ -73,6 +73,6 @@ async def heatmap(
             size=query.size,
             target=drawn,
         )
-        png, (low, high) = await locator.draw(delivery.who, answer.image, reserved, draw)
+        png, (low, high) = await pipeline.draw(delivery.who, answer.image, reserved, draw)
     extent = {"X-Map-Min": f"{low:.9g}", "X-Map-Max": f"{high:.9g}"}
     return ChunkedResponse(png, media_type=PNG, headers=answer.headers | extent)

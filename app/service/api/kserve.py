@@ -145,7 +145,7 @@ async def ready(request: Request, name: str) -> ModelReady:
 
 def served_name(service: Service) -> str:
     """What the model is called. Raises Unavailable while it is loaded."""
-    model = service.locator.detector.model
+    model = service.pipeline.detector.model
     return service.settings.served_name or model.name
 
 
@@ -172,13 +172,13 @@ async def answers_of(
     settings, answers = service.settings, list[Answer]()
     check_name(service, name)
     async with deadline(request, settings.request_timeout) as caller:
-        with service.locator.place(caller_of(request)):
+        with service.pipeline.place(caller_of(request)):
             body = await read_json(request, settings.max_bytes, Pace.of(settings))
             caller.watch()
             batch = await run_sync(parse, body, settings.max_bytes, settings.max_images)
             del body  # the photographs are reserved once
             parameters = options_of(batch.parameters, kind)
-            service.locator.detector.resolved(parameters.options())
+            service.pipeline.detector.resolved(parameters.options())
             for index, photograph in enumerate(batch.photographs):
                 with with_index(index), ExitStack() as reserved:
                     instance = InstanceRequest(
@@ -192,8 +192,8 @@ async def prediction_of(instance: InstanceRequest[DetectParameters]) -> Predicti
     """The likeliest classes of one photograph."""
     request, clock = instance.caller.request, Stopwatch()
     service, who = service_of(request), caller_of(request)
-    options = service.locator.detector.resolved(instance.parameters.options())
-    top = await service.locator.recognise(
+    options = service.pipeline.detector.resolved(instance.parameters.options())
+    top = await service.pipeline.recognise(
         PhotographRequest(instance.photograph, options, clock, who, instance.caller.end)
     )
     timed(service, clock)
@@ -204,21 +204,21 @@ async def explanation_of(instance: InstanceRequest[ExplainParameters]) -> Explan
     """The keypoints of one photograph, and its heatmap. Raises TooLarge for too large a heatmap."""
     request, clock = instance.caller.request, Stopwatch()
     service = service_of(request)
-    locator, model = service.locator, service.locator.detector.model
-    options = locator.detector.resolved(instance.parameters.options())
+    pipeline, model = service.pipeline, service.pipeline.detector.model
+    options = pipeline.detector.resolved(instance.parameters.options())
     drawn = instance.parameters.drawn(options, model.labels)
     who, reserved = caller_of(request), instance.reserved
     pixels = instance.parameters.heatmap
     photograph = PhotographRequest(instance.photograph, options, clock, who, instance.caller.end)
-    received = await locator.receive(photograph, reserved, pixels)
+    received = await pipeline.receive(photograph, reserved, pixels)
     image, heatmap = received.image, None
     if pixels and image is not None:
         _check_heatmap(image, instance, service.settings.max_pixels)
-    found, _ = await locator.locate(received)
+    found, _ = await pipeline.locate(received)
     answer = detection(found, model, request.state.request_id, timed(service, clock))
     if pixels and image is not None:
         draw = partial(_heatmap, image, found, instance.parameters, drawn)
-        heatmap = await locator.draw(who, image, reserved, draw)
+        heatmap = await pipeline.draw(who, image, reserved, draw)
     return Explanation(**answer.model_dump(), heatmap=heatmap)
 
 

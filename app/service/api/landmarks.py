@@ -76,7 +76,7 @@ def _with_references() -> dict[str, Any]:
 async def landmark_sets(request: Request) -> LandmarkSets:
     """The landmark sets at hand, and whether each belongs to the network that answers."""
     service = service_of(request)
-    digest = service.locator.detector.model.sha256
+    digest = service.pipeline.detector.model.sha256
     cards, broken = await run_sync(service.landmark_sets.cards, digest)
     return LandmarkSets(
         landmark_sets=[LandmarkSetCard(**card) for card in cards],
@@ -102,7 +102,7 @@ async def landmarks(request: Request, name: str, query: Asked) -> Response:
     """
     service = service_of(request)
     check_objects(query, service.settings.max_objects)
-    detector = service.locator.detector
+    detector = service.pipeline.detector
     kept = await run_sync(service.landmark_sets.get, name)
     finder = NamedPoints(Describer(detector), kept.pattern)
 
@@ -135,7 +135,7 @@ async def landmarks_by_references(request: Request, query: Asked) -> Response:
 
     async def prepare(delivery: Delivery[LandmarksQuery]) -> NamedPoints:
         learnt = await learnt_from(delivery)
-        return NamedPoints(Describer(service.locator.detector), learnt.pattern)
+        return NamedPoints(Describer(service.pipeline.detector), learnt.pattern)
 
     return await _answered(request, query, prepare, companions)
 
@@ -187,7 +187,7 @@ async def _file(request: Request, service: Service, name: str) -> LandmarkSet:
     data = bytearray()
     await read_body(request, service.settings.max_bytes, Pace.of(service.settings), data.extend)
     learnt = await run_sync(LandmarkSet.of_bytes, bytes(data), name)
-    NamedPoints(Describer(service.locator.detector), learnt.pattern)
+    NamedPoints(Describer(service.pipeline.detector), learnt.pattern)
     return learnt
 
 

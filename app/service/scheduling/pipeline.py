@@ -72,7 +72,7 @@ class Received:
     waiting: tuple[Prepared, Claim] | None
 
 
-class Locator:
+class Pipeline:
     """The detector behind its limits: uploads, decoding, cache, and the device's queue."""
 
     def __init__(

@@ -9,7 +9,7 @@ def test_a_picture_is_held_until_its_answer_is_read(detector: Detector) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (2000, 2000, 3), np.uint8)
     body = encoded(noise)
     with running(lambda: detector) as (server, client):
-        queue = server.service.locator.worker._queue
+        queue = server.service.pipeline.worker._queue
         connection, head = request_head(client, len(body))
         with connection:
             connection.sendall(head.replace(b"/detect", b"/heatmap?patch=14&stride=14") + body)

@@ -144,7 +144,7 @@ def test_drawing_that_outlives_the_deadline_is_504_and_keeps_its_slot_and_pixels
         headers = {"content-type": "image/png", "x-request-timeout": "1"}
         answer = client.post("/heatmap", content=picture(90), headers=headers)
         assert (answer.status_code, answer.json()["title"]) == (504, "Deadline passed")
-        queue = server.service.locator.worker._queue
+        queue = server.service.pipeline.worker._queue
         assert queue._held == 90 * 60
         assert post(client, 91, **{"x-request-timeout": "0.2"}).status_code == 504, (
             "no slot is free"

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from app.service.intake.multipart import PARTS
 from app.service.intake.upload import check_encoding
-from app.service.scheduling import pipeline as locator
+from app.service.scheduling import pipeline
 from tests.service import picture, post, serving
 from weakpoints.errors import UnsupportedMedia
 from weakpoints.images import decode as image
@@ -187,7 +187,7 @@ def test_the_head_of_a_file_is_not_read_on_the_event_loop(
         read.append(True)
         return image.is_large(data, limits)
 
-    monkeypatch.setattr(locator, "is_large", is_large)
+    monkeypatch.setattr(pipeline, "is_large", is_large)
     with serving(lambda: detector) as client:
         assert post(client, 40).status_code == 200
     assert read == [True]

@@ -78,7 +78,7 @@ def test_one_caller_s_queue_does_not_keep_another_waiting(detector: Detector) ->
     held = Held(detector.occluder, detector.model, detector.input)
     proxied = {"proxies": ["127.0.0.1"], "queue_size": 3}
     with running(lambda: held, **proxied) as (server, client), ThreadPoolExecutor(8) as pool:
-        worker = server.service.locator.worker
+        worker = server.service.pipeline.worker
         first = pool.submit(post, client, 80)
         until(lambda: 80 in held.seen)
         greedy = []
@@ -99,14 +99,14 @@ def test_one_caller_s_queue_does_not_keep_another_waiting(detector: Detector) ->
 
 def test_one_caller_has_three_quarters_of_the_uploads(detector: Detector) -> None:
     with running(lambda: detector, uploads=4) as (server, _):
-        locator = server.service.locator
-        places = [locator.place("greedy") for _ in range(3)]
+        pipeline = server.service.pipeline
+        places = [pipeline.place("greedy") for _ in range(3)]
         with pytest.raises(Exception, match="3 pictures of one caller are being received"):
-            locator.place("greedy")
-        places.append(locator.place("modest"))
+            pipeline.place("greedy")
+        places.append(pipeline.place("modest"))
         with pytest.raises(Exception, match="4 pictures are being received"):
-            locator.place("another")
+            pipeline.place("another")
         for place in places:
             place.close()
-        assert locator.uploads.borrowed_tokens == 0
-        assert not locator._uploads_of
+        assert pipeline.uploads.borrowed_tokens == 0
+        assert not pipeline._uploads_of

@@ -35,7 +35,7 @@ def test_an_answer_that_is_known_needs_no_pixels_and_gets_no_429_for_them(
     """The one decoder is broken from the second request on, and other pictures fill the memory."""
     with running(lambda: detector) as (server, client):
         first = post(client, 90)
-        worker = server.service.locator.worker
+        worker = server.service.pipeline.worker
         with worker.holding(Claim("somebody", 199_999_999)), pytest.MonkeyPatch.context() as broken:
             broken.setattr(Decoders, "decode", lambda *given: 1 / 0)
             again, stream = post(client, 90), post(client, 90, **STREAM)
