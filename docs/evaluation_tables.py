@@ -277,3 +277,46 @@ def methods(study: str, key: str) -> Iterator[tuple[str, Figures]]:
 
 def by_alpha(figures: dict[str, float]) -> str:
     return " / ".join(f"{value:.2f}" for value in figures.values())
+
+
+CORRESPONDENCE = {  # the runs: what they are called
+    "efficientnet_lite0": "EfficientNet-Lite0, one reference",
+    "efficientnet_lite0_5": "EfficientNet-Lite0, five references",
+    "vgg16real": "VGG-16, one reference",
+    "efficientnet_lite0_val": "EfficientNet-Lite0, one reference, other classes",
+    "efficientnet_lite0_val_5": "EfficientNet-Lite0, five references, other classes",
+}
+
+
+def correspondence() -> str:
+    """Named points: PCK of each run, and of the simpler ways beside it."""
+    return table(
+        (
+            "",
+            "0.05",
+            "0.1",
+            "0.15",
+            "interval at 0.1",
+            "right by quarters of confidence",
+            "calibration error",
+        ),
+        (line for run, title in CORRESPONDENCE.items() for line in _correspondence(run, title)),
+    )
+
+
+def _correspondence(run: str, title: str) -> Iterator[tuple[str, ...]]:
+    found = read(f"correspondence_{run}")
+    quarters = " / ".join(f"{share:.2f}" for share in found["quarters"])
+    yield (title, *_pck(found), quarters, f"{found['calibration_error']:.3f}")
+    if found["references"] == 1:
+        for name, words in (
+            ("nearest_neighbour", "nearest neighbour, without transport and votes"),
+            ("sift", "SIFT with ratio test"),
+            ("same_place", "the same place in the picture"),
+        ):
+            yield (f"- {words}", *_pck(found["baselines"][name]), "", "")
+
+
+def _pck(figures: Figures) -> tuple[str, ...]:
+    shares = (f"{figures['pck'][alpha]:.3f}" for alpha in ("0.05", "0.1", "0.15"))
+    return (*shares, span(figures["interval"]["0.1"], 3))
