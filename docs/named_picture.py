@@ -20,13 +20,14 @@ from weakpoints.options import choose
 
 OUT = Path(__file__).with_name("named.png")
 NAMES = ("right eye", "left eye", "nose", "mouth, right", "mouth, left", "chin")
-PLACES = np.array([[48, 77], [98, 75], [74, 102], [56, 120], [95, 119], [76, 146]], float)
+PLACES = np.array([[53, 66], [94, 66], [74, 91], [58, 106], [90, 106], [76, 138]], float)
 
 
 def main() -> None:
     collins = np.ascontiguousarray(data.astronaut()[35:225, 150:300])
     with get_sample_data("grace_hopper.jpg") as file:
-        hopper = np.ascontiguousarray(plt.imread(file)[60:330, 135:385])
+        whole = plt.imread(file)
+    hopper = np.ascontiguousarray(whole[70:350, 150:370])
     weakpoints = Weakpoints("efficientnet_lite0", device="cpu")
     size = (collins.shape[1], collins.shape[0])
     marked = Marked("collins.png", size, PLACES, np.ones(len(NAMES), bool))
@@ -34,12 +35,12 @@ def main() -> None:
     describer = Describer(weakpoints.detector)
     learnt: LandmarkSet = learn(describer, annotations, lambda name: collins, choose())
     finder = weakpoints.landmarks(learnt)
-    cut = np.ascontiguousarray(hopper[:185])
+    wider = np.ascontiguousarray(hopper[:, ::-1])
     figure, axes = plt.subplots(1, 3, figsize=(9, 3.6), layout="constrained")
     axes[0].imshow(collins)
     axes[0].set_title("marked")
     draw(axes[0], PLACES, np.ones(len(NAMES), bool))
-    for axis, image, title in ((axes[1], hopper, "found"), (axes[2], cut, "found, cut")):
+    for axis, image, title in ((axes[1], hopper, "found"), (axes[2], wider, "found, mirrored")):
         found = finder.find(image)
         print(title, found.confidence.round(2))
         axis.imshow(image)
