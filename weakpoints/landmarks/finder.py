@@ -184,7 +184,7 @@ def _evidence(
     extent = _extent(matched)
     covariance = _covariance(posterior, places)
     known = [each.shape.marked for each in matched]
-    back = _marked_mean([_way_back(each, places) for each in matched], known)
+    back = _marked_mean(_ways_back(matched, places), known)
     alike = _marked_mean([_likeness(each, places) for each in matched], known)
     return Evidence(
         _read(maps, places),
@@ -196,11 +196,21 @@ def _evidence(
     )
 
 
-def _way_back(matched: _Matched, places: Array) -> Array:
-    """(L,) extents: from a landmark to where its point on the target leads back to."""
+def _ways_back(matched: Sequence[_Matched], places: Array) -> list[Array]:
+    """(L,) extents for each reference: from a landmark to where its point leads back to."""
     nearest = torch.from_numpy(np.rint(places).clip(0, GRID - 1)).long()
     cells = nearest[:, 1] * GRID + nearest[:, 0]
-    columns = matched.plan[:, cells].T
+    # All references at once: a blur costs more to begin than to do.
+    maps = torch.cat([_led_back(each, cells) for each in matched])
+    back = peaks(blurred(maps, MAP_BLUR)).reshape(len(matched), -1, 2)
+    return [
+        np.asarray(np.linalg.norm(own - each.shape.places, axis=1) / each.shape.extent)
+        for own, each in zip(back, matched, strict=True)
+    ]
+
+
+def _led_back(matched: _Matched, cells: Tensor) -> Tensor:
+    """(L, G, G) over the reference: where each landmark's cell of the target comes from."""
     # From a target's cell, the reference's is at the same offset the other way.
     reversed_votes = matched.votes.flip(1, 2)
     votes = torch.stack(
@@ -209,8 +219,7 @@ def _way_back(matched: _Matched, places: Array) -> Array:
             for own, cell in zip(reversed_votes, cells.tolist(), strict=True)
         ]
     )
-    back = peaks(blurred((columns * votes).view(-1, GRID, GRID), MAP_BLUR))
-    return np.asarray(np.linalg.norm(back - matched.shape.places, axis=1) / matched.shape.extent)
+    return (matched.plan[:, cells].T * votes).view(-1, GRID, GRID)
 
 
 def _likeness(matched: _Matched, places: Array) -> Array:
