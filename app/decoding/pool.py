@@ -29,7 +29,6 @@ from weakpoints.errors import (
     Unavailable,
     UnsupportedMedia,
 )
-from weakpoints.images.decode import admit
 from weakpoints.options import WHITE, Limits
 
 log = logging.getLogger("weakpoints")
@@ -109,7 +108,6 @@ class Decoders:
         the child came to its end by this picture.
         """
         call, until = call or Call(), time.monotonic() + seconds
-        admit(data, self._limits)
         task = Task(len(data), seconds, self._limits, background)
         with self._files.one(data) as file:
             return self._with_a_child(file, data, task, until, call)
