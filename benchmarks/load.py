@@ -53,10 +53,10 @@ class Sleeping(Detector):
     answer: Localization | None = None
 
     def prepare(
-        self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch, maps: bool = True
+        self, image: NDArray[np.uint8], given: Options, clock: Stopwatch, maps: bool = True
     ) -> Prepared:
         frame = frame_of(image.shape[1], image.shape[0], self.input.side, "squash", None)
-        return Prepared(NOTHING, frame, self.resolved(asked), clock)
+        return Prepared(NOTHING, frame, self.resolved(given), clock)
 
     def forward_backward(self, waiting: Sequence[Prepared]) -> list[NetworkPass]:
         return [NetworkPass(Trace(NOTHING, ()), (0,), np.empty(0)) for _ in waiting]

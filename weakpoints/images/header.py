@@ -83,7 +83,7 @@ def media_type_of(data: bytes) -> str:
 
 def readable() -> list[str]:
     """The media types that are read here, with the extras that are installed."""
-    return [each for each in READ if each not in EXTRA or find_spec(EXTRA[each][1])]
+    return [kind for kind in READ if kind not in EXTRA or find_spec(EXTRA[kind][1])]
 
 
 def stated_size(data: bytes, media_type: str) -> Size | None:
@@ -138,5 +138,5 @@ def _named(data: bytes) -> str | None:
 
 def _list(media_types: list[str]) -> str:
     """For people: `JPEG, PNG and WebP`."""
-    *names, last = (READ[each] for each in media_types)
+    *names, last = (READ[media_type] for media_type in media_types)
     return f"{', '.join(names)} and {last}"

@@ -83,15 +83,15 @@ def _tags(data: bytes) -> tuple[Tags, bool]:
     try:
         (at,) = struct.unpack_from(f"{order}I", data, 4)
         (count,) = struct.unpack_from(f"{order}H", data, at)
-        found = Tags()
+        tags = Tags()
         for entry in range(at + 2, at + 2 + 12 * count, 12):
             tag, kind, length = struct.unpack_from(f"{order}HHI", data, entry)
             if tag in WANTED and kind in FORMATS and length <= MOST_VALUES:
-                found.setdefault(tag, _values(data, order, kind, length, entry + 8))
+                tags.setdefault(tag, _values(data, order, kind, length, entry + 8))
         (more,) = struct.unpack_from(f"{order}I", data, at + 2 + 12 * count)
     except struct.error:
         return {}, False
-    return found, more != 0
+    return tags, more != 0
 
 
 def _values(data: bytes, order: str, kind: int, length: int, at: int) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from weakpoints.method.localization import Localization
 
 
-def npz(found: Localization, answer: str) -> bytes:
+def npz(localization: Localization, answer: str) -> bytes:
     """A file for `numpy.load(..., allow_pickle=False)`; `answer` is the answer's JSON.
 
     For one class, S being the side of the network's input and P the number of boxes:
@@ -18,7 +18,7 @@ def npz(found: Localization, answer: str) -> bytes:
     image_from_network: (2, 3) float64, as in `Frame`. answer: () text.
     """
     maps = {
-        name: _stacked([getattr(each.maps, name) for each in found.explained])
+        name: _stacked([getattr(explained.maps, name) for explained in localization.explained])
         for name in ("coarse", "fine", "fused")
     }
     file = io.BytesIO()
@@ -26,11 +26,13 @@ def npz(found: Localization, answer: str) -> bytes:
         file,
         allow_pickle=False,
         **maps,
-        drops=_stacked([each.drops for each in found.explained]),
-        standard_errors=_stacked([each.standard_errors for each in found.explained]),
-        targets=np.array([each.target for each in found.explained]),
-        boxes=found.boxes,
-        image_from_network=found.frame.image_from_network,
+        drops=_stacked([explained.drops for explained in localization.explained]),
+        standard_errors=_stacked(
+            [explained.standard_errors for explained in localization.explained]
+        ),
+        targets=np.array([explained.target for explained in localization.explained]),
+        boxes=localization.boxes,
+        image_from_network=localization.frame.image_from_network,
         answer=np.array(answer),
     )
     return file.getvalue()

@@ -72,13 +72,13 @@ class Detector:
         return self.explain(prepared, evidence)
 
     def prepare(
-        self, image: NDArray[np.uint8], asked: Options, clock: Stopwatch, maps: bool = True
+        self, image: NDArray[np.uint8], given: Options, clock: Stopwatch, maps: bool = True
     ) -> Prepared:
         """A photograph from `decode`, made small, on any thread. Raises BadOption.
 
         maps: whether they are wanted, or the network's classes alone.
         """
-        options = self.resolved(asked)
+        options = self.resolved(given)
         image, seen = split(image)  # (H, W, 3) RGB; which of its pixels can be seen
         height, width, _ = image.shape
         frame = frame_of(width, height, self.input.side, options.fit, options.roi)
@@ -190,18 +190,18 @@ class Detector:
         self, pictures: Sequence[Prepared], traces: Trace, targets: Sequence[tuple[int, ...]]
     ) -> list[NDArray[np.float64]]:
         """(T, S, S) of each picture: one backward pass for all that asked for the same rule."""
-        asked = [(i, target) for i, classes in enumerate(targets) for target in classes]
-        rules = [pictures[i].options.fine for i, _ in asked]
-        maps = np.empty((len(asked), self.input.side, self.input.side))
+        wanted = [(i, target) for i, classes in enumerate(targets) for target in classes]
+        rules = [pictures[i].options.fine for i, _ in wanted]
+        maps = np.empty((len(wanted), self.input.side, self.input.side))
         for rule in set(rules):
-            chosen = [n for n in range(len(asked)) if rules[n] == rule]
-            of, classes = zip(*(asked[n] for n in chosen), strict=True)
+            chosen = [n for n in range(len(wanted)) if rules[n] == rule]
+            of, classes = zip(*(wanted[n] for n in chosen), strict=True)
             maps[chosen] = fine_maps(self.network, traces, classes, rule=rule, pictures=of)
         return np.split(maps, np.cumsum([len(classes) for classes in targets])[:-1])
 
-    def resolved(self, asked: Options) -> ResolvedOptions:
+    def resolved(self, given: Options) -> ResolvedOptions:
         """Raises BadOption, also for more forward passes than are allowed."""
-        options = self._resolved(asked)
+        options = self._resolved(given)
         passes = self._passes(options)
         if passes > self.max_passes:
             raise BadOption(
@@ -217,8 +217,8 @@ class Detector:
         """Whether the occlusion costs more than the default's: more boxes, or larger windows."""
         return self.cost(options) > self.cost(self._resolved(Options()))
 
-    def _resolved(self, asked: Options) -> ResolvedOptions:
-        return resolve(asked, self.input.side, self.model.labels, self.input.box)
+    def _resolved(self, given: Options) -> ResolvedOptions:
+        return resolve(given, self.input.side, self.model.labels, self.input.box)
 
     def _passes(self, options: ResolvedOptions) -> int:
         return box_count(self.input.side, options) * options.colours

@@ -115,7 +115,7 @@ class Localization:
 
     def of(self, target: int) -> Explained:
         """One class, by its index. Raises KeyError where it was not asked for."""
-        return {each.target: each for each in self.explained}[target]
+        return {explained.target: explained for explained in self.explained}[target]
 
     @property
     def maps(self) -> Maps:
@@ -125,9 +125,9 @@ class Localization:
     @property
     def keypoints(self) -> tuple[Keypoint, ...]:
         """Class by class."""
-        return tuple(point for each in self.explained for point in each.keypoints)
+        return tuple(point for explained in self.explained for point in explained.keypoints)
 
     @property
     def low_evidence(self) -> bool:
         """For one of the classes, no box changed the score by more than noise."""
-        return not all(each.evident for each in self.explained)
+        return not all(explained.evident for explained in self.explained)

@@ -19,7 +19,7 @@ SHARP = 4  # fractional bits of the drawing coordinates
 
 def heatmap_png(
     image: NDArray[np.uint8],
-    found: Localization,
+    localization: Localization,
     *,
     which: Which,
     style: Style,
@@ -35,20 +35,23 @@ def heatmap_png(
     them, too. size: of the photograph, or of the network's input.
     """
     image, _ = split(image)
-    shown_class = found.explained[0] if target is None else found.of(target)
+    shown_class = localization.explained[0] if target is None else localization.of(target)
     raw: NDArray[np.float64] = getattr(shown_class.maps, which)
-    low, high = float(raw[found.frame.inside].min()), float(raw[found.frame.inside].max())
-    shown = raw if style == "gray16" else visible(raw, which, found.frame.inside)
-    unit = scaled(shown, found.frame.inside)
+    low, high = (
+        float(raw[localization.frame.inside].min()),
+        float(raw[localization.frame.inside].max()),
+    )
+    shown = raw if style == "gray16" else visible(raw, which, localization.frame.inside)
+    unit = scaled(shown, localization.frame.inside)
     if size == "image":
-        unit = found.frame.map_to_image(unit).clip(0, 1)
+        unit = localization.frame.map_to_image(unit).clip(0, 1)
     else:
-        image = found.frame.picture(found.frame.near(image))
+        image = localization.frame.picture(localization.frame.near(image))
     if style == "gray16":
         return encode(np.rint(unit * 65535).astype(np.uint16)), (low, high)
     canvas = colour(unit) if style == "colormap" else overlay(image, unit)
     if keypoints:
-        canvas = draw(canvas, shown_class.keypoints, found.frame, size)
+        canvas = draw(canvas, shown_class.keypoints, localization.frame, size)
     return encode(canvas), (low, high)
 
 
