@@ -19,7 +19,7 @@ def best_forward(module: nn.Module, x: Tensor) -> tuple[Callable[[Tensor], Tenso
 
     Where there is no compiler, plain.
     """
-    compiled = torch.compile(module, options={"freezing": True})
+    compiled = torch.compile(module, dynamic=False, options={"freezing": True})
     found: list[tuple[float, int, bool]] = []
     with torch.inference_mode():
         for batch in BATCHES[x.device.type]:

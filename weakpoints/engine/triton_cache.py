@@ -17,7 +17,6 @@ import sys
 from pathlib import Path
 
 from triton.backends.nvidia import driver
-from triton.runtime.build import compile_so_from_file
 from triton.runtime.cache import FileCacheManager
 
 
@@ -47,6 +46,9 @@ def build_launcher(folder: Path) -> Path:
 
     Needs gcc, the Python headers and a `libcuda.so.1` in TRITON_LIBCUDA_PATH.
     """
+    # Not every version that may run here has it; the image's, which calls this, is pinned.
+    from triton.runtime.build import compile_so_from_file
+
     os.environ["TRITON_CACHE_DIR"] = str(folder)
     return Path(
         compile_so_from_file(

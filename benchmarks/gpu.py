@@ -1,0 +1,114 @@
+"""What a GPU does: `python -m benchmarks.gpu STEP`, called by `benchmarks/gpu.sh`.
+
+Each step writes what it found at once into one file, under its own name.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import gpu_steps
+from benchmarks.machine import seconds
+from weakpoints import __version__
+from weakpoints.networks.device import host_of
+
+RESULTS = Path(__file__).parent / "results"
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+Figures = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("step", choices=STEPS)
+    step = parser.parse_args().step
+    if DEVICE == "cpu":
+        print(f"{step}: no CUDA device here; tried on the CPU, its figures are not kept")
+    begun = time.perf_counter()
+    try:
+        found = STEPS[step]()
+    except Exception as error:  # the next step may still tell something
+        keep(step, {"failed": f"{type(error).__name__}: {error}"[:2000]})
+        raise
+    keep(step, found | {"step_seconds": round(time.perf_counter() - begun, 1)})
+    print(json.dumps({step: found}, indent=1))
+
+
+def keep(step: str, found: Figures) -> None:
+    """Into the results on a GPU, else beside them where nobody takes them for figures."""
+    folders = [Path(os.environ.get("OUT", "."))] + ([RESULTS] if DEVICE == "cuda" else [])
+    for folder in folders:
+        path = folder / ("gpu.json" if DEVICE == "cuda" else "gpu_tried_on_cpu.json")
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        whole = path.with_suffix(".new")
+        whole.write_text(json.dumps(head() | kept | {step: found}, indent=1) + "\n")
+        whole.replace(path)
+
+
+def head() -> Figures:
+    commit = Path("COMMIT")
+    host = host_of(DEVICE)
+    return {
+        "commit": commit.read_text().strip() if commit.exists() else None,
+        "device": host.device_name,
+        "memory_bytes": host.device_memory_bytes,
+        "driver": host.driver,
+        "cores": os.cpu_count(),
+        "cuda": torch.version.cuda,
+        "versions": {"weakpoints": __version__, "python": platform.python_version()}
+        | dict(host.packages),
+    }
+
+
+def machine() -> Figures:
+    """What this GPU moves and multiplies at most: what all other figures are read against."""
+    size, numbers = (8192, 2**30) if DEVICE == "cuda" else (256, 2**20)
+    one = torch.empty(numbers, dtype=torch.float32, device=DEVICE).normal_()
+    other = torch.empty_like(one)
+    copied = min(seconds(lambda: other.copy_(one), DEVICE) for _ in range(10))
+    rates = {}
+    for name, dtype, rounds in (
+        ("float32", torch.float32, False),
+        ("tf32", torch.float32, True),
+        ("float16", torch.float16, False),
+    ):
+        torch.backends.cuda.matmul.allow_tf32 = rounds
+        a = torch.randn(size, size, device=DEVICE).to(dtype)
+        rates[name] = size**3 / min(seconds(lambda a=a: a @ a, DEVICE) for _ in range(10))
+    return {"copied_bytes_per_second": 2 * one.nbytes / copied, "products_per_second": rates}
+
+
+STEPS: dict[str, Callable[[], Figures]] = {
+    "machine": machine,
+    "tests": lambda: gpu_steps.tests(["-m", "gpu", "tests/method", "tests/engine"]),
+    "folders": lambda: gpu_steps.tests(
+        ["-n", "12", "tests/method", "tests/engine", "tests/networks", "tests/test_loading.py"]
+    ),
+    "trial": gpu_steps.trial,
+    **{
+        f"{label}-{precision}": lambda name=name, precision=precision: gpu_steps.occlusion(
+            name, precision
+        )
+        for label, name in (
+            ("vgg16", "vgg16"),
+            ("lite0", "efficientnet_lite0"),
+            ("bundled", "bundled"),
+        )
+        for precision in ("float16", "tf32", "float32")
+    },
+    "agreement": gpu_steps.agreement,
+    "stages": gpu_steps.stages,
+    "throughput": gpu_steps.throughputs,
+    "memory": gpu_steps.memory,
+    "service": gpu_steps.service,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
