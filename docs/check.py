@@ -26,7 +26,7 @@ from docs.running import serving
 README = ROOT / "README.md"
 PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 FIGURES = re.compile(r"(?<=<!-- figures:)(.*?-->\n).*?(?=<!-- end of figures -->)", re.DOTALL)
-FOLDERS = "app|benchmarks|client|docs|model_weights|monitoring|tests"
+FOLDERS = "app|weakpoints|benchmarks|client|docs|model_weights|monitoring|tests"
 MADE = ("demo/", "docs/_build", "model_weights/downloaded")  # by commands; not in the repository
 FILE = re.compile(rf"(?:`|\]\()((?:\.\./)?(?:{FOLDERS})/[\w./-]*)(?:`|\))")
 TARGET = re.compile(r"(?:^ {4}|`)make ([a-z]+)", re.MULTILINE)

@@ -288,6 +288,22 @@ def stages() -> str:
     return table(["stage", *(f"{size} MP: now; before" for size in sizes)], rows)
 
 
+def gpu() -> str:
+    """VGG-16's boxes on a GPU, against the best whole passes that the tuner found there."""
+    found = read("gpu")["vgg16-float16"]
+    rows = [
+        ("windows of values", found["ours"]),
+        (f"whole passes, compiled, batch {found['full']['batch']}", found["full"]),
+    ]
+    return table(
+        (f"{found['ours']['positions']} boxes, float16", "milliseconds", "times ours"),
+        (
+            (name, f"{1000 * way['seconds_per_image']:.1f}", f"{way['ratio']:.1f}")
+            for name, way in rows
+        ),
+    )
+
+
 def load() -> str:
     """The service under load, by the number of callers."""
     rows = []
