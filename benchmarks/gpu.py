@@ -10,6 +10,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,20 @@ def main() -> None:
         print(f"{step}: no CUDA device here; tried on the CPU, its figures are not kept")
     begun = time.perf_counter()
     try:
-        found = STEPS[step]()
+        for name, figures in STEPS[step]():
+            taken = round(time.perf_counter() - begun, 1)
+            if name.startswith(f"{step}-"):  # a section of its own
+                keep(name, figures)
+            else:
+                keep(step, {name: figures, "step_seconds": taken})
+            print(f"{step} {taken} s: {name} {brief(figures)}", flush=True)
     except Exception as error:  # the next step may still tell something
         keep(step, {"failed": f"{type(error).__name__}: {error}"[:2000]})
         raise
-    keep(step, found | {"step_seconds": round(time.perf_counter() - begun, 1)})
-    print(json.dumps({step: found}, indent=1))
+
+
+def brief(figures: object) -> str:
+    return json.dumps(figures)[:400]
 
 
 def keep(step: str, found: Figures) -> None:
@@ -48,7 +57,8 @@ def keep(step: str, found: Figures) -> None:
         path = folder / ("gpu.json" if DEVICE == "cuda" else "gpu_tried_on_cpu.json")
         kept = json.loads(path.read_text()) if path.exists() else {}
         whole = path.with_suffix(".new")
-        whole.write_text(json.dumps(head() | kept | {step: found}, indent=1) + "\n")
+        merged = head() | kept | {step: kept.get(step, {}) | found}
+        whole.write_text(json.dumps(merged, indent=1) + "\n")
         whole.replace(path)
 
 
@@ -67,7 +77,7 @@ def head() -> Figures:
     }
 
 
-def machine() -> Figures:
+def machine() -> gpu_steps.Found:
     """What this GPU moves and multiplies at most: what all other figures are read against."""
     size, numbers = (8192, 2**30) if DEVICE == "cuda" else (256, 2**20)
     one = torch.empty(numbers, dtype=torch.float32, device=DEVICE).normal_()
@@ -82,31 +92,17 @@ def machine() -> Figures:
         torch.backends.cuda.matmul.allow_tf32 = rounds
         a = torch.randn(size, size, device=DEVICE).to(dtype)
         rates[name] = size**3 / min(seconds(lambda a=a: a @ a, DEVICE) for _ in range(10))
-    return {"copied_bytes_per_second": 2 * one.nbytes / copied, "products_per_second": rates}
+    yield "copied_bytes_per_second", 2 * one.nbytes / copied
+    yield "products_per_second", rates
 
 
-STEPS: dict[str, Callable[[], Figures]] = {
+STEPS: dict[str, Callable[[], gpu_steps.Found]] = {
     "machine": machine,
-    "tests": lambda: gpu_steps.tests(["-m", "gpu", "tests/method", "tests/engine"]),
-    "folders": lambda: gpu_steps.tests(
-        ["-n", "12", "tests/method", "tests/engine", "tests/networks", "tests/test_loading.py"]
-    ),
-    "trial": gpu_steps.trial,
-    **{
-        f"{label}-{precision}": lambda name=name, precision=precision: gpu_steps.occlusion(
-            name, precision
-        )
-        for label, name in (
-            ("vgg16", "vgg16"),
-            ("lite0", "efficientnet_lite0"),
-            ("bundled", "bundled"),
-        )
-        for precision in ("float16", "tf32", "float32")
-    },
-    "agreement": gpu_steps.agreement,
-    "stages": gpu_steps.stages,
-    "throughput": gpu_steps.throughputs,
-    "memory": gpu_steps.memory,
+    "tests": partial(gpu_steps.tests, "-m", "gpu", "tests/method", "tests/engine"),
+    "folders": partial(gpu_steps.tests, "tests/method", "tests/engine", "tests/networks"),
+    "vgg16": partial(gpu_steps.network, "vgg16"),
+    "efficientnet_lite0": partial(gpu_steps.network, "efficientnet_lite0"),
+    "bundled": partial(gpu_steps.network, "bundled"),
     "service": gpu_steps.service,
 }
 

@@ -61,16 +61,9 @@ step() { # name, seconds
 }
 
 step machine 40
-step tests 100
-step trial 60
-step vgg16-float16 90
-step stages 40
-step agreement 60
-step throughput 90
-step lite0-float16 60
-step memory 40
-step service 60
-step vgg16-tf32 80
-step folders 120
-step bundled-float16 60
-step vgg16-float32 80
+step vgg16 120
+step efficientnet_lite0 150
+step tests 90
+step service 90
+step bundled 60
+step folders 200

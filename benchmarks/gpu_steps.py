@@ -1,4 +1,4 @@
-"""The steps of `benchmarks.gpu`, each of which answers with figures."""
+"""The steps of `benchmarks.gpu`: each yields figures under a name, which are kept at once."""
 
 import hashlib
 import json
@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,42 +22,64 @@ from benchmarks.machine import seconds
 from benchmarks.precision import fidelity
 from benchmarks.several import service as served
 from benchmarks.speed import setting, speed_of
-from weakpoints.engine.engine import BUDGET, Incremental
-from weakpoints.engine.tiles.cuda_graphs import unrecorded
+from weakpoints.engine.engine import Incremental
 from weakpoints.engine.trial import Boxes, whole_passes
 from weakpoints.loading import load_detector
 from weakpoints.method.detector import Detector
+from weakpoints.method.rehearsal import rehearse
 from weakpoints.networks.architectures import skeleton
 from weakpoints.networks.manifest import Entry, find
 from weakpoints.networks.network import Network, converted
 from weakpoints.networks.precision import arithmetic, windows
-from weakpoints.options import Options, Precision, choose
+from weakpoints.options import Options, Precision
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 ON_GPU = DEVICE == "cuda"
 WORK = Path(os.environ.get("GPU_WORK", "."))
-NETWORKS = ("vgg16", "efficientnet_lite0", "bundled") if ON_GPU else ("bundled",)
-PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "float16")
+PRECISIONS: tuple[Precision, ...] = ("float16", "tf32", "float32")
 POSITIONS = 729 if ON_GPU else 200
 WAITING = (1, 4, 16) if ON_GPU else (1, 2)
+BATCH = 8 if ON_GPU else 1
 Figures = dict[str, Any]
+Found = Iterator[tuple[str, Any]]
 
 
-def tests(arguments: list[str]) -> Figures:
-    """What pytest says. Its output goes beside the figures."""
+def tests(*arguments: str) -> Found:
+    """What pytest says of the tests that need a GPU; here it only collects them."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    if not ON_GPU:
-        command = [each for each in command if each not in ("-n", "12")] + ["--co", "-q"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    name = "tests_gpu.txt" if "gpu" in arguments else "tests_folders.txt"
-    (Path(os.environ.get("OUT", WORK)) / name).write_text(done.stdout)
-    print(done.stdout[-3000:])
-    counts = {
-        word: int(count)
-        for count, word in re.findall(r"(\d+) (passed|failed|skipped|error)", done.stdout[-300:])
-    }
+    done = subprocess.run(
+        [*command, *([] if ON_GPU else ["--collect-only"])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    (Path(os.environ.get("OUT", WORK)) / "tests.txt").write_text(done.stdout)
+    counts = re.findall(r"(\d+) (passed|failed|skipped|error)", done.stdout[-300:])
     lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return {"status": done.returncode, **counts, "lines": lines[:40]}
+    yield "pytest", {word: int(count) for count, word in counts} | {"lines": lines[:20]}
+
+
+def network(name: str) -> Found:
+    """All figures of one network, the most wanted first."""
+    begun = time.perf_counter()
+    quick = load_detector(manifest(name), name, DEVICE)
+    yield "load_seconds", time.perf_counter() - begun
+    yield "precision", quick.model.precision
+    yield "paths", [vars(path) for path in quick.model.paths]
+    begun = time.perf_counter()
+    rehearse(quick, 1)
+    yield "rehearse_1_seconds", time.perf_counter() - begun
+    yield "detection", detection(quick)
+    if ON_GPU:
+        yield f"{name}-float16", occlusion(name, "float16")
+    yield from agreement(name, quick.network)
+    exact = load_detector(manifest(name), name, DEVICE, precision="float32")
+    yield "fidelity", fidelity(exact, quick, photographs(), Options(), WAITING, list)
+    for precision in ("tf32", "float32") if ON_GPU else ():
+        yield f"{name}-{precision}", occlusion(name, precision)
+    begun = time.perf_counter()
+    rehearse(quick, BATCH)
+    yield "rehearse_8_seconds", time.perf_counter() - begun
 
 
 def manifest(name: str) -> Path:
@@ -64,100 +87,87 @@ def manifest(name: str) -> Path:
     ours = Settings().manifest
     if find(ours, name).path.exists():
         return ours
-    folder = WORK / name
-    path = folder / "manifest.json"
+    path = WORK / name / "manifest.json"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with torch.random.fork_rng():
             torch.manual_seed(0)
             module = skeleton(find(ours, name))
-        save_file(module.state_dict(), folder / "weights.safetensors")
-        digest = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+        weights = path.with_name("random.safetensors")
+        save_file(module.state_dict(), weights)
         fields = json.loads(ours.read_text())["networks"][name]
-        fields = {k: v for k, v in fields.items() if k not in ("url", "package")}
-        fields |= {"file": "weights.safetensors", "sha256": digest}
+        if "labels" in fields and not fields["labels"].startswith("torchvision:"):
+            labels = ours.parent / fields["labels"]
+            path.with_name(labels.name).write_bytes(labels.read_bytes())
+            fields["labels"] = labels.name
+        fields |= {"file": weights.name, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
         path.write_text(json.dumps({"networks": {name: fields}}))
     return path
-
-
-def detector(name: str, precision: Precision = "auto") -> Detector:
-    return load_detector(manifest(name), name, DEVICE, precision=precision)
 
 
 def entry(name: str) -> Entry:
     return find(manifest(name), name)
 
 
-def trial() -> Figures:
-    """Which fast paths every network runs on, and how long it takes to be loaded."""
-    found: Figures = {}
-    for name in NETWORKS:
-        for precision in ("auto", "float32"):
-            begun = time.perf_counter()
-            loaded = detector(name, precision)
-            found[f"{name} {precision}"] = {
-                "seconds": time.perf_counter() - begun,
-                "precision": loaded.model.precision,
-                "paths": [vars(path) for path in loaded.model.paths],
-            }
-    return found
+def photographs() -> list[Path]:
+    folder = Path(os.environ.get("GPU_PHOTOGRAPHS", "."))
+    own = Path(__file__).parents[1] / "weakpoints" / "trial.png"
+    return sorted(folder.glob("*.jpg"))[: 16 if ON_GPU else 2] or [own]
+
+
+def detection(detector: Detector) -> Figures:
+    """Milliseconds of each stage of a default detection, the median of seven."""
+    data = photographs()[0].read_bytes()
+    found = [detector(data, Options(), Settings().limits) for _ in range(9 if ON_GPU else 3)]
+    return {
+        "stages_ms": {
+            stage: statistics.median(each.timing_ms[stage] for each in found[2:])
+            for stage in found[-1].timing_ms
+        },
+        "same_bits_twice": bool((found[-1].maps.fused == found[-2].maps.fused).all()),
+    }
 
 
 def occlusion(name: str, precision: Precision) -> Figures:
     """Ours against whole passes in their best batch, plain or compiled."""
-    rounds = 7 if ON_GPU else 1
-    return speed_of(
-        entry(name), POSITIONS, ["full"], rounds=rounds, device=DEVICE, precision=precision
-    )
-
-
-def boxes_of(name: str, network: Network) -> Boxes:
-    """A photograph's worth of noise, and boxes of two colours in turn."""
-    where = setting(entry(name).side, POSITIONS)
-    generator = torch.Generator().manual_seed(3)
-    x = torch.randn(1, 3, where.side, where.side, generator=generator)
-    colours = torch.randn(2, 3, generator=generator).repeat(len(where.corners), 1)
-    return Boxes(x.to(network.like), where.corners, where.box, colours[: len(where.corners)])
+    found = speed_of(entry(name), POSITIONS, ["full"], rounds=7, device=DEVICE, precision=precision)
+    return found | {"weights": "random" if "random" in entry(name).path.name else "trained"}
 
 
 @torch.inference_mode()
-def agreement() -> Figures:
+def agreement(name: str, network: Network) -> Found:
     """Drops of the likeliest class's logit, windows in each precision against masked whole passes
     in float64: the largest difference over the largest drop, and the correlation.
+
+    Of every eighth box, over noise; and the seconds of the windows of all boxes.
     """
-    found: Figures = {}
-    for name in NETWORKS:
-        network = detector(name, "float32").network
-        boxes = boxes_of(name, network)
-        exact = Network(converted(network.layers, torch.float64))
-        expected = in_parts(exact, boxes)
-        clean = exact.logits(boxes.x.double())
-        target = int(clean.argmax())
-        drops = (clean - expected)[:, target]
-        for precision in PRECISIONS:
-            with arithmetic(DEVICE, precision):
-                engine = Incremental(network, dtype=windows(precision))
-                trace = network.trace(boxes.x)
-                for _ in range(3):  # as it is, recorded, played
-                    logits = engine.logits(
-                        trace, boxes.corners, boxes.side, boxes.colours.to(trace.x)
-                    )
-                mine = (trace.logits - logits)[:, target].double()
-                whole = (trace.logits - in_parts(network, boxes))[:, target].double()
-            found[f"{name} {precision}"] = {
+    where = setting(entry(name).side, POSITIONS)
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(1, 3, where.side, where.side, generator=generator).to(network.like)
+    colours = torch.randn(len(where.corners), 3, generator=generator).to(x)
+    some = Boxes(x, where.corners[::8], where.box, colours[::8])
+    exact = Network(converted(network.layers, torch.float64))
+    target = int(exact.logits(x.double()).argmax())
+    drops = (exact.logits(x.double()) - whole_passes(exact, some))[:, target]
+    for precision in PRECISIONS:
+        with arithmetic(DEVICE, precision):
+            engine = Incremental(network, dtype=windows(precision))
+            trace, logits, taken = network.trace(x), torch.empty(0), list[float]()
+            for _ in range(6 if ON_GPU else 1):  # as it is, recorded, played
+                begun = time.perf_counter()
+                logits = engine.logits(trace, where.corners, where.box, colours)
+                trace.logits.sum().item()  # waits for the device
+                taken.append(time.perf_counter() - begun)
+            mine = (trace.logits - logits)[::8, target].double()
+            whole = (trace.logits - whole_passes(network, some))[:, target].double()
+        yield (
+            f"agreement_{precision}",
+            {
                 "windows": apart(mine, drops),
                 "whole_passes": apart(whole, drops),
-            }
-    return found
-
-
-def in_parts(network: Network, boxes: Boxes) -> Tensor:
-    """`whole_passes`, 64 pictures at a time."""
-    parts = [
-        Boxes(boxes.x, boxes.corners[i : i + 64], boxes.side, boxes.colours[i : i + 64])
-        for i in range(0, len(boxes.corners), 64)
-    ]
-    return torch.cat([whole_passes(network, part) for part in parts])
+                "windows_seconds": min(taken),
+            },
+        )
 
 
 def apart(found: Tensor, expected: Tensor) -> Figures:
@@ -169,141 +179,21 @@ def apart(found: Tensor, expected: Tensor) -> Figures:
     }
 
 
-def stages() -> Figures:
-    """Where the time of one occlusion goes: the kernels of a call, and the call without graphs."""
-    found: Figures = {}
-    for name in NETWORKS:
-        for precision in ("float16", "float32") if ON_GPU else ("float32",):
-            found[f"{name} {precision}"] = staged(name, precision)
-    return found
-
-
-def staged(name: str, precision: Precision) -> Figures:
-    network = detector(name, "float32").network
-    boxes = boxes_of(name, network)
-    rows: Figures = {}
-    with arithmetic(DEVICE, precision):
-        for label, recorder in (("graphs", None), ("launches", unrecorded())):
-            engine = Incremental(network, dtype=windows(precision), recorder=recorder)
-            trace = network.trace(boxes.x)
-            colours = boxes.colours.to(trace.x)
-
-            def run(engine=engine, trace=trace, colours=colours) -> Tensor:
-                return engine.logits(trace, boxes.corners, boxes.side, colours)
-
-            for _ in range(3):
-                run()
-            taken = statistics.median(seconds(run, DEVICE) for _ in range(5))
-            rows[label] = {"seconds": taken, **profiled(run)}
-        rows["trace_seconds"] = statistics.median(
-            seconds(lambda: network.trace(boxes.x), DEVICE) for _ in range(5)
-        )
-        rows["products"] = vars(engine.products(boxes.x.shape[-1], boxes.side, boxes.corners))
-    return rows
-
-
-def profiled(run: Any) -> Figures:
-    """The kernels of one run by the time that they take."""
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    if ON_GPU:
-        activities.append(torch.profiler.ProfilerActivity.CUDA)
-    with torch.profiler.profile(activities=activities) as profile:
-        run()
-        if ON_GPU:
-            torch.cuda.synchronize()
-    events = [e for e in profile.key_averages() if str(e.device_type).endswith("CUDA")]
-    events.sort(key=lambda e: e.self_device_time_total, reverse=True)
-    return {
-        "kernels": sum(e.count for e in events),
-        "kernel_seconds": sum(e.self_device_time_total for e in events) / 1e6,
-        "longest": [
-            [e.key[:90], e.count, round(e.self_device_time_total / 1e6, 6)] for e in events[:14]
-        ],
-    }
-
-
-def photographs() -> list[Path]:
-    folder = Path(os.environ.get("GPU_PHOTOGRAPHS", "."))
-    own = Path(__file__).parents[1] / "app" / "trial.png"
-    return sorted(folder.glob("*.jpg"))[: 16 if ON_GPU else 2] or [own]
-
-
-def throughputs() -> Figures:
-    """Whole detections with default options: images a second as more of them wait, and how alike
-    the answers are to float32's.
-    """
-    found: Figures = {}
-    for name in NETWORKS:
-        exact, quick = detector(name, "float32"), detector(name, "auto")
-        found[name] = fidelity(exact, quick, photographs(), Options(), WAITING, list)
-        image = photographs()[0]
-        timing = quick(image.read_bytes(), choose(), Settings().limits).timing_ms
-        again = quick(image.read_bytes(), choose(), Settings().limits)
-        third = quick(image.read_bytes(), choose(), Settings().limits)
-        found[name] |= {
-            "stages_ms": dict(timing),
-            "same_bits_twice": bool((again.maps.fused == third.maps.fused).all()),
-        }
-        print(name, found[name]["images_per_second"], flush=True)
-    return found
-
-
-def memory() -> Figures:
-    """The peak of an occlusion beside what its budget allows, and what the budget does to speed."""
-    found: Figures = {}
-    name = NETWORKS[0]
-    network = detector(name, "float32").network
-    boxes = boxes_of(name, network)
-    for mebibytes in (256, 1024, 4096, 16384) if ON_GPU else (64, 256):
-        for precision in ("float16", "float32") if ON_GPU else ("float32",):
-            with arithmetic(DEVICE, precision):
-                engine = Incremental(network, mebibytes * 2**20, windows(precision))
-                trace = network.trace(boxes.x)
-                colours = boxes.colours.to(trace.x)
-
-                def run(engine=engine, trace=trace, colours=colours) -> Tensor:
-                    return engine.logits(trace, boxes.corners, boxes.side, colours)
-
-                before = torch.cuda.memory_reserved() if ON_GPU else 0
-                taken = [seconds(run, DEVICE) for _ in range(5)]
-                found[f"{name} {precision} {mebibytes} MiB"] = {
-                    "seconds": taken,
-                    "reserved_bytes": torch.cuda.memory_reserved() - before if ON_GPU else None,
-                    "peak_allocated": torch.cuda.max_memory_allocated() if ON_GPU else None,
-                }
-                del engine
-            if ON_GPU:
-                torch.cuda.empty_cache()
-                torch.cuda.reset_peak_memory_stats()
-    return found | {"default_budget_bytes": BUDGET[DEVICE]}
-
-
-def service() -> Figures:
-    """`weakpoints serve` with the default network: answers a second of sixteen callers."""
-    network = "efficientnet_lite0" if ON_GPU else "bundled"
-    os.environ |= {"WEAKPOINTS_NETWORK": network, "WEAKPOINTS_DEVICE": DEVICE}
+def service() -> Found:
+    """`weakpoints serve`: how long it starts, and the answers a second of sixteen callers."""
+    name = "efficientnet_lite0" if ON_GPU else "bundled"
+    os.environ |= {"WEAKPOINTS_NETWORK": name, "WEAKPOINTS_DEVICE": DEVICE}
     files = [path.read_bytes() for path in photographs()]
     many = [files[i % len(files)] for i in range(128 if ON_GPU else 2)]
     begun = time.perf_counter()
     with served(8765) as (client, _), ThreadPoolExecutor(16) as callers:
-        start = time.perf_counter() - begun
-        one = [call(client, many[0]) for _ in range(5)]
-        list(callers.map(lambda data: call(client, data), many[:16]))
+        yield "start_seconds", time.perf_counter() - begun
+        yield "one_caller_seconds", [call(client, many[0]) for _ in range(5)]
         begun = time.perf_counter()
         took = list(callers.map(lambda data: call(client, data), many))
-        whole = time.perf_counter() - begun
-    return {
-        "network": network,
-        "start_seconds": start,
-        "one_caller_seconds": one,
-        "answers": len(took),
-        "answers_per_second": len(took) / whole,
-        "p50_seconds": statistics.median(took),
-        "p95_seconds": sorted(took)[int(len(took) * 0.95)],
-    }
+        yield "answers_per_second", len(took) / (time.perf_counter() - begun)
+        yield "p95_seconds", sorted(took)[int(len(took) * 0.95)]
 
 
 def call(client: Any, data: bytes) -> float:
-    begun = time.perf_counter()
-    client.detect(data)
-    return time.perf_counter() - begun
+    return seconds(lambda: client.detect(data), "cpu")

@@ -23,7 +23,7 @@ from weakpoints.networks.architectures import load_module, network_of, skeleton
 from weakpoints.networks.device import processor
 from weakpoints.networks.manifest import Entry
 from weakpoints.networks.network import Network
-from weakpoints.networks.precision import arithmetic, windows
+from weakpoints.networks.precision import arithmetic, tuned, windows
 from weakpoints.options import Precision
 
 
@@ -157,7 +157,7 @@ def compare(
     captum_default, captum_best: Captum's Occlusion, one picture a pass, and as many as serve it
     best.
     """
-    with arithmetic(device, precision):
+    with arithmetic(device, precision), tuned(device):  # the rivals, too
         return _compare(module, where, against, rounds, device, precision)
 
 

@@ -31,7 +31,7 @@ def quick_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def small(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
     monkeypatch.setattr(rivals, "BATCHES", {"cpu": (2, 5)})
     monkeypatch.setattr(
-        torch, "compile", lambda module, options: _refuse
+        torch, "compile", lambda module, dynamic, options: _refuse
     )  # minutes of compiling prove nothing here
     return seeded(narrow_vgg16((3, 4, 5, 6, 32), 6, batch_norm=False)).float()
 

@@ -9,7 +9,7 @@ from weakpoints import loading
 from weakpoints.errors import WeightsError
 from weakpoints.loading import load_detector
 from weakpoints.networks.network import Network
-from weakpoints.networks.precision import arithmetic, settled, windows
+from weakpoints.networks.precision import arithmetic, settled, tuned, windows
 from weakpoints.options import Precision
 
 
@@ -45,14 +45,29 @@ def test_a_gpu_rounds_only_where_it_may_and_every_switch_is_turned_back(
 
     with pytest.raises(KeyError):
         fail()
-    assert during == [(True, rounds, rounds)]
+    assert during == [(False, rounds, rounds)]
     assert switches() == before
 
 
 def test_nothing_is_switched_for_a_cpu() -> None:
     before = switches()
-    with arithmetic("cpu", "tf32"):
+    with arithmetic("cpu", "tf32"), tuned("cpu"):
         assert switches() == before
+
+
+def test_algorithms_are_tried_within_and_not_behind() -> None:
+    before = switches()
+
+    def fail() -> None:
+        with arithmetic("cuda", "tf32"), tuned("cuda"):
+            assert switches() == (True, True, True)
+            with tuned("cpu"):
+                assert switches() == (True, True, True)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert switches() == before
 
 
 def test_half_precision_is_loaded_with_its_trace_in_float32() -> None:

@@ -31,19 +31,34 @@ def windows(precision: Precision) -> torch.dtype:
 
 @contextmanager
 def arithmetic(device: str, precision: Precision) -> Iterator[None]:
-    """What a GPU may do in here: round to TensorFloat-32, and try algorithms.
+    """Whether a GPU may round to TensorFloat-32 in here: unless float32 was asked for.
 
-    It rounds unless float32 was asked for. It tries which algorithm is best for a shape. torch has
-    these switches for the whole process only. So the one thread that owns the device turns them,
-    and turns them back behind.
+    torch has such switches for the whole process only. So the one thread that owns the device turns
+    them, and turns them back behind.
     """
     if device == "cpu":
         yield
         return
     rounds, before = precision != "float32", torch.backends.cuda.matmul.allow_tf32
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=rounds):
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=rounds):
         torch.backends.cuda.matmul.allow_tf32 = rounds
         try:
             yield
         finally:
             torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@contextmanager
+def tuned(device: str) -> Iterator[None]:
+    """In here a GPU tries which algorithm is best for a convolution's shape, when it first sees it.
+
+    That takes 100 to 150 ms a shape (measured on an H200). It is for the windows of the occlusion,
+    whose shapes come again. For whole passes every number of pictures has shapes of its own, and a
+    network of fifty convolutions would take minutes to start.
+    """
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = before or device.startswith("cuda")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before

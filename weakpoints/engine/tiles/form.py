@@ -24,6 +24,7 @@ from weakpoints.engine.tiles.plan import (
 )
 from weakpoints.engine.windows import Corners
 from weakpoints.networks.network import Layer, Trace, outputs
+from weakpoints.networks.precision import tuned
 
 
 class TilesForm:
@@ -66,15 +67,16 @@ class TilesForm:
             torch.index_select(table, 0, plan.whole, out=out.flatten(0, 1))
 
         inputs = (*_flat(clean), colours.repeat_interleave(plan.pixels, 0))
-        if self._recorder is None:
-            run(inputs, out, scratch)
-        else:  # what is recorded keeps its memory to itself
-            self._recorder(
-                plan,
-                lambda inputs, out: run(inputs, out, Scratch(out, triton=scratch.triton)),
-                inputs,
-                out,
-            )
+        with tuned(self._device.type):
+            if self._recorder is None:
+                run(inputs, out, scratch)
+            else:  # what is recorded keeps its memory to itself
+                self._recorder(
+                    plan,
+                    lambda inputs, out: run(inputs, out, Scratch(out, triton=scratch.triton)),
+                    inputs,
+                    out,
+                )
 
 
 def walk(
