@@ -7,8 +7,10 @@ from typing import Any
 import torch
 
 from weakpoints import __version__
+from weakpoints.engine.threads import usable_threads
 from weakpoints.method.detector import Detector
 from weakpoints.networks.device import host_of
+from weakpoints.threads import affinity, quota
 
 
 def examine(detector: Detector) -> dict[str, Any]:
@@ -22,7 +24,10 @@ def examine(detector: Detector) -> dict[str, Any]:
         "device": model.device,
         **asdict(host_of(model.device)),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
+        "usable_cores": affinity(),
+        "cpu_quota": quota(),
+        "threads": usable_threads(),
+        "torch_threads": torch.get_num_threads(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "occlusion": detector.occluder.form.name,
         "paths": [asdict(path) for path in model.paths],

@@ -23,6 +23,7 @@ from app.cli.terminal import say
 from app.cli.weights import weights
 from weakpoints import __version__
 from weakpoints.errors import WeakpointsError
+from weakpoints.threads import wait_without_spinning
 
 weakpoints = command_group(
     "weakpoints",
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     _open_standard_files()
     _escape_what_cannot_be_said()
     try:
+        wait_without_spinning()  # before PyTorch is loaded, which reads it once
         status: int | None = weakpoints(
             sys.argv[1:] if arguments is None else arguments,
             result_action="return_value",

@@ -6,6 +6,7 @@ thread works, and PyTorch splits products as it likes.
 """
 
 import ctypes
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +15,8 @@ from functools import cache
 from pathlib import Path
 
 import torch
+
+from weakpoints.threads import SETTING, thread_count
 
 Each = Callable[[Callable[[slice], int], Iterable[slice]], Iterator[int]]
 
@@ -35,7 +38,11 @@ def _library() -> ctypes.CDLL:
 
 def usable_threads() -> int:
     """How many may work at the same time."""
-    return torch.get_num_threads() if len(_settings()) == len(SETTINGS) else 1
+    if len(_settings()) < len(SETTINGS):
+        return 1
+    # What the setting says; else no more than PyTorch takes, and than a quota pays for.
+    wanted = thread_count()
+    return wanted if os.environ.get(SETTING) else min(torch.get_num_threads(), wanted)
 
 
 def alone() -> None:
