@@ -15,8 +15,7 @@ SHIFT = 3.0
 AFFINE = 1.0
 REST, REACH = 0.1, 0.6  # of the spline, and how far it is alike
 NOISE = 0.05  # of a point that is found with full weight
-FLOOR = 0.1  # no prediction is surer than this with one reference
-FLOOR_OF_SEVERAL = 0.13  # several references' maps are surer: the shape says less
+FLOOR = 0.1  # no prediction is surer than this
 FAR = 0.1  # a point this far from its prediction counts half
 UNSEEN = 1e-9  # weight of a landmark that says nothing
 SMALLEST = 3.0  # cells: extent of landmarks that lie on one another
@@ -50,9 +49,7 @@ class Expected:
     deviation: Array
 
 
-def predict_from_others(
-    shape: Shape, found: Array, weight: Array, floor: float = FLOOR
-) -> Expected:
+def predict_from_others(shape: Shape, found: Array, weight: Array) -> Expected:
     """Each landmark from the others' points, found with these weights in [0, 1] (leave one out)."""
     unit, extent = shape.unit, shape.extent
     noise = NOISE**2 / np.where(shape.marked, np.maximum(weight, UNSEEN), UNSEEN)
@@ -61,7 +58,7 @@ def predict_from_others(
     moved = (found - shape.places) / extent
     # Rasmussen and Williams 2006, equations 5.12: all leave-one-out predictions from one inverse.
     shift = moved - (precision @ moved) / own[:, None]
-    variance = np.maximum(1 / own - noise, 0) + floor**2
+    variance = np.maximum(1 / own - noise, 0) + FLOOR**2
     return Expected(shape.places + extent * shift, extent * np.sqrt(variance))
 
 

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from weakpoints.landmarks.consensus import (
-    FLOOR,
-    FLOOR_OF_SEVERAL,
     Array,
     Expected,
     Shape,
@@ -126,11 +124,10 @@ def _agree(matched: Sequence[_Matched], maps: Tensor) -> tuple[Array, Expected]:
     """The maxima of the maps, each looked for again near where the others expect it."""
     places = peaks(maps)
     away = np.zeros(len(places))
-    floor = FLOOR if len(matched) == 1 else FLOOR_OF_SEVERAL
     expected = Expected(places, np.full(len(places), np.inf))
     for _ in range(AGREEMENT_ROUNDS):
         weight = trust(_read(maps, places), away)
-        each = [predict_from_others(m.shape, places, weight, floor) for m in matched]
+        each = [predict_from_others(m.shape, places, weight) for m in matched]
         expected = _mean_of(each, matched)
         places = peaks(maps * _around(expected))
         away = np.linalg.norm(places - expected.places, axis=1) / _extent(matched)
