@@ -27,7 +27,7 @@ from app.service.http.problems import problem_body
 from app.service.intake.upload import NO_COMPANIONS, Upload, read_uploads
 from app.service.lifecycle import Service, service_of
 from app.service.observability.tracing import trace_stages
-from app.service.scheduling.pipeline import PhotographRequest
+from app.service.scheduling.photograph_request import PhotographRequest
 from weakpoints.errors import BadOption, DeadlinePassed, WeakpointsError
 from weakpoints.method.localization import Localization
 from weakpoints.method.stopwatch import Stopwatch

@@ -12,7 +12,7 @@ from app.schemas.landmarks import NamedPointsFound, named_answer
 from app.schemas.queries import LandmarksQuery
 from app.service.answers import Answer, Delivery, timed
 from app.service.intake.upload import Upload
-from app.service.scheduling.pipeline import PhotographRequest
+from app.service.scheduling.photograph_request import PhotographRequest
 from weakpoints.errors import BadAnnotations, BadOption, WeakpointsError
 from weakpoints.landmarks.annotations import Annotations, Marked, check_inside, read_annotations
 from weakpoints.landmarks.descriptors import describe

@@ -25,7 +25,7 @@ from app.service.http.deadlines import Caller, deadline
 from app.service.http.problems import V1, V1_RESPONSES
 from app.service.intake.upload import Pace
 from app.service.lifecycle import Service, service_of
-from app.service.scheduling.pipeline import PhotographRequest
+from app.service.scheduling.photograph_request import PhotographRequest
 from weakpoints.errors import TooLarge, Unavailable, UnknownModel
 from weakpoints.method.localization import Localization
 from weakpoints.method.render import heatmap_png

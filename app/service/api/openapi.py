@@ -4,7 +4,7 @@ from typing import Any
 
 from app.schemas.queries import Strict
 from app.service.http import deadlines
-from app.service.intake.upload import FIELD
+from app.service.intake.refusals import FIELD
 from weakpoints.images.header import READ
 from weakpoints.options import Format
 

@@ -12,18 +12,17 @@ from types import TracebackType
 from starlette.requests import Request
 
 from app.service.intake.multipart import Form, Part, Take
+from app.service.intake.refusals import FIELD, no_filename, too_large, too_many
 from app.settings import Settings
 from weakpoints.errors import (
     BadOption,
     MalformedRequest,
     QueueFull,
-    TooLarge,
     UnsupportedMedia,
     UploadTooSlow,
     WeakpointsError,
 )
 
-FIELD = "image"
 NO_COMPANIONS: Mapping[str, int] = {}
 LONGEST_OPTION = 4096  # bytes of an option that comes as a field of a form
 # A browser that does not know a file's type says so; its first bytes tell.
@@ -71,7 +70,7 @@ class Upload:
         if self.refusal is None:
             self._data += piece
             if len(self._data) > self.max_bytes:
-                self.refusal = _too_large(len(self._data), 1, self.max_bytes)
+                self.refusal = too_large(len(self._data), 1, self.max_bytes)
                 self._forget()
 
     def __enter__(self) -> bytes:
@@ -185,9 +184,9 @@ async def _of_form(
             known = part.name in wanted.options
             return _option(part.name, fields) if known else lambda piece: None
         if part.filename is None and part.name == FIELD:
-            raise _no_filename()
+            raise no_filename()
         if len(files[part.name]) == limits[part.name]:
-            raise _too_many(limits[part.name], part.name)
+            raise too_many(limits[part.name], part.name)
         mine, refusal = first, None
         if any(files.values()):
             try:
@@ -258,14 +257,14 @@ async def read_body(
     limit = most * max_bytes + envelope
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared[:20]) > limit:  # Python makes none of 5,000 digits
-        raise _too_large(int(declared[:20]), most, max_bytes)
+        raise too_large(int(declared[:20]), most, max_bytes)
     received, start = 0, asyncio.get_running_loop().time()
     try:
         async with asyncio.timeout_at(start + pace.seconds(0)) as timer:
             async for piece in request.stream():
                 received += len(piece)
                 if received > limit:
-                    raise _too_large(received, most, max_bytes)
+                    raise too_large(received, most, max_bytes)
                 take(piece)
                 timer.reschedule(start + pace.seconds(received, photographs()))
     except TimeoutError:
@@ -277,29 +276,3 @@ async def read_body(
             limit=total,
         ) from None
     return received
-
-
-def _no_filename() -> MalformedRequest:
-    return MalformedRequest(
-        f"the part named {FIELD!r} has no filename, so that it is text; send it as a file, "
-        f'with Content-Disposition: form-data; name="{FIELD}"; filename="photograph.jpg"',
-        expected=FIELD,
-    )
-
-
-def _too_many(most: int, name: str) -> WeakpointsError:
-    """Where one is expected, it is the wrong request; else it is more than the limit."""
-    came = f"{most + 1} or more files in parts named {name!r} came"
-    if most == 1:
-        what = "photograph" if name == FIELD else "file"
-        return MalformedRequest(f"{came}; one {what} is expected here", limit=1, actual=2)
-    return TooLarge(f"{came}; at most {most} are accepted", limit=most, actual=most + 1)
-
-
-def _too_large(actual: int, most: int, max_bytes: int) -> TooLarge:
-    accepted = f"an image may have at most {max_bytes}"
-    if most > 1:
-        accepted = f"at most {most} images of {max_bytes} are accepted"
-    return TooLarge(
-        f"the body has {actual} bytes or more; {accepted}", limit=most * max_bytes, actual=actual
-    )

@@ -9,37 +9,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from math import ceil
 from typing import Generic, TypeVar
 
 from app.service.scheduling.claims import Claim, Full
 from app.service.scheduling.device_queue import DeviceQueue
+from app.service.scheduling.jobs import Answer, Asked, Dropped, Job, end_of_waiting
 from weakpoints.errors import DeviceLost, QueueFull, Unavailable, WeakpointsError
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.progress import Progress, no_progress
 
-Asked = TypeVar("Asked")
 Seen = TypeVar("Seen")
-Answer = TypeVar("Answer")
 ANYBODY = Claim()
 STUCK = 120.0  # seconds without progress in a job, after which the device counts as hung
-
-
-class Dropped(Exception):
-    """Raised inside a job whose caller is gone."""
-
-
-@dataclass(frozen=True, eq=False)
-class Job(Generic[Asked, Answer]):
-    """One request in the queue; `dropped` is set when its caller is gone."""
-
-    asked: Asked
-    claim: Claim
-    clock: Stopwatch
-    progress: Progress
-    future: Future[Answer] = field(default_factory=Future)
-    dropped: threading.Event = field(default_factory=threading.Event)
 
 
 class Worker(Generic[Asked, Seen, Answer]):
@@ -235,11 +217,11 @@ class Worker(Generic[Asked, Seen, Answer]):
     def _answer(self, jobs: list[Job[Asked, Answer]]) -> None:
         self._beat = time.perf_counter()
         self._batched(len(jobs))
-        _end_of_waiting(jobs)
+        end_of_waiting(jobs)
         seen = self._together(jobs)
         for i, job in enumerate(jobs):
             if i > 0:
-                _end_of_waiting([job])  # for those before it
+                end_of_waiting([job])  # for those before it
             self._answer_one(job, seen[i] if seen else None)
         self._beat = None
 
@@ -292,8 +274,3 @@ class Worker(Generic[Asked, Seen, Answer]):
                 self._preempt(job, had)
 
         return progress
-
-
-def _end_of_waiting(jobs: Sequence[Job[Asked, Answer]]) -> None:
-    for job in jobs:
-        job.clock.lap("queue")

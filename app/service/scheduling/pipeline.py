@@ -3,13 +3,11 @@
 import asyncio
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from math import ceil
 from typing import TypeVar
 
 import anyio
@@ -23,17 +21,17 @@ from app.decoding.pool import Decoders
 from app.service.observability.metrics import Metrics
 from app.service.scheduling.claims import Claim
 from app.service.scheduling.decode_slots import DecodeSlots
-from app.service.scheduling.device_worker import Dropped, Worker
-from app.service.scheduling.result_cache import Key, ResultCache, key
+from app.service.scheduling.device_worker import Worker
+from app.service.scheduling.jobs import Dropped
+from app.service.scheduling.photograph_request import PhotographRequest, Received
+from app.service.scheduling.result_cache import ResultCache, key
+from app.service.scheduling.upload_places import UploadPlaces
 from app.settings import Settings
-from weakpoints.errors import QueueFull
 from weakpoints.images.decode import is_large, is_large_size
 from weakpoints.method.detector import Detector
 from weakpoints.method.localization import ClassScore, Localization
 from weakpoints.method.rehearsal import rehearse
 from weakpoints.method.stages import Evidence, NetworkPass, Prepared
-from weakpoints.method.stopwatch import Stopwatch
-from weakpoints.options import ResolvedOptions
 from weakpoints.progress import Progress, no_progress
 
 Made = TypeVar("Made")
@@ -44,32 +42,6 @@ BATCH = {"cpu": 1, "cuda": 8}
 PREEMPTIBLE = {"cpu"}
 CLASSES = 0  # cost of what needs no occlusion, beside those of `Detector.cost`
 AFTER = 0.25  # seconds from the device to the answer: keypoints, and the JSON of them
-SHARE = 3 / 4  # of the uploads, for one caller at most: the others always find a place
-
-
-@dataclass(frozen=True)
-class PhotographRequest:
-    """A file, and what is asked of it. until: when its caller goes, on time.monotonic's clock."""
-
-    data: bytes
-    options: ResolvedOptions
-    clock: Stopwatch
-    caller: str
-    until: float
-
-
-@dataclass(frozen=True)
-class Received:
-    """A photograph of which all that can be refused about it was refused; `key` is its answer's.
-
-    known: its answer, by the cache; else it waits for the device. image: its pixels, None where
-    they were not needed.
-    """
-
-    key: Key
-    known: Localization | None
-    image: NDArray[np.uint8] | None
-    waiting: tuple[Prepared, Claim] | None
 
 
 class Pipeline:
@@ -88,8 +60,8 @@ class Pipeline:
         self._slots = DecodeSlots(settings.decoders)
         self._threads = ThreadPoolExecutor(settings.decoders, "pixels")
         self._decoding, self._limits = decoding, settings.limits
-        self.uploads = anyio.CapacityLimiter(settings.uploads)
-        self._uploads_of = Counter[str]()
+        self._places = UploadPlaces(settings.uploads)
+        self.uploads = self._places.limiter
         self._cache = ResultCache(settings.cache_bytes)
         self.worker: Worker[Prepared, NetworkPass, Evidence] = Worker(
             detector.forward_backward,
@@ -112,28 +84,8 @@ class Pipeline:
         self.worker.close()
 
     def place(self, caller: str) -> ExitStack:
-        """A place among the uploads that are received and decoded, until it is closed.
-
-        Raises QueueFull.
-        """
-        limit = int(self.uploads.total_tokens)
-        share = ceil(SHARE * limit)
-        if self._uploads_of[caller] >= share:
-            raise _crowded(f"{share} pictures of one caller", share)
-        place = ExitStack()
-        try:
-            self.uploads.acquire_on_behalf_of_nowait(place)
-        except anyio.WouldBlock:
-            raise _crowded(f"{limit} pictures", limit) from None
-        place.callback(self.uploads.release_on_behalf_of, place)
-        self._uploads_of[caller] += 1
-        place.callback(self._leave, caller)
-        return place
-
-    def _leave(self, caller: str) -> None:
-        self._uploads_of[caller] -= 1
-        if not self._uploads_of[caller]:
-            del self._uploads_of[caller]
+        """A place among the uploads, until it is closed. Raises QueueFull."""
+        return self._places.take(caller)
 
     async def receive(
         self, request: PhotographRequest, reserved: ExitStack, pixels: bool = False
@@ -310,10 +262,6 @@ class Pipeline:
         claim = replace(claim, pixels=prepared.frame.width * prepared.frame.height)
         reserved.enter_context(self.worker.holding(claim))
         return claim
-
-
-def _crowded(what: str, limit: int) -> QueueFull:
-    return QueueFull(f"{what} are being received, which is the limit", limit=limit, retry_after=1)
 
 
 def _batch(settings: Settings, detector: Detector) -> int:

@@ -109,4 +109,4 @@ def test_one_caller_has_three_quarters_of_the_uploads(detector: Detector) -> Non
         for place in places:
             place.close()
         assert pipeline.uploads.borrowed_tokens == 0
-        assert not pipeline._uploads_of
+        assert not pipeline._places._of
