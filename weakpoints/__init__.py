@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from weakpoints.landmarks.landmark_set import LandmarkSet
+    from weakpoints.networks.graph.files import export
     from weakpoints.options import Limits
 
 __version__ = "0.6.0"
@@ -33,12 +34,14 @@ __all__ = [
     "WeakpointsError",
     "WeightsError",
     "__version__",
+    "export",
 ]
 MODULES = {
     "Found": "api",
     "LandmarkSet": "landmarks.landmark_set",
     "Limits": "options",
     "Weakpoints": "api",
+    "export": "networks.graph.files",
 }
 
 

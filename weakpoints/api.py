@@ -8,6 +8,7 @@ found.xy, found.confidence, found.maps.fused
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +23,16 @@ from weakpoints.landmarks.annotations import read_annotations
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.landmarks.learning import ENOUGH, learn
 from weakpoints.landmarks.named import Describer, Named, NamedPoints
-from weakpoints.loading import load_detector
+from weakpoints.loading import detector_of, load_detector
 from weakpoints.method.localization import ClassScore, Localization, Maps
+from weakpoints.networks.device import chosen_device
+from weakpoints.networks.graph.files import IMAGENET_MEAN, IMAGENET_STD, Channels, entry_of
 from weakpoints.networks.manifest import MODEL_WEIGHTS, downloads_of
 from weakpoints.options import MAX_PASSES, Limits, Precision, Which
 
 if TYPE_CHECKING:  # an extra, imported where something is drawn
     from matplotlib.axes import Axes
+    from torch import nn
 
 Photograph = str | os.PathLike[str] | bytes | ArrayLike
 LIMITS = Limits()
@@ -128,14 +132,28 @@ class Weakpoints:
         memory: int | None = None,
         max_passes: int = MAX_PASSES,
         limits: Limits = LIMITS,
+        module: "nn.Module | None" = None,
+        labels: Sequence[str] = (),
+        side: int = 224,
+        mean: Channels = IMAGENET_MEAN,
+        std: Channels = IMAGENET_STD,
     ) -> None:
         """network: its name in the manifest; `auto`: VGG-16 where its weights are here.
 
         downloads: the folder of pulled weights. device: `cpu`, `cuda`, `cuda:1`, or `auto`, which
         takes a GPU if there is one. memory: bytes that the occlusion may take, beside the network.
         limits: of photographs. No setting is read from the environment. Raises WeakpointsError.
+        module: a classifier of one's own in place of `network`, which takes (N, 3, side, side) and
+        answers a logit for each of `labels`; mean, std: of pixels from 0 to 1, as it was trained.
         """
         self._limits = limits
+        if module is not None:
+            chosen = chosen_device(device)
+            entry, loaded = entry_of(module.to(chosen), labels, side, mean, std)
+            self.detector = detector_of(
+                entry, loaded, "a module was given", chosen, max_passes, memory, precision
+            )
+            return
         folder = downloads_of(Path(manifest)) if downloads is None else Path(downloads)
         self.detector = load_detector(
             Path(manifest), network, device, max_passes, memory, precision, folder

@@ -50,8 +50,22 @@ def load_detector(
     """
     entry, reason = choose_network(manifest, name, downloads)
     device = chosen_device(device)
-    precision = settled(precision, device)
     network = load_network(entry, device)
+    log.info("network %s from %s (%s)", entry.name, entry.path, reason)
+    return detector_of(entry, network, reason, device, max_passes, memory, precision)
+
+
+def detector_of(
+    entry: Entry,
+    network: Network,
+    reason: str,
+    device: str,
+    max_passes: int = MAX_PASSES,
+    memory: int | None = None,
+    precision: Precision = "auto",
+) -> Detector:
+    """The detector of a network that is loaded. device: where its weights are."""
+    precision = settled(precision, device)
     spec = InputSpec(entry.side, entry.mean, entry.std, entry.box)
     with arithmetic(device, precision):
         occluder, paths = _fastest(network, memory, precision, spec)
@@ -69,7 +83,6 @@ def load_detector(
         host_of(device),
         _digest(entry),
     )
-    log.info("network %s from %s (%s)", entry.name, entry.path, reason)
     detector = Detector(occluder, model, spec, max_passes)
     return detector if device == "cpu" else _with_batching(detector)
 

@@ -17,6 +17,7 @@ from app.cli.detect import detect
 from app.cli.doctor import doctor
 from app.cli.evaluate import evaluate
 from app.cli.landmarks import landmarks
+from app.cli.networks import networks
 from app.cli.parameters import command_group
 from app.cli.serve import serve
 from app.cli.terminal import say
@@ -31,7 +32,7 @@ weakpoints = command_group(
 )
 weakpoints.version = __version__
 weakpoints.suppress_keyboard_interrupt = False
-for command in (serve, detect, landmarks, batch, weights, doctor, evaluate, benchmark):
+for command in (serve, detect, landmarks, batch, networks, weights, doctor, evaluate, benchmark):
     weakpoints.command(command)
 
 

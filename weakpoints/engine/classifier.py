@@ -27,6 +27,8 @@ class Head:
         clean: (H, W, K), the map without a box. changed: (P, H, W), true where a map may differ
         from it; None where that is not known.
         """
+        if not self._whole.layers:
+            return maps.flatten(1)  # whole passes: these are logits
         first, rest = self._first(clean.shape[:2])
         if first is None or changed is None:
             return self._whole.logits(maps.permute(0, 3, 1, 2))

@@ -7,6 +7,8 @@ changes/ holds changes x' - x. VGGs and ResNets on a CPU take it: dense 3x3 conv
 need fewer products, and the others (grouped convolutions, half precision) gain nothing by them.
 tiles/ holds values x'. All networks on a GPU take it, whose matrix units want equal tiles of
 outputs, and on a CPU those with grouped convolutions.
+whole.py has no windows. Networks read from a graph of operations take it, where a layer is none
+that the two know.
 
 Here is what they have in common: chunks that memory holds, threads, the classifier.
 """
@@ -28,7 +30,9 @@ from weakpoints.engine.threads import pool
 from weakpoints.engine.tiles.cuda_graphs import Recorder
 from weakpoints.engine.tiles.form import TilesForm
 from weakpoints.engine.tiles.plan import local
+from weakpoints.engine.whole import WholeForm
 from weakpoints.engine.windows import Corners, Products
+from weakpoints.networks.graph.segment import Segment
 from weakpoints.networks.network import Conv, Layer, Network, Residual, Trace, converted
 from weakpoints.progress import Progress, no_progress, part_of
 
@@ -56,10 +60,15 @@ class Incremental:
         small difference of large logits. recorder: asks for `TilesForm`; see there. triton: whether
         the Triton kernels may be used, where there are any.
         """
-        layers = tuple(local(network.layers))
         self.network, self.dtype = network, dtype or network.like.dtype
         device = network.like.device
-        self.form = form_of(converted(layers, self.dtype), device, self.dtype, recorder)
+        self.form: Form[Any, Any]
+        if any(isinstance(layer, Segment) for layer in network.layers):
+            layers = network.layers
+            self.form = WholeForm(Network(converted(layers, self.dtype)))
+        else:
+            layers = tuple(local(network.layers))
+            self.form = form_of(converted(layers, self.dtype), device, self.dtype, recorder)
         self._head = Head(network.layers[len(layers) :], self.dtype)
         self._triton = triton
         self._budget = budget or BUDGET.get(device.type, BUDGET["cpu"])
@@ -104,7 +113,8 @@ class Incremental:
         progress: Progress,
     ) -> Tensor:
         """(P, C) of one colour a box."""
-        rows, size = clean[-1].rows, trace.activations[self._depth - 1].shape[2:4]
+        rows = clean[-1].rows
+        size = trace.activations[self._depth - 1].shape[2:4] or (1, 1)  # of logits: one cell
         budget = self._budget - sum(each.own_bytes for each in clean)
         group = min(len(corners), max(1, int(MAPS * budget) // (COPIES * rows.nbytes)))
         plan = self._planner(corners)

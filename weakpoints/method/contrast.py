@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from weakpoints.method.guided import guided_maps, walk_back
+from weakpoints.networks.graph.segment import Segment
 from weakpoints.networks.network import AveragePool, Linear, Network, Trace
 from weakpoints.options import Fine
 
@@ -71,7 +72,7 @@ def class_evidence(network: Network, trace: Trace, classes: Sequence[int]) -> Te
 
     All classes in one walk.
     """
-    last = _last_map(network)
+    last = _last_map(network, trace)
     head, features = network.layers[last + 1 :], trace.activations[last]
     signal = torch.zeros(len(classes), trace.logits.shape[1]).to(trace.logits)
     signal[range(len(classes)), list(classes)] = 1
@@ -96,10 +97,17 @@ def share(target: NDArray[np.float64], rivals: NDArray[np.float64]) -> NDArray[n
     return np.asarray(((target + least) / (target + strongest + least)) ** SHARE_EXPONENT)
 
 
-def _last_map(network: Network) -> int:
+def _last_map(network: Network, trace: Trace) -> int:
     """Which layer's output is the last map.
 
     It is the one before the averaging and the fully connected layers.
     """
     layers = network.layers
+    if any(isinstance(layer, Segment) for layer in layers):
+        # a graph's averaging is inside a segment: the last square map of more than one pixel
+        shapes = [activation.shape for activation in trace.activations]
+        return max(
+            (i for i, s in enumerate(shapes) if len(s) == 4 and s[2] == s[3] > 1),
+            default=0,
+        )
     return max(i for i, layer in enumerate(layers) if not isinstance(layer, AveragePool | Linear))

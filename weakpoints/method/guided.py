@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
 
+from weakpoints.networks.graph.segment import Segment
 from weakpoints.networks.network import (
     AveragePool,
     Conv,
@@ -121,6 +122,8 @@ def _transpose(layer: Layer, signal: Tensor, x: Tensor, guided: bool) -> Tensor:
     """The signal before the layer's linear part, whose input was x."""
     n = len(signal)
     match layer:
+        case Segment():
+            return layer.transpose(signal, x, guided=guided)
         case Conv():
             _, c, height, width = x.shape
             padded: Tensor = conv2d_input(  # type: ignore[no-untyped-call]

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from weakpoints.errors import WeightsError
+from weakpoints.networks.download import verify
 from weakpoints.networks.efficientnet_lite import Block, EfficientNetLite, SameConv2d
+from weakpoints.networks.graph.files import load
 from weakpoints.networks.manifest import Entry
 from weakpoints.networks.network import AveragePool, Conv, Layer, Linear, MaxPool, Network, Residual
 from weakpoints.networks.small_vgg import SmallVGG, narrow_vgg16
@@ -36,6 +38,9 @@ def load_network(entry: Entry, device: str = "cpu") -> Network:
 
     Raises WeightsError where file and architecture differ.
     """
+    if entry.graph is not None and entry.graph_sha256 is not None:
+        verify(entry)
+        return load(entry.graph, entry.graph_sha256, entry.path, entry.side, entry.labels, device)
     return network_of(
         load_module(entry).to(device).to(memory_format=torch.channels_last)
     )  # the faster layout on CPU and GPU alike

@@ -46,7 +46,9 @@ class Fields(BaseModel):
     likewise. mean, std: of pixels from 0 to 1, red, green, blue. file: relative to the manifest,
     or to where Python packages are if `package` names the distribution that brings it. sha256: 64
     hex digits, or the first 8 or more where that is all that is published. widths: channels of a
-    narrow VGG-16's blocks. occluder: the default box; side/14 and side/28 without it.
+    narrow VGG-16's blocks. graph: the file of operations, relative to the manifest, where
+    architecture is `graph`; graph_sha256: its digest. occluder: the default box; side/14 and
+    side/28 without it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,6 +64,8 @@ class Fields(BaseModel):
     package: str | None = None
     widths: tuple[Pixels, ...] | None = None
     occluder: Occluder | None = None
+    graph: str | None = None
+    graph_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
 
     @model_validator(mode="after")
     def _box_fits(self) -> "Fields":
@@ -92,6 +96,8 @@ class Entry:
     widths: tuple[int, ...] | None = None
     package: str | None = None
     occluder: Occluder | None = None
+    graph: Path | None = None
+    graph_sha256: str | None = None
 
     @property
     def box(self) -> tuple[int, int] | None:
@@ -180,6 +186,8 @@ def _entry(name: str, given: object, manifest: Path, downloads: Path | None) -> 
             fields.widths,
             fields.package,
             fields.occluder,
+            None if fields.graph is None else _inside(folder, fields.graph),
+            fields.graph_sha256,
         )
     except ValidationError as error:
         raise WeightsError(f"the manifest's entry {name!r} is not right: {_said(error)}") from error

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from weakpoints.networks.graph.segment import Segment
+
 
 @dataclass(frozen=True)
 class Conv:
@@ -103,7 +105,7 @@ class Linear:
         return activated(F.linear(flat, self.weight, self.bias), self)
 
 
-Layer = Conv | MaxPool | Residual | AveragePool | Linear
+Layer = Conv | MaxPool | Residual | AveragePool | Linear | Segment
 
 
 def activated(y: Tensor, layer: Layer) -> Tensor:
@@ -170,7 +172,12 @@ class Network:
     @property
     def like(self) -> Tensor:
         """A weight, for its device and dtype."""
-        return next(layer.weight for layer in self.layers if isinstance(layer, Conv))
+        for layer in self.layers:
+            if isinstance(layer, Conv):
+                return layer.weight
+            if isinstance(layer, Segment) and layer.tensors:
+                return next(t for t in layer.tensors.values() if t.is_floating_point())
+        raise ValueError("a network without weights")
 
 
 def converted(layers: Sequence[Layer], dtype: torch.dtype) -> tuple[Layer, ...]:
@@ -188,6 +195,14 @@ def _converted(layer: Layer, dtype: torch.dtype) -> Layer:
             )
         case Linear():
             return replace(layer, weight=layer.weight.to(dtype), bias=layer.bias.to(dtype))
+        case Segment():
+            return replace(
+                layer,
+                tensors={
+                    name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+                    for name, tensor in layer.tensors.items()
+                },
+            )
         case Residual():
             return replace(
                 layer,

@@ -1,0 +1,106 @@
+"""A module as a graph: torch.export reads it once, and the module's code is not needed again."""
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from weakpoints.errors import WeightsError
+from weakpoints.networks.graph.graph import Graph, Operation, function
+
+NUMBERS = {operator.getitem: "getitem", operator.add: "int_add", operator.sub: "int_sub",
+           operator.mul: "int_mul", operator.floordiv: "int_floordiv"}  # fmt: skip
+GONE = {"dropout", "dropout_", "feature_dropout", "alias", "detach", "detach_", "lift_fresh_copy"}
+CHECKS = {"_assert_tensor_metadata", "sym_constrain_range_for_size", "_assert_scalar"}
+TOLERANCE = 1e-10  # of the largest logit, in float64
+
+
+def graph_of(module: nn.Module, side: int) -> tuple[Graph, dict[str, Tensor]]:
+    """The graph and its tensors, compared with the module on noise.
+
+    Raises WeightsError with torch.export's own reason where it refuses the module.
+    """
+    module = module.eval()
+    first = next(module.parameters(), torch.zeros(()))
+    x = torch.zeros(2, 3, side, side, dtype=first.dtype, device=first.device)
+    try:
+        batch = torch.export.Dim("n", min=1, max=4096)
+        program = torch.export.export(module, (x,), dynamic_shapes=({0: batch},))
+    except Exception as error:  # export raises almost anything
+        reason = str(error).strip().splitlines()[0][:300]
+        raise WeightsError(
+            f"torch.export can't read this module for (N, 3, {side}, {side}): {reason}"
+        ) from error
+    try:
+        graph, tensors = _translated(program)
+    except WeightsError:  # writes into its own values, as Swin's mask: export can make that plain
+        graph, tensors = _translated(program.run_decompositions({}))
+    _compare(graph, tensors, module, x)
+    return graph, tensors
+
+
+def _translated(program: Any) -> tuple[Graph, dict[str, Tensor]]:
+    signature, state = program.graph_signature, {**program.state_dict, **program.constants}
+    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers,
+             **signature.inputs_to_lifted_tensor_constants}  # fmt: skip
+    pictures, outputs = signature.user_inputs, signature.user_outputs
+    if len(pictures) != 1 or len(outputs) != 1:
+        raise WeightsError(
+            f"a classifier has one input and one output; this one has {len(pictures)} and "
+            f"{len(outputs)}"
+        )
+    same: dict[str, Any] = {}  # what a node that is gone stands for
+    tensors: dict[str, Tensor] = {}
+
+    def argument(given: Any) -> Any:
+        match given:
+            case torch.fx.Node():
+                if given.name in names:
+                    tensors[names[given.name]] = state[names[given.name]].detach()
+                    return {"parameter": names[given.name]}
+                return same.get(given.name, {"value": given.name})
+            case list() | tuple():
+                return [argument(part) for part in given]
+            case torch.dtype() | torch.device() | torch.memory_format() | torch.layout():
+                return None  # as the input's
+        return given
+
+    operations = []
+    for node in program.graph.nodes:
+        if node.op != "call_function":
+            continue
+        kind = NUMBERS.get(node.target) or node.target.__name__
+        family, _, overload = kind.partition(".")
+        if kind == "sym_size.int" and node.args[1] == 0:
+            same[node.name] = {"batch": True}
+        elif family in GONE:
+            same[node.name] = argument(node.args[0])
+        elif family not in CHECKS:
+            kind = f"{family.removesuffix('_')}.{overload}" if overload else kind
+            function(kind)
+            options = {key: argument(value) for key, value in node.kwargs.items()}
+            options = {key: value for key, value in options.items() if value is not None}
+            operations.append(Operation(node.name, kind, tuple(map(argument, node.args)), options))
+    output = same.get(outputs[0], {"value": outputs[0]})["value"]
+    return Graph(pictures[0], tuple(operations), output), tensors
+
+
+@torch.inference_mode()
+def _compare(graph: Graph, tensors: dict[str, Tensor], module: nn.Module, x: Tensor) -> None:
+    """Raises WeightsError where the graph's logits are not the module's, or are no logits."""
+    graph.check(tensors)
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
+    expected, values = module(noise), {graph.picture: noise}
+    for operation in graph.operations:
+        values[operation.name] = operation(values, tensors, len(x))
+    logits = values[graph.output]
+    if logits.dim() != 2 or len(logits) != len(x):
+        raise WeightsError(
+            f"a classifier's output is (N, classes); this one's is {list(logits.shape)}"
+        )
+    if not logits.isfinite().all():
+        raise WeightsError("the module's logits are not finite; its weights may hold NaN")
+    apart = float((logits - expected).abs().max() / expected.abs().max().clamp(min=1e-12))
+    if apart > (TOLERANCE if x.dtype == torch.float64 else 1e-5):
+        raise WeightsError(f"the graph's logits differ from the module's by {apart:.2g}")

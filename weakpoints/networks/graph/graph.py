@@ -1,0 +1,151 @@
+"""A classifier as data: pure operations of PyTorch in order, and the names of their parameters.
+
+An argument is a number, a word, None, a list of arguments, or one of these:
+
+    {"value": NAME}      what an earlier operation put out, or the picture
+    {"parameter": NAME}  a tensor beside the graph
+    {"batch": true}      how many pictures there are
+"""
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weakpoints.errors import WeightsError
+
+ACTIVATIONS = {  # where guided backpropagation clips: elementwise, and not linear
+    *("relu", "relu6", "hardtanh", "leaky_relu", "elu", "selu", "celu", "prelu", "softplus"),
+    *("silu", "gelu", "mish", "hardswish", "sigmoid", "hardsigmoid", "tanh", "clamp", "clamp_min"),
+}
+PURE = ACTIVATIONS | {
+    *("conv2d", "batch_norm", "linear", "matmul", "bmm", "addmm", "mm", "einsum"),
+    *("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "mean", "amax"),
+    *("add", "sub", "rsub", "mul", "div", "neg", "pow", "sqrt", "rsqrt", "exp", "sum", "cat"),
+    *("layer_norm", "group_norm", "softmax", "_softmax", "scaled_dot_product_attention"),
+    *("flatten", "view", "reshape", "_unsafe_view", "permute", "transpose", "squeeze", "stack"),
+    *("unsqueeze", "unflatten", "expand", "expand_as", "contiguous", "clone", "pad", "roll"),
+    *("slice", "select", "chunk", "split", "split_with_sizes", "unbind", "index", "index_select"),
+    *("pixel_shuffle", "pixel_unshuffle", "to", "type_as", "var_mean", "linalg_vector_norm"),
+    *(
+        "constant_pad_nd",
+        "unfold",
+        "movedim",
+        "swapaxes",
+        "t",
+        "abs",
+        "maximum",
+        "minimum",
+        "tile",
+        "repeat",
+    ),
+    *("new_zeros", "zeros_like", "full_like", "fill", "copy", "where", "ne", "eq", "masked_fill"),
+    *("slice_scatter", "select_scatter", "lift_fresh_copy", "native_layer_norm", "hardtanh"),
+    *("rms_norm", "instance_norm", "var", "std", "narrow", "channel_shuffle", "im2col"),
+}
+ON_NUMBERS: dict[str, Callable[..., Any]] = {
+    "getitem": operator.getitem,
+    **{f"int_{name}": getattr(operator, name) for name in ("add", "sub", "mul", "floordiv")},
+}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """name: of what it puts out. kind: `conv2d.default`, as PyTorch's own, or of ON_NUMBERS."""
+
+    name: str
+    kind: str
+    arguments: tuple[Any, ...]
+    options: Mapping[str, Any]
+
+    @property
+    def family(self) -> str:
+        return self.kind.partition(".")[0]
+
+    @property
+    def inputs(self) -> list[str]:
+        """The values it reads."""
+        return [
+            leaf["value"]
+            for leaf in _leaves([*self.arguments, *self.options.values()])
+            if isinstance(leaf, dict) and "value" in leaf
+        ]
+
+    @property
+    def parameters(self) -> list[str]:
+        return [
+            leaf["parameter"]
+            for leaf in _leaves([*self.arguments, *self.options.values()])
+            if isinstance(leaf, dict) and "parameter" in leaf
+        ]
+
+    def __call__(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor], batch: int) -> Any:
+        def real(argument: Any) -> Any:
+            match argument:
+                case {"value": name}:
+                    return values[name]
+                case {"parameter": name}:
+                    return tensors[name]
+                case {"batch": _}:
+                    return batch
+                case list() | tuple():
+                    return [real(part) for part in argument]
+            return argument
+
+        options = {key: real(argument) for key, argument in self.options.items()}
+        return function(self.kind)(*map(real, self.arguments), **options)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """picture: the input's name; output: the logits'."""
+
+    picture: str
+    operations: tuple[Operation, ...]
+    output: str
+
+    def check(self, tensors: Mapping[str, Tensor]) -> None:
+        """Raises WeightsError where an operation reads what is not there, or is none of ours."""
+        known = {self.picture}
+        for operation in self.operations:
+            function(operation.kind)
+            for name in operation.inputs:
+                if name not in known:
+                    raise WeightsError(
+                        f"the graph's operation {operation.name!r} reads {name!r}, "
+                        "which no operation before it puts out"
+                    )
+            for name in operation.parameters:
+                if name not in tensors:
+                    raise WeightsError(
+                        f"the graph's operation {operation.name!r} wants the tensor {name!r}, "
+                        "which the weights do not have"
+                    )
+            known.add(operation.name)
+        if self.output not in known:
+            raise WeightsError(f"no operation of the graph puts out {self.output!r}")
+
+
+def function(kind: str) -> Callable[..., Any]:
+    """What PyTorch computes for it. Raises WeightsError where it is none of the pure ones."""
+    if kind in ON_NUMBERS:
+        return ON_NUMBERS[kind]
+    family, _, overload = kind.partition(".")
+    packet = getattr(torch.ops.aten, family, None) if family in PURE else None
+    found: Callable[..., Any] | None = getattr(packet, overload, None) if overload else None
+    if found is None:
+        raise WeightsError(
+            f"{kind!r} is no operation that a graph may have; it may have {', '.join(sorted(PURE))}"
+        )
+    return found
+
+
+def _leaves(argument: Any) -> Iterator[Any]:
+    if isinstance(argument, list | tuple):
+        for part in argument:
+            yield from _leaves(part)
+    else:
+        yield argument
