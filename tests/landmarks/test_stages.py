@@ -22,6 +22,8 @@ from weakpoints.landmarks.votes import (
     shifted,
 )
 from weakpoints.networks.architectures import network_of
+from weakpoints.networks.graph.chain import network_of_graph
+from weakpoints.networks.graph.export import graph_of
 
 
 def maps(seed, *shapes):
@@ -109,3 +111,15 @@ def test_every_architecture_has_layers_that_describe(kind):
     assert layers
     for each in describe([trace.activations[layer][0] for layer in layers]):
         assert each.norm(dim=0).max() <= 1 + 1e-5
+
+
+def test_a_network_that_is_a_graph_is_described_by_its_segments():
+    from torchvision.models import squeezenet1_1
+
+    torch.manual_seed(0)
+    module = squeezenet1_1(num_classes=5).eval()
+    network = network_of_graph(*graph_of(module, 64), 64)
+    trace = network.trace(torch.zeros(1, 3, 64, 64))
+    layers = landmark_layers(network, trace)
+    assert layers
+    assert all(trace.activations[layer].shape[-1] > 1 for layer in layers)

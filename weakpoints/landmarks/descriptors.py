@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from weakpoints.networks.network import Conv, Network, Residual, Trace
+from weakpoints.networks.graph.segment import Segment
+from weakpoints.networks.network import Conv, Layer, Network, Residual, Trace
 
 GRID = 28  # cells on each side of the common grid; more cells found no more landmarks
 COARSEST = 32  # pixels of the input a cell of a map is wide, at most
@@ -21,17 +22,17 @@ Descriptors = tuple[Tensor, ...]
 def landmark_layers(network: Network, trace: Trace) -> tuple[int, ...]:
     """The layers that describe a place, as indices into the trace's activations.
 
-    Of a network with residual blocks: of each width the last block, on maps whose cells are 8 to
-    32 pixels wide. Of a plain chain (VGG): the last two convolutions at 8 pixels and the last
-    three at 16. Chosen on the ducks and faces of docs/evaluation.md.
+    Of a network with residual blocks, or of segments of a graph: of each width the last one, on
+    maps whose cells are 8 to 32 pixels wide. Of a plain chain (VGG): the last two convolutions at
+    8 pixels and the last three at 16. Chosen on the ducks and faces of docs/evaluation.md.
     """
     side = trace.x.shape[-1]
-    blocks = _on_maps(network, trace, side, Residual, COARSEST)
+    blocks = _on_maps(network, trace, side, (Residual, Segment), COARSEST)
     if blocks:
         return _last_of_each_width(trace, blocks)
-    convolutions = _on_maps(network, trace, side, Conv, COARSEST // 2)
+    convolutions = _on_maps(network, trace, side, (Conv,), COARSEST // 2)
     if not convolutions:  # a network whose maps are all finer or coarser: what there is
-        convolutions = [i for i, a in enumerate(trace.activations) if a.dim() == 4][-1:]
+        convolutions = [i for i, a in enumerate(trace.activations) if _is_map(a)][-1:]
     sides = groupby(convolutions, lambda layer: trace.activations[layer].shape[-1])
     return tuple(
         layer
@@ -84,15 +85,20 @@ def _bilinear(side: int) -> Tensor:
 
 
 def _on_maps(
-    network: Network, trace: Trace, side: int, kind: type[Conv] | type[Residual], coarsest: int
+    network: Network, trace: Trace, side: int, kinds: tuple[type[Layer], ...], coarsest: int
 ) -> list[int]:
     return [
         i
         for i, layer in enumerate(network.layers)
-        if isinstance(layer, kind)
-        and trace.activations[i].dim() == 4
+        if isinstance(layer, kinds)
+        and _is_map(trace.activations[i])
         and FINEST <= side / trace.activations[i].shape[-1] <= coarsest
     ]
+
+
+def _is_map(activation: Tensor) -> bool:
+    """Whether it has places: (N, C, n, n). Tokens, channels-last and averages have none."""
+    return activation.dim() == 4 and activation.shape[2] == activation.shape[3] > 1
 
 
 def _last_of_each_width(trace: Trace, blocks: Sequence[int]) -> tuple[int, ...]:
