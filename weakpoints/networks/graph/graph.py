@@ -133,6 +133,8 @@ def function(kind: str) -> Callable[..., Any]:
     """What PyTorch computes for it. Raises WeightsError where it is none of the pure ones."""
     if kind in ON_NUMBERS:
         return ON_NUMBERS[kind]
+    # a view of what lies in memory in another order than in the module must be a copy
+    kind = "reshape.default" if kind in ("view.default", "_unsafe_view.default") else kind
     family, _, overload = kind.partition(".")
     packet = getattr(torch.ops.aten, family, None) if family in PURE else None
     found: Callable[..., Any] | None = getattr(packet, overload, None) if overload else None
