@@ -62,7 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 141  # what a shell says of a process that SIGPIPE ended
     except OSError as error:
         _give_stdout_up()
-        return say(f"{error.filename or 'the output'}: {error.strerror or error}")
+        # Without a file it is most often stdout; the class of a connection says that it is not.
+        place = "" if isinstance(error, ConnectionError) else f"{error.filename or 'the output'}: "
+        return say(f"{place}{error.strerror or error}")
 
 
 def _open_standard_files() -> None:

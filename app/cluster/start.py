@@ -4,12 +4,14 @@ The share of the cluster that each worker takes, and the connection.
 """
 
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
 from weakpoints.errors import WeakpointsError
 
@@ -23,6 +25,8 @@ ENVIRONMENT = {
 No usage statistics; our errors from its proxies; and requests go to the less loaded replica rather
 than to the nearest until it is full.
 """
+
+REACH = 5.0  # seconds in which a cluster's address must take a connection
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,22 @@ def require_ray() -> None:
         )
 
 
+def _join(address: str, how: dict[str, Any]) -> None:
+    """Raises WeakpointsError where there is no cluster, soon: Ray itself tries for 14 minutes."""
+    import ray
+
+    where = f"the cluster of RAY_ADDRESS={address!r} can't be reached"
+    place = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        if place.hostname and place.port:
+            socket.create_connection((place.hostname, place.port), REACH).close()
+        ray.init(**how)
+    except (OSError, ValueError, RuntimeError) as error:
+        what = where if address else "Ray can't be started"
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeakpointsError(f"{what}: {first}") from error
+
+
 @contextmanager
 def connected(**how: Any) -> Iterator[None]:
     """Connects to a Ray cluster for the time of the `with`.
@@ -64,7 +84,7 @@ def connected(**how: Any) -> Iterator[None]:
     ours = not ray.is_initialized()
     with redirect_stdout(sys.stderr):
         if ours:
-            ray.init(**how)
+            _join(os.environ.get("RAY_ADDRESS", ""), how)
         try:
             yield
         finally:

@@ -1,6 +1,7 @@
 import pytest
 
 from app.cluster.start import ENVIRONMENT, Share, connected
+from weakpoints.errors import WeakpointsError
 
 ray = pytest.importorskip("ray")
 
@@ -21,6 +22,23 @@ def test_ray_speaks_on_stderr_and_ends_if_it_was_started_here(
     said = capsys.readouterr()
     assert (said.out, said.err) == ("a result\n", "(raylet) something failed\n")
     assert calls == ([] if before else [{"num_cpus": 1}, "shutdown"])
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "auto"])
+def test_a_cluster_that_is_not_there_is_one_sentence_and_soon(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_there(**how: object) -> None:
+        raise ConnectionError("Could not find any running Ray instance.\nMore")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", none_there)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with (
+        pytest.raises(WeakpointsError, match=r"^the cluster of RAY_ADDRESS='.*' can't be reached"),
+        connected(),
+    ):
+        pass
 
 
 def test_a_share_is_what_ray_reserves() -> None:
