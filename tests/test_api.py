@@ -129,3 +129,13 @@ def test_options_and_settings_are_checked_by_name(
         Weakpoints(devise="cpu")
     with pytest.raises(FileNotFoundError):
         weakpoints.detect("nowhere.jpg")
+
+
+def test_network_and_manifest_that_are_not_given_are_the_environment_s(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WEAKPOINTS_NETWORK", "bundled")
+    assert Weakpoints(device="cpu").detector.model.name == "bundled"
+    monkeypatch.setenv("WEAKPOINTS_MANIFEST", str(tmp_path / "mine.json"))
+    with pytest.raises(WeakpointsError, match=r"mine\.json is not a manifest"):
+        Weakpoints(device="cpu")

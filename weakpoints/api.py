@@ -123,9 +123,9 @@ class Weakpoints:
 
     def __init__(
         self,
-        network: str = "auto",
+        network: str | None = None,
         *,
-        manifest: str | os.PathLike[str] = MODEL_WEIGHTS / "manifest.json",
+        manifest: str | os.PathLike[str] | None = None,
         downloads: str | os.PathLike[str] | None = None,
         device: str = "auto",
         precision: Precision = "auto",
@@ -140,9 +140,13 @@ class Weakpoints:
     ) -> None:
         """network: its name in the manifest; `auto`: VGG-16 where its weights are here.
 
+        Which network of which manifest is WEAKPOINTS_NETWORK and WEAKPOINTS_MANIFEST where it is
+        not given, as for the commands, or `auto` of the installed one; nothing else is read from
+        the environment.
+
         downloads: the folder of pulled weights. device: `cpu`, `cuda`, `cuda:1`, or `auto`, which
         takes a GPU if there is one. memory: bytes that the occlusion may take, beside the network.
-        limits: of photographs. No setting is read from the environment. Raises WeakpointsError.
+        limits: of photographs. Raises WeakpointsError.
         module: a classifier of one's own in place of `network`, which takes (N, 3, side, side) and
         answers a logit for each of `labels`; mean, std: of pixels from 0 to 1, as it was trained.
         """
@@ -154,10 +158,11 @@ class Weakpoints:
                 entry, loaded, "a module was given", chosen, max_passes, memory, precision
             )
             return
-        folder = downloads_of(Path(manifest)) if downloads is None else Path(downloads)
-        self.detector = load_detector(
-            Path(manifest), network, device, max_passes, memory, precision, folder
-        )
+        default = os.environ.get("WEAKPOINTS_MANIFEST") or MODEL_WEIGHTS / "manifest.json"
+        file = Path(manifest or default)
+        name = network or os.environ.get("WEAKPOINTS_NETWORK") or "auto"
+        folder = downloads_of(file) if downloads is None else Path(downloads)
+        self.detector = load_detector(file, name, device, max_passes, memory, precision, folder)
 
     def detect(
         self, photograph: "str | os.PathLike[str] | bytes | ArrayLike", **options: Any

@@ -170,7 +170,8 @@ QUESTIONS: list[dict[str, object]] = [
     },
     {
         "url": "/detect",
-        "files": [("image", ("a", picture(97))), ("image", ("b", b"%PDF-1.7")), ("note", b"text")],
+        "files": [("image", ("a", picture(97))), ("image", ("b", b"%PDF-1.7"))],
+        "data": {"note": "text"},
     },
     {
         "url": "/detect",
