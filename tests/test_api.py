@@ -1,5 +1,6 @@
 """The Python API, as a notebook uses it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -139,3 +140,12 @@ def test_network_and_manifest_that_are_not_given_are_the_environment_s(
     monkeypatch.setenv("WEAKPOINTS_MANIFEST", str(tmp_path / "mine.json"))
     with pytest.raises(WeakpointsError, match=r"mine\.json is not a manifest"):
         Weakpoints(device="cpu")
+
+
+def test_a_forked_child_is_told_to_load_a_network_of_its_own(
+    weakpoints: Weakpoints, photograph: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: parent + 1)
+    with pytest.raises(WeakpointsError, match="load it in the child"):
+        weakpoints.detect(photograph, **FEW)

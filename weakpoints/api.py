@@ -150,7 +150,7 @@ class Weakpoints:
         module: a classifier of one's own in place of `network`, which takes (N, 3, side, side) and
         answers a logit for each of `labels`; mean, std: of pixels from 0 to 1, as it was trained.
         """
-        self._limits = limits
+        self._limits, self._process = limits, os.getpid()
         if module is not None:
             chosen = chosen_device(device)
             entry, loaded = entry_of(module.to(chosen), labels, side, mean, std)
@@ -164,6 +164,14 @@ class Weakpoints:
         folder = downloads_of(file) if downloads is None else Path(downloads)
         self.detector = load_detector(file, name, device, max_passes, memory, precision, folder)
 
+    def _check_process(self) -> None:
+        """A forked child has no threads of its parent's, and waits for them for ever."""
+        if os.getpid() != self._process:
+            raise WeakpointsError(
+                "this network was loaded before the process was forked, and its threads stayed in "
+                "the parent: load it in the child, or start processes by `spawn`"
+            )
+
     def detect(
         self, photograph: "str | os.PathLike[str] | bytes | ArrayLike", **options: Any
     ) -> Found:
@@ -172,6 +180,7 @@ class Weakpoints:
         options: those of `/detect`; a class may be a number, and several are a list. Raises
         WeakpointsError, and OSError where the file cannot be read.
         """
+        self._check_process()
         asked = options_from(options)
         image = pixels(photograph, self._limits, asked.background)
         return Found(split(image)[0], self.detector.locate(image, asked))

@@ -18,6 +18,7 @@ from app.service.api.streaming import (
     Send,
     StreamMessages,
     event,
+    one_line,
     progress_events,
     streamed,
 )
@@ -70,7 +71,7 @@ async def _lines(request: Request, query: DetectQuery) -> Response:
             await results_of(
                 request,
                 delivery,
-                lambda result: send(result.model_dump_json().encode() + b"\n"),
+                lambda result: send(one_line(result.model_dump_json()).encode() + b"\n"),
             )
 
     def failed(error: WeakpointsError) -> bytes:

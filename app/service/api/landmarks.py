@@ -23,7 +23,7 @@ from app.schemas.queries import LandmarksQuery
 from app.service.answers import Answer, Delivery, delivered, problem_after_status
 from app.service.api.openapi import FILE, FILES, JSON, LINES, photographs, posted
 from app.service.api.parameters import reject_repeated
-from app.service.api.streaming import Send, StreamMessages, streamed
+from app.service.api.streaming import Send, StreamMessages, one_line, streamed
 from app.service.http.accept import preferred
 from app.service.http.problems import RESPONSES, problem_body
 from app.service.intake.upload import Pace, read_body
@@ -218,7 +218,9 @@ async def _lines(
         async with delivered(request, query, True, companions) as delivery:
             named = with_finder(delivery, await prepare(delivery))
             await _each(
-                request, named, lambda result: send(result.model_dump_json().encode() + b"\n")
+                request,
+                named,
+                lambda result: send(one_line(result.model_dump_json()).encode() + b"\n"),
             )
 
     def failed(error: WeakpointsError) -> bytes:

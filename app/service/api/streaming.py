@@ -24,9 +24,17 @@ Send = Callable[[bytes], None]
 """Sends a chunk of the answer; for any thread."""
 
 
+BREAKS = {ord(mark): f"\\u{ord(mark):04x}" for mark in "\x7f\x85\u2028\u2029"}
+
+
+def one_line(data: str) -> str:
+    """The same JSON without what readers of text take for the end of a line."""
+    return data.translate(BREAKS)
+
+
 def event(name: str, data: str) -> bytes:
     """A server-sent event; `data` is JSON."""
-    return format_sse_event(event=name, data_str=data)
+    return format_sse_event(event=name, data_str=one_line(data))
 
 
 def progress_events(send: Send) -> Progress:

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from app.service.api.streaming import event, one_line
 from tests.service import STREAM, Faulty, faulty, picture, post, serving, until
 from weakpoints.method.detector import Detector
 
@@ -65,3 +66,11 @@ def test_a_caller_that_hangs_up_a_stream_stops_the_work(detector: Detector) -> N
             assert "queue" in next(text)
             until(lambda: slow.chunks)
         assert slow.stopped.wait(30)
+
+
+@pytest.mark.parametrize("mark", ["\x7f", "\x85", "\u2028", "\u2029"])
+def test_a_line_of_a_stream_has_no_other_end_of_a_line_in_it(mark: str) -> None:
+    data = json.dumps({"label": f"a{mark}b"}, ensure_ascii=False)
+    assert one_line(data).splitlines() == [one_line(data)]
+    assert json.loads(one_line(data)) == json.loads(data)
+    assert len(event("result", data).decode().strip().splitlines()) == 2
