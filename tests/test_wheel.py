@@ -42,6 +42,13 @@ def test_it_has_one_folder_in_it_and_neither_tests_nor_training(unpacked: Path) 
     assert not (unpacked / "weakpoints" / "model_weights" / "train.py").exists()
 
 
+def test_a_benchmark_asks_for_a_checkout(unpacked: Path, tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as ended:
+        run(unpacked, tmp_path, "benchmark", "occlusion", "--network", "bundled")
+    assert ended.value.returncode == 1
+    assert "in a checkout of the project" in ended.value.stderr
+
+
 def test_it_finds_its_networks_and_its_figures(unpacked: Path, tmp_path: Path) -> None:
     found = json.loads(run(unpacked, tmp_path, "weights", "verify", "--json"))
     assert [each["state"] for each in found] == ["here"] * len(found)

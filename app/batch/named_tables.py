@@ -1,14 +1,13 @@
 """A collection's named points as COCO keypoints, with names and skeleton, and as Parquet."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from app.batch.coco import VISIBLE, coco_image
 from app.batch.records import Row
-from app.batch.tables import GROUP, Rows, good_rows, in_one_move, write_parts
+from app.batch.tables import Rows, good_rows, write_parts, write_table
 from weakpoints.coco import HALF
 
 
@@ -45,7 +44,6 @@ def write_named_coco(
 def write_named_parquet(path: Path, rows: Rows, stamp: dict[str, Any]) -> None:
     """One row a landmark; one without a landmark for a photograph that failed or has none."""
     import pyarrow as pa  # heavy, and wanted here alone
-    import pyarrow.parquet as pq
 
     text, whole, figure = pa.string(), pa.int32(), pa.float64()
     kinds = {
@@ -55,11 +53,7 @@ def write_named_parquet(path: Path, rows: Rows, stamp: dict[str, Any]) -> None:
         "visible": pa.bool_(),
         **dict.fromkeys(("covariance_xx", "covariance_xy", "covariance_yy"), figure),
     }
-    schema = pa.schema(list(kinds.items()), metadata={"weakpoints": json.dumps(stamp)})
-    left = rows()
-    with in_one_move(path) as partial, pq.ParquetWriter(partial, schema) as writer:
-        while group := [record for row in islice(left, GROUP) for record in _records(row)]:
-            writer.write_table(pa.Table.from_pylist(group, schema))
+    write_table(path, kinds, stamp, rows, _records)
 
 
 def _category(row: Row, known: dict[int, dict[str, Any]]) -> int:

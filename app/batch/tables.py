@@ -71,7 +71,6 @@ def write_parquet(path: Path, rows: Rows, stamp: dict[str, Any]) -> None:
     A photograph without any keypoint has one row without a keypoint, and so has one that failed.
     """
     import pyarrow as pa  # heavy, and wanted here alone
-    import pyarrow.parquet as pq
 
     text, whole, figure, flag = pa.string(), pa.int32(), pa.float64(), pa.bool_()
     kinds = {
@@ -95,10 +94,24 @@ def write_parquet(path: Path, rows: Rows, stamp: dict[str, Any]) -> None:
         "covariance_xy": figure,
         "covariance_yy": figure,
     }
+    write_table(path, kinds, stamp, rows, _records)
+
+
+def write_table(
+    path: Path,
+    kinds: dict[str, Any],
+    stamp: dict[str, Any],
+    rows: Rows,
+    records: Callable[[Row], Iterator[dict[str, Any]]],
+) -> None:
+    """Parquet with columns of these kinds; `records` makes the lines of a photograph's row."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     schema = pa.schema(list(kinds.items()), metadata={"weakpoints": json.dumps(stamp)})
     left = rows()
     with in_one_move(path) as partial, pq.ParquetWriter(partial, schema) as writer:
-        while group := [record for row in islice(left, GROUP) for record in _records(row)]:
+        while group := [record for row in islice(left, GROUP) for record in records(row)]:
             writer.write_table(pa.Table.from_pylist(group, schema))
 
 

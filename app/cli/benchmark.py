@@ -2,6 +2,7 @@
 
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
@@ -27,6 +28,24 @@ Rounds = Annotated[Count, Parameter(help="each is timed so often, in turn")]
 AtLeast8 = Annotated[int, Parameter(validator=validators.Number(gte=8))]
 
 
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"  # a wheel has no such folder
+HOW = {  # what a benchmark imports beside the service, and where that comes from
+    "weakpoints_client": "it calls the service by weakpoints-client, which is not installed: "
+    "pip install ./client in a checkout",
+    "captum": "--against captum needs Captum, which is not installed: pip install captum, "
+    "or name --against full",
+}
+
+
+def require(*modules: str) -> None:
+    """Raises WeakpointsError for the first thing that is missing, before anything is measured."""
+    if not BENCHMARKS.is_dir():
+        raise WeakpointsError("a benchmark is run in a checkout of the project, and this is none")
+    for module in modules:
+        if find_spec(module) is None:
+            raise WeakpointsError(f"this benchmark can't run: {HOW[module]}")
+
+
 @benchmark.command
 def occlusion(
     *,
@@ -41,12 +60,13 @@ def occlusion(
     network: Network = Network(),
 ) -> int:
     """the occlusion of one picture, against what people use"""
-    from benchmarks.speed import speed_of, table
-    from weakpoints.networks.manifest import find
-
     rivals = [name for name in against.split(",") if name]
     if unknown := set(rivals) - set(RIVALS):
         return say(f"--against {', '.join(sorted(unknown))}: known are {', '.join(RIVALS)}", 2)
+    require(*(["captum"] if "captum" in rivals else []))
+    from benchmarks.speed import speed_of, table
+    from weakpoints.networks.manifest import find
+
     settings = network.settings()
     entry = find(settings.manifest, settings.network, settings.downloads)
     found = speed_of(entry, positions, rivals, rounds=rounds, device=device, precision=precision)
@@ -69,6 +89,8 @@ def precision(
 ) -> int:
     """what a precision changes against float32, and how many images a second it does"""
     from app.loading import loaded
+
+    require()
     from benchmarks.precision import fidelity
     from weakpoints.evaluation.photographs import sample
     from weakpoints.evaluation.report import flat
@@ -82,15 +104,6 @@ def precision(
     return 0
 
 
-def require_client() -> None:
-    """Raises WeakpointsError where the distribution in client/ is not installed."""
-    if find_spec("weakpoints_client") is None:
-        raise WeakpointsError(
-            "this benchmark calls the service by weakpoints-client, which is not installed: "
-            "pip install ./client in a checkout"
-        )
-
-
 @benchmark.command
 def service(
     *,
@@ -99,7 +112,7 @@ def service(
     as_json: Json = False,
 ) -> int:
     """what the service costs on top of a device that sleeps"""
-    require_client()
+    require("weakpoints_client")
     from benchmarks.load import service_load
     from weakpoints.evaluation.report import flat
 
@@ -118,7 +131,7 @@ def scale(
     as_json: Json = False,
 ) -> int:
     """what more workers of a Ray cluster on this machine bring"""
-    require_client()
+    require("weakpoints_client")
     from app.batch.collection import drawn, open_collection
     from benchmarks.scale import scale
     from weakpoints.evaluation.report import flat
