@@ -4,7 +4,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -172,27 +173,6 @@ def test_it_comes_again_after_503_also_where_a_stream_says_so(
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_what_a_proxy_says_instead_is_a_refusal_too(asynchronous: bool) -> None:
-    class Proxy(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(502)
-            self.end_headers()
-            self.wfile.write(b"<html>Bad gateway</html>")
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Proxy) as proxy:
-        thread = threading.Thread(target=proxy.handle_request)
-        thread.start()
-        with pytest.raises(Refused, match="status 502") as raised:
-            detect(f"http://127.0.0.1:{proxy.server_port}", asynchronous, b"photo")
-        thread.join()
-    assert raised.value.status == 502
-
-
-@pytest.mark.parametrize("asynchronous", [False, True])
 def test_one_try_is_one_try(asynchronous: bool, detector: Detector, photo: bytes) -> None:
     gate = threading.Event()
     with serving(lambda: gate.wait(60) and detector, wait=False) as service:
@@ -250,33 +230,115 @@ def test_of_many_those_that_found_no_room_are_sent_again(
         assert len(once.asked) == 3
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-@pytest.mark.parametrize(
-    ("line", "raised"),
-    [
-        (b'{"index": 1, "problem": {"status": 415}}\n', httpx2.RemoteProtocolError),
-        (b'{"problem": {"status": 500, "detail": "broken"}}\n', Refused),
-    ],
-)
-def test_lines_that_are_missing_are_not_made_up(
-    asynchronous: bool, line: bytes, raised: type[Exception]
-) -> None:
-    class Broken(BaseHTTPRequestHandler):
+@contextmanager
+def answering(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[str]:
+    """The address of a server that gives one of these answers to each request, in turn."""
+    left = list(answers)
+
+    class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(200)
+            status, headers, body = left.pop(0)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(line)
+            self.wfile.write(body)
 
         def log_message(self, *args: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Broken) as server:
-        thread = threading.Thread(target=server.handle_request)
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=lambda: [server.handle_request() for _ in answers])
         thread.start()
-        with pytest.raises(raised):
-            detect_many(f"http://127.0.0.1:{server.server_port}", asynchronous, [b"a", b"b"])
+        yield f"http://127.0.0.1:{server.server_port}"
         thread.join()
+
+
+UNREADABLE = b'{"index": 1, "problem": {"status": 415}}\n'
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_line_that_is_missing_is_a_refusal_beside_what_was_answered(asynchronous: bool) -> None:
+    with answering((200, {}, UNREADABLE)) as url:
+        missing, answered = detect_many(url, asynchronous, [b"a", b"b"])
+    assert (missing.status, answered.status) == (0, 415)
+    assert isinstance(missing.__cause__, httpx2.RemoteProtocolError)
+    assert "ended before the last result" in str(missing)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize(
+    ("body", "raised"),
+    [
+        (b"", httpx2.RemoteProtocolError),
+        (b'{"problem": {"status": 500, "detail": "broken"}}\n', Refused),
+        (b"<html>log in</html>", httpx2.DecodingError),
+        (b'"what?"\n', httpx2.DecodingError),
+    ],
+)
+def test_where_nothing_was_answered_the_error_is_raised(
+    asynchronous: bool, body: bytes, raised: type[Exception]
+) -> None:
+    with answering((200, {}, body)) as url, pytest.raises(raised):
+        detect_many(url, asynchronous, [b"a", b"b"])
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_later_request_that_fails_loses_no_earlier_answer(asynchronous: bool) -> None:
+    one = b'{"index": 0, "problem": {"status": 415}}\n'
+    broken = b'{"type": "internal", "status": 500, "detail": "broken"}'
+    with answering((200, {}, one), (500, {}, broken), (200, {}, one)) as url:
+        found = detect_many(url, asynchronous, [b"a", b"b", Path("no such file"), b"c"], at_once=1)
+    assert [refused.status for refused in found] == [415, 500, 0, 415]
+    assert "No such file" in str(found[2])
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "said"),
+    [
+        (502, {}, b"<html>Bad gateway</html>", "status 502"),
+        (502, {}, b'"Bad gateway"', "status 502"),
+        (403, {}, b'{"status": "error", "detail": "blocked"}', "status 403"),
+        (404, {}, b"\xff\xfe", "status 404"),
+        (307, {"location": "https://there/detect"}, b"", "moved to https://there/detect"),
+        (401, {}, b'{"detail": "who are you?"}', "who are you"),
+    ],
+)
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_what_a_proxy_says_instead_is_a_refusal_too(
+    asynchronous: bool, status: int, headers: dict[str, str], body: bytes, said: str
+) -> None:
+    with answering((status, headers, body)) as url, pytest.raises(Refused, match=said) as raised:
+        detect(url, asynchronous, b"photo")
+    assert raised.value.status == status
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_page_in_place_of_the_answer_is_no_answer(asynchronous: bool, watched: bool) -> None:
+    progress = (lambda *step: None) if watched else None
+    raised = httpx2.RemoteProtocolError if watched else httpx2.DecodingError
+    with answering((200, {}, b"<html>log in</html>")) as url, pytest.raises(raised):
+        detect(url, asynchronous, b"photo", progress=progress)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_file_is_read_once_and_sent_again(
+    asynchronous: bool, detector: Detector, photo: bytes, photograph: np.ndarray, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(photo)
+    once = OnceFull(detector.occluder, detector.model, detector.input)
+    with serving(lambda: once) as service:
+        url = str(service.base_url)
+        with (tmp_path / "a.jpg").open("rb") as file:
+            found = detect(url, asynchronous, file, key=" \n", **QUICK)
+        assert detect(url, asynchronous, tmp_path / "a.jpg", **QUICK).keypoints == found.keypoints
+        view = memoryview(photo)
+        assert detect(url, asynchronous, view, seconds=float("inf"), **QUICK).keypoints
+        for wrong in (str(tmp_path / "a.jpg"), photograph):
+            with pytest.raises(TypeError, match="Path"):
+                detect(url, asynchronous, wrong)
 
 
 def test_heat_maps_the_model_and_readiness_are_asked_by_both(

@@ -1,8 +1,9 @@
 """A typed client for the weakpoints service: `Client` blocks, `AsyncClient` is for asyncio."""
 
+from weakpoints_client.answers import Refused
 from weakpoints_client.arrays import Arrays
 from weakpoints_client.async_client import AsyncClient
-from weakpoints_client.calls import Progress, Refused
+from weakpoints_client.calls import Progress
 from weakpoints_client.client import Client
 from weakpoints_client.models import (
     Detection,

@@ -8,17 +8,16 @@ from typing import Any, Unpack
 
 import httpx2
 
+from weakpoints_client.answers import ENDED, Blocks, Lines, Refused, accepted, read_answer
 from weakpoints_client.arrays import Arrays, read_arrays
 from weakpoints_client.calls import (
     AT_ONCE,
-    ENDED,
     LIMITS,
-    Blocks,
     Call,
+    Photograph,
     Progress,
-    Refused,
     Together,
-    accepted,
+    file_bytes,
 )
 from weakpoints_client.models import (
     Detection,
@@ -50,7 +49,7 @@ class AsyncClient:
 
     async def detect(
         self,
-        image: bytes,
+        image: Photograph,
         *,
         seconds: float = 60.0,
         tries: int | None = None,
@@ -60,11 +59,11 @@ class AsyncClient:
         """As `Client.detect`."""
         call = Call(self._key, seconds, tries, options, progress)
         found = await self._post("/detect", call, image)
-        return found if isinstance(found, Detection) else Detection.model_validate_json(found)
+        return found if isinstance(found, Detection) else read_answer(Detection, found)
 
     async def detect_many(
         self,
-        images: Sequence[bytes],
+        images: Sequence[Photograph],
         *,
         seconds: float = 60.0,
         tries: int | None = None,
@@ -72,19 +71,23 @@ class AsyncClient:
         **options: Unpack[DetectOptions],
     ) -> list[Detection | Refused]:
         """As `Client.detect_many`."""
-        found: list[Detection | Refused] = []
+        answers: list[Detection | Refused] = []
         end = time.monotonic() + seconds
         for start in range(0, len(images), at_once):
             call = Call(self._key, end - time.monotonic(), tries, options)
             group = Together(call, images[start : start + at_once])
-            while group.rest:
-                await asyncio.sleep(await self._send(group, call))
-            found += group.answers
-        return found
+            try:
+                while group.rest:
+                    await asyncio.sleep(await self._send(group, call))
+            except (Refused, httpx2.RequestError) as error:
+                if not (group.fail(error) or answers):
+                    raise  # nothing was answered that could be lost
+            answers += group.answers
+        return answers
 
     async def heatmap(
         self,
-        image: bytes,
+        image: Photograph,
         *,
         seconds: float = 60.0,
         tries: int | None = None,
@@ -97,7 +100,7 @@ class AsyncClient:
 
     async def arrays(
         self,
-        image: bytes,
+        image: Photograph,
         *,
         seconds: float = 60.0,
         tries: int | None = None,
@@ -121,7 +124,7 @@ class AsyncClient:
         """As `Client.landmarks`."""
         call = Call(self._key, seconds, tries, options)
         found = await self._retried(f"/landmarks/{name}", call, lambda: call.request(image))
-        return NamedPoints.model_validate_json(found)
+        return read_answer(NamedPoints, found)
 
     async def landmarks_by_references(
         self,
@@ -138,17 +141,17 @@ class AsyncClient:
         found = await self._retried(
             "/landmarks", call, lambda: call.with_references(image, references, annotations)
         )
-        return NamedPoints.model_validate_json(found)
+        return read_answer(NamedPoints, found)
 
     async def landmark_sets(self) -> LandmarkSets:
         """As `Client.landmark_sets`."""
         answer = await self._http.get("/landmarks", headers=Call(self._key, 0, 1, {}).key)
-        return LandmarkSets.model_validate_json(accepted(answer))
+        return read_answer(LandmarkSets, accepted(answer))
 
     async def model(self) -> ModelCard:
         """As `Client.model`."""
         answer = await self._http.get("/model", headers=Call(self._key, 0, 1, {}).key)
-        return ModelCard.model_validate_json(accepted(answer))
+        return read_answer(ModelCard, accepted(answer))
 
     async def ready(self) -> bool:
         """As `Client.ready`."""
@@ -157,12 +160,13 @@ class AsyncClient:
         except httpx2.TransportError:
             return False
 
-    async def _post(self, path: str, call: Call, image: bytes) -> bytes | Detection:
+    async def _post(self, path: str, call: Call, image: Photograph) -> bytes | Detection:
+        data = file_bytes(image)
         while True:
             try:
-                async with self._http.stream("POST", path, **call.request(image)) as answer:
+                async with self._http.stream("POST", path, **call.request(data)) as answer:
                     if answer.status_code == 200 and call.progress:
-                        return await self._watch(call, answer.aiter_lines())
+                        return await self._watch(call, _lines(answer))
                     await answer.aread()
                     return accepted(answer)
             except Refused as refused:
@@ -181,7 +185,7 @@ class AsyncClient:
                 if answer.status_code != 200:
                     await answer.aread()
                     accepted(answer)
-                async for line in answer.aiter_lines():
+                async for line in _lines(answer):
                     group.take(line)
             return group.pause()
         except Refused as refused:
@@ -193,3 +197,13 @@ class AsyncClient:
             if (block := blocks.add(line)) and (found := call.event(block)):
                 return found
         raise httpx2.RemoteProtocolError(ENDED)
+
+
+async def _lines(answer: httpx2.Response) -> AsyncIterator[str]:
+    """Of a stream; httpx2's own end at U+2028, too, which labels may have."""
+    lines = Lines()
+    async for piece in answer.aiter_bytes():
+        for line in lines.add(piece):
+            yield line
+    for line in lines.add(b""):
+        yield line

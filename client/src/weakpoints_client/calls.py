@@ -1,30 +1,31 @@
 """One call, whatever carries it: what is sent, when to come again, what the answer means."""
 
-import json
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import httpx2
 
+from weakpoints_client.answers import Refused, read_answer, read_json, refusal, told_to_wait
 from weakpoints_client.models import Detection
 
 AGAIN = {429, 503}  # statuses after which the service asks to come again
 AT_ONCE = 16  # photographs in one request: what the service takes unless it is told otherwise
 LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=None)  # one a caller
-ENDED = "the stream ended before the result"
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is."""
 
 
-class Refused(Exception):
-    """The service's problem: its status, its stable type, and every figure in `problem`."""
+class BinaryFile(Protocol):
+    """What `open(path, "rb")` gives."""
 
-    def __init__(self, problem: dict[str, Any]) -> None:
-        super().__init__(problem.get("detail", ""))
-        self.problem = problem
-        self.status = int(problem.get("status", 0))
-        self.type = str(problem.get("type", ""))
+    def read(self) -> bytes: ...
+
+
+Photograph = bytes | bytearray | memoryview | Path | BinaryFile
+"""An encoded photograph, or the file of one."""
 
 
 class Call:
@@ -38,9 +39,12 @@ class Call:
         options: Mapping[str, object],
         progress: Progress | None = None,
     ) -> None:
-        self.end, self.tries = time.monotonic() + seconds, tries
-        self.options = {k: v if k == "roi" else _text(v) for k, v in options.items()}
+        self.end, self.tries, self.late = time.monotonic() + seconds, tries, seconds <= 0
+        given = {name: value for name, value in options.items() if value is not None}
+        self.options = {k: _boxes(v) if k == "roi" else _text(v) for k, v in given.items()}
         self.progress = progress
+        # a key that was read from a file has the end of its line
+        key = (key or "").strip()
         self.key = {"Authorization": f"Bearer {key}"} if key else {}
 
     def request(self, image: bytes) -> dict[str, Any]:
@@ -62,10 +66,17 @@ class Call:
         return {"files": files, **self._arguments({})}
 
     def _arguments(self, headers: dict[str, str]) -> dict[str, Any]:
-        """The service is told how much time is left."""
-        left = max(0.001, self.end - time.monotonic())
-        headers |= {"X-Request-Timeout": f"{left:.3f}", **self.key}
-        return {"params": self.options, "headers": headers, "timeout": left + 1}
+        """The service is told how much time is left. Raises Refused where none is."""
+        left = self.end - time.monotonic()
+        if self.late:
+            raise Refused({"detail": "the time of this call was over before it could be sent"})
+        timed = {} if left == math.inf else {"X-Request-Timeout": f"{max(left, 0.001):.3f}"}
+        timeout = left + 1 if timed else None
+        return {
+            "params": self.options,
+            "headers": {**headers, **timed, **self.key},
+            "timeout": timeout,
+        }
 
     def pause(self, refused: Refused) -> float:
         """Seconds after which to come again.
@@ -74,7 +85,7 @@ class Call:
         """
         if self.tries is not None:
             self.tries -= 1
-        seconds = _told_to_wait(refused)
+        seconds = told_to_wait(refused)
         late = time.monotonic() + seconds >= self.end
         if refused.status not in AGAIN or late or self.tries == 0:
             raise refused
@@ -82,15 +93,17 @@ class Call:
 
     def event(self, lines: list[str]) -> Detection | None:
         """One event of a stream; the result if it is that. Raises Refused."""
-        fields = dict(line.split(": ", 1) for line in lines if not line.startswith(":"))
-        match fields.get("event"):
+        fields = [line.partition(":")[::2] for line in lines]  # a comment has no name
+        kind = next((value.removeprefix(" ") for name, value in fields if name == "event"), "")
+        data = "\n".join(value.removeprefix(" ") for name, value in fields if name == "data")
+        match kind:
             case "progress" if self.progress:
-                data = json.loads(fields["data"])
-                self.progress(data["stage"], data["done"], data["total"])
+                step = read_json(data)
+                self.progress(step["stage"], step["done"], step["total"])
             case "error":
-                raise Refused(json.loads(fields["data"]))
+                raise Refused(read_json(data))
             case "result":
-                return Detection.model_validate_json(fields["data"])
+                return read_answer(Detection, data)
         return None
 
 
@@ -100,14 +113,28 @@ class Together:
     `answers` has the answer to each, or why there is none, once `rest` is empty.
     """
 
-    def __init__(self, call: Call, images: Sequence[bytes]) -> None:
-        self._call, self._images = call, images
-        self.rest = list(range(len(images)))
+    def __init__(self, call: Call, images: Sequence[Photograph]) -> None:
+        self._call, self._count = call, len(images)
+        self._images: dict[int, bytes] = {}
         self._found: dict[int, Detection | Refused] = {}
+        for index, image in enumerate(images):
+            try:
+                self._images[index] = file_bytes(image)
+            except OSError as error:  # of a file that can't be read; the others are sent
+                self._found[index] = refusal(error)
+        self.rest = list(self._images)
 
     @property
     def answers(self) -> list[Detection | Refused]:
-        return [self._found[i] for i in range(len(self._images))]
+        return [self._found[i] for i in range(self._count)]
+
+    def fail(self, error: Exception) -> bool:
+        """Those without an answer are refused with this error; whether any had an answer."""
+        answered = bool(self._found.keys() & self._images.keys())
+        for index in self._images:
+            self._found.setdefault(index, refusal(error))
+        self.rest = []
+        return answered
 
     def request(self) -> dict[str, Any]:
         """The arguments of an httpx2 request for those that are left."""
@@ -115,7 +142,7 @@ class Together:
 
     def take(self, line: str) -> None:
         """One line of the answer."""
-        told = json.loads(line)
+        told = read_json(line)
         if "index" not in told:
             raise Refused(told["problem"])
         refused = "problem" in told
@@ -130,12 +157,12 @@ class Together:
         sent, self.rest = self.rest, []
         if not self._found.keys() >= set(sent):
             raise httpx2.RemoteProtocolError("the stream ended before the last result")
-        refused = {i: each for i in sent if isinstance(each := self._found[i], Refused)}
-        again = {i: each for i, each in refused.items() if each.status in AGAIN}
+        refused = {i: answer for i in sent if isinstance(answer := self._found[i], Refused)}
+        again = {i: answer for i, answer in refused.items() if answer.status in AGAIN}
         if not again:
             return 0.0
         try:
-            seconds = self._call.pause(max(again.values(), key=_told_to_wait))
+            seconds = self._call.pause(max(again.values(), key=told_to_wait))
         except Refused:  # no time is left, or no try
             return 0.0
         self.rest = list(again)
@@ -144,44 +171,32 @@ class Together:
         return seconds
 
 
-class Blocks:
-    """Lines to events: those between blank ones."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-
-    def add(self, line: str) -> list[str] | None:
-        """The lines of an event when `line` ends it."""
-        if line:
-            self._lines.append(line)
-            return None
-        block, self._lines = self._lines, []
-        return block
-
-
-def accepted(answer: httpx2.Response) -> bytes:
-    """The body of a good answer that was read. Raises Refused for any other."""
-    if answer.status_code == 200:
-        return answer.content
-    told = answer.headers.get("retry-after", "1")
-    problem = {
-        "status": answer.status_code,
-        "detail": f"status {answer.status_code}",
-        "retry_after": int(told) if told.isdecimal() else 1,
-    }
-    try:
-        raise Refused(problem | answer.json())
-    except json.JSONDecodeError:  # from a proxy, not from the service
-        raise Refused(problem) from None
+def file_bytes(image: Photograph) -> bytes:
+    """Read once, as it is sent again after 429. Raises TypeError for a text."""
+    if isinstance(image, Path):
+        return image.read_bytes()
+    if isinstance(image, bytes | bytearray | memoryview):
+        return bytes(image)
+    if isinstance(image, str) or not hasattr(image, "read"):
+        raise TypeError(
+            "a photograph is bytes, a pathlib.Path, or a file that was opened in mode 'rb', "
+            f"and not of type {type(image).__name__}"
+        )
+    return image.read()
 
 
-def _told_to_wait(refused: Refused) -> float:
-    """Seconds after which the service asks to come again."""
-    return float(refused.problem.get("retry_after", 1))
-
-
-def _text(option: object) -> object:
-    """Several classes have commas between them."""
-    if isinstance(option, str) or not isinstance(option, Sequence):
+def _text(option: Any) -> object:
+    """Several classes have commas between them; numpy's numbers and arrays are as Python's."""
+    if hasattr(option, "tolist"):  # the client can do without numpy
+        option = option.tolist()
+    if isinstance(option, str | bytes) or not isinstance(option, Iterable):
         return option
-    return ",".join(str(each) for each in option)
+    return ",".join(str(_text(entry)) for entry in option)
+
+
+def _boxes(roi: Any) -> object:
+    """One box: a text or four numbers. Several: a list of them, each a parameter of its own."""
+    if isinstance(roi, str) or not isinstance(roi, Iterable):
+        return roi
+    texts = [_text(part) for part in roi]
+    return texts if any(isinstance(text, str) for text in texts) else _text(texts)

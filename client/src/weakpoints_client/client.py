@@ -13,17 +13,16 @@ from typing import Any, Unpack
 
 import httpx2
 
+from weakpoints_client.answers import ENDED, Blocks, Lines, Refused, accepted, read_answer
 from weakpoints_client.arrays import Arrays, read_arrays
 from weakpoints_client.calls import (
     AT_ONCE,
-    ENDED,
     LIMITS,
-    Blocks,
     Call,
+    Photograph,
     Progress,
-    Refused,
     Together,
-    accepted,
+    file_bytes,
 )
 from weakpoints_client.models import (
     Detection,
@@ -37,7 +36,10 @@ from weakpoints_client.models import (
 
 
 class Client:
-    """Blocking; any number of threads may share one."""
+    """Blocking; any number of threads may share one.
+
+    A photograph is its bytes, a pathlib.Path, or a file that was opened in mode "rb".
+    """
 
     def __init__(self, url: str, key: str | None = None) -> None:
         self._http, self._key = httpx2.Client(base_url=url, limits=LIMITS), key
@@ -55,7 +57,7 @@ class Client:
 
     def detect(
         self,
-        image: bytes,
+        image: Photograph,
         *,
         seconds: float = 60.0,
         tries: int | None = None,
@@ -68,11 +70,11 @@ class Client:
         """
         call = Call(self._key, seconds, tries, options, progress)
         found = self._post("/detect", call, image)
-        return found if isinstance(found, Detection) else Detection.model_validate_json(found)
+        return found if isinstance(found, Detection) else read_answer(Detection, found)
 
     def detect_many(
         self,
-        images: Sequence[bytes],
+        images: Sequence[Photograph],
         *,
         seconds: float = 60.0,
         tries: int | None = None,
@@ -83,21 +85,26 @@ class Client:
 
         at_once: how many are sent in one request; the service's WEAKPOINTS_MAX_IMAGES at most.
         Those that it has no room for are sent again. seconds: for everything; tries: of a request.
-        Raises Refused where a whole request is refused.
+        Raises Refused, or what httpx2 raises, where nothing was answered; else those that are
+        left have a Refused, of status 0 where no answer came.
         """
-        found: list[Detection | Refused] = []
+        answers: list[Detection | Refused] = []
         end = time.monotonic() + seconds
         for start in range(0, len(images), at_once):
             call = Call(self._key, end - time.monotonic(), tries, options)
             group = Together(call, images[start : start + at_once])
-            while group.rest:
-                time.sleep(self._send(group, call))
-            found += group.answers
-        return found
+            try:
+                while group.rest:
+                    time.sleep(self._send(group, call))
+            except (Refused, httpx2.RequestError) as error:
+                if not (group.fail(error) or answers):
+                    raise  # nothing was answered that could be lost
+            answers += group.answers
+        return answers
 
     def heatmap(
         self,
-        image: bytes,
+        image: Photograph,
         *,
         seconds: float = 60.0,
         tries: int | None = None,
@@ -110,7 +117,7 @@ class Client:
 
     def arrays(
         self,
-        image: bytes,
+        image: Photograph,
         *,
         seconds: float = 60.0,
         tries: int | None = None,
@@ -137,7 +144,7 @@ class Client:
         """
         call = Call(self._key, seconds, tries, options)
         found = self._retried(f"/landmarks/{name}", call, lambda: call.request(image))
-        return NamedPoints.model_validate_json(found)
+        return read_answer(NamedPoints, found)
 
     def landmarks_by_references(
         self,
@@ -154,17 +161,17 @@ class Client:
         found = self._retried(
             "/landmarks", call, lambda: call.with_references(image, references, annotations)
         )
-        return NamedPoints.model_validate_json(found)
+        return read_answer(NamedPoints, found)
 
     def landmark_sets(self) -> LandmarkSets:
         """The landmark sets that the service has."""
         answer = self._http.get("/landmarks", headers=Call(self._key, 0, 1, {}).key)
-        return LandmarkSets.model_validate_json(accepted(answer))
+        return read_answer(LandmarkSets, accepted(answer))
 
     def model(self) -> ModelCard:
         """The network that answers, and its labels."""
         answer = self._http.get("/model", headers=Call(self._key, 0, 1, {}).key)
-        return ModelCard.model_validate_json(accepted(answer))
+        return read_answer(ModelCard, accepted(answer))
 
     def ready(self) -> bool:
         """Whether photographs are answered now; False also where nobody listens."""
@@ -173,12 +180,13 @@ class Client:
         except httpx2.TransportError:
             return False
 
-    def _post(self, path: str, call: Call, image: bytes) -> bytes | Detection:
+    def _post(self, path: str, call: Call, image: Photograph) -> bytes | Detection:
+        data = file_bytes(image)
         while True:
             try:
-                with self._http.stream("POST", path, **call.request(image)) as answer:
+                with self._http.stream("POST", path, **call.request(data)) as answer:
                     if answer.status_code == 200 and call.progress:
-                        return self._watch(call, answer.iter_lines())
+                        return self._watch(call, _lines(answer))
                     answer.read()
                     return accepted(answer)
             except Refused as refused:
@@ -198,7 +206,7 @@ class Client:
                 if answer.status_code != 200:
                     answer.read()
                     accepted(answer)
-                for line in answer.iter_lines():
+                for line in _lines(answer):
                     group.take(line)
             return group.pause()
         except Refused as refused:
@@ -210,3 +218,13 @@ class Client:
             if (block := blocks.add(line)) and (found := call.event(block)):
                 return found
         raise httpx2.RemoteProtocolError(ENDED)
+
+
+def _lines(answer: httpx2.Response) -> Iterator[str]:
+    """Of a stream; httpx2's own end at U+2028, too, which labels may have."""
+    lines = Lines()
+    for piece in answer.iter_bytes():
+        for line in lines.add(piece):
+            yield line
+    for line in lines.add(b""):
+        yield line
