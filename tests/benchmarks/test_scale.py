@@ -4,11 +4,9 @@ cluster.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -42,16 +40,16 @@ def in_a_thread(settings: Settings, share: Share, load: Callable[[], Detector]) 
         yield
 
 
-def in_threads(
+def in_turns(
     load: Callable[[], Detector], share: Share, reader: object, options: object, limits: object
 ) -> Engine:
+    """Workers of which each does one photograph, then the next: they overlap on any machine."""
     made = [plain(load(), reader, options, limits) for _ in range(share.workers)]
 
     def lines(names: Sequence[str]) -> Iterator[str]:
-        with ThreadPoolExecutor(share.workers) as pool:
-            yield from chain(
-                *pool.map(lambda i: list(made[i](names[i :: share.workers])), range(share.workers))
-            )
+        shares = (made[i](names[i :: share.workers]) for i in range(share.workers))
+        for lines_of_each in zip(*shares, strict=True):
+            yield from lines_of_each
 
     return lines
 
@@ -59,7 +57,7 @@ def in_threads(
 @pytest.fixture(autouse=True)
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving_room, "running", in_a_thread)
-    monkeypatch.setattr(data_room, "on_ray", in_threads)
+    monkeypatch.setattr(data_room, "on_ray", in_turns)
     monkeypatch.setattr(module, "connected", lambda **how: nullcontext())
     monkeypatch.setattr(module, "loaded", lambda settings: quick(0.02))
     monkeypatch.setattr(module, "PORT", module.PORT)

@@ -24,20 +24,21 @@ END = signal.SIGTERM if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else s
 
 def test_slow_headers_are_cut_off_and_quick_ones_are_not(detector: Detector) -> None:
     held = Held(detector.occluder, detector.model, detector.input)
-    with serving(lambda: held, header_timeout=0.3) as client, ThreadPoolExecutor() as pool:
+    with serving(lambda: held, header_timeout=1) as client, ThreadPoolExecutor() as pool:
         answer = pool.submit(post, client, 90)
         connection, head = request_head(client, 10)
         connection.settimeout(30)
-        for byte in head[:40]:
+        for byte in head + bytes(b"x: y\r\n" * 1000):
             time.sleep(0.02)
             try:
                 connection.send(bytes([byte]))
             except OSError:
                 break
-        assert connection.recv(100) == b""
+        else:
+            pytest.fail("more than a minute of headers were taken")
         connection.close()
         held.gate.set()
-        assert answer.result().status_code == 200, "0.8 s are long for headers, not for an answer"
+        assert answer.result().status_code == 200, "a second is long for headers, not for an answer"
 
 
 def test_signals_end_it_once_what_was_accepted_is_answered(tmp_path: Path) -> None:

@@ -185,10 +185,14 @@ def test_what_is_not_answered_in_time_is_504_and_what_is_answered_is_kept(
     slow = faulty(detector)
     with serving(lambda: slow) as client:
         post(client, 90)  # from now on the cache knows it
-        answer = send(client, named(70, 90, 70), **{"x-request-timeout": "1"})
-        assert answer.status_code == 200
+        for seconds in ("0.5", "4", "30"):  # until they are enough for what the cache knows
+            before = dropped(client).get("deadline", 0)
+            answer = send(client, named(70, 90, 70), **{"x-request-timeout": seconds})
+            assert answer.status_code == 200
+            if 200 in statuses(answer.json()["results"]):
+                break
         assert statuses(answer.json()["results"]) == [504, 200, 504]
-        assert dropped(client) == {"deadline": 2}
+        assert dropped(client)["deadline"] == before + 2
         assert slow.stopped.wait(30)
 
 

@@ -4,14 +4,12 @@ import asyncio
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import httpx2
-import numpy as np
 import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
@@ -76,20 +74,16 @@ def test_a_caller_that_hangs_up_in_the_middle_of_an_occlusion_stops_it(detector:
 
 def test_who_asks_for_the_default_passes_a_dear_request(detector: Detector) -> None:
     slow = faulty(detector)
-    with serving(lambda: slow, proxies=["127.0.0.1"]) as client, ThreadPoolExecutor(1) as pool:
-        dear = {"stride": "1", "patch": "14"}
-        greedy = pool.submit(
-            client.post,
-            "/detect",
-            content=picture(70),
-            params=dear,
-            headers={"content-type": "image/png", "x-request-timeout": "5"},
-        )
+    with serving(lambda: slow, proxies=["127.0.0.1"]) as client:
+        data = picture(70)
+        greedy, head = request_head(client, len(data))
+        greedy.sendall(head.replace(b"/detect", b"/detect?stride=1&patch=14") + data)
         until(lambda: slow.chunks)
         modest = post(client, 80, **{"x-forwarded-for": "203.0.113.7"})
         assert modest.status_code == 200
         assert not slow.stopped.is_set()
-        assert greedy.result().status_code == 504
+        greedy.close()
+        assert slow.stopped.wait(30)
 
 
 def test_a_caller_that_hangs_up_while_it_waits_is_never_looked_at(detector: Detector) -> None:
@@ -139,10 +133,14 @@ def drawing(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, 
 def test_drawing_that_outlives_the_deadline_is_504_and_keeps_its_slot_and_pixels_until_its_end(
     detector: Detector, drawing: tuple[threading.Event, threading.Event]
 ) -> None:
-    _, gate = drawing
+    begun, gate = drawing
     with running(lambda: detector, decoders=1) as (server, client):
-        headers = {"content-type": "image/png", "x-request-timeout": "1"}
-        answer = client.post("/heatmap", content=picture(90), headers=headers)
+        kind = {"content-type": "image/png"}
+        for seconds in ("0.5", "4", "30"):  # however long it takes until it is drawn
+            headers = kind | {"x-request-timeout": seconds}
+            answer = client.post("/heatmap", content=picture(90), headers=headers)
+            if begun.is_set():
+                break
         assert (answer.status_code, answer.json()["title"]) == (504, "Deadline passed")
         queue = server.service.pipeline.worker._queue
         assert queue._held == 90 * 60
@@ -173,9 +171,10 @@ def test_hang_ups_during_decoding_keep_the_loop_from_nobody(
 ) -> None:
     """The end of a child may take long: to free what it holds is the system's work.
 
-    Here each takes a second. The longest pause of the loop is the time between two ticks.
+    Here none ends before the loop has gone on: it ticks.
     """
     ended: list[Child] = []
+    may_end = threading.Event()
 
     class LateToEnd(Child):
         def __init__(self, memory: int) -> None:
@@ -184,17 +183,17 @@ def test_hang_ups_during_decoding_keep_the_loop_from_nobody(
 
             def wait_long(*given: Any) -> int:
                 ended.append(self)
-                time.sleep(1)
+                may_end.wait(90)
                 return wait(*given)
 
             self.process.wait = wait_long  # type: ignore[method-assign]
 
     monkeypatch.setattr(pool, "Child", LateToEnd)
-    ticks: list[float] = []
+    ticks: list[int] = []
 
     async def tick() -> None:
         while True:
-            ticks.append(time.perf_counter())
+            ticks.append(len(ticks))
             await asyncio.sleep(0.01)
 
     with running(lambda: detector, decoders=3) as (server, client):
@@ -208,10 +207,11 @@ def test_hang_ups_during_decoding_keep_the_loop_from_nobody(
             connection.close()
             until(lambda hung_up=hung_up: dropped(client) == {"disconnect": hung_up})
             until(lambda hung_up=hung_up: len(ended) == hung_up)
+            before = len(ticks)
+            until(lambda before=before: len(ticks) > before + 2)
+        may_end.set()
         until(lambda: not decoders._busy)
         ticking.cancel()
-    pauses = np.diff(ticks)
-    assert pauses.max() < 0.5
 
 
 @pytest.fixture

@@ -239,11 +239,11 @@ def test_an_unwanted_body_has_its_time(connection: str, bound: dict[str, float])
 
 
 def test_a_late_head_is_cut_off_and_a_slow_answer_is_not() -> None:
-    with toy(header_timeout=0.2, keep_alive=30) as service:
-        waits, silent, slow, again, blank = (service.peer() for _ in range(5))
-        waits.ask("/wait")
-        again.ask()
-        blank.ask()
+    with toy(header_timeout=0.5, keep_alive=30) as service:
+        (waits := service.peer()).ask("/wait")  # each head at once, for it has its time
+        (again := service.peer()).ask()
+        (blank := service.peer()).ask()
+        silent, slow = service.peer(), service.peer()
         for peer in (again, blank):
             assert peer.answer().endswith(b"yes")
         slow.send(b"GET / HTTP/1.1\r\nHost: ")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.service.observability.metrics import Metrics
-from tests.service import STREAM, dropped, faulty, picture, post, request_head, serving
+from tests.service import STREAM, dropped, faulty, picture, post, request_head, serving, until
 from weakpoints.method.detector import Detector
 
 
@@ -20,15 +20,13 @@ def test_what_is_given_up_is_counted_by_reason_streamed_or_not(detector: Detecto
             before, data = len(slow.chunks), picture(70)
             connection, head = request_head(client, len(data), accept)
             connection.sendall(head + data)
-            while len(slow.chunks) == before:
-                pass
+            until(lambda before=before: len(slow.chunks) > before)
             connection.close()
             assert slow.stopped.wait(30)
         connection, head = request_head(client, 1000)
         connection.sendall(head + b"half of it")
         connection.close()
-        while dropped(client)["disconnect"] < 3:
-            pass
+        until(lambda: dropped(client)["disconnect"] == 3)
         assert dropped(client) == {"deadline": 2, "disconnect": 3}
         text = client.get("/metrics").text
         assert "weakpoints_refused_total{" not in text
