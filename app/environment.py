@@ -50,12 +50,12 @@ def entries(value: object) -> object:
     if text[:1] not in {"[", "{"}:
         return tuple(entry for part in text.split(",") if (entry := unquoted(part)))
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except ValueError as error:
         raise ValueError(f"it begins like JSON, and is none ({error}); {EXAMPLE}") from None
-    if not isinstance(found, list) or not all(isinstance(entry, str) for entry in found):
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
         raise ValueError(f"a list of texts is expected; {EXAMPLE}")
-    return tuple(found)
+    return tuple(value)
 
 
 EXAMPLE = 'send ["one", "another"], or one,another'
@@ -80,7 +80,7 @@ def origin(text: str) -> str:
     if not HOST.fullmatch(name):
         raise ValueError(f"{text!r} is no origin: {host!r} is no host")
     of_its_own = "" if port in (None, PORTS.get(parts.scheme)) else f":{port}"
-    found = f"{parts.scheme}://{name}{of_its_own}"
+    origin = f"{parts.scheme}://{name}{of_its_own}"
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ValueError(f"{text!r} is an address, not an origin; its origin is {found}")
-    return found
+        raise ValueError(f"{text!r} is an address, not an origin; its origin is {origin}")
+    return origin

@@ -223,7 +223,7 @@ def read_settings(**given: Any) -> Settings:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         # Where one is wrong, pydantic tells besides of each whose default it did not work out.
-        wrong = [told for told in error.errors() if told["type"] != "default_factory_not_called"]
+        wrong = [fault for fault in error.errors() if fault["type"] != "default_factory_not_called"]
         raise WeakpointsError("; ".join(map(_sentence, wrong))) from error
     except SettingsError as error:
         raise WeakpointsError(str(error)) from error
@@ -232,5 +232,5 @@ def read_settings(**given: Any) -> Settings:
 def _sentence(error: Any) -> str:
     """What is wrong with one setting, by its name in the environment."""
     name = str(error["loc"][0])
-    said = error["msg"].removeprefix("Value error, ")
-    return f"{name} (WEAKPOINTS_{name.upper()}) is {str(error['input'])[:100]!r}: {said}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{name} (WEAKPOINTS_{name.upper()}) is {str(error['input'])[:100]!r}: {message}"

@@ -50,14 +50,14 @@ def brief(figures: object) -> str:
     return json.dumps(figures)[:400]
 
 
-def keep(step: str, found: Figures) -> None:
+def keep(step: str, figures: Figures) -> None:
     """Into the results on a GPU, else beside them where nobody takes them for figures."""
     folders = [Path(os.environ.get("OUT", "."))] + ([RESULTS] if DEVICE == "cuda" else [])
     for folder in folders:
         path = folder / ("gpu.json" if DEVICE == "cuda" else "gpu_tried_on_cpu.json")
         kept = json.loads(path.read_text()) if path.exists() else {}
         whole = path.with_suffix(".new")
-        merged = head() | kept | {step: kept.get(step, {}) | found}
+        merged = head() | kept | {step: kept.get(step, {}) | figures}
         whole.write_text(json.dumps(merged, indent=1) + "\n")
         whole.replace(path)
 

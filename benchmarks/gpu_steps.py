@@ -118,20 +118,22 @@ def photographs() -> list[Path]:
 def detection(detector: Detector) -> Figures:
     """Milliseconds of each stage of a default detection, the median of seven."""
     data = photographs()[0].read_bytes()
-    found = [detector(data, Options(), Settings().limits) for _ in range(9 if ON_GPU else 3)]
+    answers = [detector(data, Options(), Settings().limits) for _ in range(9 if ON_GPU else 3)]
     return {
         "stages_ms": {
-            stage: statistics.median(each.timing_ms[stage] for each in found[2:])
-            for stage in found[-1].timing_ms
+            stage: statistics.median(answer.timing_ms[stage] for answer in answers[2:])
+            for stage in answers[-1].timing_ms
         },
-        "same_bits_twice": bool((found[-1].maps.fused == found[-2].maps.fused).all()),
+        "same_bits_twice": bool((answers[-1].maps.fused == answers[-2].maps.fused).all()),
     }
 
 
 def occlusion(name: str, precision: Precision) -> Figures:
     """Ours against whole passes in their best batch, plain or compiled."""
-    found = speed_of(entry(name), POSITIONS, ["full"], rounds=7, device=DEVICE, precision=precision)
-    return found | {"weights": "random" if "random" in entry(name).path.name else "trained"}
+    figures = speed_of(
+        entry(name), POSITIONS, ["full"], rounds=7, device=DEVICE, precision=precision
+    )
+    return figures | {"weights": "random" if "random" in entry(name).path.name else "trained"}
 
 
 @torch.inference_mode()
@@ -170,12 +172,12 @@ def agreement(name: str, network: Network) -> Found:
         )
 
 
-def apart(found: Tensor, expected: Tensor) -> Figures:
+def apart(actual: Tensor, expected: Tensor) -> Figures:
     return {
         "largest_difference_of_largest_drop": float(
-            (found - expected).abs().max() / expected.abs().max()
+            (actual - expected).abs().max() / expected.abs().max()
         ),
-        "correlation": float(torch.corrcoef(torch.stack([found, expected]))[0, 1]),
+        "correlation": float(torch.corrcoef(torch.stack([actual, expected]))[0, 1]),
     }
 
 

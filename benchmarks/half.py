@@ -57,7 +57,7 @@ class RoundedIncremental(Incremental):
         )
         assert isinstance(self.form, TilesForm)
         self.network, self._rounding = network, dtype
-        self.form.kernels = tuple(Rounded(each, dtype) for each in self.form.kernels)
+        self.form.kernels = tuple(Rounded(kernel, dtype) for kernel in self.form.kernels)
 
     def logits(
         self,
@@ -68,7 +68,7 @@ class RoundedIncremental(Incremental):
         progress: Progress = no_progress,
     ) -> Tensor:
         x, *activations = (
-            each.to(self._rounding).float() for each in (trace.x, *trace.activations)
+            activation.to(self._rounding).float() for activation in (trace.x, *trace.activations)
         )
         return super().logits(
             Trace(x, tuple(activations)), corners, box, colours.to(self._rounding).float(), progress
@@ -84,13 +84,13 @@ def main() -> None:
         load_detector(Settings().manifest, "bundled", "cpu"),
         sample(args.images, args.limit),
     )
-    found = {}
+    figures = {}
     for name in ("float16", "bfloat16"):
         other = replace(exact, occluder=RoundedIncremental(exact.network, getattr(torch, name)))
-        found[name] = fidelity(exact, other, paths, Options(), (), tqdm) | {
+        figures[name] = fidelity(exact, other, paths, Options(), (), tqdm) | {
             "precision": f"{name}, emulated in float32"
         }
-    record("half", found)
+    record("half", figures)
 
 
 if __name__ == "__main__":

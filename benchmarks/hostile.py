@@ -121,8 +121,8 @@ async def ask(port: int, caller: int, pace: Pace, seen: Ordinary) -> None:
             answer = await answered(client, body, seen)
             if answer is None:
                 continue
-            found = answer.json()["image"]
-            seen.wrong += (found["width"], found["height"]) != size
+            image_size = answer.json()["image"]
+            seen.wrong += (image_size["width"], image_size["height"]) != size
             seen.latencies.append(time.monotonic() - due)
 
 
@@ -190,7 +190,7 @@ def made_ready() -> int:
 
 def watch(port: int, pid: int, working: Sequence[Future[Any]]) -> Watched:
     seen, round = Watched(), 0
-    while not all(each.done() for each in working):
+    while not all(task.done() for task in working):
         start = time.monotonic()
         if failed := probe(port):
             seen.failed[failed] += 1
@@ -237,7 +237,7 @@ def phase(
     ]
     watched = watch(port, pid, working)
     seconds = time.monotonic() - ordinary_pace.start
-    ordinary_seen, (attacked, late) = (each.result() for each in working)
+    ordinary_seen, (attacked, late) = (task.result() for task in working)
     return figures(ordinary_seen, watched) | {
         "seconds": seconds,
         "hostile": {name: dict(count) for name, count in attacked.items() if count},
@@ -275,8 +275,8 @@ def main() -> None:
     )
     parser.add_argument("--requests", type=int, default=10_000, help="a fifth of them hostile")
     parser.add_argument("--rate", type=float, default=RATE, help="ordinary ones a second")
-    asked = parser.parse_args()
-    print(json.dumps(measured(asked.requests, asked.rate), indent=1))
+    arguments = parser.parse_args()
+    print(json.dumps(measured(arguments.requests, arguments.rate), indent=1))
 
 
 def measured(requests: int, rate: float) -> dict[str, Any]:

@@ -155,8 +155,8 @@ def _back_to_back(count: int, seconds: float) -> dict[str, float]:
     start = time.perf_counter()
     for _ in range(count):
         time.sleep(seconds)
-    each = (time.perf_counter() - start) / count
-    return {"images_per_second": 1 / each, "ms_per_image": 1000 * each}
+    seconds = (time.perf_counter() - start) / count
+    return {"images_per_second": 1 / seconds, "ms_per_image": 1000 * seconds}
 
 
 async def _run(port: int, pid: int, callers: int, requests: int) -> Run:
@@ -179,7 +179,7 @@ async def _call(client: AsyncClient, run: Run, left: Iterator[int]) -> None:
         while True:
             start = time.perf_counter()
             try:
-                found = await client.detect(data, tries=1)
+                detection = await client.detect(data, tries=1)
             except httpx2.HTTPError as error:
                 run.lost[type(error).__name__] += 1
                 break
@@ -192,7 +192,7 @@ async def _call(client: AsyncClient, run: Run, left: Iterator[int]) -> None:
                 continue
             run.latencies.append(time.perf_counter() - start)
             run.answered += 1
-            run.mixed_up += (found.image.width, found.image.height) != (width, height)
+            run.mixed_up += (detection.image.width, detection.image.height) != (width, height)
             break
 
 

@@ -19,12 +19,12 @@ def memory_of(processes: Iterable[int]) -> int:
     """Bytes: each page is counted once, though several processes share it, and files in memory too,
     which no process has mapped.
     """
-    found, files = 0, dict[tuple[int, int], int]()
+    total, files = 0, dict[tuple[int, int], int]()
     for process in processes:
         with suppress(OSError):  # it ended meanwhile
-            found += _proportional(process)
+            total += _proportional(process)
             files.update(_in_memory(process))
-    return found + sum(files.values())
+    return total + sum(files.values())
 
 
 def tree(pid: int) -> Iterator[int]:

@@ -36,7 +36,7 @@ VAIN = 1.0  # seconds after which a refusal is no refusal at once
 
 
 @dataclass
-class Seen:
+class Outcomes:
     """What the callers of one run saw, in seconds."""
 
     statuses: Counter[int] = field(default_factory=Counter)
@@ -67,23 +67,23 @@ async def overload(
     url: str, times: float, seconds: float, deadline: float, callers: int
 ) -> dict[str, Any]:
     async with httpx2.AsyncClient(base_url=url, timeout=deadline + 60) as client:
-        alone = Seen()
+        alone = Outcomes()
         for number in range(ALONE + 1):
-            await _send(client, alone if number else Seen(), number, deadline, "10.0.0.1")
+            await _send(client, alone if number else Outcomes(), number, deadline, "10.0.0.1")
         if alone.statuses[200] != ALONE:
             raise SystemExit(f"one caller alone was answered {dict(alone.statuses)}")
-        each = alone.device / ALONE
-        seen, rng = Seen(), random.Random(0)
+        seconds_each = alone.device / ALONE
+        seen, rng = Outcomes(), random.Random(0)
         start = time.monotonic()
         sending = []
-        for number in range(round(seconds * times / each)):
-            await asyncio.sleep(max(0.0, start + number * each / times - time.monotonic()))
+        for number in range(round(seconds * times / seconds_each)):
+            await asyncio.sleep(max(0.0, start + number * seconds_each / times - time.monotonic()))
             caller = f"10.1.0.{rng.randrange(callers)}"
             sending.append(
                 asyncio.create_task(_send(client, seen, ALONE + 1 + number, deadline, caller))
             )
         await asyncio.gather(*sending)
-    return _figures(alone, seen, each) | {
+    return _figures(alone, seen, seconds_each) | {
         "times": times,
         "seconds": seconds,
         "deadline_s": deadline,
@@ -92,7 +92,7 @@ async def overload(
 
 
 async def _send(
-    client: httpx2.AsyncClient, seen: Seen, number: int, deadline: float, caller: str
+    client: httpx2.AsyncClient, seen: Outcomes, number: int, deadline: float, caller: str
 ) -> None:
     """A photograph of its own, by its number."""
     start = time.monotonic()
@@ -123,14 +123,14 @@ def _photograph(number: int) -> bytes:
     return bytes(cv2.imencode(".jpg", cv2.resize(small, (480, 360)))[1])
 
 
-def _figures(alone: Seen, seen: Seen, each: float) -> dict[str, Any]:
+def _figures(alone: Outcomes, seen: Outcomes, seconds_each: float) -> dict[str, Any]:
     busy = seen.last - seen.first
     return {
-        "device_s_alone": each,
+        "device_s_alone": seconds_each,
         "latency_s_alone": float(np.median(alone.latencies)),
         "statuses": dict(sorted(seen.statuses.items())),
         "answers_per_second": seen.statuses[200] / busy,
-        "of_the_device_alone": seen.statuses[200] / busy * each,
+        "of_the_device_alone": seen.statuses[200] / busy * seconds_each,
         "useful_share": seen.device / busy,
         "latency_s": _percentiles(seen.latencies),
         "refused_after_s": _percentiles(seen.refused_after),

@@ -52,9 +52,9 @@ def main() -> None:
         for photograph in read_coco(file, folder)
     ]
     cases = choose_cases(folders_by_class(args.classes, detector.model.labels), args.pairs)
-    landmarks = [f1(each, points(detector, read(each.path), None)) for each in marked]
-    shares = [on_asked(each, detector) for each in cases]
-    sets = [each.source for each in marked]
+    landmarks = [f1(marks, points(detector, read(marks.path), None)) for marks in marked]
+    shares = [on_asked(case, detector) for case in cases]
+    sets = [marks.source for marks in marked]
     print(json.dumps(figures(args.network, landmarks, sets, shares), indent=1))
 
 
@@ -67,17 +67,17 @@ def points(detector: Detector, image: NDArray[np.uint8], target: int | None) -> 
     guided = guided_maps(detector.network, trace, [explained.target], rule="mirrored")[0]
     contrast, coarse, none = explained.maps.fine, explained.maps.coarse, np.zeros_like(guided)
     maps = ((none, none), (none, guided), (none, contrast), (coarse, contrast))
-    found, scene = {}, scene_of(image, frame, options)
+    points_by_part, scene = {}, scene_of(image, frame, options)
     for name, (patches, pixels) in zip(PARTS, maps, strict=True):
         score = fuse(patches, pixels, frame.inside, weight=options.weight, combine=options.combine)
-        found[name] = find_peaks(scene, score).points
-    return found
+        points_by_part[name] = find_peaks(scene, score).points
+    return points_by_part
 
 
-def f1(photograph: Landmarked, found: Mapping[str, Array]) -> dict[str, float]:
+def f1(photograph: Landmarked, points_by_part: Mapping[str, Array]) -> dict[str, float]:
     """One to one, at ALPHA of the box, points anywhere."""
     radius = ALPHA * photograph.size
-    return {name: match(xy, photograph.landmarks, radius).f1 for name, xy in found.items()}
+    return {name: match(xy, photograph.landmarks, radius).f1 for name, xy in points_by_part.items()}
 
 
 def on_asked(case: Case, detector: Detector) -> dict[str, float]:
@@ -87,10 +87,10 @@ def on_asked(case: Case, detector: Detector) -> dict[str, float]:
     return shares(points(detector, picture, case.target), owner == case.asked)
 
 
-def shares(found: Mapping[str, Array], mine: NDArray[np.bool_]) -> dict[str, float]:
+def shares(points_by_part: Mapping[str, Array], mine: NDArray[np.bool_]) -> dict[str, float]:
     """Of each part's points; `chance`: the area."""
     limit = np.array(mine.shape[::-1]) - 1
-    places = {name: np.rint(xy).astype(int).clip(0, limit).T for name, xy in found.items()}
+    places = {name: np.rint(xy).astype(int).clip(0, limit).T for name, xy in points_by_part.items()}
     on = {name: float(mine[y, x].mean()) for name, (x, y) in places.items()}
     return on | {"chance": float(mine.mean())}
 
@@ -99,7 +99,7 @@ def figures(
     network: str,
     landmarks: list[dict[str, float]],
     sets: Iterable[str],
-    asked: list[dict[str, float]],
+    pair_shares: list[dict[str, float]],
 ) -> dict[str, Any]:
     """Means with intervals: F1 by set, and shares of keypoints on the photograph asked for.
 
@@ -114,7 +114,7 @@ def figures(
         "network": network,
         "alpha": ALPHA,
         "landmarks": by_set,
-        "pairs": {"cases": len(asked), **summary(asked), "adds": added(asked)},
+        "pairs": {"cases": len(pair_shares), **summary(pair_shares), "adds": added(pair_shares)},
     }
 
 

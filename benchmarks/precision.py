@@ -54,8 +54,8 @@ def fidelity(
     for path in progress(paths):
         image = read(path)
         rows.append(alike(exact.locate(image, options), other.locate(image, options)))
-    maps = np.array([each.maps for each in rows])
-    same = [each.keypoints for each in rows]
+    maps = np.array([result.maps for result in rows])
+    same = [result.keypoints for result in rows]
     return {
         "network": other.model.name,
         "device": other.model.device,
@@ -83,8 +83,8 @@ def alike(one: Localization, other: Localization) -> Likeness:
         for name in MAPS
     )
     points, others = (
-        np.array([(p.x, p.y) for p in each.keypoints[:FIRST]]).reshape(-1, 2)
-        for each in (one, other)
+        np.array([(p.x, p.y) for p in result.keypoints[:FIRST]]).reshape(-1, 2)
+        for result in (one, other)
     )
     return Likeness(
         maps, len(one_to_one(points, others, NEAR)[0]) / max(len(points), len(others), 1)

@@ -108,11 +108,11 @@ def main() -> None:
     if "accuracy" not in only:
         return
     detector = load_detector(Settings().manifest, "bundled", "cpu")
-    found = asdict(accuracy(detector, args.images, list))
+    figures = asdict(accuracy(detector, args.images, list))
     sizes = [len(list(folder.iterdir())) for folder in args.images.iterdir()]
     record(
         "accuracy",
-        found
+        figures
         | {"baseline_largest_class": max(sizes) / sum(sizes), "baseline_chance": 1 / len(sizes)},
     )
 
@@ -138,17 +138,17 @@ def detection(name: str, repeats: int) -> dict[str, object]:
     }
     seconds: dict[str, list[float]] = {run: [] for run in runs}
     for repeat in range(repeats + 1):
-        for each, run in runs.items():
+        for name, run in runs.items():
             start = time.perf_counter()
             run()
             if repeat:
-                seconds[each].append(time.perf_counter() - start)
+                seconds[name].append(time.perf_counter() - start)
     return {
         "network": name,
         "boxes": boxes,
         **{
-            each: {"median_s": statistics.median(all_s), "all_s": all_s}
-            for each, all_s in seconds.items()
+            name: {"median_s": statistics.median(all_s), "all_s": all_s}
+            for name, all_s in seconds.items()
         },
     }
 
@@ -178,8 +178,8 @@ def study(name: str, images: Path, annotations: Path, rows: Path) -> dict[str, o
             "--json",
             *arguments,
         ]
-        found: dict[str, object] = json.loads(subprocess.check_output(list(map(str, command))))
-        return found
+        figures: dict[str, object] = json.loads(subprocess.check_output(list(map(str, command))))
+        return figures
 
     if name != "landmarks":
         return figures("--limit", LIMITS[name])
@@ -219,8 +219,8 @@ def gpu(images: Path) -> dict[str, object]:
         "5",
     ]
     speed = {
-        each: json.loads(subprocess.check_output([*occlude, "--precision", each]))
-        for each in ("float32", "tf32", "float16")
+        name: json.loads(subprocess.check_output([*occlude, "--precision", name]))
+        for name in ("float32", "tf32", "float16")
     }
     truth = [*command, "precision", "--json", "--images", str(images), "--precision", "float16"]
     return {
@@ -292,8 +292,8 @@ def plot(figures: dict[str, Any]) -> None:
     for axis, name in zip(axes, ("stride", "patch", "depth", "images"), strict=True):
         points = figures[name]
         axis.bar(
-            [each["label"].removeprefix(f"{name} ").removesuffix(" images") for each in points],
-            [each["seconds"] for each in points],
+            [point["label"].removeprefix(f"{name} ").removesuffix(" images") for point in points],
+            [point["seconds"] for point in points],
         )
         axis.set(
             title={"depth": "network, stride 16", "stride": "stride, patch 16"}.get(

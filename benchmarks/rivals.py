@@ -20,15 +20,15 @@ def best_forward(module: nn.Module, x: Tensor) -> tuple[Callable[[Tensor], Tenso
     Where there is no compiler, plain.
     """
     compiled = torch.compile(module, dynamic=False, options={"freezing": True})
-    found: list[tuple[float, int, bool]] = []
+    tried: list[tuple[float, int, bool]] = []
     with torch.inference_mode():
         for batch in BATCHES[x.device.type]:
             for is_compiled, forward in ((False, module), (True, compiled)):
                 try:
-                    found.append((_per_picture(forward, x, batch), batch, is_compiled))
+                    tried.append((_per_picture(forward, x, batch), batch, is_compiled))
                 except Exception:
                     continue
-    _, batch, is_compiled = min(found)
+    _, batch, is_compiled = min(tried)
     return (compiled if is_compiled else module), batch, is_compiled
 
 
@@ -69,7 +69,7 @@ def captum(module: nn.Module, x: Tensor, box: int, step: int, per_pass: int) -> 
     from captum.attr import Occlusion  # heavy, and wanted here alone
 
     shape, strides = (3, box, box), (3, step, step)
-    found: Tensor = Occlusion(module).attribute(
+    attributions: Tensor = Occlusion(module).attribute(
         x, shape, strides=strides, target=0, perturbations_per_eval=per_pass
     )
-    return found
+    return attributions

@@ -39,7 +39,7 @@ PORT = 8480
 
 
 @dataclass
-class Asked:
+class Outcomes:
     """What callers saw, in seconds."""
 
     seconds: float = 0.0
@@ -56,14 +56,14 @@ def scale(
     each worker of the network one core.
     """
     with connected(num_cpus=2 * max(WORKERS), include_dashboard=False, log_to_driver=False):
-        found = _measured(settings, photographs, device_ms / 1000, count)
-    found |= {"network_plain": _plain(loaded(settings), photographs)}
+        figures = _measured(settings, photographs, device_ms / 1000, count)
+    figures |= {"network_plain": _plain(loaded(settings), photographs)}
     return {
         "device_ms": device_ms,
         "count": count,
         "photographs": len(photographs.names),
         "load": LOAD,
-        **_with_efficiency(found),
+        **_with_efficiency(figures),
     }
 
 
@@ -72,23 +72,23 @@ def _measured(
 ) -> dict[str, Any]:
     from app.cluster.serving import running
 
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     service = settings.model_copy(update={"port": PORT, "cache_bytes": 0})
     sleeping, network = partial(asleep, settings, device), partial(loaded, settings)
     for workers in WORKERS:
         with pictures(count * workers) as made:
             with running(service, Share(workers, 0.5), sleeping):
-                found[f"sleeping_service_{workers}"] = _service(made, workers, device)
-            found[f"sleeping_collection_{workers}"] = _collection(made, Share(workers), sleeping)
+                figures[f"sleeping_service_{workers}"] = _service(made, workers, device)
+            figures[f"sleeping_collection_{workers}"] = _collection(made, Share(workers), sleeping)
     for workers in WORKERS[:2]:
         with running(service, Share(workers), network):
-            asked = asyncio.run(_closed(photographs, CALLERS * workers))
-        found[f"network_service_{workers}"] = {
-            "images_per_second": len(photographs.names) / asked.seconds,
-            **_told(asked),
+            outcomes = asyncio.run(_closed(photographs, CALLERS * workers))
+        figures[f"network_service_{workers}"] = {
+            "images_per_second": len(photographs.names) / outcomes.seconds,
+            **_statuses(outcomes),
         }
-        found[f"network_collection_{workers}"] = _collection(photographs, Share(workers), network)
-    return found
+        figures[f"network_collection_{workers}"] = _collection(photographs, Share(workers), network)
+    return figures
 
 
 def asleep(settings: Settings, seconds: float) -> Detector:
@@ -114,10 +114,10 @@ def _service(made: Collection, workers: int, device: float) -> dict[str, Any]:
     calm = asyncio.run(_open(made, rate))
     return {
         "images_per_second": len(made.names) / full.seconds,
-        **_told(full),
+        **_statuses(full),
         "at_load": {
             "rate": rate,
-            **_told(calm),
+            **_statuses(calm),
             "p95_s": float(np.percentile(calm.latencies, 95)),
             "mean_s": float(np.mean(calm.latencies)),
         },
@@ -144,14 +144,14 @@ def _collection(
         workers = [
             [float(line) for line in path.read_text().split()] for path in Path(folder).iterdir()
         ]
-    begun, ended = max(each[0] for each in workers), min(each[-1] for each in workers)
+    begun, ended = max(times[0] for times in workers), min(times[-1] for times in workers)
     if len(workers) < share.workers or ended <= begun:
         raise WeakpointsError(
             f"{len(photographs.names)} photographs are too few "
             f"for {share.workers} workers to work at the same time"
         )
-    together = [[moment for moment in each if begun <= moment <= ended] for each in workers]
-    rate = sum((len(each) - 1) / max(each[-1] - each[0], 1e-9) for each in together if each)
+    together = [[moment for moment in times if begun <= moment <= ended] for times in workers]
+    rate = sum((len(times) - 1) / max(times[-1] - times[0], 1e-9) for times in together if times)
     return {"images_per_second": rate, "start_s": times[0], "total_s": times[-1]}
 
 
@@ -165,10 +165,10 @@ class Stamped(Detector):
     def locate(
         self, image: NDArray[np.uint8], options: Options, progress: Progress = no_progress
     ) -> Localization:
-        found = self.inner.locate(image, options, progress)
+        localization = self.inner.locate(image, options, progress)
         with self.file.open("a") as file:
             file.write(f"{time.monotonic()}\n")  # one clock for all processes of a machine
-        return found
+        return localization
 
 
 def stamped(load: Callable[[], Detector], folder: str) -> Detector:
@@ -200,40 +200,43 @@ def _plain(detector: Detector, photographs: Collection) -> dict[str, Any]:
     return {"images_per_second": count / seconds, "bytes_per_image": sizes}
 
 
-async def _closed(photographs: Collection, callers: int) -> Asked:
+async def _closed(photographs: Collection, callers: int) -> Outcomes:
     """Callers that ask one after the other."""
-    asked, left, start = Asked(), iter(photographs.names), time.perf_counter()
+    outcomes, left, start = Outcomes(), iter(photographs.names), time.perf_counter()
 
     async def call(client: httpx2.AsyncClient) -> None:
         for name in left:
-            await _ask(client, photographs, name, asked)
+            await _ask(client, photographs, name, outcomes)
 
     async with _client() as client:
         await asyncio.gather(*(call(client) for _ in range(callers)))
-    asked.seconds = time.perf_counter() - start
-    return asked
+    outcomes.seconds = time.perf_counter() - start
+    return outcomes
 
 
-async def _open(photographs: Collection, rate: float) -> Asked:
+async def _open(photographs: Collection, rate: float) -> Outcomes:
     """Callers that come at random, so many a second, whether others wait or not."""
-    asked, gaps = Asked(), np.random.default_rng(0).exponential(1 / rate, len(photographs.names))
+    outcomes, gaps = (
+        Outcomes(),
+        np.random.default_rng(0).exponential(1 / rate, len(photographs.names)),
+    )
     loop, due, calls = asyncio.get_running_loop(), np.cumsum(gaps), []
     async with _client() as client:
         start = loop.time()
         for name, moment in zip(photographs.names, due, strict=True):
             await asyncio.sleep(start + moment - loop.time())
-            calls.append(asyncio.create_task(_ask(client, photographs, name, asked)))
+            calls.append(asyncio.create_task(_ask(client, photographs, name, outcomes)))
         await asyncio.gather(*calls)
-    return asked
+    return outcomes
 
 
 async def _ask(
-    client: httpx2.AsyncClient, photographs: Collection, name: str, asked: Asked
+    client: httpx2.AsyncClient, photographs: Collection, name: str, outcomes: Outcomes
 ) -> None:
     data, start = photographs.reader.read(name, 2**30), time.perf_counter()
     answer = await client.post("/detect", content=data, headers={"content-type": "image/png"})
-    asked.latencies.append(time.perf_counter() - start)
-    asked.statuses[answer.status_code] += 1
+    outcomes.latencies.append(time.perf_counter() - start)
+    outcomes.statuses[answer.status_code] += 1
 
 
 def _client() -> httpx2.AsyncClient:
@@ -241,11 +244,11 @@ def _client() -> httpx2.AsyncClient:
     return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", timeout=300, limits=limits)
 
 
-def _told(asked: Asked) -> dict[str, Any]:
-    return {"statuses": {str(status): count for status, count in sorted(asked.statuses.items())}}
+def _statuses(outcomes: Outcomes) -> dict[str, Any]:
+    return {"statuses": {str(status): count for status, count in sorted(outcomes.statuses.items())}}
 
 
-def _with_efficiency(found: dict[str, Any]) -> dict[str, Any]:
+def _with_efficiency(figures: dict[str, Any]) -> dict[str, Any]:
     """Each rate against that of so many workers that are each as quick as one alone."""
     for what in (
         "sleeping_service",
@@ -253,8 +256,8 @@ def _with_efficiency(found: dict[str, Any]) -> dict[str, Any]:
         "network_service",
         "network_collection",
     ):
-        alone = found[f"{what}_1"]["images_per_second"]
+        alone = figures[f"{what}_1"]["images_per_second"]
         for workers in WORKERS:
-            if figures := found.get(f"{what}_{workers}"):
-                figures["efficiency"] = figures["images_per_second"] / (workers * alone)
-    return found
+            if of_all := figures.get(f"{what}_{workers}"):
+                of_all["efficiency"] = of_all["images_per_second"] / (workers * alone)
+    return figures

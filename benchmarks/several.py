@@ -63,15 +63,15 @@ def peak(pid: int, run: Callable[[], object]) -> tuple[float, int]:
 def compared(pid: int, rounds: int, runs: dict[str, Callable[[], object]]) -> Figures:
     """Medians of what the runs take, in turn, and how the second compares with the first."""
     taken = [[peak(pid, run) for run in runs.values()] for _ in range(rounds)]
-    found: Figures = {
+    figures: Figures = {
         name: {
-            "seconds": statistics.median(each[i][0] for each in taken),
-            "peak_memory_bytes": max(each[i][1] for each in taken),
+            "seconds": statistics.median(result[i][0] for result in taken),
+            "peak_memory_bytes": max(result[i][1] for result in taken),
         }
         for i, name in enumerate(runs)
     }
     ratios = [second[0] / first[0] for first, second in taken]
-    return found | {"ratio": statistics.median(ratios), "ratios": ratios}
+    return figures | {"ratio": statistics.median(ratios), "ratios": ratios}
 
 
 def photographs(client: Client, pid: int, paths: list[Path], rounds: int) -> Figures:
@@ -82,15 +82,15 @@ def photographs(client: Client, pid: int, paths: list[Path], rounds: int) -> Fig
             list(pool.map(lambda file: client.detect(file, seconds=WAIT), files))
 
     def together() -> None:
-        found = client.detect_many(files, seconds=WAIT)
-        assert all(isinstance(each, Detection) for each in found)
+        results = client.detect_many(files, seconds=WAIT)
+        assert all(isinstance(result, Detection) for result in results)
 
     return compared(pid, rounds, {"sixteen_callers": alone, "one_request": together})
 
 
 def classes(client: Client, pid: int, path: Path, rounds: int) -> Figures:
     file = path.read_bytes()
-    ranking = [each.class_id for each in client.detect(file, seconds=WAIT).prediction.top]
+    ranking = [top.class_id for top in client.detect(file, seconds=WAIT).prediction.top]
 
     def of(count: int) -> Callable[[], object]:
         return lambda: client.detect(file, seconds=WAIT, target_class=ranking[:count])

@@ -75,7 +75,7 @@ def speed_of(
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = load_module(entry) if trained else skeleton(entry).eval().requires_grad_(False)
-    found = compare(
+    figures = compare(
         module,
         setting(entry.side, limit),
         against,
@@ -83,37 +83,37 @@ def speed_of(
         device=device,
         precision=precision,
     )
-    return {"network": entry.name, "weights": "trained" if trained else "random", **found}
+    return {"network": entry.name, "weights": "trained" if trained else "random", **figures}
 
 
-def table(found: Mapping[str, Any]) -> str:
+def table(figures: Mapping[str, Any]) -> str:
     """The same for people."""
     lines = [
-        f"{found['network']} ({found['weights']} weights), {found['side']} px, "
-        f"boxes of {found['box']} every {found['step']}, "
-        f"{found['device']}, {found['precision']}, {found['threads']} threads",
+        f"{figures['network']} ({figures['weights']} weights), {figures['side']} px, "
+        f"boxes of {figures['box']} every {figures['step']}, "
+        f"{figures['device']}, {figures['precision']}, {figures['threads']} threads",
         f"{'':16}{'s/image':>10}{'spread':>10}{'times ours':>12}{'peak MiB':>10}",
     ]
     for name in ("ours", "full", "captum_default", "captum_best"):
-        if name in found:
-            each = found[name]
+        if name in figures:
+            measured = figures[name]
             peak = (
                 "-"
-                if each["peak_memory_bytes"] is None
-                else f"{each['peak_memory_bytes'] / 2**20:.0f}"
+                if measured["peak_memory_bytes"] is None
+                else f"{measured['peak_memory_bytes'] / 2**20:.0f}"
             )
             lines.append(
-                f"{name:16}{each['seconds_per_image']:10.3f}{each['spread']:10.3f}{each['ratio']:12.1f}{peak:>10}"
+                f"{name:16}{measured['seconds_per_image']:10.3f}{measured['spread']:10.3f}{measured['ratio']:12.1f}{peak:>10}"
             )
-    rate = found["ours_products_per_second"] / found["matmul_products_per_second"]
+    rate = figures["ours_products_per_second"] / figures["matmul_products_per_second"]
     lines.append(
-        f"theoretical saving {found['theoretical_saving']:.2f}, turned into time: "
+        f"theoretical saving {figures['theoretical_saving']:.2f}, turned into time: "
         + (
             "-"
-            if found["saving_turned_into_time"] is None
-            else f"{found['saving_turned_into_time']:.0%}"
+            if figures["saving_turned_into_time"] is None
+            else f"{figures['saving_turned_into_time']:.0%}"
         )
-        + f"; {found['ours_products_per_second'] / 1e9:.1f} G products/s, "
+        + f"; {figures['ours_products_per_second'] / 1e9:.1f} G products/s, "
         + f"{rate:.0%} of this machine's matrix product"
     )
     return "\n".join(lines)
@@ -127,13 +127,13 @@ def setting(side: int, limit: int) -> Setting:
     """
     box = side // 14
     for step in range(max(box // 2, 1), box + 1):
-        found = Setting(side, box, step)
-        if len(found.corners) <= limit:
-            return found
+        tried = Setting(side, box, step)
+        if len(tried.corners) <= limit:
+            return tried
     raise BadOption(
-        f"positions is {limit}; boxes that leave no gap are {len(found.corners)} or more",
+        f"positions is {limit}; boxes that leave no gap are {len(tried.corners)} or more",
         option="positions",
-        limit=len(found.corners),
+        limit=len(tried.corners),
         actual=limit,
     )
 
@@ -184,20 +184,21 @@ def _compare(
         ours()  # the others were warmed up when their batch was chosen
     measured = _in_turn(contestants, rounds, device)
     work, rate = products(network, where), matmul_rate(x)
-    least = {name: statistics.median(each.seconds) for name, each in measured.items()}
+    least = {name: statistics.median(contestant.seconds) for name, contestant in measured.items()}
     saving = work["full"] / work["windows"]
     return {
         **{
-            each.name: {
-                "seconds_per_image": least[each.name],
-                "spread": max(measured[each.name].seconds) - min(measured[each.name].seconds),
+            contestant.name: {
+                "seconds_per_image": least[contestant.name],
+                "spread": max(measured[contestant.name].seconds)
+                - min(measured[contestant.name].seconds),
                 "positions": len(where.corners),
-                "all_seconds": measured[each.name].seconds,
-                "peak_memory_bytes": measured[each.name].peak,
-                "ratio": least[each.name] / least["ours"],
-                **each.settings,
+                "all_seconds": measured[contestant.name].seconds,
+                "peak_memory_bytes": measured[contestant.name].peak,
+                "ratio": least[contestant.name] / least["ours"],
+                **contestant.settings,
             }
-            for each in contestants
+            for contestant in contestants
         },
         **asdict(where),
         "device": device,
@@ -234,16 +235,18 @@ def _rivals(
 
 def _in_turn(contestants: Sequence[Contestant], rounds: int, device: str) -> dict[str, Measured]:
     """In each round everyone once, so that all have the machine at its quick and its slow times."""
-    found = {each.name: Measured() for each in contestants}
+    figures = {contestant.name: Measured() for contestant in contestants}
     for _ in range(rounds):
-        for each in contestants:
+        for contestant in contestants:
             reset_peak(device)
             before = memory(device, "VmRSS")
-            found[each.name].seconds.append(seconds(each.run, device))
+            figures[contestant.name].seconds.append(seconds(contestant.run, device))
             after = memory(device, "VmHWM")
             if before is not None and after is not None:
-                found[each.name].peak = max(after - before, found[each.name].peak or 0)
-    return found
+                figures[contestant.name].peak = max(
+                    after - before, figures[contestant.name].peak or 0
+                )
+    return figures
 
 
 def products(network: Network, where: Setting) -> dict[str, int]:

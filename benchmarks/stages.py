@@ -100,7 +100,7 @@ def stages(megapixels: int) -> dict[str, Callable[[], object]]:
 def measured(megapixels: int) -> dict[str, dict[str, float]]:
     """Of each stage, the median seconds and the bytes that it takes at its peak."""
     cv2.setNumThreads(1)
-    found = {}
+    figures = {}
     for name, run in stages(megapixels).items():
         reset_peak("cpu")
         before = memory("cpu", "VmRSS") or 0
@@ -110,8 +110,8 @@ def measured(megapixels: int) -> dict[str, dict[str, float]]:
             run()
             taken.append(time.perf_counter() - start)
         peak = (memory("cpu", "VmHWM") or 0) - before
-        found[name] = {"seconds": statistics.median(taken), "peak_memory_bytes": max(peak, 0)}
-    return found
+        figures[name] = {"seconds": statistics.median(taken), "peak_memory_bytes": max(peak, 0)}
+    return figures
 
 
 def served(megapixels: int) -> dict[str, float]:
@@ -146,8 +146,8 @@ def post(picture: bytes, caller: str = "") -> dict[str, Any]:
     address = f"http://127.0.0.1:{PORT}/detect?patch=56&stride=56&colours=1"
     request = urllib.request.Request(address, picture, headers)
     with urllib.request.urlopen(request) as answer:
-        found: dict[str, Any] = json.load(answer)
-    return found
+        figures: dict[str, Any] = json.load(answer)
+    return figures
 
 
 def waited(picture: bytes) -> float:

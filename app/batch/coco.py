@@ -32,8 +32,8 @@ def coco_annotation(
     number: int, image: int, class_id: int, points: Sequence[WireKeypoint], most: int
 ) -> dict[str, Any]:
     """The keypoints of one class on one photograph; `most` as its category has it."""
-    found = [point.model_dump() for point in points]  # rounded, as the service answers
-    triples = [(round(p["x"] + HALF, 3), round(p["y"] + HALF, 3), VISIBLE) for p in found]
+    rounded = [point.model_dump() for point in points]  # rounded, as the service answers
+    triples = [(round(p["x"] + HALF, 3), round(p["y"] + HALF, 3), VISIBLE) for p in rounded]
     xs, ys = [x for x, _, _ in triples] or [0.0], [y for _, y, _ in triples] or [0.0]
     width, height = round(max(xs) - min(xs), 3), round(max(ys) - min(ys), 3)
     return {
@@ -44,7 +44,7 @@ def coco_annotation(
         "keypoints": [figure for triple in triples for figure in triple]
         + [0, 0, 0] * (most - len(points)),
         "num_keypoints": len(points),
-        "confidences": [p["confidence"] for p in found],
+        "confidences": [p["confidence"] for p in rounded],
         "bbox": [min(xs), min(ys), width, height],
         "area": round(width * height, 3),
     }

@@ -37,7 +37,7 @@ class Reader:
 
         Raises OSError, and whatever a file system that fsspec reaches does.
         """
-        filesystem, path = self._place(name)
+        filesystem, path = self._filesystem(name)
         if isinstance(filesystem, LocalFileSystem) and not os.path.isfile(path):
             os.stat(path)  # says why there is none
             raise OSError(f"it is no file: {filesystem.info(path)['type']}")  # a pipe has no end
@@ -50,14 +50,14 @@ class Reader:
         None where the file system does not say.
         """
         try:
-            filesystem, path = self._place(name)
+            filesystem, path = self._filesystem(name)
             facts = filesystem.info(path)
         except Exception:  # of a file that can't be read, which has a row that says so
             return None
         kept = [str(facts.get(fact)) for fact in ("size", "mtime", "LastModified", "ETag")]
         return hashlib.sha256("\0".join([path, *kept]).encode("utf-8", "replace")).hexdigest()[:16]
 
-    def _place(self, name: str) -> tuple[AbstractFileSystem, str]:
+    def _filesystem(self, name: str) -> tuple[AbstractFileSystem, str]:
         if "://" in name:
             filesystem, path = url_to_fs(name)
             return filesystem, path
@@ -93,8 +93,8 @@ def open_collection(source: str, outside: bool = False, images: str | None = Non
     `outside`. Raises BadOption where there is no such thing, or no photograph in it.
     """
     try:
-        filesystem, path = _place(source)
-        found = (
+        filesystem, path = _filesystem(source)
+        collection = (
             _folder(filesystem, path)
             if filesystem.isdir(path)
             else _list(filesystem, path, outside, images)
@@ -104,12 +104,14 @@ def open_collection(source: str, outside: bool = False, images: str | None = Non
             f"{source} is not a folder, a list of files or a COCO file: "
             f"{type(error).__name__} {reason(error)}"
         ) from error
-    if not found.names:
-        raise BadOption(f"there is no photograph in {source}{told(found.left_out)}")
-    return found
+    if not collection.names:
+        raise BadOption(
+            f"there is no photograph in {source}{left_out_by_kind(collection.left_out)}"
+        )
+    return collection
 
 
-def drawn(collection: Collection, count: int) -> Collection:
+def subset(collection: Collection, count: int) -> Collection:
     """At most so many of it, evenly spread over the names."""
     return replace(
         collection, names=collection.names[:: max(1, len(collection.names) // count)][:count]
@@ -118,11 +120,11 @@ def drawn(collection: Collection, count: int) -> Collection:
 
 def reason(error: Exception) -> str:
     """Without the paths of this machine, which an OSError would tell."""
-    said = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return printable(said or type(error).__name__)
+    message = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return printable(message or type(error).__name__)
 
 
-def told(left_out: Mapping[str, int]) -> str:
+def left_out_by_kind(left_out: Mapping[str, int]) -> str:
     """What was left out, for people; "" if nothing was."""
     if not left_out:
         return ""
@@ -138,7 +140,7 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _place(source: str) -> tuple[AbstractFileSystem, str]:
+def _filesystem(source: str) -> tuple[AbstractFileSystem, str]:
     """The file system of `source`, and the path in it.
 
     A path here may have anything in it, `::` too. Only what has `://` and isn't here is a URL.
@@ -173,7 +175,7 @@ def _list(
     if suffix not in (".txt", ".json"):
         raise ValueError(f"a list ends in .txt or .json, not in {suffix!r}")
     text = _text(filesystem.cat_file(path))
-    there, root = _place(images) if images else (filesystem, dirname(path))
+    there, root = _filesystem(images) if images else (filesystem, dirname(path))
     if suffix == ".txt":
         names = [line.strip() for line in text.splitlines() if line.strip()]
     else:

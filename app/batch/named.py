@@ -124,6 +124,6 @@ def _pattern(describer: Describer, row: Row, image: Image, options: Options) -> 
     points = sorted(row.keypoints, key=lambda point: -point.confidence)[:MOST_POINTS]
     places = np.array([(point.x, point.y) for point in points])
     names = tuple(f"P{number}" for number in range(1, len(points) + 1))
-    asked = replace(options, target_class=None)
-    reference = describer.reference(image, places, np.ones(len(points), bool), asked)
+    any_class = replace(options, target_class=None)
+    reference = describer.reference(image, places, np.ones(len(points), bool), any_class)
     return Pattern(row.label or "", names, (), (reference,), describer.detector.model.sha256)

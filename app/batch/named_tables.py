@@ -19,7 +19,7 @@ def write_named_coco(
     ids: Mapping[str, int],
 ) -> None:
     """One annotation for each photograph with landmarks; those not visible are 0, 0, 0."""
-    known = {each["id"]: each for each in categories}
+    known = {category["id"]: category for category in categories}
     number = count(1)
     parts = {
         "images": (

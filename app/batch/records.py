@@ -44,30 +44,30 @@ class Row(BaseModel):
         return self.model_dump_json(exclude_defaults=True)
 
 
-def found_row(name: str, found: Localization) -> Row:
+def found_row(name: str, localization: Localization) -> Row:
     return Row(
         file_name=name,
-        width=found.width,
-        height=found.height,
-        class_id=found.target.class_id,
-        label=found.target.label,
-        probability=found.target.probability,
-        low_evidence=found.low_evidence,
-        keypoints=[WireKeypoint(**asdict(point)) for point in found.keypoints],
+        width=localization.width,
+        height=localization.height,
+        class_id=localization.target.class_id,
+        label=localization.target.label,
+        probability=localization.target.probability,
+        low_evidence=localization.low_evidence,
+        keypoints=[WireKeypoint(**asdict(point)) for point in localization.keypoints],
     )
 
 
-def named_row(name: str, found: Named) -> Row:
-    likeliest = found.top[0]
+def named_row(name: str, named: Named) -> Row:
+    likeliest = named.top[0]
     return Row(
         file_name=name,
-        width=found.width,
-        height=found.height,
+        width=named.width,
+        height=named.height,
         class_id=likeliest.class_id,
         label=likeliest.label,
         probability=likeliest.probability,
-        landmarks=[wire_landmark(point) for point in found.landmarks],
-        bbox=found.bbox,
+        landmarks=[wire_landmark(point) for point in named.landmarks],
+        bbox=named.bbox,
     )
 
 

@@ -184,8 +184,8 @@ def plain(detector: Locates, reader: Reader, options: Options, limits: Limits) -
 def located(detector: Locates, name: str, image: NDArray[np.uint8], options: Options) -> str:
     """The line of its row. Raises DeviceLost, after which there is no going on."""
     try:
-        found = detector.locate(image, options)
-        row = named_row(name, found) if isinstance(found, Named) else found_row(name, found)
+        result = detector.locate(image, options)
+        row = named_row(name, result) if isinstance(result, Named) else found_row(name, result)
         return row.line
     except DeviceLost:
         raise

@@ -127,10 +127,10 @@ def good_rows(rows: Rows, ids: Mapping[str, int]) -> Iterator[tuple[int, Row]]:
 
 def _by_class(row: Row) -> dict[int, list[WireKeypoint]]:
     """The keypoints of each class that was explained, the first one's even if it has none."""
-    found: dict[int, list[WireKeypoint]] = {row.class_id or 0: []}
+    by_class: dict[int, list[WireKeypoint]] = {row.class_id or 0: []}
     for point in row.keypoints:
-        found.setdefault(point.target, []).append(point)
-    return found
+        by_class.setdefault(point.target, []).append(point)
+    return by_class
 
 
 def _most_points(rows: Rows) -> Counter[int]:

@@ -72,7 +72,7 @@ def batch(
     given: OptionFlags = OptionFlags(),
 ) -> int:
     """a collection of photographs into COCO keypoints and Parquet"""
-    from app.batch.collection import open_collection, told
+    from app.batch.collection import left_out_by_kind, open_collection
     from app.loading import loaded
     from weakpoints.errors import BadOption
 
@@ -85,19 +85,20 @@ def batch(
         return say(str(error), 2)
     engine = _Engine(where, settings, collection, options)
     detector = loaded(settings)
-    asked = (engine, detector, out, resume)
+    arguments = (engine, detector, out, resume)
     if landmarks:
-        summary = _by_set(*asked, landmarks)
+        summary = _by_set(*arguments, landmarks)
     elif consistent:
-        summary = _consistent(*asked)
+        summary = _consistent(*arguments)
     else:
-        summary = _run(*asked, partial(loaded, settings), detector)
+        summary = _run(*arguments, partial(loaded, settings), detector)
     for failure in summary.failures:
         say(failure)
     done = f"{summary.done} done, {summary.skipped} done before, {summary.failed} failed"
     show(as_json, asdict(summary), f"{out}: {done}")
     if summary.left_out:
-        say(f"{summary.left_out} files were not taken for photographs{told(collection.left_out)}")
+        kinds = left_out_by_kind(collection.left_out)
+        say(f"{summary.left_out} files were not taken for photographs{kinds}")
     return 1 if summary.failed else 0
 
 
@@ -127,7 +128,7 @@ class _Engine:
 
 
 def _run(
-    asked: _Engine,
+    run: _Engine,
     detector: "Detector",
     out: Path,
     resume: bool,
@@ -137,12 +138,12 @@ def _run(
 ) -> "Summary":
     from app.batch.run import run_batch
 
-    with asked.of(load, here) as engine:
+    with run.of(load, here) as engine:
         return run_batch(
             engine,
             detector.model,
-            asked.options,
-            asked.collection,
+            run.options,
+            run.collection,
             out,
             resume=resume,
             progress=partial(bar, "detect" if patterns is None else "landmarks"),
@@ -151,7 +152,7 @@ def _run(
 
 
 def _by_set(
-    asked: _Engine, detector: "Detector", out: Path, resume: bool, landmarks: Path
+    run: _Engine, detector: "Detector", out: Path, resume: bool, landmarks: Path
 ) -> "Summary":
     """The landmarks of a set on every photograph."""
     from app.batch.named import by_set
@@ -160,25 +161,25 @@ def _by_set(
 
     learnt = LandmarkSet.load(landmarks)
     here = by_set(lambda: detector, learnt)
-    load = partial(by_set, partial(loaded, asked.settings), learnt)
-    return _run(asked, detector, out, resume, load, here, here.patterns)
+    load = partial(by_set, partial(loaded, run.settings), learnt)
+    return _run(run, detector, out, resume, load, here, here.patterns)
 
 
-def _consistent(asked: _Engine, detector: "Detector", out: Path, resume: bool) -> "Summary":
+def _consistent(run: _Engine, detector: "Detector", out: Path, resume: bool) -> "Summary":
     """First the keypoints of every photograph, in `out/keypoints`, then one identity for each."""
     from app.batch.named import by_class, consistent_patterns
     from app.batch.records import read_rows
     from app.loading import loaded
     from weakpoints.images.decode import decode
 
-    settings, first = asked.settings, out / "keypoints"
-    _run(asked, detector, first, resume, partial(loaded, settings), detector)
-    reader, limits = asked.collection.reader, settings.limits
+    settings, first = run.settings, out / "keypoints"
+    _run(run, detector, first, resume, partial(loaded, settings), detector)
+    reader, limits = run.collection.reader, settings.limits
 
     def opened(name: str) -> "NDArray[np.uint8]":
-        return decode(reader.read(name, limits.max_bytes), limits, asked.options.background)
+        return decode(reader.read(name, limits.max_bytes), limits, run.options.background)
 
-    rows = read_rows(first / "rows.jsonl", asked.collection.names)
-    patterns = consistent_patterns(detector, rows, opened, asked.options)
+    rows = read_rows(first / "rows.jsonl", run.collection.names)
+    patterns = consistent_patterns(detector, rows, opened, run.options)
     load = partial(by_class, partial(loaded, settings), patterns)
-    return _run(asked, detector, out, resume, load, by_class(lambda: detector, patterns), patterns)
+    return _run(run, detector, out, resume, load, by_class(lambda: detector, patterns), patterns)

@@ -69,8 +69,8 @@ def occlusion(
 
     settings = network.settings()
     entry = find(settings.manifest, settings.network, settings.downloads)
-    found = speed_of(entry, positions, rivals, rounds=rounds, device=device, precision=precision)
-    show(as_json, found, table(found))
+    figures = speed_of(entry, positions, rivals, rounds=rounds, device=device, precision=precision)
+    show(as_json, figures, table(figures))
     return 0
 
 
@@ -99,8 +99,8 @@ def precision(
     counts = [int(count) for count in queued.split(",") if count.isdecimal() and int(count)]
     exact = loaded(settings.model_copy(update={"precision": "float32"}))
     other = loaded(settings.model_copy(update={"precision": precision}))
-    found = fidelity(exact, other, paths, options, counts, partial(bar, "precision"))
-    show(as_json, found, flat(found))
+    figures = fidelity(exact, other, paths, options, counts, partial(bar, "precision"))
+    show(as_json, figures, flat(figures))
     return 0
 
 
@@ -116,8 +116,8 @@ def service(
     from benchmarks.load import service_load
     from weakpoints.evaluation.report import flat
 
-    found = service_load(read_settings(), requests, device_ms)
-    show(as_json, found, flat(found))
+    figures = service_load(read_settings(), requests, device_ms)
+    show(as_json, figures, flat(figures))
     return 0
 
 
@@ -132,11 +132,11 @@ def scale(
 ) -> int:
     """what more workers of a Ray cluster on this machine bring"""
     require("weakpoints_client")
-    from app.batch.collection import drawn, open_collection
+    from app.batch.collection import open_collection, subset
     from benchmarks.scale import scale
     from weakpoints.evaluation.report import flat
 
-    photographs = drawn(open_collection(images), limit)
-    found = scale(read_settings(), photographs, device_ms, count)
-    show(as_json, found, flat(found))
+    photographs = subset(open_collection(images), limit)
+    figures = scale(read_settings(), photographs, device_ms, count)
+    show(as_json, figures, flat(figures))
     return 0

@@ -27,20 +27,20 @@ def correspondence(
 
     categories = read_categories(annotations.read_bytes(), str(annotations))
     detector = loaded(network.settings())
-    found = correspondence(detector, categories, images, references, partial(bar, "cases"))
-    show(as_json, {"network": detector.model.name, **found}, _text(found))
+    figures = correspondence(detector, categories, images, references, partial(bar, "cases"))
+    show(as_json, {"network": detector.model.name, **figures}, _text(figures))
     return 0
 
 
-def _text(found: dict[str, Any]) -> str:
-    rows = [("all", found), *found["by_category"].items(), *found["baselines"].items()]
-    quarters = " ".join(f"{each:.2f}" for each in found["quarters"])
+def _text(figures: dict[str, Any]) -> str:
+    rows = [("all", figures), *figures["by_category"].items(), *figures["baselines"].items()]
+    quarters = " ".join(f"{share:.2f}" for share in figures["quarters"])
     return "\n".join(
         [
-            f"{found['cases']} cases, {found['references']} references each; right at",
+            f"{figures['cases']} cases, {figures['references']} references each; right at",
             *(_line(name, figures) for name, figures in rows),
             f"right at 0.1 by quarters of the confidence: {quarters}",
-            f"calibration error {found['calibration_error']:.3f}",
+            f"calibration error {figures['calibration_error']:.3f}",
         ]
     )
 

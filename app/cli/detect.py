@@ -60,12 +60,14 @@ def detect(
         name = printable(str(path))
         try:
             image = decoders.decode(path.read_bytes(), background=options.background)
-            found = detector.locate(image, options)
-            answer = detection(found, detector.model, printable(path.name), dict(found.timing_ms))
+            localization = detector.locate(image, options)
+            answer = detection(
+                localization, detector.model, printable(path.name), dict(localization.timing_ms)
+            )
             if drawing:
-                write_overlays(image, found, drawing)
+                write_overlays(image, localization, drawing)
             if file:
-                file.write_bytes(npz(found, answer.model_dump_json()))
+                file.write_bytes(npz(localization, answer.model_dump_json()))
         except (WeakpointsError, OSError, ValueError) as error:
             failed = say(f"{name}: {error}")
             continue
@@ -117,21 +119,21 @@ def _shortened(text: str, most: int) -> str:
     return os.fsencode(text)[:most].decode("utf-8", "ignore") if len(text) * 4 > most else text
 
 
-def write_overlays(image: "NDArray[np.uint8]", found: "Localization", path: Path) -> None:
+def write_overlays(image: "NDArray[np.uint8]", localization: "Localization", path: Path) -> None:
     """One picture a class: `path`, or with the index of the class before its suffix."""
     from weakpoints.method.render import heatmap_png
 
-    for explained in found.explained:
+    for explained in localization.explained:
         png, _ = heatmap_png(
             image,
-            found,
+            localization,
             which="fused",
             style="overlay",
             keypoints=True,
             size="image",
             target=explained.target,
         )
-        alone = len(found.explained) == 1
+        alone = len(localization.explained) == 1
         drawing = path if alone else path.with_name(f"{path.stem}.{explained.target}{path.suffix}")
         drawing.write_bytes(png)
 

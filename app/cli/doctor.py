@@ -9,7 +9,7 @@ def doctor(*, as_json: Json = False, network: Network = Network()) -> int:
     from app.loading import loaded
     from weakpoints.doctor import examine
 
-    found = examine(loaded(network.settings()))
-    lines = [f"{name:20} {value}" for name, value in found.items()]
-    show(as_json, found, "\n".join(lines))
+    figures = examine(loaded(network.settings()))
+    lines = [f"{name:20} {value}" for name, value in figures.items()]
+    show(as_json, figures, "\n".join(lines))
     return 0

@@ -69,7 +69,7 @@ class Marked:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Kept:
+class OutputFlags:
     """What a study leaves beside its figures."""
 
     resume: Annotated[
@@ -94,27 +94,27 @@ def accuracy(
     from app.loading import loaded
     from weakpoints.evaluation.accuracy import accuracy
 
-    found = accuracy(loaded(network.settings()), images, partial(bar, "classify"))
-    for failure in found.failed:
+    figures = accuracy(loaded(network.settings()), images, partial(bar, "classify"))
+    for failure in figures.failed:
         say(failure)
     text = (
-        f"top-1 {found.top1:.4f}, top-5 {found.top5:.4f} on {found.images} photographs; "
-        f"top-1 as a mean over classes {found.top1_per_class:.4f}"
+        f"top-1 {figures.top1:.4f}, top-5 {figures.top5:.4f} on {figures.images} photographs; "
+        f"top-1 as a mean over classes {figures.top1_per_class:.4f}"
     )
-    show(as_json, asdict(found), text)
-    return 1 if found.failed else 0
+    show(as_json, asdict(figures), text)
+    return 1 if figures.failed else 0
 
 
 @evaluate.command(help=ON_LANDMARKS["landmarks"].question)
 def landmarks(
     *,
     marked: Marked,
-    kept: Kept = Kept(),
+    outputs: OutputFlags = OutputFlags(),
     as_json: Json = False,
     network: Network = Network(),
     given: OptionFlags = OptionFlags(),
 ) -> int:
-    return _study("landmarks", marked.photographs, kept, as_json, network, given)
+    return _study("landmarks", marked.photographs, outputs, as_json, network, given)
 
 
 def _on_photographs(name: str) -> Callable[..., int]:
@@ -124,14 +124,14 @@ def _on_photographs(name: str) -> Callable[..., int]:
         *,
         images: Photographs,
         limit: Limit = 30,
-        kept: Kept = Kept(),
+        outputs: OutputFlags = OutputFlags(),
         as_json: Json = False,
         network: Network = Network(),
         given: OptionFlags = OptionFlags(),
     ) -> int:
         from weakpoints.evaluation.photographs import sample
 
-        return _study(name, partial(sample, images, limit), kept, as_json, network, given)
+        return _study(name, partial(sample, images, limit), outputs, as_json, network, given)
 
     return study
 
@@ -147,7 +147,7 @@ def pairs(
         Folder, Parameter(help="one sub-folder for each class, named by label or index")
     ],
     limit: Annotated[Count, Parameter(help="pairs drawn from the folder")] = 48,
-    kept: Kept = Kept(),
+    outputs: OutputFlags = OutputFlags(),
     as_json: Json = False,
     network: Network = Network(),
     given: OptionFlags = OptionFlags(),
@@ -158,13 +158,13 @@ def pairs(
 
     detector = loaded(network.settings())
     cases = choose_cases(folders_by_class(images, detector.model.labels), limit)
-    return _measured("pairs", detector, cases, kept, as_json, given)
+    return _measured("pairs", detector, cases, outputs, as_json, given)
 
 
 def _study(
     name: str,
     photographs: Callable[[], Sequence[Any]],
-    kept: Kept,
+    outputs: OutputFlags,
     as_json: bool,
     network: Network,
     given: OptionFlags,
@@ -172,25 +172,25 @@ def _study(
     from app.loading import loaded
 
     chosen = photographs()
-    return _measured(name, loaded(network.settings()), chosen, kept, as_json, given)
+    return _measured(name, loaded(network.settings()), chosen, outputs, as_json, given)
 
 
 def _measured(
     name: str,
     detector: "Detector",
     chosen: Sequence[Any],
-    kept: Kept,
+    outputs: OutputFlags,
     as_json: bool,
     given: OptionFlags,
 ) -> int:
     from weakpoints.evaluation.report import flat
 
     options = given.options()
-    found = measure(name, detector, chosen, options, kept.resume)
-    if kept.html:
+    figures = measure(name, detector, chosen, options, outputs.resume)
+    if outputs.html:
         pictures = montages(detector, chosen, options) if name in ON_LANDMARKS else ()
-        kept.html.write_text(page(detector.model.name, {name: found}, pictures))
-    show(as_json, found, flat(found))
+        outputs.html.write_text(page(detector.model.name, {name: figures}, pictures))
+    show(as_json, figures, flat(figures))
     return 0
 
 
@@ -198,7 +198,7 @@ def _measured(
 def networks(
     *,
     marked: Marked,
-    kept: Kept = Kept(),
+    outputs: OutputFlags = OutputFlags(),
     as_json: Json = False,
     network: Network = Network(),
     given: OptionFlags = OptionFlags(),
@@ -209,13 +209,13 @@ def networks(
 
     settings, options = network.settings(), given.options()
     entries = read_manifest(settings.manifest, settings.downloads)
-    here = [name for name, each in entries.items() if each.path.exists()]
+    here = [name for name, entry in entries.items() if entry.path.exists()]
     detectors = (loaded(settings.model_copy(update={"network": name})) for name in here)
-    kept_at = partial(records, "networks", kept.resume, options)
-    found = STUDIES["networks"].measure(detectors, marked.photographs(), options, kept_at)
-    if kept.html:
-        kept.html.write_text(page("networks", {"networks": found}))
-    show(as_json, found, flat(found))
+    kept_at = partial(records, "networks", outputs.resume, options)
+    figures = STUDIES["networks"].measure(detectors, marked.photographs(), options, kept_at)
+    if outputs.html:
+        outputs.html.write_text(page("networks", {"networks": figures}))
+    show(as_json, figures, flat(figures))
     return 0
 
 
@@ -234,12 +234,12 @@ def report(
     from weakpoints.evaluation.photographs import sample
 
     options, annotated = given.options(), marked.photographs()
-    drawn = sample(marked.images[0], limit)
+    subset = sample(marked.images[0], limit)
     detector = loaded(network.settings())
-    found = {"landmarks": measure("landmarks", detector, annotated, options, out)}
+    figures = {"landmarks": measure("landmarks", detector, annotated, options, out)}
     for name in ON_PHOTOGRAPHS:
-        found[name] = measure(name, detector, drawn, options, out)
+        figures[name] = measure(name, detector, subset, options, out)
     path = out / "report.html"
-    path.write_text(page(detector.model.name, found, montages(detector, annotated, options)))
-    show(as_json, found, str(path))
+    path.write_text(page(detector.model.name, figures, montages(detector, annotated, options)))
+    show(as_json, figures, str(path))
     return 0

@@ -35,8 +35,8 @@ def learn(
     describer = Describer(loaded(settings))
     learnt = learnt_from(describer, annotations, images, settings.limits, most)
     learnt.save(out)
-    told = summary(out.stem, learnt)
-    show(as_json, told, f"{out}: {_described(told)}")
+    card = summary(out.stem, learnt)
+    show(as_json, card, f"{out}: {_described(card)}")
     return 0
 
 
@@ -51,13 +51,13 @@ def list_sets(
     from weakpoints.errors import BadLandmarkSet
     from weakpoints.landmarks.landmark_set import SUFFIX, LandmarkSet, summary
 
-    failed, found = 0, []
+    failed, cards = 0, []
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
-            found.append(summary(path.stem, LandmarkSet.load(path)))
+            cards.append(summary(path.stem, LandmarkSet.load(path)))
         except BadLandmarkSet as error:
             failed = say(str(error))
-    show(as_json, found, "\n".join(f"{each['name']}: {_described(each)}" for each in found))
+    show(as_json, cards, "\n".join(f"{card['name']}: {_described(card)}" for card in cards))
     return failed
 
 
@@ -114,16 +114,16 @@ def _text(name: str, answer: "NamedPointsFound") -> str:
     return "\n".join(lines)
 
 
-def _described(told: dict[str, Any]) -> str:
-    shares = [each["expected"] for each in told["landmarks"]]
+def _described(card: dict[str, Any]) -> str:
+    shares = [landmark["expected"] for landmark in card["landmarks"]]
     known = [share for share in shares if share is not None]
     text = (
-        f"{len(shares)} landmarks of {told['category']!r} on {told['references']} references, "
-        f"network {told['network'][:12]}"
+        f"{len(shares)} landmarks of {card['category']!r} on {card['references']} references, "
+        f"network {card['network'][:12]}"
     )
     if known:
         text += f"; {sum(known) / len(known):.2f} of them are expected to be found"
-        for each in told["landmarks"]:
-            share = "unknown" if each["expected"] is None else f"{each['expected']:.2f}"
-            text += f"\n  {each['name']:20} {share}"
+        for landmark in card["landmarks"]:
+            share = "unknown" if landmark["expected"] is None else f"{landmark['expected']:.2f}"
+            text += f"\n  {landmark['name']:20} {share}"
     return text

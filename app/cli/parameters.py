@@ -35,7 +35,7 @@ def command_group(name: str, about: str) -> App:
 
     @group.default
     def no_command(*words: Annotated[str, Parameter(show=False)]) -> int:
-        known = ", ".join(each for each in group if not each.startswith("-"))
+        known = ", ".join(command for command in group if not command.startswith("-"))
         wrong = f"no command {words[0]!r}" if words else "a command is missing"
         return say(f"{wrong}; there are {known}", 2)
 
@@ -105,7 +105,7 @@ class _Given:
 def _flag(name: str) -> tuple[str, Any, Any]:
     """A field of `OptionFlags`: its type, range and meaning as in `Options`."""
     hint, notes = get_args(HINTS[name])[0], HINTS[name].__metadata__
-    kinds = [each for each in _members(hint) if each is not type(None)]
+    kinds = [member for member in _members(hint) if member is not type(None)]
     simple = len(kinds) == 1 and (kinds[0] in (int, float) or get_origin(kinds[0]) is Literal)
     bounds = {
         key: getattr(note, limit)

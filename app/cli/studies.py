@@ -73,8 +73,8 @@ def records(study: str, folder: Path | None, options: "Options", detector: "Dete
     """Where a study's records are kept: in `folder`, if there is one."""
     from weakpoints.evaluation.records import Rows
 
-    asked = f"{study} {__version__} {detector.model.sha256} {detector.model.entry_sha256} {options}"
-    return Rows(partial(bar, study), folder, asked)
+    key = f"{study} {__version__} {detector.model.sha256} {detector.model.entry_sha256} {options}"
+    return Rows(partial(bar, study), folder, key)
 
 
 def measure(
@@ -85,16 +85,16 @@ def measure(
     folder: Path | None,
 ) -> Figures:
     """The figures of one study."""
-    kept = records(study, folder, options, detector)
-    return STUDIES[study].measure(detector, photographs, options, kept)
+    records_kept = records(study, folder, options, detector)
+    return STUDIES[study].measure(detector, photographs, options, records_kept)
 
 
 def page(title: str, figures: dict[str, Figures], pictures: Sequence[Any] = ()) -> str:
     """Figures by study, and a montage for each picture, as HTML."""
     from weakpoints.evaluation.report import page
 
-    asked = {name: (STUDIES[name].question, found) for name, found in figures.items()}
-    return page(f"weakpoints: {title}", asked, pictures)
+    questions = {name: (STUDIES[name].question, measured) for name, measured in figures.items()}
+    return page(f"weakpoints: {title}", questions, pictures)
 
 
 def montages(
@@ -103,4 +103,4 @@ def montages(
     """Keypoints beside landmarks, one row a photograph."""
     from weakpoints.evaluation.montage import montage
 
-    return [montage(detector, each, options) for each in bar("montage", photographs)]
+    return [montage(detector, photograph, options) for photograph in bar("montage", photographs)]

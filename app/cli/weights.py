@@ -36,9 +36,9 @@ def weights(
         known = ", ".join(entries)
         return say(f"no such network: {', '.join(unknown) or 'name one'}; there are {known}", 2)
     chosen = [entries[name] for name in names] or [
-        each for each in entries.values() if action == "list" or each.path.exists()
+        entry for entry in entries.values() if action == "list" or entry.path.exists()
     ]
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     failed = 0
     for entry in chosen:
         try:
@@ -49,7 +49,7 @@ def weights(
             state = "here" if entry.path.exists() else "not pulled"
         except WeakpointsError as error:
             state, failed = "failed", say(str(error))
-        found.append(
+        rows.append(
             {
                 "name": entry.name,
                 "architecture": entry.architecture,
@@ -59,5 +59,5 @@ def weights(
             }
         )
     line = "{name:18} {architecture:18} {side:4} px {labels:5} classes  {state}"
-    show(as_json, found, "\n".join(line.format(**each) for each in found))
+    show(as_json, rows, "\n".join(line.format(**entry) for entry in rows))
     return failed

@@ -80,11 +80,11 @@ class Replica:
 
     async def metrics_of_all(self) -> Response:
         """A scrape reaches one replica; it asks the others."""
-        told = await self.handle.broadcast("metrics").results_async(
+        answers = await self.handle.broadcast("metrics").results_async(
             timeout_s=SCRAPE, return_exceptions=True
         )
         return Response(
-            by_replica(dict(each for each in told if isinstance(each, tuple))),
+            by_replica(dict(answer for answer in answers if isinstance(answer, tuple))),
             media_type=CONTENT_TYPE,
         )
 
@@ -100,17 +100,17 @@ class _Collected(Collector):
         return self._metrics
 
 
-def by_replica(told: Mapping[str, Iterable[Metric]]) -> bytes:
+def by_replica(by_name: Mapping[str, Iterable[Metric]]) -> bytes:
     """The same metrics with one label more: whose they are."""
     families: dict[str, Metric] = {}
-    for replica, metrics in sorted(told.items()):
-        for each in metrics:
+    for replica, metrics in sorted(by_name.items()):
+        for metric in metrics:
             family = families.setdefault(
-                each.name, Metric(each.name, each.documentation, each.type)
+                metric.name, Metric(metric.name, metric.documentation, metric.type)
             )
             family.samples += [
                 sample._replace(labels=sample.labels | {"replica": replica})
-                for sample in each.samples
+                for sample in metric.samples
             ]
     registry = CollectorRegistry()
     registry.register(_Collected(families.values()))

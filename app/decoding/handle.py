@@ -62,8 +62,8 @@ class Child:
             return
         assert self.process.stderr is not None
         if self._line(until) != READY:
-            said = self.process.stderr.read().decode(errors="replace")
-            log.error("the process that decodes can't start", extra={"said": said})
+            message = self.process.stderr.read().decode(errors="replace")
+            log.error("the process that decodes can't start", extra={"said": message})
             raise Unavailable("the process that decodes can't start", retry_after=5)
         self.process.stderr.close()
         self._ready = True

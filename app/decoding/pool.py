@@ -34,7 +34,7 @@ from weakpoints.options import WHITE, Limits
 log = logging.getLogger("weakpoints")
 SECONDS = 60.0  # for a picture whose caller sets no deadline
 FIXED, PER_PIXEL = 2**28, 32  # bytes that a child may take: coefficients, 16-bit lines, the pixels
-ERRORS = {each.__name__: each for each in (BadImage, MalformedRequest, TooLarge, UnsupportedMedia)}
+ERRORS = {kind.__name__: kind for kind in (BadImage, MalformedRequest, TooLarge, UnsupportedMedia)}
 
 
 def memory_of_child(limits: Limits) -> int:

@@ -168,17 +168,17 @@ class Ready(Alive):
 
 
 def detection(
-    found: "Localization", model: "Model", request_id: str, timing_ms: dict[str, float]
+    localization: "Localization", model: "Model", request_id: str, timing_ms: dict[str, float]
 ) -> Detection:
     """The JSON of one answer; `timing_ms` in milliseconds a stage."""
     return Detection(
         id=request_id,
-        image=ImageSize(width=found.width, height=found.height),
-        prediction=prediction(found.top),
-        keypoints=[WireKeypoint(**asdict(point)) for point in found.keypoints],
-        low_evidence=found.low_evidence,
+        image=ImageSize(width=localization.width, height=localization.height),
+        prediction=prediction(localization.top),
+        keypoints=[WireKeypoint(**asdict(point)) for point in localization.keypoints],
+        low_evidence=localization.low_evidence,
         model=model_info(model),
-        options=asdict(found.options),
+        options=asdict(localization.options),
         timing_ms=timing_ms,
     )
 

@@ -121,14 +121,14 @@ def named_answer(
 ) -> NamedPointsFound:
     """The JSON of one picture; `timing_ms`: the first object's if not given."""
     first = objects[0]
-    told = [_object(each) for each in objects]
+    entries = [_object(entry) for entry in objects]
     options = asdict(first.options)
     return NamedPointsFound(
         id=request_id,
         image=ImageSize(width=first.width, height=first.height),
-        **dict(told[0]),
+        **dict(entries[0]),
         skeleton=list(first.skeleton),
-        objects=told,
+        objects=entries,
         model=model_info(model),
         options={name: options[name] for name in LANDMARK_OPTIONS},
         timing_ms=dict(first.timing_ms) if timing_ms is None else timing_ms,

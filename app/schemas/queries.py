@@ -177,4 +177,4 @@ class LandmarksQuery(Strict):
 def _boxes(value: object) -> list[Any] | None:
     """The parts to look at, of one text or several. Raises BadOption."""
     given = value if isinstance(value, list) else [value]
-    return [box for box in (checked("roi", each) for each in given) if box is not None] or None
+    return [box for box in (checked("roi", text) for text in given) if box is not None] or None

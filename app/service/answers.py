@@ -47,7 +47,7 @@ class Answer:
     """
 
     image: NDArray[np.uint8] | None
-    found: Localization
+    localization: Localization
     known: bool
     timing_ms: dict[str, float]
 
@@ -92,8 +92,8 @@ class Delivery(Generic[Query]):
         with upload as data:
             request = PhotographRequest(data, self.options, clock, self.who, self.caller.end)
             received = await pipeline.receive(request, reserved, pixels)
-        found, known = await pipeline.locate(received, progress)
-        return Answer(received.image, found, known, timed(self.service, clock))
+        localization, known = await pipeline.locate(received, progress)
+        return Answer(received.image, localization, known, timed(self.service, clock))
 
     async def answers(self, on_answer: Callable[[int, Answer | WeakpointsError], None]) -> None:
         """All of them at the same time, as if each had a caller of its own.
@@ -194,7 +194,7 @@ def _with_fields(request: Request, query: Query, fields: dict[str, str]) -> Quer
 def detection_of(request: Request, answer: Answer) -> Detection:
     """The JSON of one answer."""
     model = service_of(request).pipeline.detector.model
-    return detection(answer.found, model, request.state.request_id, answer.timing_ms)
+    return detection(answer.localization, model, request.state.request_id, answer.timing_ms)
 
 
 async def results_of(

@@ -114,14 +114,16 @@ async def learnt_from(delivery: Delivery[Any]) -> LandmarkSet:
     if not references:
         raise BadAnnotations(f"no photograph came in a part named {REFERENCE!r}")
     describer = Describer(delivery.service.pipeline.detector)
-    by_name = {PurePosixPath(each.file_name).name: each for each in annotations.objects}
+    by_name = {
+        PurePosixPath(annotated.file_name).name: annotated for annotated in annotations.objects
+    }
     known, objects = list[Reference](), list[Marked]()
     for upload in references:
         marked = _marked(upload, by_name)
         objects.append(marked)
         known.append(await _reference(delivery, describer, upload, marked, annotations))
     pattern = pattern_of(annotations, known, describer.detector.model.sha256)
-    sources = tuple(each.file_name for each in objects)
+    sources = tuple(annotated.file_name for annotated in objects)
     return LandmarkSet(pattern, sources)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from app.batch.collection import open_collection, told
+from app.batch.collection import left_out_by_kind, open_collection
 from weakpoints.errors import BadOption
 
 
@@ -96,8 +96,10 @@ def test_what_is_left_out_of_a_folder_is_counted_by_its_kind(tmp_path: Path) -> 
     found = open_collection(str(tmp_path))
     assert found.names == photographs
     assert found.left_out == {"without suffix": 1, ".svg": 2, ".txt": 1}
-    assert told(found.left_out).startswith("; left out: 2 .svg, 1 .txt, 1 without suffix")
-    assert told({}) == ""
+    assert left_out_by_kind(found.left_out).startswith(
+        "; left out: 2 .svg, 1 .txt, 1 without suffix"
+    )
+    assert left_out_by_kind({}) == ""
 
 
 def test_a_place_without_photographs_is_said_to_be_one(tmp_path: Path) -> None:

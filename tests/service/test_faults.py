@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from app.service import server
-from app.service.intake.upload import Pace
+from app.service.intake.upload import UploadPace
 from tests.service import Held, faulty, post, request_head, running, serving, until
 from weakpoints.method.detector import Detector
 
@@ -54,7 +54,7 @@ def test_a_slow_upload_is_ended(detector: Detector, bound: dict[str, float]) -> 
 
 
 def test_what_has_come_of_a_body_gives_it_time() -> None:
-    pace = Pace(grace=5, rate=1000, total=30)
+    pace = UploadPace(grace=5, rate=1000, total=30)
     assert [pace.seconds(received) for received in (0, 1000, 20_000, 2**20)] == [5, 6, 25, 30]
     assert [pace.seconds(2**20, photographs) for photographs in (0, 1, 16)] == [30, 30, 480]
 

@@ -60,13 +60,13 @@ async def heatmap(
         answer = await delivery.answer(delivery.uploads[0], reserved, pixels=not arrays)
         if arrays:
             body = detection_of(request, answer).model_dump_json()
-            file = await run_sync(partial(npz, answer.found, body))
+            file = await run_sync(partial(npz, answer.localization, body))
             return ChunkedResponse(file, media_type=NPZ, headers=answer.headers)
         assert answer.image is not None
         draw = partial(
             heatmap_png,
             answer.image,
-            answer.found,
+            answer.localization,
             which=query.map,
             style=query.style,
             keypoints=query.keypoints,

@@ -23,7 +23,7 @@ from app.service.api.kserve_body import Base64, body_of, parse, read_json, with_
 from app.service.http.callers import caller_of
 from app.service.http.deadlines import Caller, deadline
 from app.service.http.problems import V1, V1_RESPONSES
-from app.service.intake.upload import Pace
+from app.service.intake.upload import UploadPace
 from app.service.lifecycle import Service, service_of
 from app.service.scheduling.photograph_request import PhotographRequest
 from weakpoints.errors import TooLarge, Unavailable, UnknownModel
@@ -31,7 +31,7 @@ from weakpoints.method.localization import Localization
 from weakpoints.method.render import heatmap_png
 from weakpoints.method.stopwatch import Stopwatch
 
-Answer = TypeVar("Answer")
+InstanceAnswer = TypeVar("InstanceAnswer")
 Parameters = TypeVar("Parameters", bound=DetectParameters)
 
 
@@ -160,8 +160,8 @@ async def answers_of(
     request: Request,
     name: str,
     kind: type[Parameters],
-    work: Callable[[InstanceRequest[Parameters]], Awaitable[Answer]],
-) -> list[Answer]:
+    work: Callable[[InstanceRequest[Parameters]], Awaitable[InstanceAnswer]],
+) -> list[InstanceAnswer]:
     """Of all photographs, each let in by itself, one after the other, in their caller's time.
 
     The next one joins the queue when the one before it is answered. So many photographs of one
@@ -169,11 +169,11 @@ async def answers_of(
     request.
     """
     service = service_of(request)
-    settings, answers = service.settings, list[Answer]()
+    settings, answers = service.settings, list[InstanceAnswer]()
     check_name(service, name)
     async with deadline(request, settings.request_timeout) as caller:
         with service.pipeline.place(caller_of(request)):
-            body = await read_json(request, settings.max_bytes, Pace.of(settings))
+            body = await read_json(request, settings.max_bytes, UploadPace.of(settings))
             caller.watch()
             batch = await run_sync(parse, body, settings.max_bytes, settings.max_images)
             del body  # the photographs are reserved once
@@ -214,10 +214,10 @@ async def explanation_of(instance: InstanceRequest[ExplainParameters]) -> Explan
     image, heatmap = received.image, None
     if pixels and image is not None:
         _check_heatmap(image, instance, service.settings.max_pixels)
-    found, _ = await pipeline.locate(received)
-    answer = detection(found, model, request.state.request_id, timed(service, clock))
+    localization, _ = await pipeline.locate(received)
+    answer = detection(localization, model, request.state.request_id, timed(service, clock))
     if pixels and image is not None:
-        draw = partial(_heatmap, image, found, instance.parameters, drawn)
+        draw = partial(_heatmap, image, localization, instance.parameters, drawn)
         heatmap = await pipeline.draw(who, image, reserved, draw)
     return Explanation(**answer.model_dump(), heatmap=heatmap)
 
@@ -239,13 +239,13 @@ def _check_heatmap(
 
 def _heatmap(
     image: NDArray[np.uint8],
-    found: Localization,
+    localization: Localization,
     parameters: ExplainParameters,
     drawn: int | None,
 ) -> Base64:
     png, _ = heatmap_png(
         image,
-        found,
+        localization,
         which=parameters.map,
         style=parameters.style,
         keypoints=parameters.keypoints,

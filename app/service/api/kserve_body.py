@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from app.schemas.queries import DetectQuery
 from app.service.api.openapi import posted
-from app.service.intake.upload import ENVELOPE, Pace, check_encoding, read_body
+from app.service.intake.upload import ENVELOPE, UploadPace, check_encoding, read_body
 from weakpoints.errors import MalformedRequest, TooLarge, WeakpointsError
 
 VALUES = 1000  # commas and brackets of a body: base64 has none, and each costs memory when parsed
@@ -49,7 +49,7 @@ def most_bytes(max_bytes: int) -> int:
     return 4 * ceil(max_bytes / 3) + ENVELOPE
 
 
-async def read_json(request: Request, max_bytes: int, pace: Pace) -> bytearray:
+async def read_json(request: Request, max_bytes: int, pace: UploadPace) -> bytearray:
     """The body, whatever its type: KServe's client names none.
 
     Raises UnsupportedMedia, UploadTooSlow, and TooLarge as soon as the limit is passed.

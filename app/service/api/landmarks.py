@@ -26,7 +26,7 @@ from app.service.api.parameters import reject_repeated
 from app.service.api.streaming import Send, StreamMessages, one_line, streamed
 from app.service.http.accept import preferred
 from app.service.http.problems import RESPONSES, problem_body
-from app.service.intake.upload import Pace, read_body
+from app.service.intake.upload import UploadPace, read_body
 from app.service.lifecycle import Service, service_of
 from app.service.named_delivery import (
     ANNOTATIONS,
@@ -185,7 +185,9 @@ async def delete_landmark_set(request: Request, name: str) -> None:
 async def _file(request: Request, service: Service, name: str) -> LandmarkSet:
     """The set that is the body. Raises BadLandmarkSet, also for another network's."""
     data = bytearray()
-    await read_body(request, service.settings.max_bytes, Pace.of(service.settings), data.extend)
+    await read_body(
+        request, service.settings.max_bytes, UploadPace.of(service.settings), data.extend
+    )
     learnt = await run_sync(LandmarkSet.of_bytes, bytes(data), name)
     NamedPoints(Describer(service.pipeline.detector), learnt.pattern)
     return learnt

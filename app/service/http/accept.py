@@ -14,7 +14,7 @@ def preferred(accept: str, usual: str, *others: str) -> str:
         media_type, *parameters = (part.strip() for part in named.split(";"))
         weights[media_type] = next((_number(p[2:]) for p in parameters if p[:2] == "q="), 1.0)
     wildcards = (usual, f"{usual.partition('/')[0]}/*", "*/*")
-    least = next((weights[each] for each in wildcards if each in weights), 0.0)
+    least = next((weights[pattern] for pattern in wildcards if pattern in weights), 0.0)
     best = max(others, key=lambda other: weights.get(other, 0.0), default=usual)
     return best if weights.get(best, 0.0) > 0 and weights[best] >= least else usual
 

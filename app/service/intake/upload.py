@@ -31,7 +31,7 @@ ENVELOPE = 16 * 2**10  # bytes that multipart's boundaries, headers and other pa
 
 
 @dataclass(frozen=True)
-class Pace:
+class UploadPace:
     """How fast a body must come.
 
     `rate` bytes a second once `grace` seconds are over, and all of it in `total` seconds for each
@@ -43,7 +43,7 @@ class Pace:
     total: float
 
     @classmethod
-    def of(cls, settings: Settings) -> "Pace":
+    def of(cls, settings: Settings) -> "UploadPace":
         return cls(settings.upload_grace, settings.upload_rate, settings.upload_timeout)
 
     def seconds(self, received: int, photographs: int = 1) -> float:
@@ -93,7 +93,7 @@ class Upload:
 
 
 @dataclass(frozen=True)
-class Received:
+class ReceivedForm:
     """The photographs of a request, and options that came as fields of the form beside them.
 
     companions: files of other names that were asked for, such as references.
@@ -113,7 +113,7 @@ async def read_uploads(
     options: Collection[str] = (),
     companions: Mapping[str, int] = NO_COMPANIONS,
     least: int = 1,
-) -> Received:
+) -> ReceivedForm:
     """The photographs of a request, `least` at least and `most` at most.
 
     companions: names of a form's parts that are files, too, and how many of each may come.
@@ -130,7 +130,7 @@ async def read_uploads(
         wanted = _Wanted(most, least, options, companions)
         return await _of_form(request, content_type, settings, place, wanted)
     if not content_type or content_type.lower().startswith(RAW):
-        return Received([await _of_body(request, settings, place())])
+        return ReceivedForm([await _of_body(request, settings, place())])
     raise UnsupportedMedia(
         f"Content-Type is {content_type!r}; "
         f"send multipart/form-data with a part named {FIELD!r}, or image/*"
@@ -147,7 +147,7 @@ def check_encoding(request: Request) -> None:
 
 async def _of_body(request: Request, settings: Settings, place: ExitStack) -> Upload:
     upload = Upload(None, settings.max_bytes, place)
-    await read_body(request, settings.max_bytes, Pace.of(settings), upload.add)
+    await read_body(request, settings.max_bytes, UploadPace.of(settings), upload.add)
     return upload
 
 
@@ -171,7 +171,7 @@ async def _of_form(
     settings: Settings,
     place: Callable[[], ExitStack],
     wanted: _Wanted,
-) -> Received:
+) -> ReceivedForm:
     limits = {FIELD: wanted.most, **wanted.companions}
     files: dict[str, list[Upload]] = {name: [] for name in limits}
     fields: dict[str, bytearray] = {}
@@ -201,7 +201,7 @@ async def _of_form(
     received = await read_body(
         request,
         settings.max_bytes,
-        Pace.of(settings),
+        UploadPace.of(settings),
         form.feed,
         most=wanted.files,
         envelope=ENVELOPE,
@@ -218,7 +218,7 @@ async def _of_form(
             expected=FIELD,
         )
     options = {name: bytes(text).decode("utf-8", "replace") for name, text in fields.items()}
-    return Received(uploads, options, files)
+    return ReceivedForm(uploads, options, files)
 
 
 def _option(name: str, fields: dict[str, bytearray]) -> Take:
@@ -242,7 +242,7 @@ def _option(name: str, fields: dict[str, bytearray]) -> Take:
 async def read_body(
     request: Request,
     max_bytes: int,
-    pace: Pace,
+    pace: UploadPace,
     take: Take,
     *,
     most: int = 1,

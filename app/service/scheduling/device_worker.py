@@ -14,23 +14,23 @@ from typing import Generic, TypeVar
 
 from app.service.scheduling.claims import Claim, Full
 from app.service.scheduling.device_queue import DeviceQueue
-from app.service.scheduling.jobs import Answer, Asked, Dropped, Job, end_of_waiting
+from app.service.scheduling.jobs import Dropped, Input, Job, Output, end_of_waiting
 from weakpoints.errors import DeviceLost, QueueFull, Unavailable, WeakpointsError
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.progress import Progress, no_progress
 
-Seen = TypeVar("Seen")
+Pass = TypeVar("Pass")
 ANYBODY = Claim()
 STUCK = 120.0  # seconds without progress in a job, after which the device counts as hung
 
 
-class Worker(Generic[Asked, Seen, Answer]):
+class Worker(Generic[Input, Pass, Output]):
     """Owns the device: one thread, which starts on creation; `close` finishes what was accepted."""
 
     def __init__(
         self,
-        forward_backward: Callable[[Sequence[Asked]], Sequence[Seen]],
-        occlude: Callable[[Asked, Seen, Progress], Answer],
+        forward_backward: Callable[[Sequence[Input]], Sequence[Pass]],
+        occlude: Callable[[Input, Pass, Progress], Output],
         queue_size: int,
         max_pixels: int = 2**62,
         batch: int = 1,
@@ -53,8 +53,8 @@ class Worker(Generic[Asked, Seen, Answer]):
         self._rehearse = rehearse
         self.ready: Future[None] = Future()
         self.ready.set_running_or_notify_cancel()  # who waits for it can't cancel it
-        self._queue: DeviceQueue[Job[Asked, Answer]] = DeviceQueue(queue_size, max_pixels)
-        self._beat: float | None = None  # last sign of life of the job that runs
+        self._queue: DeviceQueue[Job[Input, Output]] = DeviceQueue(queue_size, max_pixels)
+        self._last_progress: float | None = None  # last sign of life of the job that runs
         self._preempted_seconds = 0.0  # in all, of jobs that went before an expensive one's steps
         self._closed = False
         self._broken = False
@@ -64,11 +64,11 @@ class Worker(Generic[Asked, Seen, Answer]):
     @property
     def alive(self) -> bool:
         """Whether the thread runs, the device works, and no job is silent for STUCK seconds."""
-        beat = self._beat
+        last = self._last_progress
         return (
             self._thread.is_alive()
             and not self._broken
-            and (beat is None or time.perf_counter() - beat < STUCK)
+            and (last is None or time.perf_counter() - last < STUCK)
         )
 
     @property
@@ -98,11 +98,11 @@ class Worker(Generic[Asked, Seen, Answer]):
 
     async def run(
         self,
-        asked: Asked,
+        input: Input,
         clock: Stopwatch,
         claim: Claim = ANYBODY,
         progress: Progress = no_progress,
-    ) -> Answer:
+    ) -> Output:
         """The answer to one request; `clock` laps `queue`, and `progress` is told when it waits.
 
         Raises what the work raises, QueueFull if too much waits, at once or when its place is taken
@@ -113,7 +113,7 @@ class Worker(Generic[Asked, Seen, Answer]):
             raise Unavailable(
                 "the device is lost" if self._broken else "the service is stopping", retry_after=5
             )
-        job: Job[Asked, Answer] = Job(asked, claim, clock, progress)
+        job: Job[Input, Output] = Job(input, claim, clock, progress)
         self._admit(job)
         try:
             return await asyncio.wrap_future(job.future)
@@ -130,7 +130,7 @@ class Worker(Generic[Asked, Seen, Answer]):
         self._queue.close()
         self._thread.join()
 
-    def _admit(self, job: Job[Asked, Answer]) -> None:
+    def _admit(self, job: Job[Input, Output]) -> None:
         try:
             self._queue.check(job.claim)
             job.progress("queue", 0, 1)  # before the device's thread can tell of its own
@@ -139,13 +139,13 @@ class Worker(Generic[Asked, Seen, Answer]):
             raise self._full(full) from None
         self._send_away(leaving, self._queue.max_waiting)
 
-    def _send_away(self, leaving: Sequence[Job[Asked, Answer]], limit: int) -> None:
+    def _send_away(self, leaving: Sequence[Job[Input, Output]], limit: int) -> None:
         for job in leaving:
             if job.future.set_running_or_notify_cancel():
                 detail = "other callers wait, and yours holds most of the queue"
                 job.future.set_exception(self._full(Full(detail, limit)))
 
-    def _refuse_late(self, late: Sequence[Job[Asked, Answer]]) -> None:
+    def _refuse_late(self, late: Sequence[Job[Input, Output]]) -> None:
         """They were admitted, and callers that had less of the device went before them."""
         for job in late:
             if job.future.set_running_or_notify_cancel():
@@ -167,33 +167,33 @@ class Worker(Generic[Asked, Seen, Answer]):
 
     def _serve_some(self) -> bool:
         """The next jobs; False once there are none any more. It keeps no picture while it waits."""
-        taken, late = self._queue.take(self._batch)
+        jobs, late = self._queue.take(self._batch)
         self._refuse_late(late)
-        self._serve_these(taken)
-        return bool(taken or late)
+        self._serve_these(jobs)
+        return bool(jobs or late)
 
-    def _serve_these(self, taken: Sequence[Job[Asked, Answer]]) -> None:
-        wanted = [
+    def _serve_these(self, jobs: Sequence[Job[Input, Output]]) -> None:
+        accepted = [
             job
-            for job in taken
+            for job in jobs
             if not job.dropped.is_set() and job.future.set_running_or_notify_cancel()
         ]
-        had = self._stopwatch()
-        if wanted:
-            self._answer(wanted)
-        seconds = had() / max(1, len(wanted))  # of each: they were looked at together
-        for job in taken:
+        elapsed = self._stopwatch()
+        if accepted:
+            self._answer(accepted)
+        seconds = elapsed() / max(1, len(accepted))  # of each: they were looked at together
+        for job in jobs:
             answered = job.future.done() and not job.future.cancelled()
             answered = answered and job.future.exception() is None
-            self._queue.done(job.claim, seconds if job in wanted else 0.0, answered)
+            self._queue.done(job.claim, seconds if job in accepted else 0.0, answered)
 
-    def _preempt(self, job: Job[Asked, Answer], had: Callable[[], float]) -> None:
+    def _preempt(self, job: Job[Input, Output], elapsed: Callable[[], float]) -> None:
         """Others are answered between two steps of an expensive job that had so many seconds."""
-        while (other := self._queue.next_preemptor(job.claim, had())) is not None:
+        while (other := self._queue.next_preemptor(job.claim, elapsed())) is not None:
             start = time.perf_counter()
             self._serve_these([other])
             self._preempted_seconds += time.perf_counter() - start
-            self._beat = time.perf_counter()
+            self._last_progress = time.perf_counter()
 
     def _stopwatch(self) -> Callable[[], float]:
         """Tells the seconds from now on, without those of jobs that went before its steps."""
@@ -204,28 +204,28 @@ class Worker(Generic[Asked, Seen, Answer]):
         """Any error is for those who wait for `ready`; the thread goes on."""
 
         def progress(stage: str, done: int, total: int) -> None:
-            self._beat = time.perf_counter()
+            self._last_progress = time.perf_counter()
 
         try:
-            self._beat = time.perf_counter()
+            self._last_progress = time.perf_counter()
             self._batch = self._rehearse(self._batch, progress)
             self.ready.set_result(None)
         except BaseException as error:
             self.ready.set_exception(error)
-        self._beat = None
+        self._last_progress = None
 
-    def _answer(self, jobs: list[Job[Asked, Answer]]) -> None:
-        self._beat = time.perf_counter()
+    def _answer(self, jobs: list[Job[Input, Output]]) -> None:
+        self._last_progress = time.perf_counter()
         self._batched(len(jobs))
         end_of_waiting(jobs)
-        seen = self._together(jobs)
+        network_passes = self._together(jobs)
         for i, job in enumerate(jobs):
             if i > 0:
                 end_of_waiting([job])  # for those before it
-            self._answer_one(job, seen[i] if seen else None)
-        self._beat = None
+            self._answer_one(job, network_passes[i] if network_passes else None)
+        self._last_progress = None
 
-    def _together(self, jobs: list[Job[Asked, Answer]]) -> Sequence[Seen] | None:
+    def _together(self, jobs: list[Job[Input, Output]]) -> Sequence[Pass] | None:
         """None for a single job, or where looking at all together fails.
 
         Each is then looked at alone, so that none of them can hurt another.
@@ -233,11 +233,11 @@ class Worker(Generic[Asked, Seen, Answer]):
         if len(jobs) == 1 or self._broken:
             return None
         try:
-            return self._forward_backward([job.asked for job in jobs])
+            return self._forward_backward([job.input for job in jobs])
         except Exception:
             return None
 
-    def _answer_one(self, job: Job[Asked, Answer], seen: Seen | None) -> None:
+    def _answer_one(self, job: Job[Input, Output], network_pass: Pass | None) -> None:
         """Any error is given to the job's caller; the thread goes on.
 
         What is expected goes without its traceback, whose frames have the job: a circle would keep
@@ -246,31 +246,32 @@ class Worker(Generic[Asked, Seen, Answer]):
         try:
             if self._broken:
                 raise Unavailable("the device is lost", retry_after=5)
-            mine = self._forward_backward([job.asked])[0] if seen is None else seen
-            job.future.set_result(self._occlude(job.asked, mine, self._watched(job)))
+            if network_pass is None:
+                network_pass = self._forward_backward([job.input])[0]
+            job.future.set_result(self._occlude(job.input, network_pass, self._watched(job)))
         except DeviceLost as error:
             self._broken = True
             job.future.set_exception(error)
             self._lost()
-        except (Dropped, WeakpointsError) as told:
-            job.future.set_exception(told.with_traceback(None))
+        except (Dropped, WeakpointsError) as error:
+            job.future.set_exception(error.with_traceback(None))
         except BaseException as error:
             job.future.set_exception(error)
 
-    def _watched(self, job: Job[Asked, Answer]) -> Progress:
+    def _watched(self, job: Job[Input, Output]) -> Progress:
         """The job's progress.
 
         A sign of life of the device, and the end once the caller is gone. Others are answered
         between the steps of an expensive one.
         """
-        had = self._stopwatch()
+        elapsed = self._stopwatch()
 
         def progress(stage: str, done: int, total: int) -> None:
-            self._beat = time.perf_counter()
+            self._last_progress = time.perf_counter()
             if job.dropped.is_set():
                 raise Dropped
             job.progress(stage, done, total)
             if job.claim.expensive:
-                self._preempt(job, had)
+                self._preempt(job, elapsed)
 
         return progress

@@ -10,8 +10,8 @@ from app.service.scheduling.claims import Claim
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.progress import Progress
 
-Asked = TypeVar("Asked")
-Answer = TypeVar("Answer")
+Input = TypeVar("Input")
+Output = TypeVar("Output")
 
 
 class Dropped(Exception):
@@ -19,14 +19,14 @@ class Dropped(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Job(Generic[Asked, Answer]):
+class Job(Generic[Input, Output]):
     """One request in the queue; `dropped` is set when its caller is gone."""
 
-    asked: Asked
+    input: Input
     claim: Claim
     clock: Stopwatch
     progress: Progress
-    future: Future[Answer] = field(default_factory=Future)
+    future: Future[Output] = field(default_factory=Future)
     dropped: threading.Event = field(default_factory=threading.Event)
 
 

@@ -25,7 +25,7 @@ class PhotographRequest:
 
 
 @dataclass(frozen=True)
-class Received:
+class ReceivedPhotograph:
     """A photograph of which all that can be refused about it was refused; `key` is its answer's.
 
     known: its answer, by the cache; else it waits for the device. image: its pixels, None where

@@ -23,7 +23,7 @@ from app.service.scheduling.claims import Claim
 from app.service.scheduling.decode_slots import DecodeSlots
 from app.service.scheduling.device_worker import Worker
 from app.service.scheduling.jobs import Dropped
-from app.service.scheduling.photograph_request import PhotographRequest, Received
+from app.service.scheduling.photograph_request import PhotographRequest, ReceivedPhotograph
 from app.service.scheduling.result_cache import ResultCache, key
 from app.service.scheduling.upload_places import UploadPlaces
 from app.settings import Settings
@@ -89,7 +89,7 @@ class Pipeline:
 
     async def receive(
         self, request: PhotographRequest, reserved: ExitStack, pixels: bool = False
-    ) -> Received:
+    ) -> ReceivedPhotograph:
         """The file decoded, in a child that ends with this call, and prepared for the device.
 
         An answer that is in the cache needs neither, unless its pixels are asked for. reserved: to
@@ -97,15 +97,15 @@ class Pipeline:
         All that can be refused about a photograph is refused here: raises WeakpointsError.
         QueueFull is raised before it is decoded.
         """
-        asked = await run_sync(key, request.data, request.options)
-        known = self._cache.get(asked)
+        cache_key = await run_sync(key, request.data, request.options)
+        known = self._cache.get(cache_key)
         if known and not pixels:
-            return Received(asked, known, None, None)
+            return ReceivedPhotograph(cache_key, known, None, None)
         if known:
             image = await self._decoded(request, lambda image: image)
             claim = Claim(request.caller, image.shape[0] * image.shape[1])
             reserved.enter_context(self.worker.holding(claim))
-            return Received(asked, known, image, None)
+            return ReceivedPhotograph(cache_key, known, image, None)
         claim = self._claim(request)
         self.worker.check_capacity(claim)
 
@@ -114,11 +114,13 @@ class Pipeline:
             prepared = self.detector.prepare(image, request.options, request.clock)
             return image if pixels else None, prepared
 
-        kept, prepared = await self._decoded(request, start)
-        return Received(asked, None, kept, (prepared, self._reserve(claim, prepared, reserved)))
+        image_kept, prepared = await self._decoded(request, start)
+        return ReceivedPhotograph(
+            cache_key, None, image_kept, (prepared, self._reserve(claim, prepared, reserved))
+        )
 
     async def locate(
-        self, received: Received, progress: Progress = no_progress
+        self, received: ReceivedPhotograph, progress: Progress = no_progress
     ) -> tuple[Localization, bool]:
         """What is on the photograph, and whether the cache knew it. Raises as `Worker.run` does."""
         known = received.known or self._cache.get(received.key)
@@ -130,9 +132,9 @@ class Pipeline:
         evidence = await self.worker.run(prepared, prepared.clock, claim, progress)
         # On a thread: the device is free.
         explain = partial(self.detector.explain, prepared, evidence)
-        found: Localization = await self.on_thread(claim.caller, explain)
-        self._cache.put(received.key, found)
-        return found, False
+        localization: Localization = await self.on_thread(claim.caller, explain)
+        self._cache.put(received.key, localization)
+        return localization, False
 
     async def recognise(self, request: PhotographRequest) -> tuple[ClassScore, ...]:
         """The likeliest classes of a photograph: a forward pass, without an occlusion.
