@@ -27,7 +27,8 @@ LIBRARY = {  # a room of `weakpoints`, and the rooms that it may look into
     "evaluation": BASE
     | {"coco", "networks", "engine", "images", "method", "landmarks", "evaluation"},
     "api": BASE | {"given_options", "networks", "images", "method", "landmarks", "loading"},
-    "__main__": set(),
+    "platforms": BASE,
+    "__main__": {"errors", "platforms"},
 }
 SERVICE = {"allocator", "decoding", "loading", "schemas", "settings", "service"}
 HOUSE = {  # a room of `app`, and the rooms of `app` that it may look into; all see the library

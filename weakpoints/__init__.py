@@ -48,5 +48,7 @@ MODULES = {
 def __getattr__(name: str) -> object:
     """Imported when asked for: `Weakpoints` brings PyTorch, and `import weakpoints` is light."""
     if name in __all__:
+        if MODULES.get(name) == "api":
+            import_module("weakpoints.platforms").check_platform()
         return getattr(import_module(f"weakpoints.{MODULES.get(name, 'errors')}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -79,11 +79,19 @@ def one_thread() -> None:
 
 
 def bound_memory(more: int) -> None:
-    """`more` bytes than there are now, and no core dumps."""
-    with open("/proc/self/statm") as sizes:
-        now = int(sizes.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + more, now + more))
+    """`more` bytes than there are now, and no core dumps.
+
+    A lower limit of the process (`ulimit -v`) stays. Without /proc, as on macOS, there is no bound.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        with open("/proc/self/statm") as sizes:
+            now = int(sizes.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = now + more if hard == resource.RLIM_INFINITY else min(now + more, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def serve(parent: socket.socket) -> None:

@@ -5,7 +5,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from weakpoints.errors import Unavailable
@@ -64,7 +64,7 @@ def _nameless_file() -> Any:
 
     It is not of `/dev/shm`, of which a container has 64 MiB.
     """
-    if hasattr(os, "memfd_create"):
+    with suppress(AttributeError, OSError):  # not on macOS; a sandbox may forbid it
         return open(os.memfd_create("picture"), "r+b", buffering=0)
     return tempfile.TemporaryFile(buffering=0)
 

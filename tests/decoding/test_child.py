@@ -71,3 +71,18 @@ def test_memory_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     most, hard = asked[resource.RLIMIT_AS]
     assert most == hard > 2**30
     assert asked[resource.RLIMIT_CORE] == (0, 0)
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (9, 9))
+    bound_memory(2**30)
+    assert asked[resource.RLIMIT_AS] == (9, 9), "a lower limit of the process stays"
+
+
+def test_without_proc_a_child_starts_without_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, both: asked.update({kind: both}))
+
+    def missing(file: str) -> None:
+        raise FileNotFoundError(file)
+
+    monkeypatch.setattr(child, "open", missing, raising=False)
+    bound_memory(2**30)
+    assert asked == {resource.RLIMIT_CORE: (0, 0)}

@@ -18,6 +18,18 @@ def test_a_file_holds_the_picture_and_takes_its_pixels() -> None:
     assert file.closed
 
 
+@pytest.mark.parametrize("error", [AttributeError("memfd_create"), OSError(38, "not implemented")])
+def test_without_files_in_memory_there_is_one_on_disk(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> int:
+        raise error
+
+    monkeypatch.setattr(os, "memfd_create", missing)
+    with MemoryFiles(0).one(b"a picture") as file:
+        assert os.pread(file.fileno(), 99, 0) == b"a picture"
+
+
 def test_a_file_is_used_again_unless_its_use_failed_and_keeps_few_bytes() -> None:
     files = MemoryFiles(1)
     with files.one(bytes(KEPT + 1)) as first, files.one(b"another") as another:
