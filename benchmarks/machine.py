@@ -1,7 +1,10 @@
 """What this machine is, how quick it is, and what a piece of work takes of it."""
 
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -54,3 +57,13 @@ def matmul_rate(x: Tensor) -> float:
     size = LARGEST[x.device.type]
     a = torch.randn(size, size, dtype=torch.float32).to(x)
     return size**3 / min(seconds(lambda: a @ a, x.device.type) for _ in range(10))
+
+
+@contextmanager
+def busy_loop() -> Iterator[None]:
+    """Another program of normal priority that needs one core all the time."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as loop:
+        try:
+            yield
+        finally:
+            loop.kill()

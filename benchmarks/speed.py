@@ -6,7 +6,8 @@ All in one run on one machine.
 import copy
 import platform
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.machine import matmul_rate, memory, reset_peak, seconds
+from benchmarks import exported
+from benchmarks.machine import busy_loop, matmul_rate, memory, reset_peak, seconds
 from benchmarks.rivals import best_captum, best_forward, captum, full
 from weakpoints.engine.engine import Incremental
 from weakpoints.errors import BadOption
@@ -66,6 +68,7 @@ def speed_of(
     rounds: int,
     device: str,
     precision: Precision,
+    neighbour: bool = False,
 ) -> dict[str, Any]:
     """`compare` for a network of the manifest.
 
@@ -82,41 +85,9 @@ def speed_of(
         rounds=rounds,
         device=device,
         precision=precision,
+        neighbour=neighbour,
     )
     return {"network": entry.name, "weights": "trained" if trained else "random", **figures}
-
-
-def table(figures: Mapping[str, Any]) -> str:
-    """The same for people."""
-    lines = [
-        f"{figures['network']} ({figures['weights']} weights), {figures['side']} px, "
-        f"boxes of {figures['box']} every {figures['step']}, "
-        f"{figures['device']}, {figures['precision']}, {figures['threads']} threads",
-        f"{'':16}{'s/image':>10}{'spread':>10}{'times ours':>12}{'peak MiB':>10}",
-    ]
-    for name in ("ours", "full", "captum_default", "captum_best"):
-        if name in figures:
-            measured = figures[name]
-            peak = (
-                "-"
-                if measured["peak_memory_bytes"] is None
-                else f"{measured['peak_memory_bytes'] / 2**20:.0f}"
-            )
-            lines.append(
-                f"{name:16}{measured['seconds_per_image']:10.3f}{measured['spread']:10.3f}{measured['ratio']:12.1f}{peak:>10}"
-            )
-    rate = figures["ours_products_per_second"] / figures["matmul_products_per_second"]
-    lines.append(
-        f"theoretical saving {figures['theoretical_saving']:.2f}, turned into time: "
-        + (
-            "-"
-            if figures["saving_turned_into_time"] is None
-            else f"{figures['saving_turned_into_time']:.0%}"
-        )
-        + f"; {figures['ours_products_per_second'] / 1e9:.1f} G products/s, "
-        + f"{rate:.0%} of this machine's matrix product"
-    )
-    return "\n".join(lines)
 
 
 def setting(side: int, limit: int) -> Setting:
@@ -146,6 +117,7 @@ def compare(
     rounds: int,
     device: str,
     precision: Precision,
+    neighbour: bool = False,
 ) -> dict[str, Any]:
     """Seconds a picture, taken in turn after a warm-up: medians, and the spread over the rounds.
 
@@ -156,9 +128,11 @@ def compare(
     helps.
     captum_default, captum_best: Captum's Occlusion, one picture a pass, and as many as serve it
     best.
+    neighbour: whether each is timed again while another process keeps one core busy.
+    openvino, onnxruntime: whole passes of the exported network, on a CPU in float32.
     """
     with arithmetic(device, precision), tuned(device):  # the rivals, too
-        return _compare(module, where, against, rounds, device, precision)
+        return _compare(module, where, against, rounds, device, precision, neighbour)
 
 
 def _compare(
@@ -168,6 +142,7 @@ def _compare(
     rounds: int,
     device: str,
     precision: Precision,
+    neighbour: bool,
 ) -> dict[str, Any]:
     network = network_of(copy.deepcopy(module).to(device).to(memory_format=torch.channels_last))
     engine = Incremental(network, dtype=windows(precision))
@@ -183,6 +158,8 @@ def _compare(
     for _ in range(3 if device == "cuda" else 1):  # a GPU records when it sees a chunk again
         ours()  # the others were warmed up when their batch was chosen
     measured = _in_turn(contestants, rounds, device)
+    with busy_loop() if neighbour else nullcontext():
+        beside = _in_turn(contestants, rounds if neighbour else 0, device)
     work, rate = products(network, where), matmul_rate(x)
     least = {name: statistics.median(contestant.seconds) for name, contestant in measured.items()}
     saving = work["full"] / work["windows"]
@@ -196,6 +173,9 @@ def _compare(
                 "all_seconds": measured[contestant.name].seconds,
                 "peak_memory_bytes": measured[contestant.name].peak,
                 "ratio": least[contestant.name] / least["ours"],
+                "seconds_beside_a_loop": (
+                    statistics.median(beside[contestant.name].seconds) if neighbour else None
+                ),
                 **contestant.settings,
             }
             for contestant in contestants
@@ -231,6 +211,11 @@ def _rivals(
         for name, batch in (("captum_default", 1), ("captum_best", best_captum(module, x))):
             run = partial(captum, module, x, where.box, where.step, batch)
             yield Contestant(name, run, {"perturbations_per_eval": batch})
+    for name, export in (("openvino", exported.openvino), ("onnxruntime", exported.onnxruntime)):
+        if name in against:
+            forward, settings = export(copy.deepcopy(module), x)
+            at = partial(exported.masked, forward, x, where.corners, where.box)
+            yield Contestant(name, partial(at, int(str(settings["batch"]))), settings)
 
 
 def _in_turn(contestants: Sequence[Contestant], rounds: int, device: str) -> dict[str, Measured]:

@@ -22,7 +22,6 @@ from weakpoints.errors import WeakpointsError
 
 benchmark = command_group("benchmark", "measure how fast it is")
 
-RIVALS = ("full", "captum")
 Precision = Literal["float32", "tf32", "float16"]
 Rounds = Annotated[Count, Parameter(help="each is timed so often, in turn")]
 AtLeast8 = Annotated[int, Parameter(validator=validators.Number(gte=8))]
@@ -34,6 +33,17 @@ HOW = {  # what a benchmark imports beside the service, and where that comes fro
     "pip install ./client in a checkout",
     "captum": "--against captum needs Captum, which is not installed: pip install captum, "
     "or name --against full",
+    "openvino": "--against openvino needs OpenVINO, which is not installed: pip install openvino",
+    "onnxruntime": "--against onnxruntime needs it, and it is not installed: "
+    "pip install onnxruntime onnxscript",
+    "onnxscript": "--against onnxruntime exports by onnxscript, which is not installed: "
+    "pip install onnxscript",
+}
+NEEDED = {  # by a rival; whole passes of PyTorch's need nothing more
+    "full": [],
+    "captum": ["captum"],
+    "openvino": ["openvino"],
+    "onnxruntime": ["onnxruntime", "onnxscript"],
 }
 
 
@@ -53,23 +63,38 @@ def occlusion(
     precision: Precision = "float32",
     positions: Annotated[Count, Parameter(help="at most so many boxes")] = 729,
     rounds: Rounds = 3,
-    against: Annotated[str, Parameter(help=f"any of {','.join(RIVALS)}, or nothing")] = ",".join(
-        RIVALS
-    ),
+    against: Annotated[
+        str, Parameter(help=f"any of {','.join(NEEDED)}, or nothing")
+    ] = "full,captum",
+    neighbour: Annotated[
+        bool,
+        Parameter(help="time them beside a busy loop of another process, too", show_default=False),
+    ] = False,
     as_json: Json = False,
     network: Network = Network(),
 ) -> int:
     """the occlusion of one picture, against what people use"""
     rivals = [name for name in against.split(",") if name]
-    if unknown := set(rivals) - set(RIVALS):
-        return say(f"--against {', '.join(sorted(unknown))}: known are {', '.join(RIVALS)}", 2)
-    require(*(["captum"] if "captum" in rivals else []))
-    from benchmarks.speed import speed_of, table
+    if unknown := set(rivals) - set(NEEDED):
+        return say(f"--against {', '.join(sorted(unknown))}: known are {', '.join(NEEDED)}", 2)
+    if device != "cpu" and (exported := {"openvino", "onnxruntime"} & set(rivals)):
+        return say(f"--against {', '.join(sorted(exported))}: --device cpu only", 2)
+    require(*(module for name in rivals for module in NEEDED[name]))
+    from benchmarks.speed import speed_of
+    from benchmarks.speed_table import table
     from weakpoints.networks.manifest import find
 
     settings = network.settings()
     entry = find(settings.manifest, settings.network, settings.downloads)
-    figures = speed_of(entry, positions, rivals, rounds=rounds, device=device, precision=precision)
+    figures = speed_of(
+        entry,
+        positions,
+        rivals,
+        rounds=rounds,
+        device=device,
+        precision=precision,
+        neighbour=neighbour,
+    )
     show(as_json, figures, table(figures))
     return 0
 

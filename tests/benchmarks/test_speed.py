@@ -179,6 +179,19 @@ def test_the_command_prints_one_object_or_a_table(capsys: pytest.CaptureFixture[
     assert "theoretical saving" in capsys.readouterr().out
 
 
+def test_beside_a_loop_each_is_timed_once_more(small: nn.Module) -> None:
+    figures = compare(
+        small,
+        Setting(56, 8, 8),
+        [],
+        rounds=1,
+        device="cpu",
+        precision="float32",
+        neighbour=True,
+    )
+    assert figures["ours"]["seconds_beside_a_loop"] > 0
+
+
 def test_a_rival_that_is_not_known_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["benchmark", "occlusion", "--against", "full,krypton"]) == 2
     assert "--against krypton: known are full, captum" in capsys.readouterr().err
