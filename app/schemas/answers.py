@@ -96,12 +96,17 @@ class ModelCard(ModelInfo):
 
 
 class Detection(BaseModel):
-    """The answer to one picture: of each class that was asked for, keypoints strongest first."""
+    """The answer to one picture: of each class that was asked for, keypoints strongest first.
+
+    bbox: x, y, w, h of the object, from the first to the last keypoint of the first class that was
+    asked for, as `/landmarks` has it; null where it has no keypoint.
+    """
 
     id: str
     image: ImageSize
     prediction: Prediction
     keypoints: list[WireKeypoint]
+    bbox: tuple[Pixels, Pixels, Pixels, Pixels] | None
     low_evidence: bool
     model: ModelInfo
     options: dict[str, Any]
@@ -176,6 +181,7 @@ def detection(
         image=ImageSize(width=localization.width, height=localization.height),
         prediction=prediction(localization.top),
         keypoints=[WireKeypoint(**asdict(point)) for point in localization.keypoints],
+        bbox=localization.bbox,
         low_evidence=localization.low_evidence,
         model=model_info(model),
         options=asdict(localization.options),

@@ -16,7 +16,7 @@ from weakpoints.landmarks.descriptors import GRID, Descriptors, describe, landma
 from weakpoints.landmarks.finder import Located, Reference, find
 from weakpoints.method.detector import Detector
 from weakpoints.method.frame import Frame
-from weakpoints.method.localization import ClassScore
+from weakpoints.method.localization import ClassScore, bounding_box
 from weakpoints.method.stages import Evidence, Prepared
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.options import Options
@@ -227,20 +227,11 @@ def named_points(pattern: Pattern, located: Located, frame: Frame) -> Named:
             strict=True,
         )
     )
-    return Named(
-        frame.width, frame.height, landmarks, pattern.skeleton, _bbox(landmarks), (), Options(), {}
-    )
+    bbox = bounding_box([(point.x, point.y) for point in landmarks if point.visible])
+    return Named(frame.width, frame.height, landmarks, pattern.skeleton, bbox, (), Options(), {})
 
 
 def pattern_of(annotations: Annotations, references: Sequence[Reference], network: str) -> Pattern:
     return Pattern(
         annotations.category, annotations.names, annotations.skeleton, tuple(references), network
     )
-
-
-def _bbox(landmarks: Sequence[Landmark]) -> tuple[float, float, float, float] | None:
-    points = np.array([(each.x, each.y) for each in landmarks if each.visible])
-    if not len(points):
-        return None
-    (x, y), (w, h) = points.min(0).tolist(), np.ptp(points, axis=0).tolist()
-    return x, y, w, h

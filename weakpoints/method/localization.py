@@ -1,6 +1,6 @@
 """The answer for one photograph, and the network that gave it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +62,16 @@ class Keypoint:
     refined: bool
     target: int
     covariance: tuple[tuple[float, float], tuple[float, float]] | None
+
+
+def bounding_box(
+    points: Sequence[tuple[float, float]],
+) -> tuple[float, float, float, float] | None:
+    """x, y, w, h from the first to the last of the points; None where there is none."""
+    if not points:
+        return None
+    xs, ys = zip(*points, strict=True)
+    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
 
 
 @dataclass(frozen=True)
@@ -126,6 +136,11 @@ class Localization:
     def keypoints(self) -> tuple[Keypoint, ...]:
         """Class by class."""
         return tuple(point for explained in self.explained for point in explained.keypoints)
+
+    @property
+    def bbox(self) -> tuple[float, float, float, float] | None:
+        """x, y, w, h of the keypoints of the first class; None where it has none."""
+        return bounding_box([(point.x, point.y) for point in self.explained[0].keypoints])
 
     @property
     def low_evidence(self) -> bool:

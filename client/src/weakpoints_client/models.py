@@ -124,13 +124,15 @@ class ModelCard(ModelInfo):
 class Detection(BaseModel):
     """The answer to one photograph.
 
-    Keypoints of each class that was asked for, strongest first.
+    Keypoints of each class that was asked for, strongest first. bbox: x, y, w, h of the first
+    class's keypoints; None where it has none.
     """
 
     id: str
     image: ImageSize
     prediction: Prediction
     keypoints: list[Keypoint]
+    bbox: tuple[float, float, float, float] | None
     low_evidence: bool
     model: ModelInfo
     options: dict[str, Any]
