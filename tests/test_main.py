@@ -17,7 +17,7 @@ def test_uvicorn_serves_the_application_by_its_name(tmp_path: Path) -> None:
 def test_importing_it_loads_no_network_which_start_up_does_and_no_tracing_or_torchvision() -> None:
     """Weights that are not there would be an error: it comes once the application starts.
 
-    torchvision's import takes a second, and the bundled network does without it.
+    torchvision's import takes seconds, and the networks that come with the install do without it.
     """
     program = """
 import asyncio, logging, sys
@@ -25,7 +25,8 @@ from weakpoints.loading import load_detector
 from app.main import app
 from app.settings import Settings
 print("imported", app.state.service.started)
-load_detector(Settings().manifest, "bundled")
+for name in ("bundled", "efficientnet_lite0"):
+    load_detector(Settings().manifest, name)
 heavy = ("opentelemetry.sdk", "opentelemetry.exporter", "torchvision", "torch._dynamo")
 print([name for name in sys.modules if name.startswith(heavy)])
 async def main():

@@ -17,7 +17,7 @@ from uuid import uuid4
 from tqdm import tqdm
 
 from weakpoints.errors import WeightsError
-from weakpoints.networks.manifest import Entry
+from weakpoints.networks.manifest import Entry, address
 
 log = logging.getLogger("weakpoints")
 BLOCK = 2**20
@@ -55,14 +55,15 @@ def pull(entry: Entry, *, progress: bool = True) -> Path:
     waits for that one. If the file is here already, nothing happens.
     """
     if not entry.path.exists():
-        if entry.url is None:
+        url = address(entry)
+        if url is None:
             raise WeightsError(f"the weights of {entry.name!r} can't be pulled: {_how(entry)}")
         try:
             entry.path.parent.mkdir(parents=True, exist_ok=True)
             with _partial(entry.path) as partial:
                 # None: while this process waited, another one put the file in place.
                 if partial is not None:
-                    _fetch(entry.url, partial, entry.name, progress)
+                    _fetch(url, partial, entry.name, progress)
                     _check(partial, entry)
                     os.replace(partial.name, entry.path)
                     return entry.path

@@ -180,7 +180,7 @@ def _entry(name: str, given: object, manifest: Path, downloads: Path | None) -> 
             fields.mean,
             fields.std,
             _path(fields, folder, downloads or folder / DOWNLOADED),
-            _url(fields.url),
+            fields.url,
             fields.sha256,
             fields.licence,
             fields.widths,
@@ -210,10 +210,19 @@ def _labels(labels: str, folder: Path) -> tuple[str, ...]:
     return read_labels(_inside(folder, labels))
 
 
-def _url(url: str | None) -> str | None:
-    if url is None or not url.startswith(TORCHVISION):
-        return url
-    return str(_of_torchvision(url).url)
+def address(entry: Entry) -> str | None:
+    """Where its weights are fetched; what torchvision names is looked up there.
+
+    Raises WeightsError where torchvision has no such weights.
+    """
+    if entry.url is None or not entry.url.startswith(TORCHVISION):
+        return entry.url
+    try:
+        return str(_of_torchvision(entry.url).url)
+    except (ValueError, KeyError) as error:
+        raise WeightsError(
+            f"the manifest's entry {entry.name!r} is not right: url: {error}"
+        ) from error
 
 
 def _of_torchvision(name: str) -> Any:
