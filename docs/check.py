@@ -23,12 +23,14 @@ from docs.memory_bound import most_memory
 from docs.pictures import photograph
 from docs.running import serving
 
+FOLDERS = "app|weakpoints|benchmarks|client|docs|model_weights|monitoring|tests"
 README = ROOT / "README.md"
+MODULES = [file for name in FOLDERS.split("|") for file in (ROOT / name).rglob("*.py")]
 PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 FIGURES = re.compile(r"(?<=<!-- figures:)(.*?-->\n).*?(?=<!-- end of figures -->)", re.DOTALL)
-FOLDERS = "app|weakpoints|benchmarks|client|docs|model_weights|monitoring|tests"
 MADE = ("demo/", "docs/_build", "model_weights/downloaded")  # by commands; not in the repository
 FILE = re.compile(rf"(?:`|\]\()((?:\.\./)?(?:{FOLDERS})/[\w./-]*)(?:`|\))")
+MODULE = re.compile(r"`([\w/]+\.py)`")  # named without its folder, or with the last one only
 TARGET = re.compile(r"(?:^ {4}|`)make ([a-z]+)", re.MULTILINE)
 POINT = re.compile(r'"x": (\S+), "y": (\S+), "confidence": (\S+),')
 COMMAND = re.compile(r"^ {4}(?:[A-Z_]+=\S+ )*(weakpoints .*?)(?: +#.*)?$", re.MULTILINE)
@@ -123,6 +125,9 @@ def files() -> Iterator[str]:
         for name in FILE.findall(page.read_text()):
             path = name.removeprefix("../")
             if not path.startswith(MADE) and not (ROOT / path).exists():
+                yield f"{page.name}: there is no {name}"
+        for name in set(MODULE.findall(page.read_text())):
+            if not any(module.as_posix().endswith(f"/{name}") for module in MODULES):
                 yield f"{page.name}: there is no {name}"
 
 

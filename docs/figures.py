@@ -23,6 +23,7 @@ from app.decoding.pool import FIXED, PER_PIXEL
 from app.service.observability.metrics import Metrics
 from app.settings import Settings
 from docs import memory_bound as bound
+from tests.house import ROOMS, floors
 from weakpoints.method.occlusion import box_count
 from weakpoints.networks.manifest import Entry, read_manifest
 from weakpoints.options import HINTS, NAMES, PRESETS, choose, resolve
@@ -58,6 +59,17 @@ def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return "\n".join(
         "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
     )
+
+
+def rooms() -> str:
+    """The rooms of both packages by floor, the top one first."""
+    columns = [
+        [", ".join(f"`{room}`" for room in floor) for floor in floors(ROOMS[package])]
+        for package in ("app", "weakpoints")
+    ]
+    lines = max(map(len, columns))
+    padded = [[*column, *[""] * (lines - len(column))] for column in columns]
+    return table(["`app/`", "`weakpoints/`"], zip(*padded, strict=True))
 
 
 def memory_bound() -> str:

@@ -6,45 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.house import BASE, HOUSE, ROOMS
 from weakpoints import __version__
 
 ROOT = Path(__file__).parents[1]
-BASE = {"errors", "options", "progress"}
-LIBRARY = {  # a room of `weakpoints`, and the rooms that it may look into
-    "errors": set(),
-    "progress": set(),
-    "options": BASE,
-    "given_options": BASE,
-    "coco": BASE,
-    "networks": BASE | {"networks"},
-    "threads": BASE,
-    "engine": BASE | {"networks", "engine", "threads"},
-    "images": BASE | {"images"},
-    "method": BASE | {"networks", "engine", "images", "method"},
-    "loading": BASE | {"networks", "engine", "images", "method"},
-    "doctor": BASE | {"networks", "engine", "method", "threads"},
-    "landmarks": BASE | {"coco", "networks", "images", "method", "landmarks"},
-    "evaluation": BASE
-    | {"coco", "networks", "engine", "images", "method", "landmarks", "evaluation"},
-    "api": BASE | {"given_options", "networks", "images", "method", "landmarks", "loading"},
-    "platforms": BASE,
-    "__main__": {"errors", "platforms"},
-}
-SERVICE = {"allocator", "decoding", "loading", "schemas", "settings", "service"}
-HOUSE = {  # a room of `app`, and the rooms of `app` that it may look into; all see the library
-    "allocator": set(),
-    "environment": set(),
-    "settings": {"environment"},
-    "loading": {"settings"},
-    "schemas": {"schemas"},
-    "decoding": {"allocator", "decoding"},
-    "service": SERVICE,
-    "main": SERVICE,
-    "batch": {"decoding", "schemas", "batch"},
-    "cluster": SERVICE | {"batch", "cluster"},
-    "cli": SERVICE | {"batch", "cluster", "cli"},
-}
-ROOMS = {"weakpoints": LIBRARY, "app": HOUSE}
 WEB = {"fastapi", "starlette", "uvicorn", "pydantic", "pydantic_settings"}
 TORCH = {"torch", "torchvision"}
 WITH_TORCH = ("engine", "method", "landmarks", "loading", "api", "evaluation")
