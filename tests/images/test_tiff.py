@@ -103,6 +103,33 @@ def test_other_samples_are_refused_by_their_name(
 
 
 @pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_palette_has_16_bits_or_8_as_old_writers_make_it(order: str, deep: bool) -> None:
+    colours = np.random.default_rng(1).integers(0, 256, (3, 256))
+    stored = (colours * 257 if deep else colours).ravel().tolist()
+    data = tiff(GREY, order, photometric=3, more={320: (3, stored)})
+    np.testing.assert_array_equal(decode(data, Limits()), colours.T[GREY])
+    for broken in (data[:200], data.replace(struct.pack(f"{order}HH", 320, 3), bytes(4))):
+        with suppress(WeakpointsError):
+            decode(broken, Limits())
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_what_does_not_say_whether_black_is_zero_is_refused(order: str) -> None:
+    data = tiff(GREY, order).replace(
+        struct.pack(f"{order}HH", 262, 3), struct.pack(f"{order}HH", 65000, 3)
+    )
+    with pytest.raises(BadImage, match="PhotometricInterpretation"):
+        decode(data, Limits())
+
+
+def test_big_tiff_is_named() -> None:
+    for head in (b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0"):
+        with pytest.raises(UnsupportedMedia, match="looks like BigTIFF"):
+            decode(head + bytes(200), Limits())
+
+
+@pytest.mark.parametrize("order", "<>")
 def test_12_bits_are_refused(order: str) -> None:
     with pytest.raises(BadImage, match="12 bits"):
         decode(tiff(GREY, order, more={258: (3, [12])}), Limits())

@@ -43,6 +43,8 @@ EXTRA = {"image/heic": ("heic", "pillow_heif")}  # what reads it, and the extra 
 RAW = "a camera's raw file"
 OTHERS = {
     b"%PDF": "PDF",
+    b"II+\0": "BigTIFF",
+    b"MM\0+": "BigTIFF",
     b"<svg": "SVG",
     b"\0\0\0\x0cjP": "JPEG 2000",
     b"\0\0\0\x0cJXL": "JPEG XL",

@@ -22,6 +22,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from weakpoints.errors import BadImage
+from weakpoints.images.colours import profile_of_codes
 
 SRGB = ImageCms.createProfile("sRGB")
 # (16, 256): every 17th level of red, green and blue, in all combinations.
@@ -41,6 +42,7 @@ UPRIGHT = {  # by EXIF orientation
 }
 TURNED = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
 FLIPPED = {2: 1, 4: 0}  # along x, along y
+FARTHEST = 2**16  # bytes of an AVIF or HEIC in which its boxes are looked for
 SAME = 2  # of 255: a profile whose colours are at most this far from sRGB's is sRGB's
 
 
@@ -70,7 +72,12 @@ def opened(data: bytes, media_type: str) -> ImageFile:
 
     Raises whatever Pillow does where the file is broken.
     """
-    return OPENS[media_type](BytesIO(data))
+    image = OPENS[media_type](BytesIO(data))
+    at = data.find(b"colrnclx", 0, FARTHEST)
+    if media_type in ("image/avif", "image/heic") and at > 0 and not image.info.get("icc_profile"):
+        codes = [int.from_bytes(data[i : i + 2]) for i in (at + 8, at + 10)]
+        image.info["icc_profile"] = profile_of_codes(*codes)
+    return image
 
 
 def decoded(image: ImageFile, data: bytes, media_type: str, background: str) -> NDArray[np.uint8]:

@@ -1,10 +1,14 @@
 """PNG (W3C, third edition), walked from chunk to chunk, without inflating."""
 
+import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from weakpoints.errors import BadImage
+from weakpoints.images.colours import BT709, profile_of_codes, profile_of_gamma
 from weakpoints.images.parts import MOST_PARTS, Body, broken, cut_short, too_many_parts
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -12,6 +16,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # pictures of an animation are left out: the decoder would keep or inflate them for nothing.
 WANTED = {b"IHDR", b"iCCP", b"PLTE", b"tRNS", b"eXIf", b"IDAT"}
 ONCE = WANTED - {b"IDAT"}
+COLOURS = {b"cICP", b"sRGB", b"gAMA", b"cHRM"}  # what the colours are, told by numbers
 MOST_PROFILE = 2**20  # bytes: of a larger one the colours are taken as sRGB's
 END = b"\0\0\0\0IEND" + zlib.crc32(b"IEND").to_bytes(4)
 
@@ -38,7 +43,10 @@ def png_body(data: bytes) -> Body:
     Raises BadImage for a chunk that comes twice.
     """
     parts, seen, pixels, orientation = [SIGNATURE], set[bytes](), 0, b""
+    profile, named = b"", dict[bytes, bytes]()
     for chunk in _chunks(data):
+        if chunk.kind in COLOURS:
+            named.setdefault(chunk.kind, data[chunk.start + 8 : chunk.end - 4])
         if chunk.kind not in WANTED:
             seen |= {chunk.kind} & {b"IEND"}
             continue
@@ -49,13 +57,32 @@ def png_body(data: bytes) -> Body:
         pixels += chunk.end - chunk.start - 12 if chunk.kind == b"IDAT" else 0
         if chunk.kind == b"eXIf":
             orientation = _whole(data, chunk)
-        elif chunk.kind != b"iCCP" or _is_profile(data[chunk.start + 8 : chunk.end - 4]):
+        elif chunk.kind != b"iCCP":
             parts.append(_whole(data, chunk))
+        elif _is_profile(data[chunk.start + 8 : chunk.end - 4]):
+            profile = _whole(data, chunk)
     if not pixels:
         raise cut_short("PNG", data)
     # The orientation may lie behind the pixels; Pillow knows it there only once they are decoded.
-    parts.insert(2, orientation)
+    parts[2:2] = [_profile_by_numbers(named, bool(profile)) or profile, orientation]
     return Body(b"".join((*parts, END)), ended=b"IEND" in seen)
+
+
+def _profile_by_numbers(named: dict[bytes, bytes], has_profile: bool) -> bytes:
+    """A chunk for the colours that others name; they count in the order of the standard (4.3)."""
+    found = None
+    if len(codes := named.get(b"cICP", b"")) == 4:
+        found = profile_of_codes(codes[0], codes[1])
+    elif not has_profile and b"sRGB" not in named and len(gamma := named.get(b"gAMA", b"")) == 4:
+        values = struct.iter_unpack(">I", named.get(b"cHRM", b"").ljust(32, b"\0")[:32])
+        white, *colours = np.reshape([value / 1e5 for (value,) in values], (4, 2))
+        primaries = tuple(np.ravel([*colours, white])) if b"cHRM" in named else BT709
+        found = profile_of_gamma(int.from_bytes(gamma) / 1e5, primaries)
+    if found is None:
+        return b""
+    content = b"codes\0\0" + zlib.compress(found, 1)
+    checksum = zlib.crc32(b"iCCP" + content)
+    return len(content).to_bytes(4) + b"iCCP" + content + checksum.to_bytes(4)
 
 
 def _is_profile(content: bytes) -> bool:

@@ -6,13 +6,15 @@ What Pillow would read wrongly without a word is refused here, in words.
 import struct
 from collections.abc import Sequence
 
+import numpy as np
+
 from weakpoints.errors import BadImage
 
 ORDERS = {b"II": "<", b"MM": ">"}
 FORMATS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # of numbers, by a tag's type
 MOST_VALUES = 64  # of a tag that is read; as many samples no picture has
 SUBFILE, OLD_SUBFILE, BITS, PHOTOMETRIC, SAMPLES = 254, 255, 258, 262, 277
-PLANAR, SUB_IFDS, SAMPLE_FORMAT, DNG_VERSION = 284, 330, 339, 50706
+PALETTE, PLANAR, SUB_IFDS, SAMPLE_FORMAT, DNG_VERSION = 320, 284, 330, 339, 50706
 WANTED = {SUBFILE, OLD_SUBFILE, BITS, PHOTOMETRIC, SAMPLES, PLANAR, SUB_IFDS, SAMPLE_FORMAT}
 WANTED |= {DNG_VERSION}
 READ_BITS = {1, 2, 4, 8, 16}
@@ -38,14 +40,36 @@ def tiff_body(data: bytes) -> bytes:
     """
     tags, _ = _tags(data)
     _check_samples(tags)
+    order = ORDERS[data[:2]]
+    if _first(tags, PHOTOMETRIC, 1) == 3:
+        data = _deep_colours(data, order)
     if _first(tags, PLANAR, 1) != 2 or _first(tags, SAMPLES, 1) != 1:
         return data
-    order = ORDERS[data[:2]]
-    (at,) = struct.unpack_from(f"{order}I", data, 4)
-    while struct.unpack_from(f"{order}H", data, at + 2)[0] != PLANAR:
-        at += 12
+    at = _entry(data, order, PLANAR)
     entry = struct.pack(f"{order}HHIHH", PLANAR, 3, 1, 1, 0)
-    return data[: at + 2] + entry + data[at + 2 + len(entry) :]
+    return data[:at] + entry + data[at + len(entry) :]
+
+
+def _deep_colours(data: bytes, order: str) -> bytes:
+    """With a palette of 16 bits, as the format has it; old writers put 8 bits there."""
+    try:
+        _, kind, length, at = struct.unpack_from(f"{order}HHII", data, _entry(data, order, PALETTE))
+        colours = np.frombuffer(data, f"{order}u2", length, at)
+    except (struct.error, ValueError):  # the decoder refuses the file
+        return data
+    if kind != 3 or colours.max(initial=0) > 255:
+        return data
+    return data[:at] + (colours * 257).astype(f"{order}u2").tobytes() + data[at + 2 * length :]
+
+
+def _entry(data: bytes, order: str, wanted: int) -> int:
+    """Where the first entry of a tag lies in the first directory. Raises struct.error."""
+    (at,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, at)
+    for entry in range(at + 2, at + 2 + 12 * count, 12):
+        if struct.unpack_from(f"{order}H", data, entry)[0] == wanted:
+            return entry
+    raise struct.error
 
 
 def _check_samples(tags: Tags) -> None:
@@ -61,6 +85,8 @@ def _check_samples(tags: Tags) -> None:
             f"the TIFF has samples that are {' and '.join(sorted(kinds))}; "
             "unsigned integers are read"
         )
+    if BITS in tags and PHOTOMETRIC not in tags:  # Pillow would take white for zero
+        raise BadImage("the TIFF does not say whether black is zero (PhotometricInterpretation)")
     samples = _first(tags, SAMPLES, 1)
     if _first(tags, PLANAR, 1) == 2 and samples > 1 and set(bits) != {8}:
         raise BadImage(
