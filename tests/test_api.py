@@ -3,18 +3,20 @@
 import os
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import ExifTags, Image
 
 import weakpoints as package
 from tests.service import encoded
 from weakpoints import Weakpoints
+from weakpoints.api import pixels
 from weakpoints.errors import BadImage, BadOption, WeakpointsError
-from weakpoints.options import choose
+from weakpoints.options import WHITE, Limits, choose
 
 FEW = {"patch": 64, "stride": 32, "colours": 1}
 
@@ -39,12 +41,46 @@ def test_a_path_its_bytes_and_its_pixels_have_the_same_keypoints(
     path.write_bytes(encoded(photograph))
     found = [
         weakpoints.detect(each, **FEW)
-        for each in (path, str(path), path.read_bytes(), photograph, Image.fromarray(photograph))
+        for each in (
+            path,
+            str(path),
+            path.read_bytes(),
+            bytearray(path.read_bytes()),
+            memoryview(path.read_bytes()),
+            BytesIO(path.read_bytes()),
+            photograph,
+            Image.fromarray(photograph),
+            Image.open(BytesIO(path.read_bytes())),
+        )
     ]
     assert len(found[0].xy) > 1
     for each in found[1:]:
         np.testing.assert_array_equal(each.xy, found[0].xy)
         np.testing.assert_array_equal(each.image, photograph)
+
+
+def test_a_picture_that_pillow_has_opened_is_turned_and_laid_over_as_its_file_is(
+    tmp_path: Path, photograph: np.ndarray
+) -> None:
+    """A phone's photograph lies on its side; a logo has nothing behind it."""
+    exif, red = Image.Exif(), np.full((40, 60), 90, np.uint8)
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(photograph).save(tmp_path / "phone.png", exif=exif)
+    red[:, 30:] = 255
+    logo = Image.merge("RGBA", [Image.fromarray(red)] * 4)
+    logo.save(tmp_path / "logo.png")
+    Image.fromarray(red).convert("P").save(tmp_path / "palette.png")
+    for path in tmp_path.iterdir():
+        np.testing.assert_array_equal(
+            pixels(Image.open(BytesIO(path.read_bytes())), Limits(), "102030"),
+            pixels(path, Limits(), "102030"),
+        )
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_a_deep_picture_of_pillow_s_is_refused_by_its_mode(mode: str) -> None:
+    with pytest.raises(BadImage, match=f"mode is {mode}"):
+        pixels(Image.new(mode, (40, 40)), Limits(), WHITE)
 
 
 def test_arrays_are_those_of_the_answer(weakpoints: Weakpoints, photograph: np.ndarray) -> None:

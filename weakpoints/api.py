@@ -10,15 +10,18 @@ found.xy, found.confidence, found.maps.fused
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import IOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from weakpoints.errors import BadImage, WeakpointsError
 from weakpoints.given_options import options_from
-from weakpoints.images.decode import decode, split
+from weakpoints.images.decode import check_size, decode, split
+from weakpoints.images.pixels import of_pillow
 from weakpoints.landmarks.annotations import read_annotations
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.landmarks.learning import ENOUGH, learn
@@ -34,7 +37,9 @@ if TYPE_CHECKING:  # an extra, imported where something is drawn
     from matplotlib.axes import Axes
     from torch import nn
 
-Photograph = str | os.PathLike[str] | bytes | ArrayLike
+Photograph = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | IOBase | Image.Image | ArrayLike
+)
 LIMITS = Limits()
 OPACITY = 0.6  # of the map's maximum over the photograph; the minimum is transparent
 
@@ -164,26 +169,17 @@ class Weakpoints:
         folder = downloads_of(file) if downloads is None else Path(downloads)
         self.detector = load_detector(file, name, device, max_passes, memory, precision, folder)
 
-    def _check_process(self) -> None:
-        """A forked child has no threads of its parent's, and waits for them for ever."""
-        if os.getpid() != self._process:
-            raise WeakpointsError(
-                "this network was loaded before the process was forked, and its threads stayed in "
-                "the parent: load it in the child, or start processes by `spawn`"
-            )
-
-    def detect(
-        self, photograph: "str | os.PathLike[str] | bytes | ArrayLike", **options: Any
-    ) -> Found:
-        """The keypoints of a file, of its bytes, or of an (H, W, 3) RGB array of uint8.
+    def detect(self, photograph: Photograph, **options: Any) -> Found:
+        """The keypoints of a file, open or by its path, of its bytes, of a picture that Pillow has
+        opened, or of an (H, W, 3) RGB array of uint8.
 
         options: those of `/detect`; a class may be a number, and several are a list. Raises
         WeakpointsError, and OSError where the file cannot be read.
         """
-        self._check_process()
-        asked = options_from(options)
-        image = pixels(photograph, self._limits, asked.background)
-        return Found(split(image)[0], self.detector.locate(image, asked))
+        check_process(self._process)
+        chosen = options_from(options)
+        image = pixels(photograph, self._limits, chosen.background)
+        return Found(split(image)[0], self.detector.locate(image, chosen))
 
     def landmarks(
         self,
@@ -197,6 +193,7 @@ class Weakpoints:
         most: references that are kept of a COCO file, those that help. Raises BadAnnotations, and
         BadLandmarkSet for a set of another network.
         """
+        check_process(self._process)
         describer = Describer(self.detector)
         if isinstance(references, LandmarkSet):
             learnt = references
@@ -205,30 +202,33 @@ class Weakpoints:
             learnt = learnt_from(describer, references, folder, self._limits, most)
         else:
             learnt = LandmarkSet.load(Path(references))
-        return Landmarks(NamedPoints(describer, learnt.pattern), learnt, self._limits)
+        return Landmarks(
+            NamedPoints(describer, learnt.pattern), learnt, self._limits, self._process
+        )
 
 
 class Landmarks:
     """The landmarks of a set, found by name on photographs of its class."""
 
-    def __init__(self, named: NamedPoints, learnt: LandmarkSet, limits: Limits) -> None:
-        self.set = learnt
+    def __init__(
+        self, named: NamedPoints, learnt: LandmarkSet, limits: Limits, process: int
+    ) -> None:
+        self.set, self._process = learnt, process
         self._named, self._limits = named, limits
 
     @property
     def names(self) -> tuple[str, ...]:
         return self.set.names
 
-    def find(
-        self, photograph: "str | os.PathLike[str] | bytes | ArrayLike", **options: Any
-    ) -> Named:
-        """The landmarks on a file, its bytes, or an (H, W, 3) RGB array: one forward pass.
+    def find(self, photograph: Photograph, **options: Any) -> Named:
+        """The landmarks on a photograph, given as for `Weakpoints.detect`: one forward pass.
 
         options: `roi`, `fit`, `background` and `top_classes` of `/detect`; `roi`, the object's
         box, helps. Raises WeakpointsError, and OSError where the file cannot be read.
         """
-        asked = options_from(options)
-        return self._named.find(pixels(photograph, self._limits, asked.background), asked)
+        check_process(self._process)
+        chosen = options_from(options)
+        return self._named.find(pixels(photograph, self._limits, chosen.background), chosen)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the set, for `Weakpoints.landmarks(path)` and the service."""
@@ -243,31 +243,41 @@ def learnt_from(
     most: int = ENOUGH,
 ) -> LandmarkSet:
     """A set of the photographs that a COCO file names. Raises BadAnnotations."""
-    file, asked = Path(annotations), options_from({})
+    file, defaults = Path(annotations), options_from({})
     marked = read_annotations(file.read_bytes(), str(annotations))
 
     def opened(name: str) -> NDArray[np.uint8]:
-        return pixels(Path(images) / name, limits, asked.background)
+        return pixels(Path(images) / name, limits, defaults.background)
 
-    return learn(describer, marked, opened, asked, most)
+    return learn(describer, marked, opened, defaults, most)
+
+
+def check_process(loaded_in: int) -> None:
+    """Raises WeakpointsError in a forked child: it has no threads of its parent's, and would wait
+    for them for ever.
+    """
+    if os.getpid() != loaded_in:
+        raise WeakpointsError(
+            "this network was loaded before the process was forked, and its threads stayed in "
+            "the parent: load it in the child, or start processes by `spawn`"
+        )
 
 
 def pixels(photograph: Photograph, limits: Limits, background: str) -> NDArray[np.uint8]:
     """As `decode` gives them. Raises WeakpointsError where there is no photograph in the limits."""
     if isinstance(photograph, str | os.PathLike):
         photograph = Path(photograph).read_bytes()
-    if isinstance(photograph, bytes):
-        return decode(photograph, limits, background)
+    elif isinstance(photograph, IOBase):
+        photograph = photograph.read()
+    if isinstance(photograph, bytes | bytearray | memoryview):
+        return decode(bytes(photograph), limits, background)
+    if isinstance(photograph, Image.Image):
+        check_size(photograph.size, limits)
+        return of_pillow(photograph, background)
     image = np.asarray(photograph)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise BadImage(
             f"the array is {image.shape} of {image.dtype}; (H, W, 3) of uint8, RGB, is taken"
         )
-    if min(image.shape[:2]) < limits.min_side:
-        raise BadImage(
-            f"the array is {image.shape[1]} x {image.shape[0]} pixels; "
-            f"each side must have at least {limits.min_side}",
-            limit=limits.min_side,
-            actual=min(image.shape[:2]),
-        )
+    check_size((image.shape[1], image.shape[0]), limits)
     return np.ascontiguousarray(image)

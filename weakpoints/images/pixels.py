@@ -11,7 +11,7 @@ from io import BytesIO
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, ImageOps
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -102,6 +102,18 @@ def shown(image: ImageFile, data: bytes, background: str) -> NDArray[np.uint8]:
     transpose = UPRIGHT.get(_orientation(image))  # a PNG may have it behind its pixels
     upright = _over(_srgb(_eight_bits(image, data)), background)
     return np.asarray(upright.transpose(transpose) if transpose is not None else upright)
+
+
+def of_pillow(image: Image.Image, background: str) -> NDArray[np.uint8]:
+    """As `decoded`, of a picture that Pillow has opened: turned upright by its own EXIF data.
+
+    Raises BadImage for samples of more than 8 bits, and OSError where its file is broken.
+    """
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        raise BadImage(f"the picture's mode is {image.mode}; samples of 8 bits are taken")
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    return np.asarray(_over(_srgb(upright), background))
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
