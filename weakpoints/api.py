@@ -22,7 +22,7 @@ from weakpoints.errors import BadImage, WeakpointsError
 from weakpoints.given_options import options_from
 from weakpoints.images.decode import check_size, decode, split
 from weakpoints.images.pixels import of_pillow
-from weakpoints.landmarks.annotations import read_annotations
+from weakpoints.landmarks.exports.exports import is_export, read_export
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.landmarks.learning import ENOUGH, learn
 from weakpoints.landmarks.named import Describer, Named, NamedPoints
@@ -187,17 +187,18 @@ class Weakpoints:
         images: str | os.PathLike[str] | None = None,
         most: int = ENOUGH,
     ) -> "Landmarks":
-        """Named points: a landmark set (a file, or made before), or a COCO file with photographs.
+        """Named points: a landmark set (a file, or made before), or annotations of photographs.
 
-        images: the folder that the COCO file's names are relative to; its own if not given.
-        most: references that are kept of a COCO file, those that help. Raises BadAnnotations, and
+        Annotations are COCO keypoints, or what Label Studio, CVAT, labelme or YOLO-pose exports.
+        images: the folder that their names are relative to; their own if not given.
+        most: references that are kept of them, those that help. Raises BadAnnotations, and
         BadLandmarkSet for a set of another network.
         """
         check_process(self._process)
         describer = Describer(self.detector)
         if isinstance(references, LandmarkSet):
             learnt = references
-        elif str(references).endswith(".json"):
+        elif is_export(Path(references)):
             folder = Path(references).parent if images is None else images
             learnt = learnt_from(describer, references, folder, self._limits, most)
         else:
@@ -242,9 +243,9 @@ def learnt_from(
     limits: Limits,
     most: int = ENOUGH,
 ) -> LandmarkSet:
-    """A set of the photographs that a COCO file names. Raises BadAnnotations."""
-    file, defaults = Path(annotations), options_from({})
-    marked = read_annotations(file.read_bytes(), str(annotations))
+    """A set of the photographs that an export names. Raises BadAnnotations."""
+    defaults = options_from({})
+    marked = read_export(Path(annotations), Path(images), limits)
 
     def opened(name: str) -> NDArray[np.uint8]:
         return pixels(Path(images) / name, limits, defaults.background)

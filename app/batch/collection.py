@@ -32,6 +32,11 @@ class Reader:
     filesystem: AbstractFileSystem
     root: str
 
+    @property
+    def folder(self) -> str | None:
+        """The root, where it is on this machine."""
+        return self.root if isinstance(self.filesystem, LocalFileSystem) else None
+
     def read(self, name: str, most: int) -> bytes:
         """The file's bytes, but never more than one above `most`.
 

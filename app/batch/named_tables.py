@@ -27,7 +27,7 @@ def write_named_coco(
             for i, row in good_rows(rows, ids)
         ),
         "annotations": (
-            _annotation(next(number), i, row, _category(row, known))
+            _annotation(next(number), i, row, category_of(row, known))
             for i, row in good_rows(rows, ids)
             if row.landmarks
         ),
@@ -56,7 +56,7 @@ def write_named_parquet(path: Path, rows: Rows, stamp: dict[str, Any]) -> None:
     write_table(path, kinds, stamp, rows, _records)
 
 
-def _category(row: Row, known: dict[int, dict[str, Any]]) -> int:
+def category_of(row: Row, known: Mapping[int, Mapping[str, Any]]) -> int:
     """A set for all photographs is the only category, and has 1."""
     mine = (row.class_id or 0) + 1
     return mine if mine in known and len(known[mine]["keypoints"]) == len(row.landmarks) else 1

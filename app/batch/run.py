@@ -10,15 +10,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.batch.collection import Collection, Reader, printable, reason
+from app.batch.formats.formats import (
+    DEFAULT,
+    Format,
+    outputs_of,
+    write_formats,
+)
+from app.batch.formats.labelled import labelled_collection
 from app.batch.named import NamedLocator, Patterns, categories_of, digest_of
 from app.batch.named_tables import write_named_coco, write_named_parquet
 from app.batch.records import Row, found_row, named_row, open_log
-from app.batch.tables import write_coco, write_parquet
+from app.batch.tables import Rows, write_coco, write_parquet
 from app.decoding.pool import Decoders
 from weakpoints import __version__
 from weakpoints.errors import BadOption, DeviceLost, WeakpointsError
@@ -62,18 +70,20 @@ def run_batch(
     resume: bool,
     progress: Progress,
     patterns: Patterns | None = None,
+    formats: Sequence[Format] = DEFAULT,
 ) -> Summary:
     """Looks at each photograph of the collection and writes what was found into `out`.
 
     Each row goes to `out/rows.jsonl` as it is done. At the end the rows become
-    `keypoints.coco.json` and `keypoints.parquet`. What failed is tried again when a run is resumed.
+    `keypoints.parquet` and what `formats` say, `keypoints.coco.json` if nothing else. What failed
+    is tried again when a run is resumed.
     Raises WeakpointsError in one sentence where `out` can't be written. What was done until then is
     kept.
     """
     start = time.perf_counter()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        check_outputs(out, collection)
+        check_outputs(out, collection, outputs_of(formats))
         done, failures, failed = _rows(
             engine,
             model,
@@ -83,6 +93,7 @@ def run_batch(
             resume=resume,
             progress=progress,
             patterns=patterns,
+            formats=formats,
         )
     except OSError as error:  # an engine's own are records
         raise WeakpointsError(
@@ -99,9 +110,12 @@ def run_batch(
     )
 
 
-def check_outputs(out: Path, collection: Collection) -> None:
-    """Raises BadOption where a file would be written over that no run of this command made."""
-    for name in OUTPUTS:
+def check_outputs(out: Path, collection: Collection, more: Sequence[str] = ()) -> None:
+    """Raises BadOption where a file would be written over that no run of this command made.
+
+    more: outputs beside those of every run.
+    """
+    for name in (*OUTPUTS, *more):
         path = out / name
         if not path.exists():
             continue
@@ -124,6 +138,7 @@ def _rows(
     resume: bool,
     progress: Progress,
     patterns: Patterns | None,
+    formats: Sequence[Format],
 ) -> tuple[int, tuple[str, ...], int]:
     """How many photographs were looked at now, some of the failures, and how many there were."""
     stamp = {
@@ -150,18 +165,39 @@ def _rows(
                 f"{len(lost)} photographs did not come back, {lost[0]} is the first; "
                 "go on with --resume"
             )
-        rows = partial(log.rows, names)
-        description = f"weakpoints {__version__}, network {model.name} {model.sha256[:12]}"
-        if patterns is None:
-            write_coco(out / COCO, rows, model.labels, description, collection.ids)
-            write_parquet(out / PARQUET, rows, stamp)
-        else:
-            categories = categories_of(patterns, model.labels)
-            write_named_coco(out / COCO, rows, categories, description, collection.ids)
-            write_named_parquet(out / PARQUET, rows, stamp)
+        _write(out, model, stamp, collection, partial(log.rows, names), patterns, formats)
         failed = [name for name in todo if name in log.failed]
         failures = tuple(f"{row.file_name}: {row.error}" for row in log.rows(failed[:TOLD]))
     return len(todo), failures, len(failed)
+
+
+def _write(
+    out: Path,
+    model: Model,
+    stamp: dict[str, Any],
+    collection: Collection,
+    rows: Rows,
+    patterns: Patterns | None,
+    formats: Sequence[Format],
+) -> None:
+    """Parquet and the formats, of the rows of a run that has ended."""
+    description = f"weakpoints {__version__}, network {model.name} {model.sha256[:12]}"
+    categories = None if patterns is None else categories_of(patterns, model.labels)
+    if categories is None:
+        write_parquet(out / PARQUET, rows, stamp)
+    else:
+        write_named_parquet(out / PARQUET, rows, stamp)
+    if "coco" in formats and categories is None:
+        write_coco(out / COCO, rows, model.labels, description, collection.ids)
+    elif "coco" in formats and categories is not None:
+        write_named_coco(out / COCO, rows, categories, description, collection.ids)
+    version = f"weakpoints-{__version__}-{model.name}-{model.sha256[:12]}"
+    folder = collection.reader.folder
+    write_formats(
+        out,
+        formats,
+        labelled_collection(rows, collection.ids, model.labels, categories, folder, version),
+    )
 
 
 def plain(detector: Locates, reader: Reader, options: Options, limits: Limits) -> Engine:

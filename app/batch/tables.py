@@ -39,7 +39,7 @@ def write_coco(
             | ({"score": row.probability} if target == row.class_id else {})
             | {"low_evidence": row.low_evidence}
             for i, row in good_rows(rows, ids)
-            for target, points in _by_class(row).items()
+            for target, points in by_class(row).items()
         ),
         "categories": (coco_category(i, label, most[i]) for i, label in enumerate(labels)),
         "errors": (
@@ -125,7 +125,7 @@ def good_rows(rows: Rows, ids: Mapping[str, int]) -> Iterator[tuple[int, Row]]:
             yield (next(free) if given is None else given), row
 
 
-def _by_class(row: Row) -> dict[int, list[WireKeypoint]]:
+def by_class(row: Row) -> dict[int, list[WireKeypoint]]:
     """The keypoints of each class that was explained, the first one's even if it has none."""
     by_class: dict[int, list[WireKeypoint]] = {row.class_id or 0: []}
     for point in row.keypoints:
@@ -137,7 +137,7 @@ def _most_points(rows: Rows) -> Counter[int]:
     """By class, the keypoints of the photograph that has the most."""
     most = Counter[int]()
     for _, row in good_rows(rows, {}):
-        for target, points in _by_class(row).items():
+        for target, points in by_class(row).items():
             most[target] = max(most[target], len(points))
     return most
 

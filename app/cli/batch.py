@@ -1,7 +1,7 @@
 """`weakpoints batch`."""
 
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,12 +12,13 @@ from app.cli.parameters import Json, Network, OptionFlags, Where
 from app.cli.terminal import bar, say, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from app.batch.collection import Collection
+    from app.batch.formats.formats import Format
     from app.batch.named import Patterns
     from app.batch.run import Engine, Locates, Summary
     from app.settings import Settings
@@ -66,13 +67,22 @@ def batch(
             show_default=False,
         ),
     ] = False,
+    formats: Annotated[
+        str,
+        Parameter(
+            name="--format",
+            help="what to write beside Parquet: coco, yolo-pose, labelstudio, labelme, cvat; "
+            "several with commas",
+        ),
+    ] = "coco",
     as_json: Json = False,
     network: Network = Network(),
     where: Where = Where(),
     given: OptionFlags = OptionFlags(),
 ) -> int:
-    """a collection of photographs into COCO keypoints and Parquet"""
+    """a collection of photographs into COCO keypoints, files of labelling tools, and Parquet"""
     from app.batch.collection import left_out_by_kind, open_collection
+    from app.batch.formats.formats import check_formats, formats_of
     from app.loading import loaded
     from weakpoints.errors import BadOption
 
@@ -80,10 +90,11 @@ def batch(
     if landmarks and consistent:
         return say("--landmarks and --consistent are two ways to name points; give one", 2)
     try:
-        collection = open_collection(source, outside, images)
+        collection, written = open_collection(source, outside, images), formats_of(formats)
+        check_formats(written, collection, bool(landmarks) or consistent)
     except BadOption as error:
         return say(str(error), 2)
-    engine = _Engine(where, settings, collection, options)
+    engine = _Engine(where, settings, collection, options, written)
     detector = loaded(settings)
     arguments = (engine, detector, out, resume)
     if landmarks:
@@ -110,6 +121,7 @@ class _Engine:
     settings: "Settings"
     collection: "Collection"
     options: "Options"
+    formats: "Sequence[Format]"
 
     @contextmanager
     def of(self, load: "Callable[[], Locates]", here: "Locates") -> "Iterator[Engine]":
@@ -148,6 +160,7 @@ def _run(
             resume=resume,
             progress=partial(bar, "detect" if patterns is None else "landmarks"),
             patterns=patterns,
+            formats=run.formats,
         )
 
 
@@ -173,7 +186,8 @@ def _consistent(run: _Engine, detector: "Detector", out: Path, resume: bool) -> 
     from weakpoints.images.decode import decode
 
     settings, first = run.settings, out / "keypoints"
-    _run(run, detector, first, resume, partial(loaded, settings), detector)
+    unnamed = replace(run, formats=("coco",))
+    _run(unnamed, detector, first, resume, partial(loaded, settings), detector)
     reader, limits = run.collection.reader, settings.limits
 
     def opened(name: str) -> "NDArray[np.uint8]":

@@ -18,7 +18,10 @@ landmarks = command_group("landmarks", "named points: mark them on a few photogr
 @landmarks.command
 def learn(
     *,
-    annotations: Annotated[Path, Parameter(help="COCO keypoints of one category")],
+    annotations: Annotated[
+        Path,
+        Parameter(help="COCO keypoints, or what Label Studio, CVAT, labelme or YOLO-pose export"),
+    ],
     images: Annotated[Folder, Parameter(help="what its file names are relative to")],
     out: Annotated[Path, Parameter(help="the landmark set to write, such as car.landmarks")],
     most: Annotated[Count, Parameter(help="references that are kept, those that help")] = 10,

@@ -46,7 +46,11 @@ def read_categories(text: str | bytes, source: str) -> tuple[Annotations, ...]:
     source: what to call the file. A keypoint of visibility 0 is not marked; 1 (hidden) is not
     either: what is not seen can't be found.
     """
-    coco = _parsed(text, source)
+    return categories_of(_parsed(text, source), source)
+
+
+def categories_of(coco: Mapping[str, Any], source: str) -> tuple[Annotations, ...]:
+    """The same of COCO that is read already."""
     images = {each["id"]: each for each in _listed(coco, "images", source, ("id", "file_name"))}
     found = []
     for category in _listed(coco, "categories", source, ("id", "name")):
@@ -64,7 +68,12 @@ def read_categories(text: str | bytes, source: str) -> tuple[Annotations, ...]:
 
 def read_annotations(text: str | bytes, source: str) -> Annotations:
     """The one category of a file. Raises BadAnnotations where there are several."""
-    categories = read_categories(text, source)
+    return one_category(_parsed(text, source), source)
+
+
+def one_category(coco: Mapping[str, Any], source: str) -> Annotations:
+    """The same of COCO that is read already."""
+    categories = categories_of(coco, source)
     if len(categories) > 1:
         names = ", ".join(repr(each.category) for each in categories)
         raise BadAnnotations(

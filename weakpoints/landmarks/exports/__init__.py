@@ -1,0 +1,1 @@
+"""What labelling tools export, read as COCO keypoints: `exports.py` says which reader."""
