@@ -1,15 +1,23 @@
 """The file by which a picture goes to the process that decodes, and its pixels come back."""
 
+import errno
+import fcntl
+import mmap
 import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from math import prod
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from weakpoints.errors import Unavailable
 
+FORBIDDEN = {errno.ENOSYS, errno.EPERM, errno.EACCES}  # what a sandbox says of a system call
 KEPT = 2**24  # bytes of a file that is used again
 
 
@@ -45,10 +53,9 @@ class MemoryFiles:
             return self._idle.pop() if self._idle else _nameless_file()
 
     def _give_back(self, file: Any) -> None:
-        if os.fstat(file.fileno()).st_size > KEPT:
-            os.ftruncate(file.fileno(), KEPT)
+        small = os.fstat(file.fileno()).st_size <= KEPT
         with self._lock:
-            if self.close.alive and len(self._idle) < self._most:
+            if small and self.close.alive and len(self._idle) < self._most:
                 self._idle.append(file)
             else:
                 file.close()
@@ -64,9 +71,40 @@ def _nameless_file() -> Any:
 
     It is not of `/dev/shm`, of which a container has 64 MiB.
     """
-    with suppress(AttributeError, OSError):  # not on macOS; a sandbox may forbid it
-        return open(os.memfd_create("picture"), "r+b", buffering=0)
-    return tempfile.TemporaryFile(buffering=0)
+    try:
+        number = os.memfd_create("picture", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    except (AttributeError, OSError) as error:  # not on macOS; a sandbox may forbid it
+        if isinstance(error, OSError) and error.errno not in FORBIDDEN:
+            raise
+        return tempfile.TemporaryFile(buffering=0)
+    return open(number, "r+b", buffering=0)
+
+
+def pixels_of(file: Any, shape: Sequence[int]) -> NDArray[np.uint8]:
+    """The picture that the file begins with. Raises EOFError where it is shorter.
+
+    A large one is not copied: it stays where it is, sealed, so that no process changes it.
+    """
+    size = prod(shape)
+    if size > KEPT and _sealed(file):
+        if os.fstat(file.fileno()).st_size < size:
+            raise EOFError
+        mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)
+        return np.ndarray(tuple(shape), np.uint8, mapped)
+    image = np.empty(shape, np.uint8)
+    file.seek(0)
+    if file.readinto(image.data.cast("B")) != size:
+        raise EOFError
+    return image
+
+
+def _sealed(file: Any) -> bool:
+    """Whether the file can't be written or cut any more, by whoever has it."""
+    try:
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_WRITE)
+    except (AttributeError, OSError):  # not Linux, or a file of a disk
+        return False
+    return True
 
 
 def write(file: int, pixels: memoryview) -> None:

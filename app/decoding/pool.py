@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from app.decoding.child import Task
 from app.decoding.handle import Call, Child
-from app.decoding.memory_file import MemoryFiles
+from app.decoding.memory_file import MemoryFiles, pixels_of
 from weakpoints.errors import (
     BadImage,
     DeadlinePassed,
@@ -138,11 +138,7 @@ class Decoders:
         answer = child.ask(task, file.fileno(), until)
         if "shape" not in answer:
             raise self._refusal(child, answer)
-        image = np.empty(answer["shape"], np.uint8)
-        file.seek(0)
-        if file.readinto(image.data.cast("B")) != image.size:
-            raise EOFError
-        return image
+        return pixels_of(file, answer["shape"])
 
     def _refusal(self, child: Child, answer: dict[str, Any]) -> Exception:
         if answer["error"] == MemoryError.__name__:

@@ -2,10 +2,12 @@
 
 import os
 import resource
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from app.decoding.memory_file import KEPT, MemoryFiles, write
+from app.decoding.memory_file import KEPT, MemoryFiles, pixels_of, write
 from weakpoints.errors import Unavailable
 
 
@@ -22,7 +24,7 @@ def test_a_file_holds_the_picture_and_takes_its_pixels() -> None:
 def test_without_files_in_memory_there_is_one_on_disk(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(name: str) -> int:
+    def missing(*_: object) -> int:
         raise error
 
     monkeypatch.setattr(os, "memfd_create", missing)
@@ -41,9 +43,33 @@ def test_a_file_is_used_again_unless_its_use_failed_and_keeps_few_bytes() -> Non
     assert another.closed
     with files.one(bytes(KEPT + 1)) as large:
         pass
-    assert os.fstat(large.fileno()).st_size == KEPT
+    assert large.closed, "a large one is not kept"
     files.close()
-    assert large.closed
+
+
+def test_a_large_picture_stays_where_it_is_and_nobody_changes_it() -> None:
+    shape = (2, KEPT // 4 + 1, 3)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    with MemoryFiles(1).one(b"a photograph") as file:
+        write(file.fileno(), pixels.data.cast("B"))
+        image = pixels_of(file, shape)
+        for change in (lambda: os.pwrite(file.fileno(), b"\0", 0), lambda: file.truncate(9)):
+            with pytest.raises(PermissionError):
+                change()
+    np.testing.assert_array_equal(image, pixels)
+    image[0, 0] = 0  # a copy of that page
+    with MemoryFiles(1).one(b"short") as file, pytest.raises(EOFError):
+        pixels_of(file, shape)
+
+
+def test_what_can_t_be_sealed_is_copied(tmp_path: Path) -> None:
+    shape = (KEPT + 1,)
+    with (tmp_path / "file").open("w+b", buffering=0) as file:
+        file.write(bytes(KEPT) + b"\1")
+        assert pixels_of(file, shape)[-1] == 1
+        file.truncate(9)
+        with pytest.raises(EOFError):
+            pixels_of(file, shape)
 
 
 def test_a_file_that_takes_a_part_is_no_room_and_not_a_picture_cut_short() -> None:
