@@ -91,8 +91,8 @@ def claims(kind: str) -> bytes:
     """A small file that says it is huge."""
     data, (width, height) = picture(kind, *OWN, **FORMATS[kind]), HUGE.get(kind, (60_000, 60_000))
     if kind == "TIFF":  # each side is an entry of its own: tag, type, count, value
-        for tag, was, now in ((256, OWN[0], width), (257, OWN[1], height)):
-            data = _replaced(data, struct.pack("<HHIHH", tag, 3, 1, was, 0), "<HHIHH", tag, now)
+        for tag, own, claimed in ((256, OWN[0], width), (257, OWN[1], height)):
+            data = _replaced(data, struct.pack("<HHIHH", tag, 3, 1, own, 0), "<HHIHH", tag, claimed)
         return data
     order = SIZE_AS.get(kind, ">II")
     was, now = (OWN, (width, height)) if kind != "JPEG" else (OWN[::-1], (height, width))

@@ -10,6 +10,7 @@ numbers stay float32.
 import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,7 +58,8 @@ class RoundedIncremental(Incremental):
         )
         assert isinstance(self.form, TilesForm)
         self.network, self._rounding = network, dtype
-        self.form.kernels = tuple(Rounded(kernel, dtype) for kernel in self.form.kernels)
+        kernels: Any = self.form.kernels
+        self.form.kernels = tuple(Rounded(kernel, dtype) for kernel in kernels)  # type: ignore[misc]
 
     def logits(
         self,
@@ -84,7 +86,7 @@ def main() -> None:
         load_detector(Settings().manifest, "bundled", "cpu"),
         sample(args.images, args.limit),
     )
-    figures = {}
+    figures: dict[str, object] = {}
     for name in ("float16", "bfloat16"):
         other = replace(exact, occluder=RoundedIncremental(exact.network, getattr(torch, name)))
         figures[name] = fidelity(exact, other, paths, Options(), (), tqdm) | {

@@ -231,13 +231,11 @@ def phase(
     ordinary_pace: Pace,
     hostile_pace: Pace,
 ) -> dict[str, Any]:
-    working = [
-        pools[0].submit(ordinary, port, ordinary_pace),
-        pools[1].submit(hostile, port, hostile_pace),
-    ]
-    watched = watch(port, pid, working)
+    ordinary_run = pools[0].submit(ordinary, port, ordinary_pace)
+    hostile_run = pools[1].submit(hostile, port, hostile_pace)
+    watched = watch(port, pid, [ordinary_run, hostile_run])
     seconds = time.monotonic() - ordinary_pace.start
-    ordinary_seen, (attacked, late) = (task.result() for task in working)
+    ordinary_seen, (attacked, late) = ordinary_run.result(), hostile_run.result()
     return figures(ordinary_seen, watched) | {
         "seconds": seconds,
         "hostile": {name: dict(count) for name, count in attacked.items() if count},

@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,7 +74,7 @@ def compared(pid: int, rounds: int, runs: dict[str, Callable[[], object]]) -> Fi
     return figures | {"ratio": statistics.median(ratios), "ratios": ratios}
 
 
-def photographs(client: Client, pid: int, paths: list[Path], rounds: int) -> Figures:
+def photographs(client: Client, pid: int, paths: Sequence[Path], rounds: int) -> Figures:
     files = [path.read_bytes() for path in paths]
 
     def alone() -> None:

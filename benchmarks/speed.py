@@ -213,8 +213,8 @@ def _rivals(
             yield Contestant(name, run, {"perturbations_per_eval": batch})
     for name, export in (("openvino", exported.openvino), ("onnxruntime", exported.onnxruntime)):
         if name in against:
-            forward, settings = export(copy.deepcopy(module), x)
-            at = partial(exported.masked, forward, x, where.corners, where.box)
+            exported_forward, settings = export(copy.deepcopy(module), x)
+            at = partial(exported.masked, exported_forward, x, where.corners, where.box)
             yield Contestant(name, partial(at, int(str(settings["batch"]))), settings)
 
 

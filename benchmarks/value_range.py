@@ -7,6 +7,7 @@ and with a box of a random colour over it. Writes benchmarks/results/value_range
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ FLOAT16 = torch.finfo(torch.float16).max
 
 
 @torch.inference_mode()
-def largest_values(convolutions: Path, paths: list[Path]) -> dict[str, float]:
+def largest_values(convolutions: Path, paths: Sequence[Path]) -> dict[str, float]:
     """The largest value behind each convolution's ReLU, by torchvision's names."""
     model = vgg16(weights=None)
     state = {key: value.float() for key, value in load_file(convolutions).items()}

@@ -60,7 +60,7 @@ def claims() -> Iterator[str]:
     """What the pages say in words of the measured figures."""
     for name, each in read("service").items():
         if name.endswith("_callers"):
-            whole = (read("service")["requests"], 0, {})
+            whole: tuple[int, int, dict[str, int]] = (read("service")["requests"], 0, {})
             if (each["answered"], each["mixed_up"], each["lost"]) != whole:
                 yield f"performance.md: not every request was answered: {name}"
     yield from compared()
@@ -165,7 +165,7 @@ def readme_runs() -> Iterator[str]:
         yield "README.md: it does not say make serve"
     with tempfile.TemporaryDirectory() as folder, serving("make", "serve") as address:
         (Path(folder) / "photo.jpg").write_bytes(photograph())
-        answers = []
+        answers: list[str] = []
         for line in lines:
             yield from run(["bash", "-c", line], line, folder, address, answers)
         for snippet in snippets:

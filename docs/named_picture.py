@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.cbook import get_sample_data
 from skimage import data
 
@@ -25,8 +26,7 @@ PLACES = np.array([[53, 66], [94, 66], [74, 91], [58, 106], [90, 106], [76, 138]
 
 def main() -> None:
     collins = np.ascontiguousarray(data.astronaut()[35:225, 150:300])
-    with get_sample_data("grace_hopper.jpg") as file:
-        whole = plt.imread(file)
+    whole = plt.imread(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
     hopper = np.ascontiguousarray(whole[70:350, 150:370])
     weakpoints = Weakpoints("efficientnet_lite0", device="cpu")
     size = (collins.shape[1], collins.shape[0])
@@ -51,7 +51,7 @@ def main() -> None:
     figure.savefig(OUT, dpi=90)
 
 
-def draw(axis: plt.Axes, places: np.ndarray, visible: np.ndarray) -> None:
+def draw(axis: Axes, places: np.ndarray, visible: np.ndarray) -> None:
     for number, ((x, y), seen) in enumerate(zip(places, visible, strict=True)):
         colour = plt.get_cmap("tab10")(number)
         face = colour if seen else "none"

@@ -17,7 +17,7 @@ from skimage import data
 from docs.running import serving
 
 OUT = Path(__file__).parent
-PANELS = (
+PANELS: tuple[tuple[str, dict[str, str | bool]], ...] = (
     ("photograph", {}),
     ("coarse: which patches", {"map": "coarse", "style": "colormap"}),
     ("fine: which pixels", {"map": "fine", "style": "colormap"}),
@@ -38,7 +38,7 @@ def main() -> None:
         httpx2.Client(base_url=address, timeout=300) as client,
     ):
 
-        def picture(options: dict[str, object]) -> bytes:
+        def picture(options: dict[str, str | bool]) -> bytes:
             answer = client.post("/heatmap", files={"image": photo}, params=options)
             return answer.raise_for_status().content
 
@@ -53,8 +53,9 @@ def main() -> None:
 
 
 def pixels(encoded: bytes) -> NDArray[np.uint8]:
-    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    return np.asarray(
+        cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8
+    )
 
 
 if __name__ == "__main__":

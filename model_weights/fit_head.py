@@ -63,7 +63,10 @@ def features(model: SmallVGG, files: list[Path], spec: InputSpec) -> Tensor:
     """
     found = []
     for start in range(0, len(files), BATCH):
-        images = [cv2.imread(str(file), cv2.IMREAD_COLOR_RGB) for file in files[start:][:BATCH]]
+        images = [
+            np.asarray(cv2.imread(str(file), cv2.IMREAD_COLOR_RGB), np.uint8)
+            for file in files[start:][:BATCH]
+        ]
         x = np.concatenate([network_input(image, spec, "squash", None)[0] for image in images])
         batch = torch.from_numpy(x).float().to(memory_format=torch.channels_last)
         found.append(model.avgpool(model.features(batch)).flatten(1))
@@ -88,7 +91,7 @@ def softmax_regression(x: Tensor, labels: Tensor, classes: int) -> nn.Linear:
         value.backward()
         return value
 
-    solver.step(loss)  # type: ignore[arg-type]
+    solver.step(loss)
     head = nn.Linear(x.shape[1], classes)
     with torch.no_grad():
         head.weight.copy_(weight / deviation)

@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -207,7 +208,12 @@ def train(
         optimizer, PEAK_RATE, total_steps=epochs * steps, pct_start=0.15
     )
     rng = torch.Generator().manual_seed(seed)
-    parts = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
+    parts: dict[str, Any] = {
+        "model": model,
+        "average": average,
+        "optimizer": optimizer,
+        "schedule": schedule,
+    }
     first = 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
@@ -240,7 +246,9 @@ def train(
         partial.replace(checkpoint)
         note = f", val {accuracy(average.module, val)[0]:.4f}" if epoch % 5 == 4 else ""
         print(f"epoch {epoch + 1}: loss {total / steps:.3f}{note}", flush=True)
-    return average.module
+    averaged = average.module
+    assert isinstance(averaged, SmallVGG)
+    return averaged
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import TypeVar
 
 # Before torch is there: its threads wait for each other in a loop, and where another process has
 # one of the cores that takes most of the time. What tests start inherits it.
@@ -29,6 +30,7 @@ from weakpoints.networks.small_vgg import narrow_vgg16, small_vgg
 os.environ.setdefault("WEAKPOINTS_NETWORK", "bundled")  # small: what tests start is quick
 settings.register_profile("weakpoints", deadline=None)  # no test depends on the machine's speed
 settings.load_profile("weakpoints")
+Loud = TypeVar("Loud", bound=nn.Module)
 
 
 def toy_vgg(batch_norm: bool = False, seed: int = 0) -> vgg.VGG:
@@ -64,10 +66,12 @@ def toy_mobilenet(seed: int = 0) -> mobilenetv2.MobileNetV2:
 def toy_efficientnet_lite(side: int = 32, seed: int = 0) -> EfficientNetLite:
     """The same with kernels of 3 and 5, padded on one side at stride 2."""
     stages = (Stage(1, 3, 1, 1, 4), Stage(2, 5, 2, 2, 6), Stage(2, 3, 2, 3, 5))
-    return loud(seeded(EfficientNetLite(side, 6, stages, stem=4, head=16), seed))
+    model = EfficientNetLite(side, 6, stages, stem=4, head=16)
+    seeded(model, seed)
+    return loud(model)
 
 
-def loud(module: nn.Module) -> nn.Module:
+def loud(module: Loud) -> Loud:
     """What batch-norm puts out is half as large again: ReLU6 meets its ceiling."""
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):

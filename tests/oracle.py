@@ -5,6 +5,7 @@ Every fast path is compared with this.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -75,13 +76,13 @@ class GuidedReLU(torch.autograd.Function):
     """Springenberg et al. 2014: R_l = (f_l > 0) (R_{l+1} > 0) R_{l+1}."""
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         y = x.clamp(min=0)
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx, signal: Tensor) -> Tensor:
+    def backward(ctx: Any, signal: Tensor) -> Tensor:
         (y,) = ctx.saved_tensors
         return (y > 0) * (signal > 0) * signal
 
@@ -90,13 +91,13 @@ class GuidedReLU6(torch.autograd.Function):
     """The same where the activation stops at 6: R_l = (0 < f_l < 6) (R_{l+1} > 0) R_{l+1}."""
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         y = x.clamp(0, 6)
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx, signal: Tensor) -> Tensor:
+    def backward(ctx: Any, signal: Tensor) -> Tensor:
         (y,) = ctx.saved_tensors
         return (y > 0) * (y < 6) * (signal > 0) * signal
 
@@ -134,6 +135,8 @@ def grad_cam(module: nn.Module, x: Tensor, target: int) -> NDArray[np.float64]:
     classifier.
     """
     pool: Callable[[Tensor], Tensor] = getattr(module, "avgpool", nn.AdaptiveAvgPool2d(1))
+    body: list[Any]
+    head: Any
     if isinstance(module, EfficientNetLite):
         stem, last = (module._conv_stem, module._bn0), (module._conv_head, module._bn1)
         body, head = [*stem, module._relu, *module._blocks, *last, module._relu], module._fc

@@ -119,6 +119,7 @@ def test_the_healthcheck_asks_the_service_itself(environment: dict[str, str], st
     found = re.search(
         r"HEALTHCHECK.*?CMD (\[.*?\])\n", (ROOT / "Dockerfile").read_text(), re.DOTALL
     )
+    assert found
     command = [sys.executable, *json.loads(found[1])[1:]]
     command[-1] = command[-1].replace("else 8000", "else {port}")
     with HTTPServer(("127.0.0.1", 0), Probe) as server:

@@ -15,7 +15,7 @@ from app.cli.parameters import OptionFlags
 from app.schemas.queries import DetectParameters, DetectQuery, options_of
 from weakpoints.errors import BadOption
 from weakpoints.given_options import options_from
-from weakpoints.options import HINTS, MOST_TARGETS, NAMES, PRESETS, Options, choose, resolve
+from weakpoints.options import HINTS, MOST_TARGETS, NAMES, PRESETS, Options, Preset, choose, resolve
 
 LABELS = ("ant", "bee, honey", "7", "cat", "cat", "caf\u00e9", "tench, Tinca, tinca")
 
@@ -25,7 +25,8 @@ def bounds(name: str) -> tuple[float, float, bool]:
     notes = HINTS[name].__metadata__
     low = next(n for n in notes if isinstance(n, Ge | Gt))
     (high,) = (n.le for n in notes if isinstance(n, Le))
-    return (low.gt, high, True) if isinstance(low, Gt) else (low.ge, high, False)
+    strict = isinstance(low, Gt)
+    return float(low.gt if strict else low.ge), float(high), strict
 
 
 NUMBERS = [n for n in NAMES if any(isinstance(note, Le) for note in HINTS[n].__metadata__)]
@@ -67,6 +68,7 @@ def test_a_number_is_taken_up_to_its_bounds_and_not_beyond_them(name: str) -> No
     step = 1 if name in WHOLE else 1e-9
     taken = [low + step, high - step, high] + ([] if open_below else [low])
     refused = [low - step, high + step, *([low] if open_below else [])]
+    value: Any
     for value in taken:
         options = everywhere(name, value)
         assert isinstance(options, Options), value
@@ -132,7 +134,7 @@ def test_python_json_queries_and_flags_take_and_refuse_the_same(name: str, value
     st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=3), st.sampled_from([None, *PRESETS])
 )
 def test_whatever_is_given_is_options_over_the_preset_or_a_refusal(
-    values: dict[str, Any], preset: str | None
+    values: dict[str, Any], preset: Preset | None
 ) -> None:
     options = said(lambda: options_from(values | {"preset": preset}))
     if isinstance(options, Options):
@@ -164,6 +166,7 @@ def test_a_box_is_four_whole_numbers_as_text_list_or_array() -> None:
         30,
         40,
     )
+    wrong: Any
     for wrong in (
         "1,2,3",
         "1, 2, 3, 4",
@@ -195,6 +198,7 @@ def test_a_class_may_be_an_index_of_any_type_a_label_or_a_list_of_them() -> None
     assert classes(["ant"]) == classes(np.array([0])) == 0
     assert classes(["ant", 0, "ant"]) == (0,)
     assert classes("ant,tench, Tinca, tinca,7") == (0, 6, 2)
+    wrong: Any
     for wrong in ([], {}, {"ant"}, [None], [""], [["ant"]], True, 1.5, b"ant", np.array([[1]])):
         assert "target_class is" in str(everywhere("target_class", wrong))
     for many in (range(MOST_TARGETS + 1), iter(int, 1), ",".join(["ant"] * (MOST_TARGETS + 1))):

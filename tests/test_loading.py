@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from weakpoints.method.detector import Detector
 from weakpoints.method.frame import InputSpec
 from weakpoints.method.stages import NetworkPass, Prepared
 from weakpoints.networks.architectures import network_of
+from weakpoints.networks.network import Network
 from weakpoints.options import Limits, choose
 
 PNG = {"content-type": "image/png"}
@@ -39,10 +41,10 @@ def test_a_gpu_s_paths_are_tried_on_a_photograph_and_a_broken_one_is_left_out(
     """The engines are built on the CPU; what stands for a broken Triton is its launcher's error."""
     network = network_of(toy_vgg().float())
 
-    def build(*arguments: object, triton: bool, **more: object) -> Incremental:
+    def build(network: Network, *arguments: Any, triton: bool, **more: Any) -> Incremental:
         if triton and broken == "triton":
             raise FileNotFoundError(2, "No such file or directory", "/nonexistent")
-        return Incremental(*arguments, triton=triton, **more)
+        return Incremental(network, *arguments, **more | {"triton": triton})
 
     monkeypatch.setattr(loading, "Incremental", build)
     monkeypatch.setattr(loading, "TRITON", True)
@@ -86,14 +88,14 @@ def broken_triton(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     The CPU stands for the GPU, so the errors are Triton's own.
     """
-    pytest.importorskip("triton")
+    triton_kernels = pytest.importorskip("weakpoints.engine.triton_kernels", exc_type=ImportError)
     (tmp_path / "cache").touch()
     monkeypatch.setenv("CC", "/nonexistent")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache" / "triton"))
     monkeypatch.setenv("TRITON_LIBCUDA_PATH", str(tmp_path))
     monkeypatch.setattr(kernels, "fuses", lambda table, scratch: scratch.triton)
-    monkeypatch.setattr(kernels.triton_kernels, "largest_rows", launcher)
-    monkeypatch.setattr(kernels.triton_kernels, "biased", launcher)
+    monkeypatch.setattr(triton_kernels, "largest_rows", launcher)
+    monkeypatch.setattr(triton_kernels, "biased", launcher)
 
 
 @pytest.mark.usefixtures("broken_triton")

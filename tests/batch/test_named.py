@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -45,9 +46,9 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def run(photos: Path, out: Path, *more: str) -> dict[str, object]:
+def run(photos: Path, out: Path, *more: str) -> dict[str, Any]:
     assert cli.main(["batch", str(photos), "--out", str(out), *QUICK, *more]) == 1
-    written: dict[str, object] = json.loads((out / "keypoints.coco.json").read_text())
+    written: dict[str, Any] = json.loads((out / "keypoints.coco.json").read_text())
     COCO(str(out / "keypoints.coco.json"))
     return written
 

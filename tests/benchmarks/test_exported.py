@@ -37,7 +37,7 @@ def test_every_batch_and_hint_is_tried_and_the_quickest_is_taken() -> None:
         tried.append((batch, hint))
         return sums
 
-    _, settings = quickest(at, torch.zeros(1, 3, 4, 4), ("LATENCY", "THROUGHPUT"))  # type: ignore[arg-type]
+    _, settings = quickest(at, torch.zeros(1, 3, 4, 4), ("LATENCY", "THROUGHPUT"))
     assert set(tried) == {(batch, hint) for batch in BATCHES for hint in ("LATENCY", "THROUGHPUT")}
     assert (settings["batch"], settings["hint"]) == tried[-1]
 

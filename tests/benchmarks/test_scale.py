@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app.batch.collection import open_collection
@@ -27,7 +28,7 @@ data_room = pytest.importorskip("app.cluster.data", exc_type=ImportError)
 
 
 @pytest.fixture
-def photographs(tmp_path: Path, photograph: object) -> Path:
+def photographs(tmp_path: Path, photograph: np.ndarray) -> Path:
     for i in range(8):
         (tmp_path / f"{i}.png").write_bytes(encoded(photograph))
     return tmp_path
@@ -36,7 +37,7 @@ def photographs(tmp_path: Path, photograph: object) -> Path:
 @contextmanager
 def in_a_thread(settings: Settings, share: Share, load: Callable[[], Detector]) -> Iterator[None]:
     with serving(load, cache_bytes=0) as client:
-        module.PORT = client.base_url.port
+        module.PORT = client.base_url.port or 0
         yield
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -21,18 +22,20 @@ from weakpoints.method.detector import Detector
 from weakpoints.method.stages import Evidence, NetworkPass, Prepared
 from weakpoints.options import choose
 from weakpoints.progress import Progress, no_progress
-from weakpoints_client import AsyncClient, Client, Refused
+from weakpoints_client import AsyncClient, Client, Detection, Refused
 
 ROOT = Path(__file__).parents[2]
 QUICK = {"patch": 14, "stride": 14}
 
 
-def detect(url: str, asynchronous: bool, image: bytes, key: str | None = None, **options: object):
+def detect(
+    url: str, asynchronous: bool, image: bytes, key: str | None = None, **options: Any
+) -> Detection:
     if not asynchronous:
         with Client(url, key) as client:
             return client.detect(image, **options)
 
-    async def run():
+    async def run() -> Detection:
         async with AsyncClient(url, key) as client:
             return await client.detect(image, **options)
 
@@ -175,19 +178,26 @@ def test_it_comes_again_after_503_also_where_a_stream_says_so(
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_one_try_is_one_try(asynchronous: bool, detector: Detector, photo: bytes) -> None:
     gate = threading.Event()
-    with serving(lambda: gate.wait(60) and detector, wait=False) as service:
+
+    def load() -> Detector:
+        gate.wait(60)
+        return detector
+
+    with serving(load, wait=False) as service:
         with pytest.raises(Refused) as raised:
             detect(str(service.base_url), asynchronous, photo, tries=1, **QUICK)
         assert raised.value.status == 503
         gate.set()
 
 
-def detect_many(url: str, asynchronous: bool, images: list[bytes], **options: object):
+def detect_many(
+    url: str, asynchronous: bool, images: list[bytes | Path], **options: Any
+) -> list[Detection | Refused]:
     if not asynchronous:
         with Client(url) as client:
             return client.detect_many(images, **options)
 
-    async def run():
+    async def run() -> list[Detection | Refused]:
         async with AsyncClient(url) as client:
             return await client.detect_many(images, **options)
 

@@ -66,7 +66,7 @@ def test_answers_have_the_same_schema(ours: type[BaseModel], service_s: type[Bas
 def test_options_have_the_same_names_types_and_choices(
     ours: Any, service_s: type[BaseModel]
 ) -> None:
-    hints = {name: (hint, ...) for name, hint in get_type_hints(ours).items()}
+    hints: dict[str, Any] = {name: (hint, ...) for name, hint in get_type_hints(ours).items()}
     mine = choices(create_model("Asked", **hints).model_json_schema())
     theirs = choices(service_s.model_json_schema())
     integer = "[('type', 'integer')]"  # an index as a number

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -154,7 +155,7 @@ def under_load(
 
 JPEG = {"content-type": "image/jpeg"}
 STREAM = {"accept": "text/event-stream", "content-type": "image/png"}
-QUESTIONS: list[dict[str, object]] = [
+QUESTIONS: list[dict[str, Any]] = [
     *(
         {"method": "GET", "url": f"/{path}"}
         for path in ("model", "livez", "readyz", "startupz", "v2/health/live", "v2/health/ready")
@@ -198,7 +199,7 @@ QUESTIONS: list[dict[str, object]] = [
 ]
 
 
-def answer(client: httpx2.Client, question: dict[str, object]) -> tuple[object, ...]:
+def answer(client: httpx2.Client, question: dict[str, Any]) -> tuple[object, ...]:
     """All but what no two answers share: the request's id, and how long it took."""
     got = client.request(**{"method": "POST"} | question)
     kind, text = got.headers["content-type"], got.text

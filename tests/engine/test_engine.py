@@ -159,9 +159,10 @@ def test_half_precision_and_what_is_recorded_hold_values() -> None:
 
 def test_a_padded_pool_that_may_see_negative_numbers_is_left_to_the_plain_pass(x: Tensor) -> None:
     conv = network_of(toy_vgg()).layers[0]
-    layers = (type(conv)(conv.weight, conv.bias, 1, 1, relu=False), MaxPool(3, 2, 1))  # type: ignore[union-attr, call-arg]
+    layers = (type(conv)(conv.weight, conv.bias, 1, 1, relu=False), MaxPool(3, 2, 1))
     network = Network(layers)
     engine = Incremental(network)
+    assert isinstance(engine.form, ChangesForm)
     assert len(engine.form.layers) == 1
     corners, colours = ((0, 0), (27, 27)), drawn(2, x)
     expected = network.logits(masked(x, corners, 5, colours))

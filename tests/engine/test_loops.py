@@ -66,9 +66,11 @@ def looped(how: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loops, "NUMBA", how != "twin" and loops.NUMBA)
         if how == "interpreted" and loops.NUMBA:
-            for name, function in list(vars(loops.compiled).items()):
+            from weakpoints.engine.changes import compiled
+
+            for name, function in list(vars(compiled).items()):
                 if hasattr(function, "py_func"):
-                    patch.setattr(loops.compiled, name, function.py_func)
+                    patch.setattr(compiled, name, function.py_func)
         yield
 
 

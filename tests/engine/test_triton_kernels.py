@@ -3,6 +3,7 @@ a GPU.
 """
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -23,7 +24,7 @@ pytest.importorskip("triton")
 
 
 @pytest.fixture(scope="module")
-def interpreted() -> ModuleType:
+def interpreted() -> Iterator[ModuleType]:
     """`weakpoints.engine.tiles.triton_kernels` once more, as Triton runs it: program by
     program, without a compiler.
     """

@@ -79,7 +79,9 @@ def test_a_table_of_tiles_gives_each_layer_the_pixels_it_would_read_from_whole_m
     np.testing.assert_array_equal(table[before.whole()], maps)
 
     after = Tiles(
-        *(span.through(kernel, stride, padding, extra) for span in (before.y, before.x)), side_after
+        before.y.through(kernel, stride, padding, extra),
+        before.x.through(kernel, stride, padding, extra),
+        side_after,
     )
     found = table[after.reads(before, kernel, stride, padding)]
     tile = 0

@@ -50,7 +50,7 @@ def test_weights_are_drawn_anew_from_the_top_down_only() -> None:
     assert depth(random_weights(network, 2).layers) == count
     same = random_weights(network, 1)
     assert all(a is b or a == b for a, b in zip(network.layers[:1], same.layers[:1], strict=True))
-    assert not same.layers[-1].weight.equal(network.layers[-1].weight)  # type: ignore[union-attr]
+    assert not same.layers[-1].weight.equal(network.layers[-1].weight)
     whole = random_weights(network)
     assert isinstance(whole.layers[0], Conv)
-    assert not whole.layers[0].weight.equal(network.layers[0].weight)  # type: ignore[union-attr]
+    assert not whole.layers[0].weight.equal(network.layers[0].weight)

@@ -257,7 +257,8 @@ def test_a_montage_has_six_pictures_of_one_height(
     row = montage(
         detector, read_coco(annotated / "coco.json", annotated)[0], choose(patch=14, stride=14)
     )
-    picture = cv2.imdecode(np.frombuffer(row["png"], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    picture = cv2.imdecode(np.frombuffer(row["png"], np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert picture is not None
     width = round(photograph.shape[1] * HEIGHT / photograph.shape[0])
     assert picture.shape == (HEIGHT, 6 * width, 3)
     first, last = picture[:, :width].astype(int), picture[:, -width:].astype(int)

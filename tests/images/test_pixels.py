@@ -95,7 +95,7 @@ def palette() -> Image.Image:
     return image
 
 
-def sixteen(transparent: bool) -> tuple[Image.Image, dict[str, object], np.ndarray]:
+def sixteen(transparent: bool) -> tuple[Image.Image, dict[str, int], np.ndarray]:
     values = np.arange(4800, dtype=np.uint16).reshape(60, 80) * 13
     options = {"transparency": int(values[7, 9])} if transparent else {}
     return Image.fromarray(values), options, values >> 8
@@ -124,7 +124,7 @@ def test_grey_with_alpha_and_one_transparent_grey_or_colour_are_not_seen() -> No
     one, colour = int(np.asarray(grey)[4, 4]), tuple(int(v) for v in PIXELS[4, 4])
     for image, key, hidden in (
         (grey, one, np.asarray(grey) == one),
-        (SMOOTH, colour, (colour == PIXELS).all(-1)),
+        (SMOOTH, colour, np.equal(colour, PIXELS).all(-1)),
     ):
         _, seen = split(decode(encoded(image, transparency=key), Limits()))
         assert seen is not None

@@ -1,6 +1,7 @@
 """A photograph with corners of many kinds, marked, and others that are made of it."""
 
 import json
+from typing import Any
 
 import cv2
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 from weakpoints.landmarks.annotations import read_annotations
 from weakpoints.landmarks.learning import learn
 from weakpoints.landmarks.named import Describer
+from weakpoints.method.detector import Detector
 from weakpoints.options import choose
 
 NAMES = ["nose", "ear", "tail", "foot"]
 PLACES = np.array([[40.0, 30.0], [100.0, 40.0], [120.0, 90.0], [50.0, 80.0]])
 
 
-def scene(shift=(0, 0), size=(160, 120)):
+def scene(shift: tuple[int, int] = (0, 0), size: tuple[int, int] = (160, 120)) -> Any:
     """(H, W, 3): shapes on a plain ground, all moved by `shift` pixels."""
     image = np.full((size[1], size[0], 3), 120, np.uint8)
     image[:, :, 0] += (np.arange(size[0]) // 4).astype(np.uint8)
@@ -28,7 +30,7 @@ def scene(shift=(0, 0), size=(160, 120)):
     return image
 
 
-def coco(files, names=NAMES, **changes):
+def coco(files: Any, names: Any = NAMES, **changes: Any) -> Any:
     """COCO keypoints of photographs: places in our pixels, by file name."""
     found = {
         "images": [
@@ -52,12 +54,12 @@ def coco(files, names=NAMES, **changes):
 
 
 @pytest.fixture(scope="session")
-def describer(detector):
+def describer(detector: Detector) -> Any:
     return Describer(detector)
 
 
 @pytest.fixture(scope="session")
-def learnt(describer):
+def learnt(describer: Describer) -> Any:
     """A set of two references."""
     shifts = {"a.png": (0, 0), "b.png": (6, 4)}
     text = json.dumps(coco({name: PLACES + shift for name, shift in shifts.items()}))

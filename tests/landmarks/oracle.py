@@ -1,12 +1,15 @@
 """The stages of named points once more: in float64, cell by cell, and slow."""
 
+from typing import Any
+
 import numpy as np
 
 from weakpoints.landmarks import consensus, transport, votes
+from weakpoints.landmarks.consensus import Shape
 from weakpoints.landmarks.descriptors import GRID
 
 
-def grid_descriptors(maps, chosen):
+def grid_descriptors(maps: Any, chosen: Any) -> Any:
     """(N, D): the descriptors resampled to the grid and put side by side, of some of its cells."""
     layers = []
     for layer in maps:
@@ -22,7 +25,7 @@ def grid_descriptors(maps, chosen):
     return np.concatenate(layers, 1) / len(maps) ** 0.5
 
 
-def bilinear(values, x, y):
+def bilinear(values: np.ndarray, x: float, y: float) -> Any:
     """(..., h, w) at x, y."""
     left = min(int(np.floor(x)), max(values.shape[-1] - 2, 0))
     top = min(int(np.floor(y)), max(values.shape[-2] - 2, 0))
@@ -34,7 +37,7 @@ def bilinear(values, x, y):
     return total
 
 
-def plan(similarity):
+def plan(similarity: np.ndarray) -> Any:
     kernel = np.exp((similarity - similarity.max()) / transport.TEMPERATURE)
     columns = np.ones(kernel.shape[1])
     for _ in range(transport.ROUNDS):
@@ -44,7 +47,7 @@ def plan(similarity):
     return scaled / scaled.max()
 
 
-def offset_votes(moved, place):
+def offset_votes(moved: np.ndarray, place: np.ndarray) -> Any:
     """(O, O) of one landmark at x, y, without the blur."""
     found = np.zeros((votes.OFFSETS, votes.OFFSETS))
     for cell, target in np.argwhere(moved):
@@ -54,7 +57,7 @@ def offset_votes(moved, place):
     return found
 
 
-def predicted_from_others(shape, found, weight):
+def predicted_from_others(shape: Shape, found: np.ndarray, weight: np.ndarray) -> Any:
     """Each landmark left out in turn: the posterior of the Gaussian process without it."""
     unit, extent = shape.unit, shape.extent
     moved = (found - shape.places) / extent
@@ -72,7 +75,7 @@ def predicted_from_others(shape, found, weight):
     return np.array(places), np.array(deviations)
 
 
-def covariance(a, b):
+def covariance(a: np.ndarray, b: np.ndarray) -> Any:
     return np.array(
         [
             [

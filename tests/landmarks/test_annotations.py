@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,11 @@ from weakpoints.landmarks.annotations import read_annotations, read_categories
 FILES = {"a.png": PLACES}
 
 
-def read(**changes):
+def read(**changes: Any) -> Any:
     return read_annotations(json.dumps(coco(FILES) | changes), "beast.json")
 
 
-def test_landmarks_are_read_in_our_pixels_with_names_and_skeleton():
+def test_landmarks_are_read_in_our_pixels_with_names_and_skeleton() -> None:
     found = read()
     assert (found.category, found.names) == ("beast", ("nose", "ear", "tail", "foot"))
     assert found.skeleton == ((0, 1), (1, 2))
@@ -22,17 +23,17 @@ def test_landmarks_are_read_in_our_pixels_with_names_and_skeleton():
     assert found.objects[0].marked.all()
 
 
-def annotation(keypoints, **changes):
+def annotation(keypoints: Any, **changes: Any) -> Any:
     return [{"image_id": 0, "category_id": 1, "keypoints": keypoints} | changes]
 
 
-def test_hidden_and_missing_landmarks_are_not_marked():
+def test_hidden_and_missing_landmarks_are_not_marked() -> None:
     keypoints = [1, 1, 2, 5, 5, 1, 0, 0, 0, 7, 7, 2]
     found = read(annotations=annotation(keypoints))
     assert found.objects[0].marked.tolist() == [True, False, False, True]
 
 
-def test_tools_that_write_1_for_every_point_are_understood():
+def test_tools_that_write_1_for_every_point_are_understood() -> None:
     found = read(annotations=annotation([1, 1, 1, 5, 5, 1, 0, 0, 0, 7, 7, 1]))
     assert found.objects[0].marked.tolist() == [True, True, False, True]
 
@@ -57,7 +58,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_what_is_wrong_is_named(kind):
+def test_what_is_wrong_is_named(kind: str) -> None:
     changes, what = WRONG[kind]
     text = changes if isinstance(changes, str) else json.dumps(coco(FILES) | changes)
     with pytest.raises(BadAnnotations, match=what) as error:
@@ -65,7 +66,7 @@ def test_what_is_wrong_is_named(kind):
     assert error.value.status == 422
 
 
-def test_a_set_has_one_category_and_a_study_any_number():
+def test_a_set_has_one_category_and_a_study_any_number() -> None:
     both = coco({"a.png": PLACES, "b.png": PLACES})
     both["categories"].append({"id": 2, "name": "plant", "keypoints": list("wxyz")})
     both["annotations"][1]["category_id"] = 2
@@ -75,15 +76,15 @@ def test_a_set_has_one_category_and_a_study_any_number():
     assert [each.category for each in read_categories(text, "both.json")] == ["beast", "plant"]
 
 
-def test_unnamed_keypoints_are_numbered():
+def test_unnamed_keypoints_are_numbered() -> None:
     found = read(categories=[{"id": 1, "name": "beast"}])
     assert found.names == ("point_1", "point_2", "point_3", "point_4")
 
 
-def test_a_file_with_a_byte_order_mark_is_read():
+def test_a_file_with_a_byte_order_mark_is_read() -> None:
     assert read_annotations(json.dumps(coco(FILES)).encode("utf-8-sig"), "x").category == "beast"
 
 
-def test_places_that_are_not_marked_are_not_kept():
+def test_places_that_are_not_marked_are_not_kept() -> None:
     found = read(annotations=annotation([9, 9, 0, 1, 1, 2, 2, 2, 2, 3, 3, 2]))
     assert np.array_equal(found.objects[0].places[0], [0, 0])

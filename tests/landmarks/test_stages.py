@@ -1,5 +1,7 @@
 """Descriptors, transport, votes and consensus beside their oracle in float64."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -26,12 +28,12 @@ from weakpoints.networks.graph.chain import network_of_graph
 from weakpoints.networks.graph.export import graph_of
 
 
-def maps(seed, *shapes):
+def maps(seed: int, *shapes: Any) -> Any:
     rng = torch.Generator().manual_seed(seed)
     return tuple(F.normalize(torch.randn(shape, generator=rng), dim=0) for shape in shapes)
 
 
-def test_similarity_is_the_product_of_resampled_descriptors():
+def test_similarity_is_the_product_of_resampled_descriptors() -> None:
     ours, theirs = (maps(seed, (5, 28, 28), (7, 14, 14), (6, 7, 7), (4, 7, 7)) for seed in (1, 2))
     chosen = [0, 1, GRID - 1, 5 * GRID, 300, 401, GRID**2 - 2, GRID**2 - 1]
     expected = oracle.grid_descriptors(ours, chosen) @ oracle.grid_descriptors(theirs, chosen).T
@@ -39,14 +41,14 @@ def test_similarity_is_the_product_of_resampled_descriptors():
     assert found == pytest.approx(expected.clip(0), abs=1e-6)
 
 
-def test_transport_is_sinkhorns():
+def test_transport_is_sinkhorns() -> None:
     alike = torch.rand(30, 30, generator=torch.Generator().manual_seed(3))
     expected = oracle.plan(alike.double().numpy())
     found = optimal_transport(kernel_of(alike.clone()), uniform(30), uniform(30))
     assert found.numpy() == pytest.approx(expected, rel=1e-4, abs=1e-7)
 
 
-def test_votes_count_offsets_near_the_landmark():
+def test_votes_count_offsets_near_the_landmark() -> None:
     plan = torch.zeros(GRID**2, GRID**2)
     rng = np.random.default_rng(4)
     chosen = rng.integers(0, GRID**2, (60, 2))
@@ -57,7 +59,7 @@ def test_votes_count_offsets_near_the_landmark():
     assert offset_votes(plan, places).numpy() == pytest.approx(smooth.numpy(), abs=1e-6)
 
 
-def test_the_layout_by_offset_keeps_every_pair_and_forgets_the_last_plan():
+def test_the_layout_by_offset_keeps_every_pair_and_forgets_the_last_plan() -> None:
     by_offset(torch.ones(GRID**2, GRID**2))
     plan = torch.rand(GRID**2, GRID**2)
     laid = by_offset(plan)
@@ -68,7 +70,7 @@ def test_the_layout_by_offset_keeps_every_pair_and_forgets_the_last_plan():
 
 @given(st.integers(2, 12), st.integers(0, 2**32 - 1))
 @settings(max_examples=20, deadline=None)
-def test_each_landmark_is_predicted_from_the_others(count, seed):
+def test_each_landmark_is_predicted_from_the_others(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     marked = rng.random(count) < 0.8
     marked[:2] = True
@@ -80,7 +82,7 @@ def test_each_landmark_is_predicted_from_the_others(count, seed):
     assert expected.deviation[marked] == pytest.approx(deviation[marked], rel=1e-3)
 
 
-def test_landmarks_that_moved_together_are_expected_exactly_there():
+def test_landmarks_that_moved_together_are_expected_exactly_there() -> None:
     rng = np.random.default_rng(0)
     shape = Shape(rng.random((8, 2)) * 12 + 6, np.ones(8, bool))
     turned = shape.places @ np.array([[0.9, 0.2], [-0.1, 1.1]]) + (2.0, -3.0)
@@ -88,14 +90,14 @@ def test_landmarks_that_moved_together_are_expected_exactly_there():
     assert expected.places == pytest.approx(turned, abs=0.25)
 
 
-def test_a_point_far_from_where_the_others_expect_it_counts_less():
+def test_a_point_far_from_where_the_others_expect_it_counts_less() -> None:
     weight = trust(np.array([0.5, 0.5, 0.25]), np.array([0.0, 0.1, 0.0]))
     assert weight == pytest.approx([1, 0.5, 0.5])
 
 
 @given(st.floats(-3, GRID + 3), st.floats(-3, GRID + 3))
 @settings(max_examples=50, deadline=None)
-def test_a_place_is_read_between_its_four_cells(x, y):
+def test_a_place_is_read_between_its_four_cells(x: float, y: float) -> None:
     cells, weights = neighbours(torch.tensor([[x, y]], dtype=torch.float32))
     assert weights.sum().item() == pytest.approx(1, abs=1e-5)
     assert weights.min() >= -1e-6
@@ -104,7 +106,7 @@ def test_a_place_is_read_between_its_four_cells(x, y):
 
 
 @pytest.mark.parametrize("kind", sorted(MODULES))
-def test_every_architecture_has_layers_that_describe(kind):
+def test_every_architecture_has_layers_that_describe(kind: str) -> None:
     network = network_of(MODULES[kind]())
     trace = network.trace(torch.zeros(1, 3, 32, 32, dtype=torch.float64))
     layers = landmark_layers(network, trace)
@@ -113,7 +115,7 @@ def test_every_architecture_has_layers_that_describe(kind):
         assert each.norm(dim=0).max() <= 1 + 1e-5
 
 
-def test_a_network_that_is_a_graph_is_described_by_its_segments():
+def test_a_network_that_is_a_graph_is_described_by_its_segments() -> None:
     from torchvision.models import squeezenet1_1
 
     torch.manual_seed(0)

@@ -1,5 +1,7 @@
 import dataclasses
+import math
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,10 +92,8 @@ def test_the_class_is_found_unless_the_caller_names_one(
 ) -> None:
     found = detector.locate(photograph, choose(**QUICK))
     assert found.target == found.top[0]
-    assert sum(
-        score.probability
-        for score in detector.locate(photograph, choose(top_classes=6, **QUICK)).top
-    ) == pytest.approx(1)
+    every = detector.locate(photograph, choose(top_classes=6, **QUICK)).top
+    assert math.fsum(score.probability for score in every) == pytest.approx(1)
     assert found.top[0].probability == pytest.approx(detector.classify(photograph).max())
     for wanted in ("eel", 4):
         other = detector.locate(photograph, choose(target_class=wanted, **QUICK))
@@ -340,7 +340,7 @@ def test_all_weight_on_the_coarse_map_multiplies_nothing_by_minus_infinity(
     assert np.isfinite([p.log_likelihood for p in found.keypoints]).all()
 
 
-ANY_OPTIONS = st.builds(
+ANY_OPTIONS: st.SearchStrategy[dict[str, Any]] = st.builds(
     dict,
     preset=st.sampled_from(["default", "paper"]),
     fit=st.sampled_from(["squash", "letterbox"]),

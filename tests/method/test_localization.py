@@ -1,5 +1,7 @@
 """The box of points."""
 
+import numpy as np
+
 from weakpoints.method.detector import Detector
 from weakpoints.method.localization import bounding_box
 from weakpoints.options import choose
@@ -11,7 +13,9 @@ def test_the_box_goes_from_the_first_to_the_last_point() -> None:
     assert bounding_box([]) is None
 
 
-def test_an_answer_has_the_box_of_the_first_class_alone(detector: Detector, photograph) -> None:
+def test_an_answer_has_the_box_of_the_first_class_alone(
+    detector: Detector, photograph: np.ndarray
+) -> None:
     options = choose(target_class=(1, 3), patch=14, stride=14)
     found = detector.locate(photograph, options)
     first, second = found.explained

@@ -16,7 +16,7 @@ def found(detector: Detector, photograph: np.ndarray) -> Localization:
 
 
 def pixels(png: bytes) -> np.ndarray:
-    return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+    return np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED))
 
 
 @pytest.mark.parametrize("which", ["fused", "coarse", "fine"])

@@ -21,6 +21,12 @@ from weakpoints.networks.manifest import Entry
 CONTENT = bytes(range(256)) * 4096
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """asked: the ranges of the requests that came."""
+
+    asked: list[str | None]
+
+
 class Files(http.server.BaseHTTPRequestHandler):
     """Serves CONTENT with ranges; `/cut` ends early, `/whole` ignores ranges, `/wrong` sends other
     bytes.
@@ -30,7 +36,8 @@ class Files(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         asked = self.headers.get("Range")
-        self.server.asked.append(asked)  # type: ignore[attr-defined]
+        assert isinstance(self.server, Server)
+        self.server.asked.append(asked)
         if self.path == "/missing":
             return self.send_error(404)
         body = b"x" * 1000 if self.path == "/wrong" else CONTENT
@@ -53,9 +60,9 @@ class Files(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def served(files: type[Files]) -> Iterator[http.server.ThreadingHTTPServer]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), files)
-    server.asked = []  # type: ignore[attr-defined]
+def served(files: type[Files]) -> Iterator[Server]:
+    server = Server(("127.0.0.1", 0), files)
+    server.asked = []
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server
@@ -65,7 +72,7 @@ def served(files: type[Files]) -> Iterator[http.server.ThreadingHTTPServer]:
 
 
 @pytest.fixture
-def server() -> Iterator[http.server.ThreadingHTTPServer]:
+def server() -> Iterator[Server]:
     with served(Files) as server:
         yield server
 
@@ -84,12 +91,12 @@ def entry(path: Path, url: str | None = None, content: bytes = CONTENT, **change
     return dataclasses.replace(whole, **changes)
 
 
-def at(server: http.server.ThreadingHTTPServer, path: str) -> str:
+def at(server: Server, path: str) -> str:
     return f"http://127.0.0.1:{server.server_port}{path}"
 
 
 def test_a_pulled_file_is_whole_and_verified_and_pulled_once(
-    server: http.server.ThreadingHTTPServer, tmp_path: Path
+    server: Server, tmp_path: Path
 ) -> None:
     toy = entry(tmp_path / "deep" / "toy.pth", at(server, "/file"))
     assert pull(toy).read_bytes() == CONTENT
@@ -98,9 +105,7 @@ def test_a_pulled_file_is_whole_and_verified_and_pulled_once(
     assert [path.name for path in toy.path.parent.iterdir()] == ["toy.pth"]
 
 
-def test_a_cut_download_resumes_where_it_stopped(
-    server: http.server.ThreadingHTTPServer, tmp_path: Path
-) -> None:
+def test_a_cut_download_resumes_where_it_stopped(server: Server, tmp_path: Path) -> None:
     toy = entry(tmp_path / "toy.pth", at(server, "/cut"))
     with pytest.raises(WeightsError, match="Run the command again"):
         pull(toy, progress=False)
@@ -110,9 +115,7 @@ def test_a_cut_download_resumes_where_it_stopped(
     assert server.asked == [None, f"bytes={len(CONTENT) // 2}-"]
 
 
-def test_a_server_without_ranges_starts_from_the_beginning(
-    server: http.server.ThreadingHTTPServer, tmp_path: Path
-) -> None:
+def test_a_server_without_ranges_starts_from_the_beginning(server: Server, tmp_path: Path) -> None:
     (tmp_path / "toy.pth.partial").write_bytes(b"something else")
     assert (
         pull(entry(tmp_path / "toy.pth", at(server, "/whole")), progress=False).read_bytes()
@@ -120,9 +123,7 @@ def test_a_server_without_ranges_starts_from_the_beginning(
     )
 
 
-def test_a_partial_that_is_already_whole_is_put_in_place(
-    server: http.server.ThreadingHTTPServer, tmp_path: Path
-) -> None:
+def test_a_partial_that_is_already_whole_is_put_in_place(server: Server, tmp_path: Path) -> None:
     (tmp_path / "toy.pth.partial").write_bytes(CONTENT)
     assert (
         pull(entry(tmp_path / "toy.pth", at(server, "/file")), progress=False).read_bytes()
@@ -130,9 +131,7 @@ def test_a_partial_that_is_already_whole_is_put_in_place(
     )
 
 
-def test_wrong_bytes_are_deleted_and_both_digests_named(
-    server: http.server.ThreadingHTTPServer, tmp_path: Path
-) -> None:
+def test_wrong_bytes_are_deleted_and_both_digests_named(server: Server, tmp_path: Path) -> None:
     toy = entry(tmp_path / "toy.pth", at(server, "/wrong"))
     with pytest.raises(WeightsError, match="deleted") as raised:
         pull(toy, progress=False)
@@ -150,9 +149,7 @@ def test_offline_or_not_http_is_one_sentence_that_says_what_to_do(url: str, tmp_
     assert "\n" not in str(raised.value)
 
 
-def test_a_missing_page_is_an_error_and_leaves_nothing(
-    server: http.server.ThreadingHTTPServer, tmp_path: Path
-) -> None:
+def test_a_missing_page_is_an_error_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="404"):
         pull(entry(tmp_path / "toy.pth", at(server, "/missing")), progress=False)
     assert not list(tmp_path.iterdir())
@@ -192,7 +189,7 @@ def test_two_pulls_at_once_end_with_the_right_file(path: str, tmp_path: Path) ->
 
 
 def test_without_locks_each_attempt_has_a_file_of_its_own(
-    server: http.server.ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_locks(file: object, operation: int) -> None:
         raise OSError(errno.ENOLCK, "no locks")
@@ -208,7 +205,7 @@ def test_without_locks_each_attempt_has_a_file_of_its_own(
 
 
 def test_a_wrong_file_in_place_is_kept_and_the_sentence_says_what_to_do(
-    server: http.server.ThreadingHTTPServer, tmp_path: Path
+    server: Server, tmp_path: Path
 ) -> None:
     toy = entry(tmp_path / "toy.pth", at(server, "/file"))
     toy.path.write_bytes(b"a network that was trained here")
@@ -216,12 +213,10 @@ def test_a_wrong_file_in_place_is_kept_and_the_sentence_says_what_to_do(
         with pytest.raises(WeightsError, match=r"delete it or move it away, then .* pull toy"):
             use(toy)
     assert toy.path.read_bytes() == b"a network that was trained here"
-    assert server.asked == []  # type: ignore[attr-defined]
+    assert server.asked == []
 
 
-def test_what_a_link_leads_to_is_not_written_over(
-    server: http.server.ThreadingHTTPServer, tmp_path: Path
-) -> None:
+def test_what_a_link_leads_to_is_not_written_over(server: Server, tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"another's")
     (tmp_path / "toy.pth.partial").symlink_to(tmp_path / "other")
     with pytest.raises(WeightsError, match="could not fetch"):

@@ -8,6 +8,7 @@ from app.settings import Settings
 from weakpoints import loading
 from weakpoints.errors import WeightsError
 from weakpoints.loading import load_detector
+from weakpoints.networks.architectures import load_network
 from weakpoints.networks.network import Network
 from weakpoints.networks.precision import arithmetic, settled, tuned, windows
 from weakpoints.options import Precision
@@ -80,7 +81,7 @@ def test_half_precision_is_loaded_with_its_trace_in_float32() -> None:
 def test_a_network_whose_numbers_half_precision_does_not_hold_stops_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = loading.load_network
+    real = load_network
 
     def huge(*args: Any) -> Network:
         first, *others = real(*args).layers

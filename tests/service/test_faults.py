@@ -8,6 +8,7 @@ import pytest
 
 from app.service import server
 from app.service.intake.upload import UploadPace
+from app.settings import Settings
 from tests.service import Held, faulty, post, request_head, running, serving, until
 from weakpoints.method.detector import Detector
 
@@ -26,7 +27,7 @@ def test_too_little_memory_is_503_and_the_service_goes_on(detector: Detector) ->
 
 
 def test_a_lost_device_ends_the_service(detector: Detector) -> None:
-    run = server.Server(server.Settings(port=0), lambda: faulty(detector))
+    run = server.Server(Settings(port=0), lambda: faulty(detector))
     thread = threading.Thread(target=run.run)
     thread.start()
     until(lambda: run.service.ready)

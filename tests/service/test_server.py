@@ -11,6 +11,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,7 +135,7 @@ def test_a_file_of_keys_that_is_missing_is_one_sentence_and_exit_2(
 
 
 def test_the_garbage_collector_passes_over_what_was_made_for_good() -> None:
-    made = object()
+    made: Any = object()
     try:
         assert server.load_and_freeze(lambda: made) is made
         assert gc.get_freeze_count() > 0

@@ -3,6 +3,7 @@
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx2
 import pytest
@@ -25,11 +26,11 @@ def send(
     return client.post(path, files=files, headers=headers)
 
 
-def lines(answer: httpx2.Response) -> list[dict[str, object]]:
+def lines(answer: httpx2.Response) -> list[dict[str, Any]]:
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-def statuses(results: list[dict[str, object]]) -> list[int]:
+def statuses(results: list[dict[str, Any]]) -> list[int]:
     """200 for what is answered; that of its problem for what is not."""
     return [each["problem"]["status"] if "problem" in each else 200 for each in results]
 

@@ -76,8 +76,8 @@ def made(family: type[nn.Module]) -> nn.Module:
     module = family().double()
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
-            layer.running_mean.normal_()  # type: ignore[union-attr]
-            layer.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+            layer.running_mean.normal_()
+            layer.running_var.uniform_(0.5, 2)
     return module.eval().requires_grad_(False)
 
 
@@ -228,7 +228,7 @@ BAD = {
 def test_a_module_that_is_no_classifier_is_refused_in_one_sentence(said: str) -> None:
     module = BAD[said]
     if said == "not finite":
-        module[1].weight.data[0, 0] = torch.nan  # type: ignore[index, union-attr]
+        module[1].weight.data[0, 0] = torch.nan  # type: ignore[index]
     with pytest.raises(WeightsError, match=said):
         graph_of(module, SIDE)
 

@@ -15,7 +15,7 @@ import httpx2
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
 
 from app.batch.coco import coco_category, coco_image
 from app.schemas.answers import WireKeypoint
@@ -538,6 +538,10 @@ def test_the_reference_asks_behind_a_prefix_and_within_its_policy(
     asked: list[str] = []
     problems: list[str] = []
 
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            problems.append(message.text)
+
     def proxy(route: Route) -> None:
         path = route.request.url.partition("/prefix")[2]
         asked.append(path)
@@ -548,7 +552,7 @@ def test_the_reference_asks_behind_a_prefix_and_within_its_policy(
         route.fulfill(status=answer.status_code, headers=headers, body=answer.content)
 
     page = browser.new_page()
-    page.on("console", lambda message: message.type == "error" and problems.append(message.text))
+    page.on("console", note)
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.route("**/*", proxy)
     page.goto(f"{client.base_url}/prefix/docs")

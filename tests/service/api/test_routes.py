@@ -33,7 +33,9 @@ def post(
     **options: object,
 ) -> httpx2.Response:
     return client.post(
-        path, files={part: ("p", data, "image/jpeg")}, params={"patch": 14, "stride": 14} | options
+        path,
+        files={part: ("p", data, "image/jpeg")},
+        params={"patch": "14", "stride": "14"} | options,
     )
 
 
@@ -131,7 +133,7 @@ def test_heatmap_gives_the_numbers_themselves(
     answer = client.post(
         "/heatmap",
         files={"image": ("p", photo)},
-        params={"patch": 14, "stride": 14} | options,
+        params={"patch": "14", "stride": "14"} | options,
         headers=headers,
     )
     assert answer.headers["content-type"] == "application/x-npz"

@@ -99,7 +99,7 @@ def test_docs_ask_for_a_key_where_one_is_needed_and_only_there(tmp_path: Path) -
         "HTTPBearer": {"type": "http", "scheme": "bearer"},
         "APIKeyHeader": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     }
-    either = [{"HTTPBearer": []}, {"APIKeyHeader": []}]
+    either: list[dict[str, list[str]]] = [{"HTTPBearer": []}, {"APIKeyHeader": []}]
     for path, method in (("/detect", "post"), ("/heatmap", "post"), ("/model", "get")):
         assert guarded["paths"][path][method]["security"] == either
     assert "security" not in guarded["paths"]["/livez"]["get"]

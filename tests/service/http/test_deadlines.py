@@ -186,7 +186,7 @@ def test_hang_ups_during_decoding_keep_the_loop_from_nobody(
                 may_end.wait(90)
                 return wait(*given)
 
-            self.process.wait = wait_long  # type: ignore[method-assign]
+            self.process.wait = wait_long  # type: ignore[method-assign, assignment]
 
     monkeypatch.setattr(pool, "Child", LateToEnd)
     ticks: list[int] = []

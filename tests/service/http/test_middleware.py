@@ -42,26 +42,26 @@ def test_the_edge_of_the_service(detector: Detector) -> None:
         assert "x-accel-buffering" not in client.get("/livez").headers
         assert post(client, 90, **STREAM).headers["x-accel-buffering"] == "no"
 
-        connection, head = request_head(client, 10)
+        connection, head_sent = request_head(client, 10)
         connection.sendall(
-            head.replace(b"image/png", b"text/plain").replace(
+            head_sent.replace(b"image/png", b"text/plain").replace(
                 b"accept", b"expect: 100-continue\r\naccept"
             )
         )
-        answer = b""
+        received = b""
         while part := connection.recv(4096):
-            answer += part
-        assert answer.startswith(b"HTTP/1.1 415 ")
-        assert b"\r\nconnection: close\r\n" in answer
+            received += part
+        assert received.startswith(b"HTTP/1.1 415 ")
+        assert b"\r\nconnection: close\r\n" in received
         connection.close()
 
-        connection, head = request_head(client, len(picture(90)))
-        connection.sendall(head.replace(b"accept", b"expect: 100-continue\r\naccept"))
+        connection, head_sent = request_head(client, len(picture(90)))
+        connection.sendall(head_sent.replace(b"accept", b"expect: 100-continue\r\naccept"))
         assert connection.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(picture(90))
-        answer = connection.recv(4096)
-        assert answer.startswith(b"HTTP/1.1 200 ")
-        assert b"connection: close" not in answer
+        received = connection.recv(4096)
+        assert received.startswith(b"HTTP/1.1 200 ")
+        assert b"connection: close" not in received
         connection.close()
 
 

@@ -1,7 +1,9 @@
 """Forms as callers send them: without filenames, with many fields, cut short."""
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import httpx2
 import pytest
@@ -22,7 +24,7 @@ FILE = b'form-data; name="image"; filename="a.jpg"'
 
 
 @pytest.fixture(scope="module")
-def client(detector: Detector) -> httpx2.Client:
+def client(detector: Detector) -> Iterator[httpx2.Client]:
     with serving(lambda: detector) as client:
         yield client
 
@@ -32,7 +34,7 @@ def part(disposition: bytes, data: bytes = PICTURE, more: bytes = b"") -> bytes:
     return head + b"\r\n" + data + b"\r\n"
 
 
-def posted(client: httpx2.Client, body: bytes) -> tuple[int, dict[str, object]]:
+def posted(client: httpx2.Client, body: bytes) -> tuple[int, dict[str, Any]]:
     kind = {"content-type": "multipart/form-data; boundary=XbX"}
     answer = client.post("/detect", content=body, headers=kind)
     return answer.status_code, answer.json()

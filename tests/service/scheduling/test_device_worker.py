@@ -87,7 +87,7 @@ def test_a_full_queue_refuses_at_once_and_a_cancelled_wait_never_runs() -> None:
         await soon(lambda: worker.waiting)
         with pytest.raises(QueueFull, match="1 requests are waiting") as raised:
             await run(worker, lambda alive: ran.append("refused"))
-        assert raised.value.figures["retry_after"] >= 1
+        assert raised.value.figures["retry_after"] >= 1  # type: ignore[operator]
         waiting.cancel()
         await asyncio.wait([waiting])
         gate.open.set()
@@ -253,7 +253,9 @@ async def first_then_rest(
 
 def test_what_waits_is_looked_at_together_and_answered_in_turn() -> None:
     async def scenario() -> None:
-        gate, looks, batches = threading.Event(), [], []
+        gate = threading.Event()
+        looks: list[list[int]] = []
+        batches: list[int] = []
 
         def look(asked: Sequence[int]) -> list[int]:
             looks.append(list(asked))
@@ -372,7 +374,7 @@ def test_a_job_that_fails_while_it_passes_hurts_itself_alone() -> None:
         gate.open.set()
         found = await asyncio.gather(greedy, bad, return_exceptions=True)
         worker.close()
-        return found
+        return list(found)
 
     found = asyncio.run(scenario())
     assert found[0] == "dear"
