@@ -32,7 +32,12 @@ from weakpoints.options import Limits, choose
 
 COVARIANCE = ((1.0, 0.0), (0.0, 1.0))
 PLACED = np.array([[10.25, 20.0], [0.0, 0.0], [99.5, 59.5]])
-CATEGORY = {"id": 1, "name": "beast", "keypoints": ["nose", "ear", "tail"], "skeleton": [[1, 3]]}
+CATEGORY: dict[str, Any] = {
+    "id": 1,
+    "name": "beast",
+    "keypoints": ["nose", "ear", "tail"],
+    "skeleton": [[1, 3]],
+}
 
 
 def landmark(name: str, place: np.ndarray, visible: bool = True) -> WireLandmark:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,22 +15,22 @@ from weakpoints.landmarks.exports.xml import DEEPEST, parse_xml
 from weakpoints.options import Limits
 
 
-def rectangle(label="car", number="b0"):
+def rectangle(label: str = "car", number: str = "b0") -> Any:
     value = {"x": 0, "y": 0, "width": 9, "height": 9, "rotation": 0, "rectanglelabels": [label]}
     return region(number, "rectanglelabels", value)
 
 
-def point(label, x, y, **more):
+def point(label: str, x: float, y: float, **more: Any) -> Any:
     value = {"x": x, "y": y, "width": 0.6, "keypointlabels": [label]}
     return region(f"k-{label}-{x}", "keypointlabels", value) | more
 
 
-def region(number, kind, value):
+def region(number: str, kind: str, value: Any) -> Any:
     size = {"original_width": 100, "original_height": 60, "image_rotation": 0}
     return {"id": number, "from_name": "c", "to_name": "image", "type": kind, "value": value} | size
 
 
-def task(*regions, image="/data/upload/3/1a2b3c4d-a.png", **annotation):
+def task(*regions: Any, image: str = "/data/upload/3/1a2b3c4d-a.png", **annotation: Any) -> Any:
     return {"data": {"image": image}, "annotations": [{"result": list(regions)} | annotation]}
 
 
@@ -62,18 +63,18 @@ YOLO = "path: .\nkpt_shape: [2, 3]\nnames: [car]\n"
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Any:
     (tmp_path / "a.png").write_bytes(encoded(np.zeros((60, 100, 3), np.uint8)))
     (tmp_path / "data" / "labels").mkdir(parents=True)
     return tmp_path
 
 
-def read(folder, name, text):
+def read(folder: Path, name: str, text: str) -> Any:
     (folder / name).write_text(text if isinstance(text, str) else json.dumps(text))
     return read_export(folder / name, folder, Limits())
 
 
-def test_label_studio_s_percents_are_pixels_and_the_box_says_what_it_is(folder):
+def test_label_studio_s_percents_are_pixels_and_the_box_says_what_it_is(folder: Path) -> None:
     known = read(
         folder, "ls.json", [task(rectangle(), point("wheel", 10, 50), point("lamp", 0, 0))]
     )
@@ -83,14 +84,14 @@ def test_label_studio_s_percents_are_pixels_and_the_box_says_what_it_is(folder):
     np.testing.assert_allclose(thing.places, [[9.5, 29.5], [-0.5, -0.5]])
 
 
-def test_several_objects_of_label_studio_are_grouped_below_their_boxes(folder):
+def test_several_objects_of_label_studio_are_grouped_below_their_boxes(folder: Path) -> None:
     regions = [rectangle(number="b0"), rectangle(number="b1")]
     regions += [point("wheel", 10, 10, parentID="b0"), point("wheel", 20, 20, parentID="b1")]
     known = read(folder, "ls.json", [task(*regions), task(), {"data": {}}, 7])
     assert [thing.places[0].tolist() for thing in known.objects] == [[9.5, 5.5], [19.5, 11.5]]
 
 
-def test_the_last_annotation_counts_and_none_that_was_skipped(folder):
+def test_the_last_annotation_counts_and_none_that_was_skipped(folder: Path) -> None:
     annotated = task(point("wheel", 10, 10))
     annotated["annotations"] += [{"result": [point("wheel", 30, 10)]}, {"result": []}]
     annotated["annotations"] += [{"result": [point("wheel", 90, 10)], "was_cancelled": True}]
@@ -108,12 +109,12 @@ def test_the_last_annotation_counts_and_none_that_was_skipped(folder):
         ("https://x.example/e%20f.png?x=1", "e f.png"),
     ],
 )
-def test_every_address_of_label_studio_has_a_file_name(address, last):
+def test_every_address_of_label_studio_has_a_file_name(address: str, last: str) -> None:
     assert file_names({"data": {"image": address}}, "task")[-1] == last
     assert file_names({"data": {"photo": address}}, "task")[-1] == last
 
 
-def test_cvat_s_skeletons_have_order_edges_and_visibility(folder):
+def test_cvat_s_skeletons_have_order_edges_and_visibility(folder: Path) -> None:
     known = read(folder, "cvat.xml", CVAT)
     assert (known.category, known.names, known.skeleton) == ("car", ("lamp", "wheel"), ((0, 1),))
     assert [thing.marked.tolist() for thing in known.objects] == [[False, True], [True, False]]
@@ -121,13 +122,13 @@ def test_cvat_s_skeletons_have_order_edges_and_visibility(folder):
     assert known.objects[0].file_name == "a.png"
 
 
-def test_single_points_of_cvat_are_landmarks_by_their_label(folder):
+def test_single_points_of_cvat_are_landmarks_by_their_label(folder: Path) -> None:
     known = read(folder, "cvat.xml", LOOSE)
     assert (known.category, known.names) == ("object", ("wheel", "lamp"))
     np.testing.assert_allclose(known.objects[0].places, [[10, 20], [29.5, 39.5]])
 
 
-def test_yolo_pose_with_and_without_visibility_and_names(folder):
+def test_yolo_pose_with_and_without_visibility_and_names(folder: Path) -> None:
     (folder / "data" / "labels" / "a.txt").write_text("0 .5 .5 1 1 .1 .5 2 .2 .5 1\n\n")
     known = read(folder, "data/data.yaml", YOLO)
     assert (known.category, known.names) == ("car", ("point_1", "point_2"))
@@ -141,16 +142,16 @@ def test_yolo_pose_with_and_without_visibility_and_names(folder):
     assert known.objects[0].marked.tolist() == [True, False]
 
 
-def labelme(*shapes, **more):
+def labelme(*shapes: Any, **more: Any) -> Any:
     about = {"imagePath": "a.png", "imageWidth": 100, "imageHeight": 60, "shapes": list(shapes)}
     return about | more
 
 
-def shape(label, x, y, group=None, kind="point"):
+def shape(label: str, x: float, y: float, group: Any = None, kind: str = "point") -> Any:
     return {"label": label, "points": [[x, y]], "group_id": group, "shape_type": kind}
 
 
-def test_labelme_groups_points_below_a_rectangle(folder):
+def test_labelme_groups_points_below_a_rectangle(folder: Path) -> None:
     shapes = [
         shape("car", 0, 0, 1, "rectangle"),
         shape("wheel", 10, 20, 1),
@@ -163,7 +164,7 @@ def test_labelme_groups_points_below_a_rectangle(folder):
     assert read_export(folder, folder, Limits()).names == ("wheel",)
 
 
-def test_what_is_an_export_is_told_by_its_name(folder):
+def test_what_is_an_export_is_told_by_its_name(folder: Path) -> None:
     assert is_export(folder)
     assert is_export(Path("a.xml"))
     assert not is_export(Path("car.landmarks"))
@@ -207,7 +208,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_what_is_wrong_is_named(folder, kind):
+def test_what_is_wrong_is_named(folder: Path, kind: str) -> None:
     name, text, message = WRONG[kind]
     (folder / name).write_text(text if isinstance(text, str) else json.dumps(text))
     path = folder / name if text else folder / "data"
@@ -224,13 +225,13 @@ def test_what_is_wrong_is_named(folder, kind):
         ("0 .5 .5 1 1 x .5 2 .2 .5 1", "'x' where a number"),
     ],
 )
-def test_a_line_of_yolo_that_is_wrong_is_named(folder, line, message):
+def test_a_line_of_yolo_that_is_wrong_is_named(folder: Path, line: str, message: str) -> None:
     (folder / "data" / "labels" / "a.txt").write_text(line)
     with pytest.raises(BadAnnotations, match=message):
         read(folder, "data/data.yaml", YOLO)
 
 
-def test_photographs_that_are_not_there_or_not_readable_are_named(folder):
+def test_photographs_that_are_not_there_or_not_readable_are_named(folder: Path) -> None:
     (folder / "data" / "labels" / "b.txt").write_text("0 .5 .5 1 1 .1 .5 2 .2 .5 1")
     with pytest.raises(BadAnnotations, match=r"b\.txt is of 'b'.*no photograph of that name"):
         read(folder, "data/data.yaml", YOLO)
@@ -239,6 +240,6 @@ def test_photographs_that_are_not_there_or_not_readable_are_named(folder):
         read(folder, "data/data.yaml", YOLO)
 
 
-def test_an_encoding_that_is_unknown_is_no_xml():
+def test_an_encoding_that_is_unknown_is_no_xml() -> None:
     with pytest.raises(BadAnnotations, match="is not XML"):
         parse_xml(b'<?xml version="1.0" encoding="klingon"?><a/>', "x")
