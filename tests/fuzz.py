@@ -27,6 +27,10 @@ from tests.service import encoded, serving
 from weakpoints.errors import BadImage, MalformedRequest, TooLarge, UnsupportedMedia
 from weakpoints.options import Limits
 
+NAMED = (  # chunks of a PNG that name its colours: Display P3, and light as it is
+    b"\0\0\0\4cICP\x0c\x0d\0\1" + zlib.crc32(b"cICP\x0c\x0d\0\1").to_bytes(4),
+    b"\0\0\0\4gAMA\0\1\x86\xa0" + zlib.crc32(b"gAMA\0\1\x86\xa0").to_bytes(4),
+)
 REFUSED = (BadImage, MalformedRequest, TooLarge, UnsupportedMedia)
 PNG = b"\x89PNG\r\n\x1a\n"
 DEADLINE = 5.0  # seconds that a child has for one of these small pictures
@@ -77,6 +81,7 @@ def originals() -> dict[str, list[bytes]]:
             encoded(Image.fromarray(noise[..., 0].astype(np.uint16) * 257)),
             encoded(smooth, compress_level=0),
             encoded(smooth.convert("P"), transparency=3),
+            *(png[:33] + named + png[33:] for png in [encoded(smooth)] for named in NAMED),
         ],
         "WEBP": [
             encoded(smooth, "WEBP"),
@@ -86,6 +91,7 @@ def originals() -> dict[str, list[bytes]]:
         "TIFF": [
             encoded(smooth, "TIFF"),
             encoded(smooth, "TIFF", compression="tiff_lzw", exif=turned),
+            encoded(smooth.convert("P"), "TIFF"),
         ],
         "AVIF": [encoded(smooth, "AVIF"), encoded(smooth.convert("RGBA"), "AVIF")],
         **{kind: [encoded(smooth, kind)] for kind in ("GIF", "BMP", "HEIF")},

@@ -1,10 +1,12 @@
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from weakpoints.method.detector import Detector
 from weakpoints.method.localization import Localization
-from weakpoints.method.render import BRIGHT, heatmap_png, scaled, visible
+from weakpoints.method.render import BRIGHT, colour, heatmap_png, overlay, scaled, visible
 from weakpoints.options import choose
 
 
@@ -72,3 +74,12 @@ def test_a_few_strong_pixels_do_not_darken_the_rest_of_the_fine_map() -> None:
 
 def test_a_constant_map_is_black() -> None:
     assert not scaled(np.full((3, 3), 0.4), np.ones((3, 3), bool)).any()
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**31))
+def test_an_overlay_is_the_mixture_of_both_to_half_a_level(h: int, w: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    image, unit = rng.integers(0, 256, (h, w, 3), np.uint8), rng.random((h, w)).astype(np.float32)
+    opacity = 0.6 * unit[..., None].astype(np.float64)
+    mixed = image * (1 - opacity) + colour(unit) * opacity
+    assert np.abs(overlay(image, unit) - mixed).max() <= 0.51

@@ -198,7 +198,12 @@ def _srgb(image: Image.Image) -> Image.Image:
     pixels = image if fits else image.convert(kind)
     try:
         turned = ImageCms.profileToProfile(
-            pixels, profile, SRGB, outputMode=kind, inPlace=pixels.mode == kind
+            pixels,
+            profile,
+            SRGB,
+            outputMode=kind,
+            inPlace=pixels.mode == kind,
+            flags=ImageCms.Flags.NOCACHE,  # it remembers one colour: photographs have others
         )
     except ImageCms.PyCMSError:
         return image

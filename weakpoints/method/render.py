@@ -82,7 +82,7 @@ def colour(unit: NDArray[np.floating]) -> NDArray[np.uint8]:
 
     The colours are inferno's: their order is the same in grey and for colour-blind readers.
     """
-    mapped = cv2.applyColorMap(np.rint(unit * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    mapped = cv2.applyColorMap(cv2.convertScaleAbs(unit, alpha=255), cv2.COLORMAP_INFERNO)
     return np.asarray(cv2.cvtColor(mapped, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -91,9 +91,8 @@ def overlay(image: NDArray[np.uint8], unit: NDArray[np.floating]) -> NDArray[np.
     canvas, height = np.empty_like(image), max(1, BAND // image.shape[1])
     for top in range(0, len(image), height):
         rows = slice(top, top + height)
-        opacity = (OPACITY * unit[rows, :, None]).astype(np.float32)
-        mixed = image[rows] * (1 - opacity) + colour(unit[rows]) * opacity
-        canvas[rows] = np.rint(mixed)
+        opacity = np.float32(OPACITY) * unit[rows].astype(np.float32, copy=False)
+        canvas[rows] = cv2.blendLinear(image[rows], colour(unit[rows]), 1 - opacity, opacity)
     return canvas
 
 
