@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,17 +16,21 @@ START = 120  # seconds within which the service has to be ready
 
 
 @contextmanager
-def serving(*command: str) -> Iterator[str]:
+def serving(*command: str, enter: Callable[[], None] | None = None) -> Iterator[str]:
     """The address of the service that the command starts, once it is ready.
 
     It is stopped at the end.
+
+    enter: called in its process before the program starts.
 
     The command is run in a process group of its own: `make` does not pass signals on.
     """
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     environment = {**os.environ, "WEAKPOINTS_PORT": str(port)}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, start_new_session=True, preexec_fn=enter
+    )
     try:
         wait(address, process)
         yield address
