@@ -18,11 +18,14 @@ from app.service.api.openapi import posted
 from app.service.intake.upload import ENVELOPE, UploadPace, check_encoding, read_body
 from weakpoints.errors import MalformedRequest, TooLarge, WeakpointsError
 
+BOM = b"\xef\xbb\xbf"  # which some systems write before text
+LINE = (76, 78)  # letters of a line of base64, without and with its end (RFC 2045, 6.8)
+OTHER_LETTERS = bytes.maketrans(b"-_", b"+/")  # of URLs and file names (RFC 4648, section 5)
 VALUES = 1000  # commas and brackets of a body: base64 has none, and each costs memory when parsed
 
 
 class Base64(BaseModel):
-    """Bytes in base64 (RFC 4648, section 4)."""
+    """Bytes in base64 (RFC 4648), in lines or not, with the head of a `data:` address or not."""
 
     model_config = ConfigDict(extra="forbid")
     b64: str
@@ -46,7 +49,8 @@ class InstanceBatch:
 
 def most_bytes(max_bytes: int) -> int:
     """Of a body: its photographs together are as large as one may be, max_bytes."""
-    return 4 * ceil(max_bytes / 3) + ENVELOPE
+    short, long = LINE
+    return 4 * ceil(max_bytes / 3) * long // short + ENVELOPE
 
 
 async def read_json(request: Request, max_bytes: int, pace: UploadPace) -> bytearray:
@@ -80,7 +84,7 @@ def parse(body: bytes | bytearray, max_bytes: int, most: int) -> InstanceBatch:
             actual=values,
         )
     try:
-        body_model = Instances.model_validate_json(body)
+        body_model = Instances.model_validate_json(body.removeprefix(BOM))
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the body"
@@ -93,13 +97,14 @@ def parse(body: bytes | bytearray, max_bytes: int, most: int) -> InstanceBatch:
             limit=most,
             actual=len(body_model.instances),
         )
+    letters, photographs = [], []
     for index, instance in enumerate(body_model.instances):
         with with_index(index):
-            _check_size(instance.b64, max_bytes)
-    photographs = []
-    for index, instance in enumerate(body_model.instances):
+            letters.append(_letters(instance.b64))
+            _check_size(letters[-1], max_bytes)
+    for index, text in enumerate(letters):
         with with_index(index):
-            photographs.append(_decoded(instance.b64))
+            photographs.append(_decoded(text))
     return InstanceBatch(tuple(photographs), body_model.parameters)
 
 
@@ -133,8 +138,20 @@ def body_of(parameters: type[DetectQuery]) -> dict[str, Any]:
     return posted({"application/json": {"schema": schema}})
 
 
-def _check_size(text: str, max_bytes: int) -> None:
-    size = len(text) * 3 // 4 - text[-2:].count("=")
+def _letters(text: str) -> bytes:
+    """Those of RFC 4648, section 4, and nothing else. Raises MalformedRequest."""
+    head, comma, rest = text.partition(",")
+    if comma and head.lstrip().lower().startswith("data:") and head.endswith(";base64"):
+        text = rest
+    try:
+        letters = text.encode("ascii").translate(OTHER_LETTERS, b" \t\r\n").rstrip(b"=")
+    except UnicodeEncodeError as error:
+        raise MalformedRequest(f"b64 is not base64 (RFC 4648): {error.reason}") from None
+    return letters + b"=" * (-len(letters) % 4)
+
+
+def _check_size(text: bytes, max_bytes: int) -> None:
+    size = len(text) * 3 // 4 - text[-2:].count(b"=")
     if size > max_bytes:
         raise TooLarge(
             f"the image has {size} bytes; at most {max_bytes} are accepted",
@@ -143,11 +160,8 @@ def _check_size(text: str, max_bytes: int) -> None:
         )
 
 
-def _decoded(text: str) -> bytes:
+def _decoded(text: bytes) -> bytes:
     try:
         return b64decode(text, validate=True)
     except ValueError as error:
-        raise MalformedRequest(
-            "b64 is not base64 as RFC 4648, section 4, has it, without a prefix and without line "
-            f"breaks: {error}"
-        ) from None
+        raise MalformedRequest(f"b64 is not base64 (RFC 4648): {error}") from None

@@ -25,8 +25,8 @@ from weakpoints.errors import (
 
 NO_COMPANIONS: Mapping[str, int] = {}
 LONGEST_OPTION = 4096  # bytes of an option that comes as a field of a form
-# A browser that does not know a file's type says so; its first bytes tell.
-RAW = ("image/", "application/octet-stream")
+# A browser or a store that does not know a file's type says so; its first bytes tell.
+RAW = ("image/", "application/octet-stream", "binary/octet-stream")
 ENVELOPE = 16 * 2**10  # bytes that multipart's boundaries, headers and other parts may add
 
 

@@ -1,5 +1,5 @@
 import json
-from base64 import b64encode
+from base64 import b64encode, encodebytes, urlsafe_b64encode
 from contextlib import suppress
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.service.api.kserve_body import VALUES, most_bytes, parse
+from app.service.api.kserve_body import BOM, VALUES, most_bytes, parse
 from weakpoints.errors import MalformedRequest, TooLarge, WeakpointsError
 
 
@@ -21,6 +21,32 @@ def test_photographs_come_out_as_they_went_in(photographs: list[bytes]) -> None:
     parsed = parse(body(*photographs, parameters={"patch": 7}), 50, 4)
     assert parsed.photographs == tuple(photographs)
     assert parsed.parameters == {"patch": 7}
+
+
+@given(st.binary(min_size=1, max_size=300))
+def test_base64_is_read_as_people_and_their_tools_write_it(data: bytes) -> None:
+    plain = b64encode(data).decode()
+    for text in (
+        encodebytes(data).decode(),
+        encodebytes(data).decode().replace("\n", "\r\n"),
+        urlsafe_b64encode(data).decode(),
+        plain.rstrip("="),
+        f"data:image/jpeg;base64,{plain}",
+        f" {plain} ",
+    ):
+        sent = json.dumps({"instances": [{"b64": text}]}).encode()
+        for body in (sent, BOM + sent):
+            assert parse(body, 300, 1).photographs == (data,)
+        with pytest.raises(TooLarge):
+            parse(sent, len(data) - 1, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["A", "AAAAA", "A*AA", "data:image/jpeg,AAAA", "AA=A", "\u0660AAA"]
+)
+def test_what_is_no_base64_is_refused(text: str) -> None:
+    with pytest.raises(MalformedRequest, match="not base64"):
+        parse(json.dumps({"instances": [{"b64": text}]}).encode(), 300, 1)
 
 
 @pytest.mark.parametrize(
@@ -53,4 +79,6 @@ def test_any_bytes_are_a_body_or_an_error_of_ours(data: bytes) -> None:
 
 @given(st.integers(0, 10**6))
 def test_a_photograph_of_the_allowed_size_fits_into_the_body(size: int) -> None:
-    assert most_bytes(size) >= len(b64encode(bytes(size))) + len(body(b""))
+    assert most_bytes(size) >= len(encodebytes(bytes(size)).replace(b"\n", b"\r\n")) + len(
+        body(b"")
+    )
