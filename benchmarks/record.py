@@ -120,12 +120,13 @@ def main() -> None:
 def detection(name: str, repeats: int) -> dict[str, object]:
     """Seconds of one whole detection in each preset, and of full passes, in turn, after a warm-up.
 
-    full_passes: of as many pictures as the default has boxes, for one of its two colours.
+    full_passes: of as many pictures as the default has boxes, for one colour.
     """
     detector = load_detector(Settings().manifest, name, "cpu")
     image = data.astronaut()[:300, 60:420].copy()
     model = detector.model
-    boxes = box_count(model.side, resolve(choose(), model.side, model.labels, detector.input.box))
+    options = resolve(choose(), model.side, model.labels, detector.input.defaults)
+    boxes = box_count(model.side, options)
     row = torch.randn(isqrt(boxes), 3, model.side, model.side).to(memory_format=torch.channels_last)
 
     def full_passes() -> None:
@@ -146,6 +147,7 @@ def detection(name: str, repeats: int) -> dict[str, object]:
     return {
         "network": name,
         "boxes": boxes,
+        "colours": options.colours,
         **{
             name: {"median_s": statistics.median(all_s), "all_s": all_s}
             for name, all_s in seconds.items()

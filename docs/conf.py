@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT))
 
 from docs import evaluation_tables, figures  # noqa: E402
 from weakpoints import __version__  # noqa: E402  the root has to be on the path first
-from weakpoints.method import close_up, contrast, fusion, peaks  # noqa: E402
+from weakpoints.method import close_up, contrast, fusion, peaks, suppression  # noqa: E402
 
 project = "weakpoints"
 author = "the weakpoints developers"
@@ -40,7 +40,8 @@ html_theme_options = {
 
 def made_of_the_code(app: object, page: str, source: list[str]) -> None:
     """Fill in the tables and figures that a page asks for; an unknown name stops the build."""
-    constants = {"close_up": close_up, "contrast": contrast, "fusion": fusion, "peaks": peaks}
+    modules = (close_up, contrast, fusion, peaks, suppression)
+    constants = {module.__name__.rpartition(".")[2]: module for module in modules}
     names = {**vars(figures), "evaluation": evaluation_tables, **constants}
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
     source[0] = template.from_string(source[0]).render(names)

@@ -174,18 +174,18 @@ def networks() -> str:
         return f"`weakpoints weights pull {entry.name}`" if entry.url else "in the repository"
 
     def row(entry: Entry) -> tuple[object, ...]:
-        chosen = resolve(choose(), entry.side, entry.labels, entry.box)
+        chosen = resolve(choose(), entry.side, entry.labels, entry.defaults)
         return (
             f"`{entry.name}`",
             f"{len(entry.labels):,}",
             entry.side,
             f"{chosen.patch} / {chosen.stride}",
-            box_count(entry.side, chosen),
+            box_count(entry.side, chosen) * chosen.colours,
             weights(entry),
             entry.licence,
         )
 
-    header = ("network", "classes", "input side", "box / step", "boxes", "weights", "licence")
+    header = ("network", "classes", "input side", "box / step", "passes", "weights", "licence")
     return table(header, map(row, entries))
 
 
@@ -208,7 +208,7 @@ def values(kind: object, notes: list[object]) -> str:
 
 def detections() -> str:
     """Seconds of a whole detection, beside the forward passes that the default stands for."""
-    header = ("network", "boxes", "default", "`preset=paper`", "as forward passes, two colours")
+    header = ("network", "boxes", "default", "`preset=paper`", "as forward passes")
     return table(
         header,
         (
@@ -217,7 +217,7 @@ def detections() -> str:
                 each["boxes"],
                 f"{each['default']['median_s']:.2f}",
                 f"{each['paper']['median_s']:.2f}",
-                f"{2 * each['full_passes']['median_s']:.1f}",
+                f"{each['colours'] * each['full_passes']['median_s']:.1f}",
             )
             for each in (read(f"detection_{EMBEDDED}"), read("detection"))
         ),

@@ -121,7 +121,12 @@ def save(
         "file": weights.name,
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "licence": licence,
-        "occluder": {"patch": side // 7, "stride": side // 14},  # as of VGG-16 in our manifest
+        "occluder": {  # as of VGG-16 in our manifest
+            "patch": 2 * side // 7,
+            "stride": side // 7,
+            "colours": 1,
+            "weight": 0.2,
+        },
     }
     manifest = json.dumps({"networks": {name: entry}}, indent=1)
     (out / "manifest.json").write_text(manifest + "\n")

@@ -222,3 +222,23 @@ def efficientnet_lite(state: dict[str, Tensor], x: Tensor) -> Tensor:
         y = y + inputs if y.shape == inputs.shape else y
     y = normalised(convolved(y, "_conv_head", 1), "_bn1").clamp(0, 6)
     return y.mean((2, 3)) @ state["_fc.weight"].T + state["_fc.bias"]
+
+
+def soft_nms(
+    points: NDArray[np.float64], likelihoods: NDArray[np.float64], sigma: float, strength: float
+) -> list[tuple[int, float]]:
+    """All points, one by one: each has lost what every point taken before it takes off."""
+    taken: list[tuple[int, float]] = []
+    for _ in points:
+        best, highest = -1, -math.inf
+        for i, (x, y) in enumerate(points):
+            if i in (index for index, _ in taken):
+                continue
+            value = float(likelihoods[i])
+            for index, _ in taken:
+                square = (x - points[index][0]) ** 2 + (y - points[index][1]) ** 2
+                value -= strength * math.exp(-square / (2 * sigma**2))
+            if best < 0 or value > highest:
+                best, highest = i, value
+        taken.append((best, highest))
+    return taken

@@ -4,7 +4,14 @@ import pytest
 
 from tests.toys import LABELS
 from weakpoints.errors import BadOption
-from weakpoints.options import NAMES, PRESETS, ResolvedOptions, choose, resolve
+from weakpoints.options import (
+    NAMES,
+    PRESETS,
+    NetworkDefaults,
+    ResolvedOptions,
+    choose,
+    resolve,
+)
 
 
 def test_the_paper_preset_is_the_paper_to_the_letter() -> None:
@@ -80,9 +87,12 @@ def test_classes_with_commas_between_them_are_several_and_a_label_with_a_comma_i
             resolve(choose(target_class=wrong), 112, labels)
 
 
-def test_a_network_s_own_box_is_the_default_but_not_the_paper_s() -> None:
-    own = resolve(choose(), 224, LABELS, (32, 16))
-    assert (own.patch, own.stride, own.nms_radius) == (32, 16, 8)
-    assert resolve(choose(patch=20), 224, LABELS, (32, 16)).patch == 20
-    paper = resolve(choose("paper"), 224, LABELS, (32, 16))
-    assert (paper.patch, paper.stride) == (16, 8)
+def test_a_network_s_own_defaults_hold_but_not_in_the_paper_s_preset() -> None:
+    defaults = NetworkDefaults(64, 32, colours=1, weight=0.3)
+    own = resolve(choose(), 224, LABELS, defaults)
+    assert (own.patch, own.stride, own.colours, own.weight) == (64, 32, 1, 0.3)
+    given = resolve(choose(patch=40, colours=4, weight=0.0), 224, LABELS, defaults)
+    assert (given.patch, given.stride, given.colours, given.weight) == (40, 32, 4, 0)
+    paper = resolve(choose("paper"), 224, LABELS, defaults)
+    assert (paper.patch, paper.stride, paper.colours, paper.weight) == (16, 8, 1, 0.5)
+    assert resolve(choose(), 224, LABELS) == resolve(choose(), 224, LABELS, NetworkDefaults(16, 8))

@@ -66,7 +66,7 @@ def detector_of(
 ) -> Detector:
     """The detector of a network that is loaded. device: where its weights are."""
     precision = settled(precision, device)
-    spec = InputSpec(entry.side, entry.mean, entry.std, entry.box)
+    spec = InputSpec(entry.side, entry.mean, entry.std, entry.defaults)
     with arithmetic(device, precision):
         occluder, paths = _fastest(network, memory, precision, spec)
         _try_out(occluder, entry)
@@ -89,7 +89,7 @@ def detector_of(
 
 def _digest(entry: Entry) -> str:
     """Of what an answer depends on beside the weights."""
-    parts = (entry.architecture, entry.labels, entry.side, entry.mean, entry.std, entry.box)
+    parts = (entry.architecture, entry.labels, entry.side, entry.mean, entry.std, entry.defaults)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

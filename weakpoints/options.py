@@ -46,8 +46,21 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class NetworkDefaults:
+    """What a network's own default detection is: the box and its step in pixels of the input.
+
+    colours: of the boxes. weight: of the coarse map.
+    """
+
+    patch: int
+    stride: int
+    colours: int = 2
+    weight: float = 0.1
+
+
+@dataclass(frozen=True)
 class Options:
-    """The options of one detection, as given. `resolve` replaces each length that is None."""
+    """The options of one detection, as given. `resolve` replaces what depends on the network."""
 
     preset: Annotated[
         Preset,
@@ -79,7 +92,12 @@ class Options:
         Le(1024),
         doc("step of the occluding box, network pixels; the network's own if not given"),
     ] = None
-    colours: Annotated[int, Ge(1), Le(64), doc("random box colours to average over")] = 2
+    colours: Annotated[
+        int | None,
+        Ge(1),
+        Le(64),
+        doc("random box colours to average over; the network's own number if not given"),
+    ] = None
     fill: Annotated[Fill, doc("the same colours at every position, or new ones for each box")] = (
         "shared"
     )
@@ -102,9 +120,12 @@ class Options:
             "of their sum"
         ),
     ] = "corners"
-    weight: Annotated[float, Ge(0), Le(1), doc("share of the coarse map in the log-likelihood")] = (
-        0.1
-    )
+    weight: Annotated[
+        float | None,
+        Ge(0),
+        Le(1),
+        doc("share of the coarse map in the log-likelihood; the network's own if not given"),
+    ] = None
     keep: Annotated[
         float, Gt(0), Le(1), doc("share of the local maxima that is kept, strongest first")
     ] = 0.15
@@ -128,6 +149,8 @@ class ResolvedOptions(Options):
     target_class: int | tuple[int, ...] | None = field()
     patch: int = field()
     stride: int = field()
+    colours: int = field()
+    weight: float = field()
     nms_radius: int = field()
 
     @property
@@ -166,25 +189,26 @@ def choose(preset: Preset = "default", **given: Any) -> Options:
 
 
 def resolve(
-    options: Options, side: int, labels: Sequence[str], box: tuple[int, int] | None = None
+    options: Options, side: int, labels: Sequence[str], own: NetworkDefaults | None = None
 ) -> ResolvedOptions:
     """The options for a network with `side` x `side` pixels of input and these labels.
 
-    box: patch and stride of this network's default occlusion. Without it, and in preset `paper`,
-    they are side/14 and side/28. `nms_radius` is side/28. A label becomes its index. `target_class`
+    own: this network's defaults. Without them, and in preset `paper`, patch and stride are side/14
+    and side/28. `nms_radius` is side/28. A label becomes its index. `target_class`
     None stays: it means the predicted class. Raises BadOption where patch, stride and side do not
     fit, or there is no such class.
     """
     given = {name: getattr(options, name) for name in NAMES}
-    patch, stride = max(1, side // 14), max(1, side // 28)
-    if box is not None and options.preset != "paper":
-        patch, stride = box
+    if own is None or options.preset == "paper":
+        own = NetworkDefaults(max(1, side // 14), max(1, side // 28))
     resolved = ResolvedOptions(
         **given
         | {
             "target_class": _classes(options.target_class, labels),
-            "patch": options.patch or patch,
-            "stride": options.stride or stride,
+            "patch": options.patch or own.patch,
+            "stride": options.stride or own.stride,
+            "colours": options.colours or own.colours,
+            "weight": own.weight if options.weight is None else options.weight,
             "nms_radius": options.nms_radius or max(1, side // 28),
         }
     )

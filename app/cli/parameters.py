@@ -142,10 +142,14 @@ def _help(name: str, notes: tuple[Any, ...], bounds: dict[str, Any]) -> Iterator
         low = f"above {bounds['gt']}" if "gt" in bounds else str(bounds["gte"])
         yield f"[{low} to {bounds['lte']}]"
     values = {preset: getattr(options, name) for preset, options in PRESETS.items()}
-    usual = values.pop("default")
-    if usual is not None:
-        others = [f"{preset}: {value}" for preset, value in values.items() if value != usual]
-        yield f"[{', '.join([f'default: {usual}', *(others if name != 'preset' else ())])}]"
+    usual = values["default"]
+    chosen = {
+        preset: value
+        for preset, value in values.items()
+        if value is not None and (preset == "default" or (value != usual and name != "preset"))
+    }
+    if chosen:
+        yield f"[{', '.join(f'{preset}: {value}' for preset, value in chosen.items())}]"
 
 
 def _possible(kind: type[_Given], given: _Given) -> None:

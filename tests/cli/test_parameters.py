@@ -21,7 +21,7 @@ def test_help_tells_choices_ranges_and_the_values_of_presets(
     assert main(["detect", "--help"]) == 0
     said = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "[choices: log_odds, probability, logit]" in said
-    assert "[1 to 64] [default: 2, paper: 1]" in said
+    assert "[1 to 64] [paper: 1]" in said
     assert "[above 0 to 1] [default: 0.15, paper: 0.4]" in said
     assert "x,y,w,h in pixels" in said
 

@@ -7,9 +7,9 @@ from hypothesis.extra.numpy import arrays
 from tests import oracle
 from weakpoints.method.keypoints import (
     corner_likelihood,
+    kept_count,
     local_maxima,
     ranked,
-    strongest,
 )
 
 
@@ -39,12 +39,11 @@ def test_a_map_without_a_finite_value_has_no_maxima() -> None:
     assert local_maxima(np.full((4, 5), -np.inf), 2).shape == (0, 2)
 
 
-def test_the_soft_threshold_keeps_the_strongest_share_and_at_most_the_limit() -> None:
-    peaks = np.arange(22).reshape(11, 2)
-    assert len(strongest(peaks, keep=0.4, limit=100)) == 5
-    assert strongest(peaks, keep=0.4, limit=2).tolist() == [[0, 1], [2, 3]]
-    assert len(strongest(peaks[:1], keep=0.01, limit=9)) == 1
-    assert len(strongest(peaks[:0], keep=0.4, limit=9)) == 0
+def test_the_soft_threshold_keeps_a_share_and_at_most_the_limit() -> None:
+    assert kept_count(11, keep=0.4, limit=100) == 5
+    assert kept_count(11, keep=0.4, limit=2) == 2
+    assert kept_count(1, keep=0.01, limit=9) == 1
+    assert kept_count(0, keep=0.4, limit=9) == 0
 
 
 def test_a_corner_is_likelier_than_an_edge_and_nothing_is_located_on_a_plain() -> None:

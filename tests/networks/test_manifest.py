@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from weakpoints.errors import WeightsError
 from weakpoints.networks.manifest import Entry, find
+from weakpoints.options import NetworkDefaults
 
 GOOD: dict[str, Any] = {
     "architecture": "vgg16",
@@ -67,8 +68,10 @@ def test_a_number_that_no_network_has_is_refused_by_its_name(
 
 def test_what_networks_have_is_taken_up_to_the_bounds(tmp_path: Path) -> None:
     small = entry(tmp_path, mean=[0, 1, 0.5], std=[1e-3, 1, 0.5], side=1)
-    assert (small.mean, small.std, small.box) == ((0, 1, 0.5), (1e-3, 1, 0.5), None)
-    assert entry(tmp_path, side=4096, occluder={"patch": 4096, "stride": 4096}).box == (4096, 4096)
+    assert (small.mean, small.std, small.defaults) == ((0, 1, 0.5), (1e-3, 1, 0.5), None)
+    assert entry(tmp_path, side=4096, occluder={"patch": 4096, "stride": 4096}).defaults == (
+        NetworkDefaults(4096, 4096)
+    )
 
 
 @given(st.text(min_size=1, max_size=300).filter(lambda name: name != "auto"))

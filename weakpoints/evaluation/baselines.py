@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from weakpoints.engine.engine import Incremental
 from weakpoints.method.detector import Detector
 from weakpoints.method.keypoints import local_maxima
+from weakpoints.method.suppression import soft_nms
 from weakpoints.networks.network import Conv, Layer, Linear, Network, Residual
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 Area = tuple[float, float, float, float]
+LEAST = 1e-9  # share of the highest score: some are 0 or less
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,16 @@ def suppress(xy: Array, score: Array, radius: float) -> Points:
         if not kept or (np.abs(xy[kept] - xy[i]).max(1) > radius).all():
             kept.append(int(i))
     return Points(xy[kept], score[kept])
+
+
+def spread(points: Points, sigma: float) -> Points:
+    """The same points as `soft_nms` takes them, by the logarithm of their score over the highest.
+
+    sigma: in pixels of the photograph. score: the logarithm, lowered.
+    """
+    shares = np.maximum(points.score / max(points.score.max(initial=0.0), 1e-12), LEAST)
+    taken, likelihoods = soft_nms(points.xy, np.log(shares), sigma, len(points.xy))
+    return Points(points.xy[taken], likelihoods)
 
 
 def _features(finder: cv2.Feature2D, image: Image, radius: float) -> Points:

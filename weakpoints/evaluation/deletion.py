@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from weakpoints.evaluation.baselines import CORNERS, random_points
+from weakpoints.evaluation.baselines import random_points
 from weakpoints.evaluation.matching import summary
-from weakpoints.evaluation.photographs import ALL, detected, read, suppression, whole
+from weakpoints.evaluation.photographs import ALL, corner_detectors, detected, read, whole
 from weakpoints.evaluation.records import Row, Rows
 from weakpoints.method.detector import Detector
 from weakpoints.options import Options, choose
@@ -71,7 +71,7 @@ def _measure(detector: Detector, options: Options, path: Path) -> Row:
         "ours": ours.xy,
         "reversed": ours.xy[::-1],
         "paper": detected(detector, image, choose("paper", target_class=target, **ALL))[0].xy,
-        **{name: find(image, suppression(found)).xy for name, find in CORNERS.items()},
+        **{name: points.xy for name, points in corner_detectors(image, found).items()},
     }
     row: Row = {name: curves(detector, image, xy[:count], target) for name, xy in methods.items()}
     draws = [

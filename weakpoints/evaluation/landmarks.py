@@ -21,9 +21,17 @@ from weakpoints.evaluation.agreement import (
     near_a_landmark,
     table,
 )
-from weakpoints.evaluation.baselines import CORNERS, Points, grid_points, random_points, reweighted
+from weakpoints.evaluation.baselines import Points, grid_points, random_points, reweighted
 from weakpoints.evaluation.matching import calibration, calibration_error
-from weakpoints.evaluation.photographs import ALL, Landmarked, detected, read, suppression, whole
+from weakpoints.evaluation.photographs import (
+    ALL,
+    Landmarked,
+    corner_detectors,
+    detected,
+    own_sigma,
+    read,
+    whole,
+)
 from weakpoints.evaluation.records import Row, Rows
 from weakpoints.method.detector import Detector
 from weakpoints.method.localization import Localization
@@ -131,15 +139,21 @@ def _measure(
     """Each method's points as x, y, score, and the photograph's "area".
 
     Points are those "inside" the box and those "anywhere"; no method has more than ours.
+    `_spread` and `_unspread` say whether `soft_nms` keeps a method's points apart where its plain
+    name does the other: ours and those of random weights are spread, corner detectors are not.
     """
     image = read(photograph.path)
     ours, found = detected(detector, image, options)
+    weightless, guessed = detected(untrained, image, replace(options, **ALL))
     methods = {
         "ours": ours,
+        "ours_unspread": _ranked_corners(image, found, found.maps.fused, 0.0),
         "paper": detected(detector, image, choose("paper", **ALL))[0],
-        "random_weights": detected(untrained, image, replace(options, **ALL))[0],
-        "corners": _corners_only(image, found),
-        **{name: corners(image, suppression(found)) for name, corners in CORNERS.items()},
+        "random_weights": weightless,
+        "random_weights_unspread": _ranked_corners(image, guessed, guessed.maps.fused, 0.0),
+        "corners": _corners_only(image, found, 0.0),
+        "corners_spread": _corners_only(image, found, own_sigma(found)),
+        **corner_detectors(image, found),
     }
     row: Row = {}
     for name, points in methods.items():
@@ -152,15 +166,20 @@ def _measure(
     return row
 
 
-def _corners_only(image: NDArray[np.uint8], found: Localization) -> Points:
+def _corners_only(image: NDArray[np.uint8], found: Localization, sigma: float) -> Points:
     """The corners that ours are chosen from, ranked by the corner alone.
 
     This is what the maps have to beat.
     """
-    asked = replace(found.options, combine="corners", **ALL)
-    peaks = find_peaks(
-        scene_of(image, found.frame, asked), np.where(found.frame.inside, 0.0, -np.inf)
-    )
+    return _ranked_corners(image, found, np.where(found.frame.inside, 0.0, -np.inf), sigma)
+
+
+def _ranked_corners(
+    image: NDArray[np.uint8], found: Localization, score: NDArray[np.float64], sigma: float
+) -> Points:
+    """All candidates by this (S, S) score and by the corner, not refined."""
+    options = replace(found.options, combine="corners", **ALL)
+    peaks = find_peaks(scene_of(image, found.frame, options), score, sigma)
     return Points(peaks.points, peaks.log_likelihood)
 
 

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from weakpoints.coco import HALF, visible_points
 from weakpoints.errors import BadOption, WeakpointsError
-from weakpoints.evaluation.baselines import Area, Points
+from weakpoints.evaluation.baselines import CORNERS, Area, Points, spread
 from weakpoints.images.decode import decode, split
 from weakpoints.images.folders import files_below, is_hidden
 from weakpoints.images.header import SUFFIXES
 from weakpoints.method.detector import Detector
 from weakpoints.method.localization import Localization
+from weakpoints.method.suppression import sigma_of
 from weakpoints.options import Limits, Options, class_index, classes_called
 
 Boxes = Literal["annotation", "landmarks"]
@@ -163,12 +164,21 @@ def detected(
     return points, found
 
 
-def suppression(found: Localization) -> float:
-    """The keypoints' own radius, in pixels of the photograph.
+def corner_detectors(image: NDArray[np.uint8], found: Localization) -> dict[str, Points]:
+    """Each detector's points, as far apart as our candidates; `_spread`: and as our keypoints."""
+    radius, sigma = suppression(found), own_sigma(found)
+    plain = {name: detect(image, radius) for name, detect in CORNERS.items()}
+    return plain | {f"{name}_spread": spread(points, sigma) for name, points in plain.items()}
 
-    With it, corner detectors are spread as the keypoints are.
-    """
+
+def suppression(found: Localization) -> float:
+    """The candidates' own radius, in pixels of the photograph."""
     return found.options.nms_radius * float(np.mean(found.frame.scale))
+
+
+def own_sigma(found: Localization) -> float:
+    """The deviation with which the keypoints were kept apart, in pixels of the photograph."""
+    return sigma_of(found.maps.fine, found.frame, found.options.combine)
 
 
 def landmarks_box(landmarks: NDArray[np.float64]) -> Area:

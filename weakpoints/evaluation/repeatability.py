@@ -14,13 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from weakpoints.evaluation.baselines import CORNERS, Points, random_points
+from weakpoints.evaluation.baselines import Points, random_points
 from weakpoints.evaluation.matching import Interval, calibration, calibration_error, interval
-from weakpoints.evaluation.photographs import ALL, detected, read, suppression, whole
+from weakpoints.evaluation.photographs import (
+    ALL,
+    corner_detectors,
+    detected,
+    own_sigma,
+    read,
+    whole,
+)
 from weakpoints.evaluation.records import Row, Rows
 from weakpoints.evaluation.warps import Warp, warps
 from weakpoints.method.detector import Detector
-from weakpoints.method.keypoints import strongest
+from weakpoints.method.keypoints import kept_count
 from weakpoints.method.peaks import find_peaks, scene_of
 from weakpoints.options import Options
 
@@ -128,12 +135,13 @@ def _points(
     All are needed: a warp takes some out of the picture, and then the next ones count.
     """
     ours, found = detected(detector, image, replace(options, **ALL))
-    count = len(strongest(ours.xy, keep=options.keep, limit=options.max_keypoints))
-    peaks = find_peaks(scene_of(image, found.frame, found.options), found.maps.fused)
+    count = kept_count(len(ours.xy), keep=options.keep, limit=options.max_keypoints)
+    scene, sigma = scene_of(image, found.frame, found.options), own_sigma(found)
+    peaks = find_peaks(scene, found.maps.fused, sigma)
     points = {
         "ours": ours,
         "unrefined": Points(peaks.points, peaks.log_likelihood),
-        **{name: find(image, suppression(found)) for name, find in CORNERS.items()},
+        **corner_detectors(image, found),
         "random": random_points(whole(image), 2 * count, rng),
     }
     return points, count

@@ -34,6 +34,7 @@ from weakpoints.method.occlusion import (
 from weakpoints.method.peaks import Scene, find_peaks, keypoints
 from weakpoints.method.stages import Evidence, NetworkPass, Prepared
 from weakpoints.method.stopwatch import Stopwatch
+from weakpoints.method.suppression import sigma_of
 from weakpoints.networks.network import Network, Trace
 from weakpoints.networks.precision import arithmetic
 from weakpoints.options import MAX_PASSES, Limits, Options, ResolvedOptions, resolve
@@ -138,7 +139,7 @@ class Detector:
                 coarse.map, fine, frame.inside, weight=options.weight, combine=options.combine
             )  # (S, S) log-likelihood <= 0
             maps = Maps(score, coarse.map, fine)
-            peaks = find_peaks(scene, score)  # (N, 2) pixels of the photograph
+            peaks = find_peaks(scene, score, sigma_of(fine, frame, options.combine))
             points = keypoints(scene, maps, peaks, target.class_id)  # sub-pixel, with covariance
             drops, errors = coarse.drops.ravel(), coarse.error.ravel()
             explained.append(
@@ -218,7 +219,7 @@ class Detector:
         return self.cost(options) > self.cost(self._resolved(Options()))
 
     def _resolved(self, given: Options) -> ResolvedOptions:
-        return resolve(given, self.input.side, self.model.labels, self.input.box)
+        return resolve(given, self.input.side, self.model.labels, self.input.defaults)
 
     def _passes(self, options: ResolvedOptions) -> int:
         return box_count(self.input.side, options) * options.colours

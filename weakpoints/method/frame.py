@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weakpoints.errors import BadOption
-from weakpoints.options import Box, Fit
+from weakpoints.options import Box, Fit, NetworkDefaults
 
 ENOUGH = 4  # pixels per network pixel: above twice as many a photograph is halved
 
@@ -22,13 +22,13 @@ ENOUGH = 4  # pixels per network pixel: above twice as many a photograph is halv
 class InputSpec:
     """The network's input: side in pixels, mean and deviation of RGB in [0, 1].
 
-    box: patch and stride of its default occlusion, in pixels; none: in proportion to the side.
+    defaults: of a detection; none: boxes in proportion to the side.
     """
 
     side: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    box: tuple[int, int] | None = None
+    defaults: NetworkDefaults | None = None
 
 
 @dataclass(frozen=True)

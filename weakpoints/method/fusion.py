@@ -12,7 +12,7 @@ from weakpoints.options import Combine
 # The Gaussian's deviation, as a share of the input's side. The evidence for a corner lies around
 # it, and finer detail changes with every shift of the picture.
 SMOOTH = 1 / 14
-CORNER_SHARE = 1 / 3  # of what the coarse map leaves; the rest is the fine map's
+CORNER_SHARE = 1 / 4  # of what the coarse map leaves; the rest is the fine map's
 FLOOR = 1e-3  # values below 0.1 % of the maximum are clipped
 
 

@@ -4,13 +4,11 @@ Paper: "Weakly supervised keypoint detection", sections III and IV.
 """
 
 import math
-from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-T = TypeVar("T", bound=np.generic)
 FLAT = 1e-5  # grey levels squared: a smaller eigenvalue below this is only rounding
 
 
@@ -53,9 +51,6 @@ def ranked(peaks: NDArray[np.int64], score: NDArray[np.float64]) -> NDArray[np.i
     return peaks[np.lexsort((x, y, -score[y, x]))]
 
 
-def strongest(peaks: NDArray[T], *, keep: float, limit: int) -> NDArray[T]:
-    """The soft threshold (paper, section IV.A): the first `keep` share of peaks, at most `limit`.
-
-    peaks: the strongest first.
-    """
-    return peaks[: min(math.ceil(keep * len(peaks)), limit)]
+def kept_count(peaks: int, *, keep: float, limit: int) -> int:
+    """The soft threshold (paper, section IV.A): `keep` of the peaks, at most `limit`."""
+    return min(math.ceil(keep * peaks), limit)

@@ -47,10 +47,10 @@ class Keypoint:
     """A point of the photograph: x right, y down, in pixels.
 
     (0, 0) is the centre of the top-left pixel. target: index of the class that it explains.
-    log_likelihood: the fused map there, with the
-    corner's part where `combine=corners`; confidence: its exponential, in (0, 1]. coarse, fine: the
-    two maps there, in standard deviations. covariance: in pixels squared, None where the point
-    could not be refined.
+    log_likelihood: the fused map there; where `combine=corners` with the corner's part, less what
+    stronger keypoints nearby take off (see `soft_nms`). confidence: its exponential, in (0, 1].
+    coarse, fine: the two maps there, in standard deviations. covariance: in pixels squared, None
+    where the point could not be refined.
     """
 
     x: float

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from weakpoints.method.close_up import CloseUp, close_up
 from weakpoints.method.frame import Frame
 from weakpoints.method.fusion import corner_weight, standardise
-from weakpoints.method.keypoints import corner_likelihood, local_maxima, ranked, strongest
+from weakpoints.method.keypoints import corner_likelihood, kept_count, local_maxima, ranked
 from weakpoints.method.localization import Keypoint, Maps
 from weakpoints.method.refinement import Refined, refine
+from weakpoints.method.suppression import soft_nms
 from weakpoints.options import ResolvedOptions
 
 WINDOW = 1 / 45  # half the refinement's window, of the input's side: as large for every network
@@ -78,12 +79,13 @@ def scene_of(
     return Scene(close_up(image, frame.near(image), frame), frame, options, seen)
 
 
-def find_peaks(scene: Scene, score: NDArray[np.float64]) -> Peaks:
+def find_peaks(scene: Scene, score: NDArray[np.float64], sigma: float = 0.0) -> Peaks:
     """The strongest peaks of an (S, S) score, on pixels that are seen.
 
     `combine=log_sigmoid`: local maxima of the score. `combine=corners`: corners of the photograph,
     ranked by the score and by how much of a corner they are. So a map that moves a little changes
-    the order of the keypoints, but not where they are.
+    which keypoints there are, but not where they are. sigma: of `soft_nms`, pixels of the
+    photograph; what a peak's log-likelihood lost to stronger ones is off it.
     """
     options, grid = scene.options, scene.frame
     if options.combine == "corners":
@@ -94,9 +96,10 @@ def find_peaks(scene: Scene, score: NDArray[np.float64]) -> Peaks:
         peaks = ranked(corners.maxima, score)
     else:
         peaks = local_maxima(_visible(score, grid, scene.seen), options.nms_radius)
-    peaks = strongest(peaks, keep=options.keep, limit=options.max_keypoints)
-    points = grid.to_image(peaks)
-    return Peaks(points, score[peaks[:, 1], peaks[:, 0]], float(np.mean(grid.scale)))
+    points, likelihoods = grid.to_image(peaks), score[peaks[:, 1], peaks[:, 0]]
+    count = kept_count(len(peaks), keep=options.keep, limit=options.max_keypoints)
+    taken, likelihoods = soft_nms(points, likelihoods, sigma, count)
+    return Peaks(points[taken], likelihoods, float(np.mean(grid.scale)))
 
 
 def keypoints(scene: Scene, maps: Maps, peaks: Peaks, target: int) -> tuple[Keypoint, ...]:

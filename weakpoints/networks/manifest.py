@@ -19,6 +19,7 @@ from pydantic import (
 
 from weakpoints.errors import WeightsError
 from weakpoints.networks.labels import read_labels
+from weakpoints.options import NetworkDefaults
 
 PACKAGED = Path(__file__).parents[1] / "model_weights"  # as a wheel lays it
 MODEL_WEIGHTS = PACKAGED if PACKAGED.is_dir() else Path(__file__).parents[2] / "model_weights"
@@ -32,11 +33,13 @@ Deviation = Annotated[float, Field(strict=True, ge=1e-3, le=1, allow_inf_nan=Fal
 
 
 class Occluder(BaseModel):
-    """The box of a network's default occlusion, in pixels of its input."""
+    """A network's default occlusion: its box, in pixels of the input, colours, and weight."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     patch: Pixels
     stride: Pixels
+    colours: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
+    weight: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.1
 
 
 class Fields(BaseModel):
@@ -47,8 +50,8 @@ class Fields(BaseModel):
     or to where Python packages are if `package` names the distribution that brings it. sha256: 64
     hex digits, or the first 8 or more where that is all that is published. widths: channels of a
     narrow VGG-16's blocks. graph: the file of operations, relative to the manifest, where
-    architecture is `graph`; graph_sha256: its digest. occluder: the default box; side/14 and
-    side/28 without it.
+    architecture is `graph`; graph_sha256: its digest. occluder: of the default detection; without
+    it, boxes of side/14 every side/28.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -100,9 +103,9 @@ class Entry:
     graph_sha256: str | None = None
 
     @property
-    def box(self) -> tuple[int, int] | None:
-        """Patch and stride of its default occlusion; None: in proportion to the side."""
-        return None if self.occluder is None else (self.occluder.patch, self.occluder.stride)
+    def defaults(self) -> NetworkDefaults | None:
+        """Of a detection; None: boxes in proportion to the side."""
+        return None if self.occluder is None else NetworkDefaults(**self.occluder.model_dump())
 
 
 def read_manifest(manifest: Path, downloads: Path | None = None) -> dict[str, Entry]:
