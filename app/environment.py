@@ -10,6 +10,7 @@ from pydantic_settings import EnvSettingsSource
 
 SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
 HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
+FOREIGN = "label_studio_"  # settings that are read without our prefix as well
 PORTS = {"http": 80, "https": 443}  # browsers leave these out of an origin
 
 
@@ -18,11 +19,14 @@ class Environment(EnvSettingsSource):
 
     Quotes around a value are taken off: `docker run --env-file` leaves them there. A port of the
     form tcp://host:port is no setting: Kubernetes and `docker --link` give WEAKPOINTS_PORT that
-    form in every container beside a service named `weakpoints`.
+    form in every container beside a service named `weakpoints`. What is of Label Studio has the
+    name that Label Studio's own backends read, too: LABEL_STUDIO_URL.
     """
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         value, key, is_complex = super().get_field_value(field, field_name)
+        if not value and field_name.startswith(FOREIGN):
+            value = self.env_vars.get(field_name)
         if isinstance(value, str):
             value = unquoted(value) or None
             if value and field_name == "port" and SERVICE_LINK.match(value):
@@ -59,6 +63,15 @@ def entries(value: object) -> object:
 
 
 EXAMPLE = 'send ["one", "another"], or one,another'
+
+
+def server(text: str) -> str:
+    """The address of a server, "" for none. Raises ValueError for anything else."""
+    parts = urlsplit(text)
+    plain = parts.username is None and not parts.query and not parts.fragment
+    if text and not (parts.scheme in PORTS and parts.hostname and plain):
+        raise ValueError("an address such as http://labelstudio:8080 is expected")
+    return text.rstrip("/")
 
 
 def origin(text: str) -> str:

@@ -3,7 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -12,7 +19,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from app.environment import Environment, entries, origin
+from app.environment import Environment, entries, origin, server
 from weakpoints.errors import WeakpointsError
 from weakpoints.networks.manifest import MODEL_WEIGHTS, downloads_of
 from weakpoints.options import MAX_PASSES, Limits, Precision
@@ -185,6 +192,16 @@ class Settings(BaseSettings):
     )
     max_objects: int = Field(
         16, ge=1, le=64, description="times that `roi` may be given to `/landmarks`; more are 422"
+    )
+    label_studio_url: Annotated[str, AfterValidator(server)] = Field(
+        "",
+        description="address of the Label Studio whose photographs are fetched, such as "
+        "`http://labelstudio:8080`; also read from `LABEL_STUDIO_URL`; none: none are",
+    )
+    label_studio_api_key: SecretStr = Field(
+        SecretStr(""),
+        description="access token that is sent there, and nowhere else; also read from "
+        "`LABEL_STUDIO_API_KEY`",
     )
     max_passes: int = Field(
         MAX_PASSES, ge=1, description="box positions times colours that a request may ask for"

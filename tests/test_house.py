@@ -99,6 +99,8 @@ SERVICE_ROOMS = {  # a room of `app/service`, and what of `app/service` it may l
     "http": {"http", "observability"},
     "intake": {"intake"},
     "scheduling": {"scheduling", "observability"},
+    "labelstudio": {"labelstudio", "http", "intake", "scheduling", "observability"}
+    | {"answers", "named_delivery", "landmark_sets", "lifecycle"},
     "api": {"api", "http", "intake", "scheduling", "observability"}
     | {"answers", "named_delivery", "lifecycle"},
 }

@@ -96,3 +96,19 @@ def test_a_port_that_is_another_address_is_still_refused() -> None:
 def test_an_address_of_a_proxy_needs_no_json() -> None:
     networks = settings_of(proxies="10.0.0.0/8, ::1").proxies
     assert [str(network) for network in networks] == ["10.0.0.0/8", "::1/128"]
+
+
+def test_label_studio_is_found_by_the_name_that_its_own_backends_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LABEL_STUDIO_URL", "http://ls.example:8080/")
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "secret")
+    settings = read_settings()
+    assert settings.label_studio_url == "http://ls.example:8080"
+    assert settings.label_studio_api_key.get_secret_value() == "secret"
+    assert "secret" not in repr(settings)
+    monkeypatch.setenv("WEAKPOINTS_LABEL_STUDIO_URL", "https://other.example")
+    assert read_settings().label_studio_url == "https://other.example"
+    monkeypatch.setenv("WEAKPOINTS_LABEL_STUDIO_URL", "http://me:secret@other.example")
+    with pytest.raises(WeakpointsError, match="an address such as"):
+        read_settings()

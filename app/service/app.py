@@ -17,6 +17,8 @@ from app.service.http.middleware import Prefix, add_rules
 from app.service.http.paths import is_quiet
 from app.service.http.problems import add_problems
 from app.service.http.request_context import RequestContext
+from app.service.labelstudio import routes as labelstudio
+from app.service.labelstudio.studio import LabelStudio
 from app.service.lifecycle import Service
 from app.service.observability.tracing import telemetry
 from app.settings import Settings
@@ -44,6 +46,7 @@ def create_app(
         finally:
             starting.cancel()
             await asyncio.wait({starting})
+            await app.state.label_studio.close()
             await service.close()
 
     app = FastAPI(
@@ -58,6 +61,7 @@ def create_app(
         telemetry=telemetry(is_quiet),
     )
     app.state.service = service
+    app.state.label_studio = LabelStudio(settings, service.landmark_sets)
     add_rules(app, settings.origins)
     add_problems(app, service.metrics)
     app.add_middleware(RequestContext, metrics=service.metrics)  # outside of all other rules
@@ -67,5 +71,6 @@ def create_app(
     keys = [Depends(let_in)] if settings.api_keys else []
     for routes in (detect.routes, heatmap.routes, landmarks.routes, kserve.routes):
         app.include_router(routes, dependencies=keys)
+    app.include_router(labelstudio.routes)
     add_pages(app)
     return app

@@ -121,7 +121,7 @@ async def learnt_from(delivery: Delivery[Any]) -> LandmarkSet:
     for upload in references:
         marked = _marked(upload, by_name)
         objects.append(marked)
-        known.append(await _reference(delivery, describer, upload, marked, annotations))
+        known.append(await reference_of(delivery, describer, upload, marked, annotations))
     pattern = pattern_of(annotations, known, describer.detector.model.sha256)
     sources = tuple(annotated.file_name for annotated in objects)
     return LandmarkSet(pattern, sources)
@@ -152,13 +152,14 @@ def _marked(upload: Upload, by_name: dict[str, Marked]) -> Marked:
     return by_name[name]
 
 
-async def _reference(
+async def reference_of(
     delivery: Delivery[Any],
     describer: Describer,
     upload: Upload,
     marked: Marked,
     annotations: Annotations,
 ) -> Reference:
+    """An annotated photograph. Raises BadAnnotations where it is none that can be used."""
     clock, options, size = Stopwatch(), choose(), [0, 0]
 
     def prepare(image: Image) -> list[Prepared]:

@@ -1,5 +1,6 @@
 """API keys: a file with one a line; what changes in it holds from the next request on."""
 
+import base64
 import codecs
 import hashlib
 import hmac
@@ -78,6 +79,34 @@ async def let_in(
     """A dependency for routes that need a key, which `/docs` then asks for. Raises Unauthorized."""
     token = bearer.credentials.strip() if bearer else ""
     request.state.key = request.app.state.service.keys.check(header or token)
+
+
+async def let_label_studio_in(request: Request) -> None:
+    """The same for Label Studio, which knows HTTP Basic alone: the key is its password.
+
+    Its webhook sends the headers that it is told to. Raises Unauthorized.
+    """
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    key = request.headers.get("x-api-key", "")
+    if not key and scheme.lower() == "bearer":
+        key = credentials.strip()
+    if not key and scheme.lower() == "basic":
+        key = _password(credentials.strip())
+    try:
+        request.state.key = request.app.state.service.keys.check(key)
+    except Unauthorized:
+        raise Unauthorized(
+            "a valid key is needed, as the password of HTTP Basic, with any user name; in a "
+            "webhook as the header `Authorization: Bearer ...`"
+        ) from None
+
+
+def _password(credentials: str) -> str:
+    """Of `user:password` in base64; "" where it is none."""
+    try:
+        return base64.b64decode(credentials, validate=True).decode().partition(":")[2].strip()
+    except ValueError:  # no base64, or no UTF-8
+        return ""
 
 
 def _digest(key: str) -> bytes:

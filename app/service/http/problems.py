@@ -45,6 +45,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     for status, meaning in REFUSALS.items()
 }
 V1 = "/v1/models"  # KServe's, whose clients read `error`, and of `application/json` alone
+LABEL_STUDIO = "/labelstudio"  # which knows HTTP Basic alone
 V1_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {**response, "content": {"application/json": {"schema": Problem.model_json_schema()}}}
     for status, response in (*RESPONSES.items(), (404, {"description": "No such model"}))
@@ -84,7 +85,8 @@ def problem(
         body["error"], media_type = detail, "application/json"
     headers = {"Retry-After": str(figures["retry_after"])} if "retry_after" in figures else {}
     if status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
+        basic = request.scope["path"].startswith(LABEL_STUDIO)
+        headers["WWW-Authenticate"] = 'Basic realm="weakpoints"' if basic else "Bearer"
     return JSONResponse(body | figures, status, headers, media_type)
 
 

@@ -1,0 +1,85 @@
+"""From what was annotated in a project to what finds its points."""
+
+import logging
+from typing import Any
+
+from app.service.answers import Delivery
+from app.service.labelstudio.configuration import Configuration
+from app.service.labelstudio.projects import Project, places_of
+from app.service.labelstudio.studio import LabelStudio
+from app.service.named_delivery import reference_of
+from weakpoints.errors import BadAnnotations, BadLandmarkSet, WeakpointsError
+from weakpoints.landmarks.annotations import Annotations
+from weakpoints.landmarks.finder import Reference
+from weakpoints.landmarks.landmark_set import LandmarkSet
+from weakpoints.landmarks.named import Describer, NamedPoints, pattern_of
+
+log = logging.getLogger("weakpoints")
+
+
+async def finder_of(
+    number: str, studio: LabelStudio, configuration: Configuration, delivery: Delivery[Any]
+) -> NamedPoints | None:
+    """None where nothing was annotated yet. Raises BadAnnotations where none of it can be used."""
+    project = studio.projects.get(number)
+    describer = Describer(delivery.service.pipeline.detector)
+    async with project.learning:
+        annotations = project.annotations()
+        if annotations is None:
+            return await _kept(number, studio, describer)
+        digest = project.digest
+        references = await _references(project, annotations, studio, configuration, delivery)
+        pattern = pattern_of(
+            annotations, list(references.values()), describer.detector.model.sha256
+        )
+        if digest == project.digest:  # no annotation came meanwhile
+            sources = tuple(f"task {task}" for task, *_ in references)
+            await studio.keep(number, project, LandmarkSet(pattern, sources))
+    return NamedPoints(describer, pattern)
+
+
+async def _kept(number: str, studio: LabelStudio, describer: Describer) -> NamedPoints | None:
+    kept = await studio.kept_set(number)
+    try:
+        return None if kept is None else NamedPoints(describer, kept.pattern)
+    except BadLandmarkSet:  # of another network
+        return None
+
+
+async def _references(
+    project: Project,
+    annotations: Annotations,
+    studio: LabelStudio,
+    configuration: Configuration,
+    delivery: Delivery[Any],
+) -> dict[Any, Reference]:
+    """By what they are made of, a task's number first; those described already are not again.
+
+    Raises BadAnnotations where there is none.
+    """
+    describer = Describer(delivery.service.pipeline.detector)
+    used, wrong = dict[Any, Reference](), ""
+    for task in list(project.tasks.values()):
+        for i, marked in enumerate(places_of(annotations, task)):
+            key = task.number, task.digest, i, annotations.names
+            known = project.references.get(key)
+            if known is None:
+                address = task.data.get(configuration.data)
+                try:
+                    with delivery.service.pipeline.place(delivery.who) as place:
+                        upload = await studio.photograph(address, task.number, place)
+                        known = await reference_of(delivery, describer, upload, marked, annotations)
+                except BadAnnotations as error:
+                    wrong = error.detail
+                except WeakpointsError as error:
+                    if error.status in (429, 503, 504):
+                        raise  # it may be there a moment later
+                    wrong = f"task {task.number}: {error.detail}"
+            if known is None:
+                log.warning("an annotated photograph of Label Studio: %s", wrong)
+            else:
+                used[key] = project.references[key] = known
+    project.references = used
+    if not used:
+        raise BadAnnotations(f"none of the annotated photographs can be used: {wrong}")
+    return used

@@ -1,0 +1,178 @@
+"""`/predict`: an entry for each task, in their order, before Label Studio gives up.
+
+An entry without `result` is passed over there, and its task is asked for again the next time.
+"""
+
+import logging
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from app.schemas.queries import DetectQuery, LandmarksQuery, options_of
+from app.service.answers import Answer, Delivery
+from app.service.http.deadlines import Caller
+from app.service.intake.upload import NO_COMPANIONS, Upload
+from app.service.labelstudio.configuration import Configuration
+from app.service.labelstudio.learning import finder_of
+from app.service.labelstudio.regions import (
+    brush_regions,
+    drawn_boxes,
+    named_regions,
+    unnamed_regions,
+)
+from app.service.labelstudio.studio import LabelStudio
+from app.service.lifecycle import Service
+from app.service.named_delivery import NamedAnswer, with_finder
+from weakpoints.errors import BadAnnotations, DeadlinePassed, QueueFull, WeakpointsError
+from weakpoints.landmarks.named import NamedPoints
+from weakpoints.method.stopwatch import Stopwatch
+
+log = logging.getLogger("weakpoints")
+SECONDS = 90.0  # Label Studio waits for 100
+SHARE = 0.95  # of the time: the rest is for the answer itself
+AT_ONCE = 4  # tasks
+AGAIN = 0.5  # seconds until a task that found the queue full is tried again
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One request. context: what was drawn just now, in interactive mode."""
+
+    service: Service
+    studio: LabelStudio
+    configuration: Configuration
+    number: str
+    version: str
+    context: Any
+    caller: Caller
+    who: str
+
+    async def entries(self, tasks: list[Any]) -> list[Entry]:
+        """Those that are not done in time say so. What is wrong with one is in its entry."""
+        late = DeadlinePassed("there was no time for this task; retrieve predictions again for it")
+        entries = [self._refused(late) for _ in tasks]
+        with anyio.move_on_at(self.caller.end):
+            try:
+                finder = await self._again(self._finder)
+            except WeakpointsError as error:
+                return [self._refused(error) for _ in tasks]
+            turns = anyio.CapacityLimiter(AT_ONCE)
+            async with anyio.create_task_group() as group:
+                for i, task in enumerate(tasks):
+                    group.start_soon(self._one, task, finder, turns, entries, i)
+        return entries
+
+    async def _finder(self) -> NamedPoints | None:
+        await self.studio.read_annotations(self.number, self.caller.seconds_left)
+        delivery = self._delivery(LandmarksQuery())
+        return await finder_of(self.number, self.studio, self.configuration, delivery)
+
+    async def _one(
+        self,
+        task: Any,
+        finder: NamedPoints | None,
+        turns: anyio.CapacityLimiter,
+        entries: list[Entry],
+        i: int,
+    ) -> None:
+        async with turns:
+            try:
+                entries[i] = await self._again(lambda: self._entry(task, finder))
+            except WeakpointsError as error:
+                self.service.metrics.failed(error)
+                entries[i] = self._refused(error)
+            except Exception as error:
+                log.error("task %d of Label Studio's failed", i, exc_info=error)
+                unknown = WeakpointsError("something went wrong here; the log has it")
+                entries[i] = self._refused(unknown)
+
+    async def _again(self, work: Any) -> Any:
+        """What the queue has no room for is tried until the time is over."""
+        while True:
+            try:
+                return await work()
+            except QueueFull:
+                await anyio.sleep(AGAIN)
+
+    async def _entry(self, task: Any, finder: NamedPoints | None) -> Entry:
+        """Raises WeakpointsError."""
+        about = task if isinstance(task, dict) else {}
+        data = about.get("data")
+        address = data.get(self.configuration.data) if isinstance(data, Mapping) else None
+        boxes, regions, scores = drawn_boxes(self.context), list[Entry](), list[float]()
+        if finder is None:
+            self._check_unnamed()
+        with self.service.pipeline.place(self.who) as place:
+            upload = await self.studio.photograph(address, about.get("id"), place)
+            with upload as photograph:
+                if finder is not None:
+                    regions += await self._named(photograph, finder, boxes)
+                if finder is None or self.configuration.brushes:
+                    regions += await self._unnamed(photograph, boxes, finder is None)
+        scores = [region["score"] for region in regions if "score" in region]
+        score = round(sum(scores) / len(scores), 6) if scores else 0.0
+        return {"model_version": self.version, "score": score, "result": regions}
+
+    async def _named(self, photograph: bytes, finder: NamedPoints, boxes: list[Any]) -> list[Entry]:
+        limit = self.service.settings.max_objects
+        roi = [_text(box) for box in boxes[:limit]] or None
+        delivery = with_finder(self._delivery(LandmarksQuery(roi=roi)), finder)
+        answer = await _answer(delivery, photograph)
+        assert isinstance(answer, NamedAnswer)
+        category = finder.pattern.category
+        return named_regions(answer.objects, category, self.configuration, not boxes)
+
+    async def _unnamed(self, photograph: bytes, boxes: list[Any], points: bool) -> list[Entry]:
+        """points: whether more than the map is wanted."""
+        given = {"roi": _text(boxes[-1])} if boxes else {}
+        answer = await _answer(self._delivery(options_of(given, DetectQuery)), photograph)
+        found, regions = answer.localization, list[Entry]()
+        if points:
+            regions = unnamed_regions(found, self.configuration, not boxes)
+        return regions + await self.service.pipeline.on_thread(
+            self.who, lambda progress: list(brush_regions(found, self.configuration))
+        )
+
+    def _check_unnamed(self) -> None:
+        """Raises BadAnnotations where nothing is known that could be answered."""
+        configuration = self.configuration
+        if configuration.points and not configuration.takes_unnamed and not configuration.brushes:
+            raise BadAnnotations(
+                "no task of this project is annotated yet, and none of its keypoint labels is for "
+                "points without a name, such as `keypoint`: annotate one, then retrieve "
+                "predictions"
+            )
+
+    def _delivery(self, query: Any) -> Delivery[Any]:
+        pipeline = self.service.pipeline
+        options = pipeline.detector.resolved(query.options())
+        return Delivery(
+            query,
+            options,
+            [],
+            NO_COMPANIONS,  # type: ignore[arg-type]
+            self.service,
+            self.caller,
+            self.who,
+            Stopwatch(),
+        )
+
+    def _refused(self, error: WeakpointsError) -> Entry:
+        """In interactive mode nothing is kept, and an entry is read without a look at it."""
+        shown = {"result": [], "score": 0.0} if self.context else {}
+        return {"error": error.detail, "model_version": self.version, **shown}
+
+
+async def _answer(delivery: Delivery[Any], photograph: bytes) -> Answer:
+    upload = Upload(None, len(photograph), ExitStack())
+    upload.add(photograph)
+    with ExitStack() as reserved:
+        return await delivery.answer(upload, reserved)
+
+
+def _text(box: tuple[int, int, int, int]) -> str:
+    return ",".join(map(str, box))

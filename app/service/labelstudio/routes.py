@@ -1,0 +1,143 @@
+"""`/labelstudio`: what Label Studio asks of an ML backend. It is not in the OpenAPI document.
+
+The requests are Label Studio's: it is the client, and has no document of its own for them.
+"""
+
+import json
+from contextlib import ExitStack
+from typing import Any
+
+from anyio import current_time
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse
+
+from app.service.http.api_keys import let_label_studio_in
+from app.service.http.callers import caller_of
+from app.service.http.deadlines import Caller, deadline
+from app.service.intake.upload import UploadPace, check_encoding, read_body
+from app.service.labelstudio.configuration import read_configuration
+from app.service.labelstudio.predicting import SECONDS, SHARE, Prediction
+from app.service.labelstudio.studio import LabelStudio, project_number
+from app.service.lifecycle import service_of
+from weakpoints.errors import BadAnnotations, MalformedRequest
+
+routes = APIRouter(prefix="/labelstudio", include_in_schema=False)
+keyed = [Depends(let_label_studio_in)]
+SETUP_SECONDS = 1.5  # Label Studio waits for 3
+WORD = 40  # characters of an action that are told
+LEARNT = {"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED"}
+
+
+def studio_of(request: Request) -> LabelStudio:
+    studio: LabelStudio = request.app.state.label_studio
+    return studio
+
+
+@routes.get("", dependencies=keyed)
+@routes.get("/", dependencies=keyed)
+@routes.get("/health", dependencies=keyed)
+async def health() -> dict[str, str]:
+    """Whether there is an ML backend; it may still load."""
+    return {"status": "UP", "model_class": "Weakpoints"}
+
+
+@routes.post("/setup", dependencies=keyed)
+async def setup(request: Request) -> dict[str, Any]:
+    """The version that predictions will have. The token that comes along is not used."""
+    service, studio = service_of(request), studio_of(request)
+    body = await _body(request)
+    config = body.get("schema")
+    read_configuration(config)
+    number = project_number(body.get("project"))
+    await studio.read_annotations(number, SETUP_SECONDS)
+    model = service.pipeline.detector.model
+    return {"model_version": await studio.version(number, model, str(config))}
+
+
+@routes.get("/versions", dependencies=keyed)
+async def versions(request: Request) -> dict[str, list[str]]:
+    """The one that answers."""
+    model = service_of(request).pipeline.detector.model
+    number = project_number(request.query_params.get("project"))
+    return {"versions": [await studio_of(request).version(number, model, "")]}
+
+
+@routes.post("/predict", dependencies=keyed)
+async def predict(request: Request) -> JSONResponse:
+    """An entry for each task, within 100 seconds."""
+    service, studio = service_of(request), studio_of(request)
+    pipeline, who = service.pipeline, caller_of(request)
+    async with deadline(request, min(SECONDS, service.settings.request_timeout)) as caller:
+        body = await _body(request)
+        caller.watch()
+        configuration = read_configuration(body.get("label_config"))
+        tasks, params = body.get("tasks"), body.get("params")
+        if not isinstance(tasks, list):
+            raise MalformedRequest("`tasks` is no list")
+        number = project_number(body.get("project"))
+        await studio.read_annotations(number, caller.seconds_left / 2)
+        version = await studio.version(number, pipeline.detector.model, body["label_config"])
+        context = params.get("context") if isinstance(params, dict) else None
+        end = current_time() + SHARE * caller.seconds_left
+        mine = Caller(request, caller.scope, end)
+        asked = Prediction(service, studio, configuration, number, version, context, mine, who)
+        return JSONResponse({"results": await asked.entries(tasks)})
+
+
+@routes.post("/webhook", dependencies=keyed)
+async def webhook(request: Request) -> JSONResponse:
+    """What was annotated; it is learnt from when predictions are asked for the next time."""
+    studio = studio_of(request)
+    body = await _body(request)
+    action, number = str(body.get("action"))[:WORD], project_number(body.get("project"))
+    if action in LEARNT:
+        wrong = [
+            told
+            for task, annotation in _pairs(body.get("task"), body.get("annotation"))
+            if (told := studio.learn(number, task, annotation))
+        ]
+        if wrong:
+            raise BadAnnotations(wrong[0])
+    elif action in ("ANNOTATION_DELETED", "ANNOTATIONS_DELETED"):
+        studio.projects.forget(number, _numbers(body))
+    elif action == "START_TRAINING":
+        await studio.read_annotations(number, SETUP_SECONDS, again=True)
+    else:
+        return JSONResponse({"status": "Unknown event"})
+    return JSONResponse({"result": None, "status": "ok"}, 201)
+
+
+def _pairs(tasks: Any, annotations: Any) -> list[tuple[Any, Any]]:
+    """One of each, or lists of them."""
+    if not isinstance(annotations, list):
+        return [(tasks, annotations)]
+    known = {task.get("id"): task for task in _dicts(tasks)}
+    return [(known.get(each.get("task")), each) for each in _dicts(annotations)]
+
+
+def _numbers(body: dict[str, Any]) -> list[int]:
+    """Of the annotations that were deleted."""
+    given = [body.get("annotation"), body.get("annotations")]
+    flat = [each for part in given for each in (part if isinstance(part, list) else [part])]
+    return [each["id"] for each in _dicts(flat) if type(each.get("id")) is int]
+
+
+def _dicts(items: Any) -> list[dict[str, Any]]:
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """JSON, as large as a photograph may be. It takes a place among the uploads meanwhile."""
+    service = service_of(request)
+    settings, data = service.settings, bytearray()
+    check_encoding(request)
+    with ExitStack() as stack:
+        stack.enter_context(service.pipeline.place(caller_of(request)))
+        await read_body(request, settings.max_bytes, UploadPace.of(settings), data.extend)
+        try:
+            body = json.loads(bytes(data))
+        except (ValueError, RecursionError) as error:
+            raise MalformedRequest(f"the body is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise MalformedRequest("the body is no JSON object")
+    return body
