@@ -130,11 +130,11 @@ class Prediction:
         """points: whether more than the map is wanted."""
         given = {"roi": _text(boxes[-1])} if boxes else {}
         answer = await _answer(self._delivery(options_of(given, DetectQuery)), photograph)
-        found, regions = answer.localization, list[Entry]()
+        localization, regions = answer.localization, list[Entry]()
         if points:
-            regions = unnamed_regions(found, self.configuration, not boxes)
+            regions = unnamed_regions(localization, self.configuration, not boxes)
         return regions + await self.service.pipeline.on_thread(
-            self.who, lambda progress: list(brush_regions(found, self.configuration))
+            self.who, lambda progress: list(brush_regions(localization, self.configuration))
         )
 
     def _check_unnamed(self) -> None:

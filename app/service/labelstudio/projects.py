@@ -103,8 +103,9 @@ class Projects:
     def forget(self, number: str, annotations: Sequence[int]) -> None:
         """Annotations that were deleted, by their numbers."""
         project = self.get(number)
-        for task in [t for t in project.tasks.values() if t.annotation in annotations]:
-            del project.tasks[task.number]
+        for task in list(project.tasks.values()):
+            if task.annotation in annotations:
+                del project.tasks[task.number]
 
 
 def annotated_task(task: Any, annotation: Any) -> AnnotatedTask:
@@ -114,7 +115,8 @@ def annotated_task(task: Any, annotation: Any) -> AnnotatedTask:
     if type(number) is not int or not isinstance(data, dict) or not isinstance(annotation, dict):
         raise BadAnnotations("a task with `id` and `data`, and an annotation are expected")
     regions = annotation.get("result")
-    known = [r for r in regions if isinstance(r, dict)] if isinstance(regions, list) else []
+    listed = regions if isinstance(regions, list) else []
+    known = [region for region in listed if isinstance(region, dict)]
     if sum(is_keypoint(region) for region in known) > POINTS:
         raise BadAnnotations(
             f"task {number} has more than {POINTS} points", limit=POINTS, actual=len(known)

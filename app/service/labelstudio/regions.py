@@ -16,7 +16,9 @@ from app.schemas.labelstudio import (
 )
 from app.service.labelstudio.configuration import Configuration
 from weakpoints.coco import HALF
+from weakpoints.errors import BadAnnotations
 from weakpoints.images.rle import mask_to_rle
+from weakpoints.landmarks.exports.as_coco import finite, size_of
 from weakpoints.landmarks.named import Named
 from weakpoints.method.localization import Localization
 
@@ -26,11 +28,11 @@ Box = tuple[float, float, float, float]
 
 
 def named_regions(
-    found: Sequence[Named], category: str, configuration: Configuration, boxes: bool
+    objects: Sequence[Named], category: str, configuration: Configuration, boxes: bool
 ) -> list[Region]:
     """Of each object the box and the visible points whose names are labels of the project's."""
     regions = list[Region]()
-    for number, named in enumerate(found):
+    for number, named in enumerate(objects):
         picture, group = _picture(configuration, named), f"o{number}"
         seen = [
             point
@@ -60,13 +62,19 @@ def named_regions(
     return regions
 
 
-def unnamed_regions(found: Localization, configuration: Configuration, boxes: bool) -> list[Region]:
+def unnamed_regions(
+    localization: Localization, configuration: Configuration, boxes: bool
+) -> list[Region]:
     """The box of the first class, and its keypoints where the project has a label for them."""
-    picture, group, label = _picture(configuration, found), "o0", found.target.label
-    score = found.target.probability
-    regions = list(_box(group, configuration, picture, found.bbox, [label], score)) if boxes else []
+    picture, group, label = _picture(configuration, localization), "o0", localization.target.label
+    score = localization.target.probability
+    regions = (
+        list(_box(group, configuration, picture, localization.bbox, [label], score))
+        if boxes
+        else []
+    )
     parent = group if regions else None
-    for rank, point in enumerate(found.explained[0].keypoints):
+    for rank, point in enumerate(localization.explained[0].keypoints):
         name = configuration.label_of_point(rank, [label])
         if name is not None and configuration.points and point.confidence >= configuration.least:
             place = point.x + HALF, point.y + HALF
@@ -85,22 +93,24 @@ def unnamed_regions(found: Localization, configuration: Configuration, boxes: bo
     return regions
 
 
-def brush_regions(found: Localization, configuration: Configuration) -> Iterator[Region]:
+def brush_regions(localization: Localization, configuration: Configuration) -> Iterator[Region]:
     """The tenth of what was looked at where the fused map is highest."""
     brushes = configuration.brushes
-    label = brushes.of_class([found.target.label]) if brushes else None
+    label = brushes.of_class([localization.target.label]) if brushes else None
     if brushes and label is not None:
-        picture, rle = _picture(configuration, found), mask_to_rle(brushed(found))
-        yield brush_region("map", brushes.name, picture, rle, label, found.target.probability)
+        picture, rle = _picture(configuration, localization), mask_to_rle(brushed(localization))
+        yield brush_region(
+            "map", brushes.name, picture, rle, label, localization.target.probability
+        )
 
 
-def brushed(found: Localization) -> NDArray[np.bool_]:
+def brushed(localization: Localization) -> NDArray[np.bool_]:
     """(height, width) of the photograph: where the fused map is in its highest tenth."""
-    fused = found.maps.fused
+    fused = localization.maps.fused
     high = fused >= np.quantile(fused[np.isfinite(fused)], 1 - BRUSHED)
     # the pixels of the photograph, and where they lie in the network's input
-    xs = found.frame.to_network(_places(np.arange(found.width), 0))[:, 0]
-    ys = found.frame.to_network(_places(np.arange(found.height), 1))[:, 1]
+    xs = localization.frame.to_network(_places(np.arange(localization.width), 0))[:, 0]
+    ys = localization.frame.to_network(_places(np.arange(localization.height), 1))[:, 1]
     grid = np.meshgrid(xs.astype(np.float32), ys.astype(np.float32))
     nearest = cv2.remap(high.astype(np.uint8), *grid, cv2.INTER_NEAREST, borderValue=0)
     return nearest > 0
@@ -121,14 +131,13 @@ def drawn_boxes(context: Any) -> list[tuple[int, int, int, int]]:
 
 def _whole(value: Region, region: Region) -> tuple[int, int, int, int] | None:
     """Grown to whole pixels, inside the picture; None for what is no rectangle."""
-    figures = [value.get(name) for name in ("x", "y", "width", "height")]
-    width, height = region.get("original_width"), region.get("original_height")
-    if type(width) is not int or type(height) is not int:
+    try:
+        width, height = size_of(region, "original_width", "original_height", "a rectangle")
+        x, y, w, h = (
+            finite(value.get(name), "a rectangle", name) for name in ("x", "y", "width", "height")
+        )
+    except BadAnnotations:
         return None
-    numbers = [float(f) for f in figures if isinstance(f, int | float) and math.isfinite(f)]
-    if len(numbers) != len(figures):
-        return None
-    x, y, w, h = numbers
     left, right = _span(x, x + w, width)
     top, bottom = _span(y, y + h, height)
     if left >= right or top >= bottom:
@@ -148,8 +157,8 @@ def _places(along: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
     return places
 
 
-def _picture(configuration: Configuration, found: Named | Localization) -> Picture:
-    return Picture(configuration.image, found.width, found.height)
+def _picture(configuration: Configuration, localization: Named | Localization) -> Picture:
+    return Picture(configuration.image, localization.width, localization.height)
 
 
 def _box(

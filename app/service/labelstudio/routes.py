@@ -24,7 +24,7 @@ from weakpoints.errors import BadAnnotations, MalformedRequest
 routes = APIRouter(prefix="/labelstudio", include_in_schema=False)
 keyed = [Depends(let_label_studio_in)]
 SETUP_SECONDS = 1.5  # Label Studio waits for 3
-WORD = 40  # characters of an action that are told
+WORD = 40  # characters of an action that are looked at
 LEARNT = {"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED"}
 
 
@@ -80,8 +80,8 @@ async def predict(request: Request) -> JSONResponse:
         context = params.get("context") if isinstance(params, dict) else None
         end = current_time() + SHARE * caller.seconds_left
         mine = Caller(request, caller.scope, end)
-        asked = Prediction(service, studio, configuration, number, version, context, mine, who)
-        return JSONResponse({"results": await asked.entries(tasks)})
+        prediction = Prediction(service, studio, configuration, number, version, context, mine, who)
+        return JSONResponse({"results": await prediction.entries(tasks)})
 
 
 @routes.post("/webhook", dependencies=keyed)
@@ -92,9 +92,9 @@ async def webhook(request: Request) -> JSONResponse:
     action, number = str(body.get("action"))[:WORD], project_number(body.get("project"))
     if action in LEARNT:
         wrong = [
-            told
+            reason
             for task, annotation in _pairs(body.get("task"), body.get("annotation"))
-            if (told := studio.learn(number, task, annotation))
+            if (reason := studio.learn(number, task, annotation))
         ]
         if wrong:
             raise BadAnnotations(wrong[0])
@@ -112,14 +112,14 @@ def _pairs(tasks: Any, annotations: Any) -> list[tuple[Any, Any]]:
     if not isinstance(annotations, list):
         return [(tasks, annotations)]
     known = {task.get("id"): task for task in _dicts(tasks)}
-    return [(known.get(each.get("task")), each) for each in _dicts(annotations)]
+    return [(known.get(made.get("task")), made) for made in _dicts(annotations)]
 
 
 def _numbers(body: dict[str, Any]) -> list[int]:
     """Of the annotations that were deleted."""
     given = [body.get("annotation"), body.get("annotations")]
-    flat = [each for part in given for each in (part if isinstance(part, list) else [part])]
-    return [each["id"] for each in _dicts(flat) if type(each.get("id")) is int]
+    flat = [made for part in given for made in (part if isinstance(part, list) else [part])]
+    return [made["id"] for made in _dicts(flat) if type(made.get("id")) is int]
 
 
 def _dicts(items: Any) -> list[dict[str, Any]]:

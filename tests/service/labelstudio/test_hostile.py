@@ -129,7 +129,7 @@ def test_what_label_studio_refuses_is_said(
     label_studio.answers["/text.png"] = 200, {}, b"<html>"
     assert error_of(client, "/text.png")
     for odd in (None, 7, {"data": 3}, {"id": "x", "data": {"image": "s3://b/a.png"}}):
-        body = predicted(odd, label_config=UNNAMED)  # type: ignore[arg-type]
+        body = predicted(odd, label_config=UNNAMED)
         (entry,) = client.post("/labelstudio/predict", json=body).json()["results"]
         assert "result" not in entry
 

@@ -1,5 +1,6 @@
 """Objects of any export, as the COCO keypoints that `annotations.py` reads and checks."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from weakpoints.landmarks.annotations import Skeleton
 
 OBJECT = "object"  # the category of points that no box and no skeleton names
 NOT_MARKED, HIDDEN, SEEN = 0, 1, 2  # COCO's visibility
+LONGEST_SIDE = 1_000_000  # pixels
 Triple = tuple[float, float, int]
 """x, y in pixels from the picture's corner, and COCO's visibility."""
 
@@ -33,11 +35,11 @@ class Layout:
 
 def as_coco(objects: Sequence[Exported], layouts: Mapping[str, Layout]) -> dict[str, Any]:
     """layouts: by category. Names that they don't have come after theirs, as they occur."""
-    categories = {label: i for i, label in enumerate(dict.fromkeys(o.category for o in objects), 1)}
+    categories = {label: i for i, label in enumerate(_once(objects, "category"), 1)}
     names = {label: dict.fromkeys(layouts.get(label, Layout()).names) for label in categories}
     for thing in objects:
         names[thing.category] |= dict.fromkeys(thing.points)
-    images = {name: i for i, name in enumerate(dict.fromkeys(o.file_name for o in objects), 1)}
+    images = {name: i for i, name in enumerate(_once(objects, "file_name"), 1)}
     sizes = {thing.file_name: thing.size for thing in objects}
     return {
         "images": [
@@ -68,6 +70,11 @@ def as_coco(objects: Sequence[Exported], layouts: Mapping[str, Layout]) -> dict[
     }
 
 
+def _once(objects: Sequence[Exported], name: str) -> list[str]:
+    """A field's values, each once, in the order in which they occur."""
+    return list(dict.fromkeys(getattr(thing, name) for thing in objects))
+
+
 def once(points: Iterable[tuple[str, Triple]], source: str, where: str) -> dict[str, Triple]:
     """By name. Raises BadAnnotations where one object has two of the same."""
     by_name: dict[str, Triple] = {}
@@ -87,8 +94,23 @@ def finite(value: object, source: str, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise BadAnnotations(f"{source}: {where} has {str(value)[:40]!r} where a number belongs")
     try:
-        return float(value)
-    except (ValueError, OverflowError) as error:
-        raise BadAnnotations(
-            f"{source}: {where} has {str(value)[:40]!r} where a number belongs"
-        ) from error
+        number = float(value)
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise BadAnnotations(f"{source}: {where} has {_shown(value)!r} where a number belongs")
+    return number
+
+
+def size_of(holder: Mapping[str, Any], width: str, height: str, source: str) -> tuple[int, int]:
+    """Of a photograph, in the fields of these names. Raises BadAnnotations."""
+    sides = holder.get(width), holder.get(height)
+    known = [side for side in sides if type(side) is int and 0 < side <= LONGEST_SIDE]
+    if len(known) != len(sides):
+        raise BadAnnotations(f"{source} has no `{width}` and `{height}` in pixels")
+    return known[0], known[1]
+
+
+def _shown(value: object) -> str:
+    """An integer of thousands of digits has no text in Python."""
+    return "a number too large" if isinstance(value, int) else str(value)[:40]

@@ -7,7 +7,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from weakpoints.errors import BadAnnotations
-from weakpoints.landmarks.exports.as_coco import OBJECT, SEEN, Exported, Triple, finite, once
+from weakpoints.landmarks.exports.as_coco import (
+    OBJECT,
+    SEEN,
+    Exported,
+    Triple,
+    finite,
+    once,
+    size_of,
+)
 from weakpoints.landmarks.exports.photographs import Photographs
 
 
@@ -31,9 +39,9 @@ def objects_of(
     source, path = file.name, str(document.get("imagePath", "")).replace("\\", "/")
     beside = os.path.relpath(file.parent / path, photographs.folder)
     names = [Path(beside).as_posix(), path, PurePosixPath(path).name]
-    width, height = document.get("imageWidth"), document.get("imageHeight")
-    if type(width) is not int or type(height) is not int or not path:
-        raise BadAnnotations(f"{source} has no `imagePath`, `imageWidth` and `imageHeight`")
+    size = size_of(document, "imageWidth", "imageHeight", source)
+    if not path:
+        raise BadAnnotations(f"{source} has no `imagePath`")
     shapes = document["shapes"]
     if not isinstance(shapes, list) or not all(isinstance(shape, dict) for shape in shapes):
         raise BadAnnotations(f"{source}: `shapes` is no list of objects")
@@ -47,7 +55,7 @@ def objects_of(
     for group, points in groups.items():
         named = [(str(point.get("label")), _triple(point, source)) for point in points]
         category = boxes.get(group, OBJECT)
-        yield Exported(name, (width, height), category, once(named, source, name))
+        yield Exported(name, size, category, once(named, source, name))
 
 
 def _triple(shape: dict[str, Any], source: str) -> Triple:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from weakpoints.errors import BadAnnotations
-from weakpoints.landmarks.exports.as_coco import OBJECT, SEEN, Exported, finite, once
+from weakpoints.landmarks.exports.as_coco import OBJECT, SEEN, Exported, finite, once, size_of
 from weakpoints.landmarks.exports.photographs import Photographs
 
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an upload
@@ -64,7 +64,7 @@ def objects_of_result(regions: Sequence[Region], file_name: str, source: str) ->
             groups.setdefault(parent if parent in boxes else None, []).append(region)
     alone = next(iter(boxes.values())) if len(boxes) == 1 else OBJECT
     for parent, points in groups.items():
-        size = _size(points[0], source)
+        size = size_of(points[0], "original_width", "original_height", source)
         named = [
             (_labels(point, "keypointlabels")[0], (*_place(point, size, source), SEEN))
             for point in points
@@ -96,13 +96,6 @@ def _labels(region: Any, kind: str) -> tuple[str, ...]:
     labels = value.get(kind) if isinstance(value, dict) else None
     known = labels if isinstance(labels, list) else []
     return tuple(label for label in known if isinstance(label, str))
-
-
-def _size(region: Region, source: str) -> tuple[int, int]:
-    width, height = region.get("original_width"), region.get("original_height")
-    if type(width) is not int or type(height) is not int or min(width, height) < 1:
-        raise BadAnnotations(f"{source}: a region has no `original_width` and `original_height`")
-    return width, height
 
 
 def _place(region: Region, size: tuple[int, int], source: str) -> tuple[float, float]:

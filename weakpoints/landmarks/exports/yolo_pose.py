@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from weakpoints.errors import BadAnnotations
+from weakpoints.landmarks.annotations import MOST_LANDMARKS
 from weakpoints.landmarks.exports.as_coco import SEEN, Exported, Layout, Triple, finite
 from weakpoints.landmarks.exports.photographs import Photographs
 
@@ -17,13 +18,16 @@ BOX = 5  # figures before the points: class, centre, size
 def read_dataset(file: Path, photographs: Photographs) -> tuple[list[Exported], dict[str, Layout]]:
     """file: `data.yaml`. Raises BadAnnotations."""
     data = _data(file)
-    labels, shape = _labels(data.get("names")), data.get("kpt_shape")
-    if not labels or not isinstance(shape, list) or len(shape) != 2 or shape[1] not in (2, 3):
-        raise BadAnnotations(f"{file.name} has no `names`, or no `kpt_shape` such as [17, 3]")
+    labels, shape = _labels(data.get("names")), _shape(data.get("kpt_shape"))
+    if not labels or shape is None:
+        raise BadAnnotations(
+            f"{file.name} has no `names`, or no `kpt_shape` such as [17, 3] "
+            f"(at most {MOST_LANDMARKS} points)"
+        )
     given = data.get("kpt_names")
     names = {
         number: [str(name) for name in _of_class(given, number)]
-        or [f"point_{i}" for i in range(1, int(shape[0]) + 1)]
+        or [f"point_{i}" for i in range(1, shape[0] + 1)]
         for number in labels
     }
     objects = [
@@ -56,8 +60,22 @@ def _data(file: Path) -> Mapping[str, Any]:
     return data
 
 
+def _shape(shape: Any) -> tuple[int, int] | None:
+    """How many points, and figures of each."""
+    if not isinstance(shape, list) or len(shape) != 2 or shape[1] not in (2, 3):
+        return None
+    count = shape[0]
+    return (count, shape[1]) if type(count) is int and 0 < count <= MOST_LANDMARKS else None
+
+
 def _labels(names: Any) -> dict[int, str]:
-    pairs = enumerate(names) if isinstance(names, list) else dict(names or {}).items()
+    pairs = (
+        enumerate(names)
+        if isinstance(names, list)
+        else names.items()
+        if isinstance(names, dict)
+        else ()
+    )
     return {number: str(label) for number, label in pairs if isinstance(number, int)}
 
 
@@ -81,10 +99,10 @@ def _objects(
     root: Path,
     labels: Mapping[int, str],
     names: Mapping[int, list[str]],
-    each: int,
+    figures_each: int,
     photographs: Photographs,
 ) -> Iterator[Exported]:
-    """each: figures of a point, 2 or 3."""
+    """figures_each: figures of a point, 2 or 3."""
     lines = [line.split() for line in path.read_text("utf-8", "replace").splitlines()]
     if not any(lines):
         return
@@ -95,15 +113,15 @@ def _objects(
         if number not in labels:
             raise BadAnnotations(f"{path.name} has class {line[0][:20]!r}, which is not in `names`")
         figures = [finite(figure, path.name, "a line") for figure in line[BOX:]]
-        if len(figures) % each or len(figures) // each < len(names[number]):
+        if len(figures) % figures_each or len(figures) // figures_each < len(names[number]):
             raise BadAnnotations(
                 f"{path.name} has {len(figures)} figures of points; {len(names[number])} points of "
-                f"{each} are expected",
-                limit=len(names[number]) * each,
+                f"{figures_each} are expected",
+                limit=len(names[number]) * figures_each,
                 actual=len(figures),
             )
         points = {
-            point: _triple(figures[i * each : (i + 1) * each], size)
+            point: _triple(figures[i * figures_each : (i + 1) * figures_each], size)
             for i, point in enumerate(names[number])
         }
         yield Exported(name, size, labels[number], points)
