@@ -2,11 +2,14 @@
 
 import json
 import re
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+from annotated_types import Le
+from pydantic import AfterValidator, BeforeValidator, IPvAnyNetwork
 from pydantic.fields import FieldInfo
-from pydantic_settings import EnvSettingsSource
+from pydantic_settings import EnvSettingsSource, NoDecode
 
 SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
 HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
@@ -97,3 +100,41 @@ def origin(text: str) -> str:
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError(f"{text!r} is an address, not an origin; its origin is {origin}")
     return origin
+
+
+def expanded(path: Path) -> Path:
+    """Behind `~` the user's folder: no shell reads the files that settings come from.
+
+    Raises ValueError where that folder is not known.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{error}") from None
+
+
+def lowered(value: object) -> object:
+    """A name that is written in small letters, however it came."""
+    return value.lower() if isinstance(value, str) else value
+
+
+def prefix(value: object) -> object:
+    """Of paths, as `/keypoints`: with a slash before it and none behind; `/` is none."""
+    if not isinstance(value, str) or not value.strip("/"):
+        return "" if isinstance(value, str) else value
+    return "/" + value.strip("/")
+
+
+def without_brackets(host: str) -> str:
+    """An address of IPv6 without the brackets that it has in front of a port."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
+Listed = (NoDecode, BeforeValidator(entries))  # a list as text: `entries` reads it, not pydantic
+Networks = Annotated[tuple[IPvAnyNetwork, ...], *Listed]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(origin)], ...], *Listed]
+File = Annotated[Path, AfterValidator(expanded)]
+MOST_SECONDS = 366 * 86_400.0  # more is as good as never, and clocks of the system end somewhere
+MOST = 2**50  # pixels, bytes or boxes: so that what they are multiplied by stays a number
+Seconds = Annotated[float, Le(MOST_SECONDS)]
+Amount = Annotated[int, Le(MOST)]

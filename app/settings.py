@@ -3,23 +3,35 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+from annotated_types import Le
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    IPvAnyNetwork,
     SecretStr,
     ValidationError,
 )
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
 
-from app.environment import Environment, entries, origin, server
+from app.environment import (
+    MOST,
+    MOST_SECONDS,
+    Amount,
+    Environment,
+    File,
+    Networks,
+    Origins,
+    Seconds,
+    lowered,
+    prefix,
+    server,
+    without_brackets,
+)
 from weakpoints.errors import WeakpointsError
 from weakpoints.networks.manifest import MODEL_WEIGHTS, downloads_of
 from weakpoints.options import MAX_PASSES, Limits, Precision
@@ -29,11 +41,6 @@ DEFAULTS = Limits()
 
 def _downloads(settings: dict[str, Any]) -> Path:
     return downloads_of(settings["manifest"])
-
-
-Listed = (NoDecode, BeforeValidator(entries))  # a list as text: `entries` reads it, not pydantic
-Networks = Annotated[tuple[IPvAnyNetwork, ...], *Listed]
-Origins = Annotated[tuple[Annotated[str, AfterValidator(origin)], ...], *Listed]
 
 
 class Settings(BaseSettings):
@@ -51,27 +58,26 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9._-]*$",
         description="name of the model in KServe's protocol; the network's if not given",
     )
-    manifest: Path = Field(
-        MODEL_WEIGHTS / "manifest.json",
-        description="the manifest of networks",
-    )
-    downloads: Path = Field(
+    manifest: File = Field(MODEL_WEIGHTS / "manifest.json", description="the manifest of networks")
+    downloads: File = Field(
         default_factory=_downloads,
         description="folder for weights that are pulled; the user's data folder if not a checkout",
     )
-    device: str = Field(
+    device: Annotated[str, BeforeValidator(lowered)] = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
         description="where the network runs: `cpu`, `cuda`, `cuda:1`; "
         "`auto` takes a GPU if there is one",
     )
-    precision: Precision = Field(
+    precision: Annotated[Precision, BeforeValidator(lowered)] = Field(
         "auto",
         description="`float32`, `tf32` or `float16`; `auto` is float16 on a GPU, float32 on a CPU",
     )
-    host: str = Field("127.0.0.1", description="address to listen on; a container sets `0.0.0.0`")
+    host: Annotated[str, AfterValidator(without_brackets)] = Field(
+        "127.0.0.1", description="address to listen on; a container sets `0.0.0.0`"
+    )
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
-    root_path: str = Field(
+    root_path: Annotated[str, BeforeValidator(prefix)] = Field(
         "",
         pattern=r"^(/[^/?#%\s]+)*$",
         description="prefix of the paths that a proxy passes on, such as `/keypoints`, where it "
@@ -95,7 +101,7 @@ class Settings(BaseSettings):
         description="waiting pictures that the network looks at together; "
         "0: 8 on a GPU, 1 on a CPU",
     )
-    queue_pixels: int = Field(
+    queue_pixels: Amount = Field(
         200_000_000,
         ge=256,
         description="pixels of all pictures in memory, from decoding to the answer; more are "
@@ -115,70 +121,89 @@ class Settings(BaseSettings):
         description="connections open at the same time, fewer where `ulimit -n` says so; "
         "one more closes the longest idle",
     )
-    keep_alive: float = Field(
-        75, gt=0, description="seconds that an idle connection is kept; a proxy's should be less"
+    keep_alive: Seconds = Field(
+        75,
+        gt=0,
+        description="seconds that an idle connection is kept; a proxy's should be less",
     )
-    header_timeout: float = Field(
-        10, gt=0, description="seconds that a request's head may take to come; then it is closed"
+    header_timeout: Seconds = Field(
+        10,
+        gt=0,
+        description="seconds that a request's head may take to come; then it is closed",
     )
-    upload_timeout: float = Field(
-        30, gt=0, description="seconds that a body may take to come, for each picture; then 408"
+    upload_timeout: Seconds = Field(
+        30,
+        gt=0,
+        description="seconds that a body may take to come, for each picture; then 408",
     )
-    upload_grace: float = Field(
-        5, gt=0, description="seconds after which a body must come at `upload_rate` at least"
+    upload_grace: Seconds = Field(
+        5,
+        gt=0,
+        description="seconds after which a body must come at `upload_rate` at least",
     )
-    upload_rate: float = Field(
-        1024, gt=0, description="bytes a second that a body must come at on average; less is 408"
+    upload_rate: Annotated[float, Le(MOST)] = Field(
+        1024,
+        gt=0,
+        description="bytes a second that a body must come at on average; less is 408",
     )
-    write_timeout: float = Field(
-        30, gt=0, description="seconds without a byte read after which an answer is given up"
+    write_timeout: Seconds = Field(
+        30,
+        gt=0,
+        description="seconds without a byte read after which an answer is given up",
     )
-    request_timeout: float = Field(
+    request_timeout: Seconds = Field(
         120,
         gt=0,
         description="seconds from request to answer, unless `X-Request-Timeout` says less; "
         "then 504",
     )
-    cache_bytes: int = Field(
+    cache_bytes: Amount = Field(
         67_108_864,
         ge=0,
         description="bytes of maps that are kept for the same photograph and options asked again; "
         "0: none",
     )
-    drain_delay: float = Field(
+    drain_delay: Seconds = Field(
         0,
         ge=0,
         description="seconds between not being ready and not listening, for balancers to notice",
     )
     stop_timeout: int = Field(
-        30, ge=1, description="seconds after SIGTERM in which what was accepted is answered"
+        30,
+        ge=1,
+        le=int(MOST_SECONDS),
+        description="seconds after SIGTERM in which what was accepted is answered",
     )
     origins: Origins = Field(
         (),
         description="origins of other sites' pages that may ask from a browser, with commas "
         'or as JSON: `["https://example.com"]`; `*`: all',
     )
-    api_keys: Path | None = Field(
+    api_keys: File | None = Field(
         None,
         description="file with one accepted key a line, `#` begins a comment; changes hold at "
         "once; none: no key is needed",
     )
     decoders: int = Field(2, ge=1, le=64, description="pictures that are decoded at the same time")
-    max_bytes: int = Field(
-        DEFAULTS.max_bytes, ge=1024, description="bytes of a picture; more are answered 413"
+    max_bytes: Amount = Field(
+        DEFAULTS.max_bytes,
+        ge=1024,
+        description="bytes of a picture; more are answered 413",
     )
     max_images: int = Field(
         16, ge=1, le=64, description="pictures in one request to `/detect`; more are answered 413"
     )
-    max_pixels: int = Field(
-        DEFAULTS.max_pixels, ge=256, description="pixels of a picture; more are answered 413"
+    max_pixels: Amount = Field(
+        DEFAULTS.max_pixels,
+        ge=256,
+        description="pixels of a picture; more are answered 413",
     )
-    max_side: int = Field(
+    max_side: Amount = Field(
         DEFAULTS.max_side,
         ge=16,
         description="pixels of a picture's longer side; more are answered 413",
     )
-    landmarks: Path | None = Field(
+    landmarks: File | None = Field(
         None, description="folder of landmark sets, `NAME.landmarks`; none: there are none"
     )
     landmarks_writable: bool = Field(
@@ -203,10 +228,10 @@ class Settings(BaseSettings):
         description="access token that is sent there, and nowhere else; also read from "
         "`LABEL_STUDIO_API_KEY`",
     )
-    max_passes: int = Field(
+    max_passes: Amount = Field(
         MAX_PASSES, ge=1, description="box positions times colours that a request may ask for"
     )
-    memory: int = Field(
+    memory: Amount = Field(
         0,
         ge=0,
         description="bytes that the occlusion may take beside the network, however many boxes; "

@@ -112,3 +112,38 @@ def test_label_studio_is_found_by_the_name_that_its_own_backends_read(
     monkeypatch.setenv("WEAKPOINTS_LABEL_STUDIO_URL", "http://me:secret@other.example")
     with pytest.raises(WeakpointsError, match="an address such as"):
         read_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "meant"),
+    [
+        ("root_path", "/kp/", "/kp"),
+        ("root_path", "kp", "/kp"),
+        ("root_path", "/a/b/", "/a/b"),
+        ("root_path", "/", ""),
+        ("device", "CPU", "cpu"),
+        ("device", "Cuda:1", "cuda:1"),
+        ("precision", "Float16", "float16"),
+        ("host", "[::1]", "::1"),
+    ],
+)
+def test_a_setting_may_be_written_as_people_write_it(name: str, written: str, meant: str) -> None:
+    assert getattr(settings_of(**{name: written}), name) == meant
+    assert getattr(Settings(**{name: written}), name) == meant
+
+
+@pytest.mark.parametrize("name", ["manifest", "downloads", "api_keys", "landmarks"])
+def test_behind_a_tilde_is_the_user_s_folder(name: str) -> None:
+    assert getattr(settings_of(**{name: "~/here"}), name) == Path.home() / "here"
+    with pytest.raises(WeakpointsError, match=rf"WEAKPOINTS_{name.upper()}\) is '~nobody-here/x'"):
+        settings_of(**{name: "~nobody-here/x"})
+
+
+NUMBERS = [name for name in FIELDS if Settings.model_fields[name].annotation in (int, float)]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_has_an_end_on_both_sides(name: str) -> None:
+    for text in ("inf", "-inf", "nan", "1e300", "9" * 30, "-1", "0x10", "8,000", "5s"):
+        with pytest.raises(WeakpointsError, match=rf"^{name} \(WEAKPOINTS_{name.upper()}\) is"):
+            settings_of(**{name: text})

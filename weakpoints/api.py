@@ -164,7 +164,7 @@ class Weakpoints:
             )
             return
         default = os.environ.get("WEAKPOINTS_MANIFEST") or MODEL_WEIGHTS / "manifest.json"
-        file = Path(manifest or default)
+        file = Path(manifest or default).expanduser()
         name = network or os.environ.get("WEAKPOINTS_NETWORK") or "auto"
         folder = downloads_of(file) if downloads is None else Path(downloads)
         self.detector = load_detector(file, name, device, max_passes, memory, precision, folder)
