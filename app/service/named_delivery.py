@@ -15,7 +15,6 @@ from app.service.intake.upload import Upload
 from app.service.scheduling.photograph_request import PhotographRequest
 from weakpoints.errors import BadAnnotations, BadOption, WeakpointsError
 from weakpoints.landmarks.annotations import Annotations, Marked, check_inside, read_annotations
-from weakpoints.landmarks.descriptors import describe
 from weakpoints.landmarks.finder import Reference
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.landmarks.learning import expected_accuracy
@@ -178,5 +177,5 @@ async def reference_of(
         raise
     check_inside(marked, annotations.names, (size[0], size[1]), "the annotations")
     prepared, evidence = looks[0]
-    descriptors = describe(evidence.activations)
+    descriptors = describer.descriptors(evidence)
     return describer.placed(descriptors, prepared.frame, marked.places, marked.marked)

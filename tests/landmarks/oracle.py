@@ -9,20 +9,19 @@ from weakpoints.landmarks.consensus import Shape
 from weakpoints.landmarks.descriptors import GRID
 
 
-def grid_descriptors(maps: Any, chosen: Any) -> Any:
-    """(N, D): the descriptors resampled to the grid and put side by side, of some of its cells."""
+def grid_descriptors(maps: Any, places: Any) -> Any:
+    """(N, D): the descriptors at places, x, y in cells of the grid, layers side by side."""
     layers = []
     for layer in maps:
         layer = layer.double().numpy()
         _, height, width = layer.shape
         cells = []
-        for cell in chosen:
-            row, column = divmod(int(cell), GRID)
+        for column, row in places:
             y = min(max((row + 0.5) * height / GRID - 0.5, 0), height - 1)
             x = min(max((column + 0.5) * width / GRID - 0.5, 0), width - 1)
             cells.append(bilinear(layer, x, y))
         layers.append(np.stack(cells))
-    return np.concatenate(layers, 1) / len(maps) ** 0.5
+    return np.concatenate(layers, 1)
 
 
 def bilinear(values: np.ndarray, x: float, y: float) -> Any:
@@ -44,17 +43,32 @@ def plan(similarity: np.ndarray) -> Any:
         rows = np.array([1 / len(kernel) / (row @ columns) for row in kernel])
         columns = np.array([1 / kernel.shape[1] / (column @ rows) for column in kernel.T])
     scaled = rows[:, None] * kernel * columns
-    return scaled / scaled.max()
+    return scaled / scaled.max(), columns
 
 
 def offset_votes(moved: np.ndarray, place: np.ndarray) -> Any:
-    """(O, O) of one landmark at x, y, without the blur."""
-    found = np.zeros((votes.OFFSETS, votes.OFFSETS))
-    for cell, target in np.argwhere(moved):
-        (y, x), (to_y, to_x) = divmod(cell, GRID), divmod(target, GRID)
-        near = np.exp(-((x - place[0]) ** 2 + (y - place[1]) ** 2) / (2 * votes.NEAR**2))
-        found[to_y - y + GRID - 1, to_x - x + GRID - 1] += near * moved[cell, target]
-    return found
+    """(O, O) of one landmark at x, y, without the blur, from each block's first cell."""
+    counted = np.zeros((votes.OFFSETS, votes.OFFSETS))
+    middle = (votes.STEP - 1) / 2
+    for block, target in np.argwhere(moved):
+        row, column = divmod(block, votes.BLOCKS)
+        y, x = row * votes.STEP, column * votes.STEP
+        to_y, to_x = divmod(target, GRID)
+        apart = (x + middle - place[0]) ** 2 + (y + middle - place[1]) ** 2
+        near = np.exp(-apart / (2 * votes.NEAR**2))
+        counted[to_y - y + GRID - 1, to_x - x + GRID - 1] += near * moved[block, target]
+    return counted
+
+
+def votes_at(offsets: np.ndarray, place: np.ndarray) -> Any:
+    """(G, G): the votes for each target cell's offset from a place, between four of them."""
+    read = np.zeros((GRID, GRID))
+    padded = np.pad(offsets, ((0, 1), (0, 1)))
+    for y in range(GRID):
+        for x in range(GRID):
+            away = np.array([x, y]) - place + (votes.STEP - 1) / 2 + GRID - 1
+            read[y, x] = bilinear(padded, *away)
+    return read
 
 
 def predicted_from_others(shape: Shape, found: np.ndarray, weight: np.ndarray) -> Any:

@@ -45,7 +45,7 @@ def test_a_set_that_was_tampered_with_is_refused(learnt: LandmarkSet) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
-        (b"weakpoints landmarks 1", b"weakpoints landmarks 9", "has format"),
+        (b"weakpoints landmarks 2", b"weakpoints landmarks 9", "has format"),
         (b"[0, 1]", b"[0, 7]", "joins landmarks"),
     ],
 )

@@ -12,16 +12,27 @@ from torch.nn import functional as F
 from tests.conftest import MODULES
 from tests.landmarks import oracle
 from weakpoints.landmarks.consensus import Shape, predict_from_others, trust
-from weakpoints.landmarks.descriptors import GRID, describe, landmark_layers, similarity
-from weakpoints.landmarks.transport import kernel_of, optimal_transport, uniform
+from weakpoints.landmarks.descriptors import (
+    GRID,
+    at_places,
+    describe,
+    landmark_layers,
+    layer_weights,
+    similarity,
+)
+from weakpoints.landmarks.transport import kernel_of, optimal_transport
 from weakpoints.landmarks.votes import (
+    BLOCKS,
     OFFSET_BLUR,
     OFFSETS,
+    STEP,
+    block_centres,
     blurred,
     by_offset,
     neighbours,
     offset_votes,
-    shifted,
+    votes_at,
+    votes_back,
 )
 from weakpoints.networks.architectures import network_of
 from weakpoints.networks.graph.chain import network_of_graph
@@ -35,23 +46,26 @@ def maps(seed: int, *shapes: Any) -> Any:
 
 def test_similarity_is_the_product_of_resampled_descriptors() -> None:
     ours, theirs = (maps(seed, (5, 28, 28), (7, 14, 14), (6, 7, 7), (4, 7, 7)) for seed in (1, 2))
-    chosen = [0, 1, GRID - 1, 5 * GRID, 300, 401, GRID**2 - 2, GRID**2 - 1]
-    expected = oracle.grid_descriptors(ours, chosen) @ oracle.grid_descriptors(theirs, chosen).T
-    found = similarity(ours, theirs)[chosen][:, chosen].numpy()
-    assert found == pytest.approx(expected.clip(0), abs=1e-6)
+    places = np.array([[0, 0], [27, 0], [3.4, 5.1], [26.5, 26.5], [-0.7, 27.2], [13, 14]])
+    cells = np.array([[0, 0], [27, 27], [10, 20], [1, 0], [17, 9]])
+    expected = oracle.grid_descriptors(ours, places) @ oracle.grid_descriptors(theirs, cells).T
+    rows = at_places(ours, torch.from_numpy(places).float())
+    found = similarity(rows, theirs)[:, cells[:, 1] * GRID + cells[:, 0]].numpy()
+    assert found == pytest.approx(expected.clip(0), abs=1e-5)
 
 
 def test_transport_is_sinkhorns() -> None:
-    alike = torch.rand(30, 30, generator=torch.Generator().manual_seed(3))
-    expected = oracle.plan(alike.double().numpy())
-    found = optimal_transport(kernel_of(alike.clone()), uniform(30), uniform(30))
+    alike = torch.rand(30, 50, generator=torch.Generator().manual_seed(3))
+    expected, columns = oracle.plan(alike.double().numpy())
+    found, factors = optimal_transport(kernel_of(alike.clone()))
     assert found.numpy() == pytest.approx(expected, rel=1e-4, abs=1e-7)
+    assert factors.numpy() == pytest.approx(columns, rel=1e-4)
 
 
 def test_votes_count_offsets_near_the_landmark() -> None:
-    plan = torch.zeros(GRID**2, GRID**2)
+    plan = torch.zeros(BLOCKS**2, GRID**2)
     rng = np.random.default_rng(4)
-    chosen = rng.integers(0, GRID**2, (60, 2))
+    chosen = rng.integers(0, (BLOCKS**2, GRID**2), (60, 2))
     plan[chosen[:, 0], chosen[:, 1]] = torch.from_numpy(rng.random(60)).float()
     places = torch.tensor([[3.2, 20.0], [14.0, 7.5]])
     expected = [oracle.offset_votes(plan.double().numpy(), place) for place in places.numpy()]
@@ -60,12 +74,33 @@ def test_votes_count_offsets_near_the_landmark() -> None:
 
 
 def test_the_layout_by_offset_keeps_every_pair_and_forgets_the_last_plan() -> None:
-    by_offset(torch.ones(GRID**2, GRID**2))
-    plan = torch.rand(GRID**2, GRID**2)
+    by_offset(torch.ones(BLOCKS**2, GRID**2))
+    plan = torch.rand(BLOCKS**2, GRID**2)
     laid = by_offset(plan)
     assert laid.sum().item() == pytest.approx(plan.sum().item(), rel=1e-5)
-    votes = laid[5 * GRID + 9].view(OFFSETS, OFFSETS)
-    assert torch.equal(shifted(votes, 5 * GRID + 9).flatten(), plan[5 * GRID + 9])
+    block = 5 * BLOCKS + 9
+    votes = laid[block].view(1, OFFSETS, OFFSETS)
+    # From a block's middle the votes are read where they lie: it is no place between cells.
+    read = votes_at(votes, block_centres()[block][None])
+    assert torch.equal(read.flatten(), plan[block])
+
+
+@given(st.floats(0, GRID - 1), st.floats(0, GRID - 1), st.integers(0, 2**32 - 1))
+@settings(max_examples=10, deadline=None)
+def test_votes_are_read_at_the_offset_from_any_place(x: float, y: float, seed: int) -> None:
+    votes = torch.rand(1, OFFSETS, OFFSETS, generator=torch.Generator().manual_seed(seed))
+    found = votes_at(votes, torch.tensor([[x, y]]))
+    expected = oracle.votes_at(votes[0].double().numpy(), np.array([x, y]))
+    assert found[0].numpy() == pytest.approx(expected, abs=1e-4)
+
+
+def test_votes_back_are_those_of_the_offset_from_every_block() -> None:
+    votes = torch.rand(2, OFFSETS, OFFSETS, generator=torch.Generator().manual_seed(5))
+    back = votes_back(votes, torch.tensor([0, 3 * GRID + 26]))
+    for landmark, (to_y, to_x) in enumerate(((0, 0), (3, 26))):
+        for row, column in ((0, 0), (13, 13), (4, 11)):
+            offset = to_y - STEP * row + GRID - 1, to_x - STEP * column + GRID - 1
+            assert back[landmark, row, column] == votes[landmark][offset]
 
 
 @given(st.integers(2, 12), st.integers(0, 2**32 - 1))
@@ -111,8 +146,10 @@ def test_every_architecture_has_layers_that_describe(kind: str) -> None:
     trace = network.trace(torch.zeros(1, 3, 32, 32, dtype=torch.float64))
     layers = landmark_layers(network, trace)
     assert layers
-    for each in describe([trace.activations[layer][0] for layer in layers]):
-        assert each.norm(dim=0).max() <= 1 + 1e-5
+    weights = layer_weights(network, trace)
+    described = describe([trace.activations[layer][0] for layer in layers], weights)
+    lengths = [values.norm(dim=0).max().item() for values in described]
+    assert sum(length**2 for length in lengths) <= 1 + 1e-5
 
 
 def test_a_network_that_is_a_graph_is_described_by_its_segments() -> None:

@@ -4,10 +4,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from weakpoints.landmarks.descriptors import GRID, Descriptors, similarity
+from weakpoints.landmarks.descriptors import GRID, Descriptors, at_places, similarity
 from weakpoints.landmarks.finder import Reference
 from weakpoints.landmarks.named import to_pixels
-from weakpoints.landmarks.votes import neighbours
 from weakpoints.method.frame import Frame
 
 Array = NDArray[np.float64]
@@ -23,9 +22,8 @@ def nearest_neighbour(reference: Reference, target: Descriptors, frame: Frame) -
     """(L, 2) pixels: the cell that is most like each landmark, without transport or votes."""
     import torch
 
-    corners, weights = neighbours(torch.from_numpy(reference.shape.places).float())
-    alike = similarity(reference.descriptors, target)[corners]
-    best = torch.einsum("lk,lkn->ln", weights, alike).argmax(1).numpy()
+    places = torch.from_numpy(reference.shape.places).float()
+    best = similarity(at_places(reference.descriptors, places), target).argmax(1).numpy()
     return to_pixels(frame, np.stack([best % GRID, best // GRID], 1).astype(float))
 
 

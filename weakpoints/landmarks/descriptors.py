@@ -1,5 +1,6 @@
 """What a network says about each place of a photograph: some of its maps, each cell of length 1."""
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -16,7 +17,9 @@ COARSEST = 32  # pixels of the input a cell of a map is wide, at most
 FINEST = 8  # and at least: finer maps know edges, not parts
 SIMILAR = (2, 3)  # convolutions taken of the finest map and of coarser ones, where none adds up
 Descriptors = tuple[Tensor, ...]
-"""(C, n, n) float32 of each layer, every cell of length 1."""
+"""(C, n, n) float32 of each layer."""
+Rows = tuple[Tensor, ...]
+"""(P, C) float32 of each layer: the descriptors of P places."""
 
 
 def landmark_layers(network: Network, trace: Trace) -> tuple[int, ...]:
@@ -41,29 +44,65 @@ def landmark_layers(network: Network, trace: Trace) -> tuple[int, ...]:
     )
 
 
-def describe(activations: Sequence[Tensor]) -> Descriptors:
-    """Of (C, n, n) float32 of each layer."""
-    return tuple(F.normalize(each.contiguous(), dim=0, eps=1e-6) for each in activations)
+def layer_weights(network: Network, trace: Trace) -> tuple[float, ...]:
+    """What each of `landmark_layers` counts in the similarity.
+
+    Of a network with blocks the root of its cells' width over 16 pixels: its coarser maps know the
+    parts better, and it has but one of each. Of a plain chain all count the same.
+    """
+    layers, side = landmark_layers(network, trace), trace.x.shape[-1]
+    if not isinstance(network.layers[layers[0]], Residual | Segment):
+        return (1.0,) * len(layers)
+    widths = [side / trace.activations[layer].shape[-1] for layer in layers]
+    return tuple(math.sqrt(width / (COARSEST / 2)) for width in widths)
 
 
-def similarity(reference: Descriptors, target: Descriptors) -> Tensor:
-    """(G * G, G * G), >= 0: how alike each cell of the grid is to each of the other photograph.
+def describe(activations: Sequence[Tensor], weights: Sequence[float]) -> Descriptors:
+    """Of (C, n, n) float32 of each layer: the lengths' squares add up to 1 in each place."""
+    total = sum(weights)
+    return tuple(
+        F.normalize(activation.contiguous(), dim=0, eps=1e-6).mul_(math.sqrt(weight / total))
+        for activation, weight in zip(activations, weights, strict=True)
+    )
 
-    It is the mean over layers of the cosine on each layer's own cells, resampled bilinearly to the
+
+def at_places(descriptors: Descriptors, places: Tensor) -> Rows:
+    """(P, C) of each layer, read bilinearly at (P, 2) x, y in cells of the grid."""
+    return tuple(_read(layer, places) for layer in descriptors)
+
+
+def similarity(places: Rows, target: Descriptors) -> Tensor:
+    """(P, G * G), >= 0: how alike places of references are to each cell of a target's grid.
+
+    It is the sum over layers of the products on the target's own cells, resampled bilinearly to the
     grid. The product of resampled descriptors would be the same, at many times the cost.
     """
     by_side: dict[int, Tensor] = {}  # layers of one size are added before they are resampled
-    for ours, theirs in zip(reference, target, strict=True):
-        side, cosine = ours.shape[-1], ours.flatten(1).T @ theirs.flatten(1)
-        by_side[side] = by_side[side] + cosine if side in by_side else cosine
+    for ours, theirs in zip(places, target, strict=True):
+        side, product = theirs.shape[-1], ours @ theirs.flatten(1)
+        by_side[side] = by_side[side].add_(product) if side in by_side else product
     total: Tensor | None = None
-    for side, cosine in by_side.items():
+    for side, product in by_side.items():
+        alike = _resampled(product, side)
         # In place: memory that is fetched anew costs more than the sums.
-        alike = _resampled(_resampled(cosine, side).T.contiguous(), side).T
         total = alike if total is None else total.add_(alike)
     if total is None:
         raise ValueError("no layer describes the photographs")
-    return total.div_(len(reference)).clamp_(min=0).contiguous()
+    return total.clamp_(min=0)
+
+
+def _read(layer: Tensor, places: Tensor) -> Tensor:
+    """(P, C) of (C, n, n), bilinearly."""
+    side = layer.shape[-1]
+    own = ((places + 0.5) * side / GRID - 0.5).clamp(0, side - 1)
+    low = own.floor().clamp(max=side - 2)
+    x, y = (own - low).T
+    left, top = low.long().T
+    first, cells = top * side + left, layer.flatten(1)
+    upper = cells[:, first] * (1 - x) + cells[:, first + 1] * x
+    lower = cells[:, first + side] * (1 - x) + cells[:, first + side + 1] * x
+    rows: Tensor = upper * (1 - y) + lower * y
+    return rows.T.contiguous()
 
 
 def _resampled(values: Tensor, side: int) -> Tensor:
@@ -71,7 +110,8 @@ def _resampled(values: Tensor, side: int) -> Tensor:
     if side == GRID:
         return values
     weights = _bilinear(side)
-    return (weights @ values.reshape(-1, side, side) @ weights.T).flatten(1)
+    across = values.reshape(-1, side) @ weights.T
+    return (weights @ across.view(-1, side, GRID)).flatten(1)
 
 
 @lru_cache

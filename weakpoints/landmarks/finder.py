@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,19 +16,24 @@ from weakpoints.landmarks.consensus import (
     predict_from_others,
     trust,
 )
-from weakpoints.landmarks.descriptors import GRID, Descriptors, similarity
-from weakpoints.landmarks.transport import kernel_of, optimal_transport, uniform
+from weakpoints.landmarks.descriptors import GRID, Descriptors, Rows, at_places, similarity
+from weakpoints.landmarks.transport import kernel_of, optimal_transport
 from weakpoints.landmarks.votes import (
+    BLOCKS,
+    STEP,
+    block_centres,
     blurred,
     cell_centres,
     landmark_maps,
     neighbours,
-    shifted,
+    votes_back,
 )
 from weakpoints.progress import Progress, no_progress
 
 MAP_BLUR = 0.8  # cells
 AGREEMENT_ROUNDS = 3
+NEARBY = 0.03  # extents: a point is where most of its map lies around it, not on the one best cell
+TOGETHER = 8  # references that are compared in one product, at most: memory has a bound
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,12 @@ class Reference:
 
     descriptors: Descriptors
     shape: Shape
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Of its blocks, then of its landmarks: all that a target is compared with."""
+        places = torch.from_numpy(self.shape.places).float()
+        return at_places(self.descriptors, torch.cat([block_centres(), places]))
 
 
 @dataclass(frozen=True)
@@ -84,10 +96,10 @@ def find(
 
     A landmark that no reference has marked gets a map without any evidence.
     """
-    matched = []
-    for done, reference in enumerate(references):
-        progress("landmarks", done, len(references))
-        matched.append(_match(reference, target))
+    matched = list[_Matched]()
+    while len(matched) < len(references):
+        progress("landmarks", len(matched), len(references))
+        matched += _match(references[len(matched) :][:TOGETHER], target)
     maps = _summed(matched)
     places, expected = _agree(matched, maps)
     posterior = maps * _around(expected)
@@ -98,13 +110,25 @@ def find(
     )
 
 
-def _match(reference: Reference, target: Descriptors) -> _Matched:
-    alike = similarity(reference.descriptors, target)
-    corners, weights = neighbours(torch.from_numpy(reference.shape.places).float())
-    likeness = torch.einsum("lk,lkn->ln", weights, alike[corners])
-    plan = optimal_transport(kernel_of(alike), uniform(len(alike)), uniform(alike.shape[1]))
-    maps, votes = landmark_maps(plan, torch.from_numpy(reference.shape.places).float())
-    return _Matched(reference.shape, likeness, plan, maps, votes)
+def _match(references: Sequence[Reference], target: Descriptors) -> list[_Matched]:
+    """All references in one product; the rest one after the other."""
+    layers = zip(*(reference.rows for reference in references), strict=True)
+    alike = similarity(tuple(torch.cat(layer) for layer in layers), target)
+    counts = [BLOCKS**2 + len(reference.shape.places) for reference in references]
+    return [
+        _transported(reference.shape, part)
+        for reference, part in zip(references, torch.split(alike, counts), strict=True)
+    ]
+
+
+def _transported(shape: Shape, alike: Tensor) -> _Matched:
+    """alike: (B * B + L, G * G) of the reference's blocks and landmarks."""
+    likeness = alike[BLOCKS**2 :].clone()
+    kernel = kernel_of(alike)
+    plan, columns = optimal_transport(kernel[: BLOCKS**2])
+    own = kernel[BLOCKS**2 :] * columns
+    maps, votes = landmark_maps(plan, own, torch.from_numpy(shape.places).float())
+    return _Matched(shape, likeness, plan, maps, votes)
 
 
 def _summed(matched: Sequence[_Matched]) -> Tensor:
@@ -112,36 +136,44 @@ def _summed(matched: Sequence[_Matched]) -> Tensor:
 
     A reference whose maps are decided counts more: by the square of their mean height.
     """
-    marked = torch.from_numpy(np.stack([each.shape.marked for each in matched])).float()
-    decided = torch.stack([each.maps.amax((1, 2)).mean() for each in matched]).square()
+    marked = torch.from_numpy(np.stack([match.shape.marked for match in matched])).float()
+    decided = torch.stack([match.maps.amax((1, 2)).mean() for match in matched]).square()
     shares = marked * decided[:, None]
     shares = shares / shares.sum(0).clamp(min=1e-30)
-    maps = torch.stack([each.maps for each in matched])
+    maps = torch.stack([match.maps for match in matched])
     return blurred(torch.einsum("rl,rlyx->lyx", shares, maps), MAP_BLUR)
 
 
 def _agree(matched: Sequence[_Matched], maps: Tensor) -> tuple[Array, Expected]:
     """The maxima of the maps, each looked for again near where the others expect it."""
-    places = peaks(maps)
+    places, extent = peaks(maps), _extent(matched)
     away = np.zeros(len(places))
     expected = Expected(places, np.full(len(places), np.inf))
+    posterior = maps
     for _ in range(AGREEMENT_ROUNDS):
         weight = trust(_read(maps, places), away)
-        each = [predict_from_others(m.shape, places, weight) for m in matched]
-        expected = _mean_of(each, matched)
-        places = peaks(maps * _around(expected))
-        away = np.linalg.norm(places - expected.places, axis=1) / _extent(matched)
-    return places, expected
+        said = [predict_from_others(match.shape, places, weight) for match in matched]
+        expected = _mean_of(said, matched)
+        posterior = maps * _around(expected)
+        places = peaks(posterior)
+        away = np.linalg.norm(places - expected.places, axis=1) / extent
+    return peaks(blurred(posterior, NEARBY * extent)), expected
 
 
-def _mean_of(each: Sequence[Expected], matched: Sequence[_Matched]) -> Expected:
-    """What the references that have a landmark marked say on average."""
-    marked = np.stack([one.shape.marked for one in matched]).astype(float)
+def _mean_of(said: Sequence[Expected], matched: Sequence[_Matched]) -> Expected:
+    """What the references that have a landmark marked say on average.
+
+    Where they do not agree, each landmark is looked for further around: the variance of the mean's
+    parts is added (that of a mixture of Gaussians).
+    """
+    marked = np.stack([match.shape.marked for match in matched]).astype(float)
     marked[:, marked.sum(0) == 0] = 1
     share = marked / marked.sum(0)
-    places = sum(own[:, None] * one.places for own, one in zip(share, each, strict=True))
-    deviation = sum(own * one.deviation for own, one in zip(share, each, strict=True))
-    return Expected(np.asarray(places), np.asarray(deviation))
+    places = np.stack([one.places for one in said])
+    mean = (share[..., None] * places).sum(0)
+    apart = np.square(places - mean).sum(2) / 2  # of each axis
+    variance = np.square([one.deviation for one in said]) + apart
+    return Expected(mean, np.sqrt((share * variance).sum(0)))
 
 
 def _around(expected: Expected) -> Tensor:
@@ -156,7 +188,7 @@ def peaks(maps: Tensor) -> Array:
 
     The centroid of the squared 3 x 3 cells around it.
     """
-    y, x = np.divmod(maps.flatten(1).argmax(1).numpy(), GRID)
+    y, x = np.divmod(maps.flatten(1).argmax(1).numpy(), maps.shape[2])
     padded = np.pad(maps.numpy().astype(float), ((0, 0), (1, 1), (1, 1)))
     line, rows = np.arange(3), np.arange(len(x))
     patch = padded[rows[:, None, None], y[:, None, None] + line[:, None], x[:, None, None] + line]
@@ -180,9 +212,9 @@ def _evidence(
 ) -> Evidence:
     extent = _extent(matched)
     covariance = _covariance(posterior, places)
-    known = [each.shape.marked for each in matched]
+    known = [match.shape.marked for match in matched]
     back = _marked_mean(_ways_back(matched, places), known)
-    alike = _marked_mean([_likeness(each, places) for each in matched], known)
+    alike = _marked_mean([_likeness(match, places) for match in matched], known)
     return Evidence(
         _read(maps, places),
         np.linalg.norm(places - expected.places, axis=1) / extent,
@@ -198,25 +230,18 @@ def _ways_back(matched: Sequence[_Matched], places: Array) -> list[Array]:
     nearest = torch.from_numpy(np.rint(places).clip(0, GRID - 1)).long()
     cells = nearest[:, 1] * GRID + nearest[:, 0]
     # All references at once: a blur costs more to begin than to do.
-    maps = torch.cat([_led_back(each, cells) for each in matched])
-    back = peaks(blurred(maps, MAP_BLUR)).reshape(len(matched), -1, 2)
-    return [
-        np.asarray(np.linalg.norm(own - each.shape.places, axis=1) / each.shape.extent)
-        for own, each in zip(back, matched, strict=True)
-    ]
-
-
-def _led_back(matched: _Matched, cells: Tensor) -> Tensor:
-    """(L, G, G) over the reference: where each landmark's cell of the target comes from."""
-    # From a target's cell, the reference's is at the same offset the other way.
-    reversed_votes = matched.votes.flip(1, 2)
-    votes = torch.stack(
+    maps = torch.cat(
         [
-            shifted(own, cell).flatten()
-            for own, cell in zip(reversed_votes, cells.tolist(), strict=True)
+            match.plan[:, cells].T.view(-1, BLOCKS, BLOCKS) * votes_back(match.votes, cells)
+            for match in matched
         ]
     )
-    return (matched.plan[:, cells].T * votes).view(-1, GRID, GRID)
+    blocks = peaks(blurred(maps, MAP_BLUR / STEP)).reshape(len(matched), -1, 2)
+    back = blocks * STEP + (STEP - 1) / 2
+    return [
+        np.asarray(np.linalg.norm(place - match.shape.places, axis=1) / match.shape.extent)
+        for place, match in zip(back, matched, strict=True)
+    ]
 
 
 def _likeness(matched: _Matched, places: Array) -> Array:
@@ -237,4 +262,4 @@ def _read(maps: Tensor, places: Array) -> Array:
 
 
 def _extent(matched: Sequence[_Matched]) -> float:
-    return float(np.mean([each.shape.extent for each in matched]))
+    return float(np.mean([match.shape.extent for match in matched]))

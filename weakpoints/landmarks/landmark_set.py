@@ -22,7 +22,7 @@ from weakpoints.landmarks.descriptors import GRID
 from weakpoints.landmarks.finder import Reference
 from weakpoints.landmarks.named import Pattern
 
-FORMAT = "weakpoints landmarks 1"
+FORMAT = "weakpoints landmarks 2"  # 1 had all layers of the same length
 MOST_REFERENCES = 64
 SUFFIX = ".landmarks"
 

@@ -12,13 +12,20 @@ from weakpoints.errors import BadLandmarkSet
 from weakpoints.landmarks.annotations import Annotations, Skeleton
 from weakpoints.landmarks.confidence import VISIBLE, confidence_of
 from weakpoints.landmarks.consensus import Shape
-from weakpoints.landmarks.descriptors import GRID, Descriptors, describe, landmark_layers
+from weakpoints.landmarks.descriptors import (
+    GRID,
+    Descriptors,
+    describe,
+    landmark_layers,
+    layer_weights,
+)
 from weakpoints.landmarks.finder import Located, Reference, find
 from weakpoints.method.detector import Detector
 from weakpoints.method.frame import Frame
 from weakpoints.method.localization import ClassScore, bounding_box
 from weakpoints.method.stages import Evidence, Prepared
 from weakpoints.method.stopwatch import Stopwatch
+from weakpoints.networks.network import Trace
 from weakpoints.options import Options
 from weakpoints.progress import Progress, no_progress
 
@@ -94,9 +101,18 @@ class Describer:
 
     @cached_property
     def layers(self) -> tuple[int, ...]:
-        """Worked out on a blank picture, once."""
-        network, side = self.detector.network, self.detector.input.side
-        return landmark_layers(network, network.trace(torch.zeros(1, 3, side, side)))
+        return landmark_layers(self.detector.network, self._blank)
+
+    @cached_property
+    def weights(self) -> tuple[float, ...]:
+        """Of the layers."""
+        return layer_weights(self.detector.network, self._blank)
+
+    @cached_property
+    def _blank(self) -> Trace:
+        """Of a blank picture: its maps' sizes tell which layers describe."""
+        side = self.detector.input.side
+        return self.detector.network.trace(torch.zeros(1, 3, side, side))
 
     def prepare(self, image: NDArray[np.uint8], options: Options, clock: Stopwatch) -> Prepared:
         """A photograph from `decode`, made small, on any thread. Raises BadOption."""
@@ -111,11 +127,15 @@ class Describer:
             for prepared, seen in zip(waiting, passes, strict=True)
         ]
 
+    def descriptors(self, evidence: Evidence) -> Descriptors:
+        """Of a photograph that the network has seen, on any thread."""
+        return describe(evidence.activations, self.weights)
+
     def describe(self, image: NDArray[np.uint8], options: Options) -> tuple[Descriptors, Frame]:
         """One photograph's descriptors, and how it lies in the network's input."""
         prepared = self.prepare(image, options, Stopwatch())
         (evidence,) = self.look([prepared])
-        return describe(evidence.activations), prepared.frame
+        return self.descriptors(evidence), prepared.frame
 
     def reference(
         self,
@@ -182,7 +202,7 @@ class NamedPoints:
         progress: Progress = no_progress,
     ) -> Named:
         """From what the network says to named points, on any thread: the device is not needed."""
-        descriptors = describe(evidence.activations)
+        descriptors = self.describer.descriptors(evidence)
         located = find(self.pattern.references, descriptors, progress)
         prepared.clock.lap("landmarks")
         return replace(

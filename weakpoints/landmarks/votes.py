@@ -9,10 +9,12 @@ from torch.nn import functional as F
 from weakpoints.landmarks.descriptors import GRID
 
 OFFSETS = 2 * GRID - 1  # of a target's cell from a reference's, along each axis
+STEP = 2  # cells of the reference are taken in blocks of STEP x STEP: a quarter of the work
+BLOCKS = GRID // STEP  # along each axis
 NEAR = 4.0  # cells: deviation of the Gaussian in which cells vote for a landmark
 OFFSET_BLUR = 1.5  # cells: votes for nearly the same offset count together
 SHARPNESS = 1.5  # power of the votes: a pair that few others follow counts little
-_own = threading.local()  # 9 MB, whose fetching anew would take longer than the votes
+_own = threading.local()  # 2 MB, whose fetching anew would take longer than the votes
 
 
 def cell_centres(grid: int = GRID) -> Tensor:
@@ -21,61 +23,79 @@ def cell_centres(grid: int = GRID) -> Tensor:
     return torch.stack([x.flatten(), y.flatten()], 1).float()
 
 
-def landmark_maps(plan: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+def block_centres() -> Tensor:
+    """(B * B, 2) x, y in cells of the reference's blocks, row by row."""
+    return cell_centres(BLOCKS) * STEP + (STEP - 1) / 2
+
+
+def landmark_maps(plan: Tensor, own: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     """Where each landmark of the reference goes: (L, G, G) of sum 1, and its votes (L, O, O).
 
-    places: (L, 2) x, y in cells. A landmark reads the plan's rows of its four cells, bilinearly,
-    each pair times the votes for its offset from the cells near the landmark.
+    plan: (B * B, G * G) of the reference's blocks. own: (L, G * G), the landmarks' own rows of it.
+    places: (L, 2) x, y in cells. Each pair counts times the votes for its offset from the blocks
+    near the landmark.
     """
     votes = offset_votes(plan, places)
-    corners, weights = neighbours(places)
-    rows = plan[corners.flatten()].view(*corners.shape, GRID, GRID)
-    heights = torch.stack(
-        [
-            torch.stack([shifted(own, cell) for cell in four])
-            for own, four in zip(votes, corners.tolist(), strict=True)
-        ]
-    )
-    maps = torch.einsum("lk,lkyx->lyx", weights, rows * heights**SHARPNESS)
+    maps = own.view(-1, GRID, GRID) * votes_at(votes, places) ** SHARPNESS
     return maps / maps.sum((1, 2), keepdim=True).clamp(min=1e-30), votes
 
 
 def offset_votes(plan: Tensor, places: Tensor) -> Tensor:
-    """(L, O, O): the plan's mass at each offset (y, x), of the cells near each landmark."""
-    near = (cell_centres()[None] - places[:, None]).square().sum(2)
-    by_cell = by_offset(plan)
-    votes = (torch.exp(-near / (2 * NEAR**2)) @ by_cell).view(-1, OFFSETS, OFFSETS)
+    """(L, O, O): the plan's mass at each offset (y, x), of the blocks near each landmark.
+
+    The offset is from a block's first cell, and no offset is in the middle.
+    """
+    near = (block_centres()[None] - places[:, None]).square().sum(2)
+    by_block = by_offset(plan)
+    votes = (torch.exp(-near / (2 * NEAR**2)) @ by_block).view(-1, OFFSETS, OFFSETS)
     return blurred(votes, OFFSET_BLUR)
 
 
 def by_offset(plan: Tensor) -> Tensor:
-    """(G * G, O * O): each row of the plan, laid out by the offset from its own cell.
+    """(B * B, O * O): each row of the plan, laid out by the offset from its block's first cell.
 
     It holds until the next call on this thread.
     """
-    size, g = OFFSETS**2, GRID
+    size, g, b = OFFSETS**2, GRID, BLOCKS
     wide = _scratch()
-    # Row (y, x) begins at its offset (-y, -x): one step in y is one row of cells further on and
-    # one row of offsets back. So the whole plan is copied at once.
-    strides = (g * size - OFFSETS, size - 1, OFFSETS, 1)
+    # Row (y, x) begins at its offset (-STEP y, -STEP x): one step in y is one row of blocks further
+    # on and STEP rows of offsets back. So the whole plan is copied at once.
+    strides = (b * size - STEP * OFFSETS, size - STEP, OFFSETS, 1)
     first = (g - 1) * OFFSETS + g - 1
-    torch.as_strided(wide, (g, g, g, g), strides, first).copy_(plan.view(g, g, g, g))
+    torch.as_strided(wide, (b, b, g, g), strides, first).copy_(plan.view(b, b, g, g))
     return wide
 
 
 def _scratch() -> Tensor:
-    """(G * G, O * O), a thread's own: what no plan is copied to stays 0."""
+    """(B * B, O * O), a thread's own: what no plan is copied to stays 0."""
     if not hasattr(_own, "wide"):
         with torch.inference_mode(False):  # one that may be written to in either mode
-            _own.wide = torch.zeros(GRID**2, OFFSETS**2)
+            _own.wide = torch.zeros(BLOCKS**2, OFFSETS**2)
     kept: Tensor = _own.wide
     return kept
 
 
-def shifted(votes: Tensor, cell: int) -> Tensor:
-    """(G, G): the votes (O, O) for the offset of each target cell from a reference's cell."""
-    y, x = divmod(cell, GRID)
-    return votes[GRID - 1 - y : 2 * GRID - 1 - y, GRID - 1 - x : 2 * GRID - 1 - x]
+def votes_at(votes: Tensor, places: Tensor) -> Tensor:
+    """(L, G, G): the votes (L, O, O) for each target cell's offset from (L, 2) places."""
+    # A place lies where the middle of a block would; the votes count from the block's first cell.
+    start = GRID - 1 - (places.clamp(0, GRID - 1) - (STEP - 1) / 2)
+    low = start.floor()
+    padded = F.pad(votes, (0, 1, 0, 1))
+    parts = [
+        landmark[y : y + GRID + 1, x : x + GRID + 1]
+        for landmark, (x, y) in zip(padded, low.int().tolist(), strict=True)
+    ]
+    part, (x, y) = torch.stack(parts), (start - low).T[:, :, None, None]
+    rows: Tensor = part[:, :-1] * (1 - y) + part[:, 1:] * y
+    read: Tensor = rows[..., :-1] * (1 - x) + rows[..., 1:] * x
+    return read
+
+
+def votes_back(votes: Tensor, cells: Tensor) -> Tensor:
+    """(L, B, B): the votes (L, O, O) for the offsets of one target cell each from every block."""
+    line = GRID - 1 - STEP * torch.arange(BLOCKS)
+    y, x = (cells // GRID)[:, None] + line, (cells % GRID)[:, None] + line
+    return votes[torch.arange(len(votes))[:, None, None], y[:, :, None], x[:, None, :]]
 
 
 def neighbours(places: Tensor) -> tuple[Tensor, Tensor]:
