@@ -21,10 +21,10 @@ from benchmarks.precision import fidelity
 from benchmarks.record import record
 from weakpoints.engine.engine import Incremental
 from weakpoints.engine.scratch import Scratch
+from weakpoints.engine.spans import Corners, Spans
 from weakpoints.engine.tiles.cuda_graphs import Recorder
 from weakpoints.engine.tiles.form import TilesForm
 from weakpoints.engine.tiles.kernels import Windowed
-from weakpoints.engine.windows import Corners, Spans
 from weakpoints.evaluation.photographs import sample
 from weakpoints.loading import load_detector
 from weakpoints.networks.network import Layer, MaxPool, Network, Trace, converted

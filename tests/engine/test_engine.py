@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2, get_model, resnet, vgg
 
-from tests.conftest import loud, toy_vgg
+from tests.conftest import MODULES, loud, toy_vgg
 from tests.toys import seeded
-from weakpoints.engine import engine as engine_module
+from weakpoints.engine import chunks
 from weakpoints.engine.changes.form import ChangesForm, ResidualKernels
 from weakpoints.engine.changes.steps import ConvWeights
 from weakpoints.engine.engine import Incremental
@@ -171,11 +171,13 @@ def test_a_padded_pool_that_may_see_negative_numbers_is_left_to_the_plain_pass(x
     )
 
 
+@pytest.mark.parametrize("name", ["vgg", "vgg_bn", "narrow", "resnet"])
 @pytest.mark.parametrize("halvings", range(4))
 def test_a_budget_is_kept_by_what_is_really_held_and_changes_nothing(
-    module: nn.Module, halvings: int, x: Tensor
+    name: str, halvings: int, x: Tensor
 ) -> None:
-    network, box = network_of(module), 9
+    """Of the forms with a scratch; `windows/` has a test of its own."""
+    network, box = network_of(MODULES[name]()), 9
     corners = tuple((top, left) for top in range(0, 24, 5) for left in range(0, 24, 5))
     trace, colours = network.trace(x), drawn(len(corners), x)
     engine = Incremental(network)
@@ -197,7 +199,7 @@ def test_a_budget_is_kept_by_what_is_really_held_and_changes_nothing(
             return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine_module, "Scratch", Watched)
+        patch.setattr(chunks, "Scratch", Watched)
         Incremental(network).logits(trace, corners, box, colours)
         budget = (own + max(held)) // 2**halvings
         held.clear()

@@ -15,7 +15,7 @@ from weakpoints.engine.changes import loops
 from weakpoints.engine.changes.steps import ConvStep, conv_weights
 from weakpoints.engine.changes.windows import PoolStep, Windows
 from weakpoints.engine.scratch import Scratch
-from weakpoints.engine.windows import Spans
+from weakpoints.engine.spans import Spans
 from weakpoints.networks.network import Conv, MaxPool
 
 

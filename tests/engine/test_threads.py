@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from weakpoints.engine import threads
-from weakpoints.engine.engine import evenly
+from weakpoints.engine.chunks import evenly
 
 
 def test_each_thread_of_a_pool_sets_its_own_number_and_nobody_else_s(

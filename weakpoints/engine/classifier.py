@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from weakpoints.engine.windows import Products
+from weakpoints.engine.spans import Products
 from weakpoints.networks.network import AveragePool, Layer, Linear, Network, activated, converted
 
 COPIES = 2  # of the maps that wait: themselves, and the rows of one cell and what they become

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from weakpoints.engine.scratch import Scratch
-from weakpoints.engine.windows import Corners, Products
+from weakpoints.engine.spans import Corners, Products
 from weakpoints.networks.network import Trace
 
 

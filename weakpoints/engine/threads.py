@@ -13,12 +13,23 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import torch
 
 from weakpoints.threads import SETTING, thread_count
 
-Each = Callable[[Callable[[slice], int], Iterable[slice]], Iterator[int]]
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+
+class Each(Protocol):
+    """A `map`: the results of a piece of work each, in order."""
+
+    def __call__(
+        self, work: Callable[[Piece], Result], pieces: Iterable[Piece], /
+    ) -> Iterator[Result]: ...
+
 
 LIBRARIES = Path(torch.__file__).parent / "lib"
 SETTINGS = ("MKL_Set_Num_Threads_Local", "omp_set_num_threads")
@@ -64,8 +75,8 @@ def pool(workers: int) -> Iterator[Each]:
         return
     executor = ThreadPoolExecutor(workers, "occlusion", alone)
 
-    def each(work: Callable[[slice], int], pieces: Iterable[slice]) -> Iterator[int]:
-        begun = deque[Future[int]]()
+    def each(work: Callable[[Piece], Result], pieces: Iterable[Piece], /) -> Iterator[Result]:
+        begun = deque[Future[Result]]()
         for piece in pieces:
             begun.append(executor.submit(work, piece))
             if len(begun) > workers:

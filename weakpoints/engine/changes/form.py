@@ -16,8 +16,8 @@ from weakpoints.engine.changes import loops
 from weakpoints.engine.changes.steps import ConvStep, ConvWeights, ResidualStep, conv_weights
 from weakpoints.engine.changes.windows import PoolStep, Windows
 from weakpoints.engine.scratch import Scratch
+from weakpoints.engine.spans import Corners, Products, Spans
 from weakpoints.engine.threads import usable_threads
-from weakpoints.engine.windows import Corners, Products, Spans
 from weakpoints.networks.network import Conv, Layer, MaxPool, Residual, Trace
 
 

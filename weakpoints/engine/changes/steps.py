@@ -10,7 +10,7 @@ from torch import Tensor
 from weakpoints.engine.changes import loops, winograd
 from weakpoints.engine.changes.windows import Blocks, Windows, cut
 from weakpoints.engine.scratch import Scratch
-from weakpoints.engine.windows import Products
+from weakpoints.engine.spans import Products
 from weakpoints.networks.network import Conv, Residual
 
 WINOGRAD_CHANNELS = 32  # with fewer, the transforms cost more than the products they save

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from weakpoints.engine.changes import winograd
-from weakpoints.engine.windows import Integers, Products, Spans
+from weakpoints.engine.spans import Integers, Products, Spans
 from weakpoints.networks.network import MaxPool
 
 PRODUCT_BYTES = (

@@ -1,6 +1,6 @@
 """The engine's form on a GPU, and in half precision: each layer's windows hold values.
 
-A map of P pictures is kept as a table of rows (`windows.Tiles`): the clean map once, and the
+A map of P pictures is kept as a table of rows (`spans.Tiles`): the clean map once, and the
 pictures' windows cut into tiles. A layer gathers the rows that its tiles of outputs are computed
 from, and computes them as one batch, whatever the windows' sizes.
 """
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from weakpoints.engine.scratch import Scratch
+from weakpoints.engine.spans import Corners
 from weakpoints.engine.tiles.cuda_graphs import Recorder, cuda_graphs
 from weakpoints.engine.tiles.kernels import Windowed
 from weakpoints.engine.tiles.plan import (
@@ -22,7 +23,6 @@ from weakpoints.engine.tiles.plan import (
     kernel,
     plan_of,
 )
-from weakpoints.engine.windows import Corners
 from weakpoints.networks.network import Layer, Trace, outputs
 from weakpoints.networks.precision import tuned
 

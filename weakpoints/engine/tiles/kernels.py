@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from weakpoints.engine.scratch import Scratch
-from weakpoints.engine.windows import Spans
+from weakpoints.engine.spans import Spans
 from weakpoints.networks.network import Conv, Layer, MaxPool
 
 TRITON = find_spec("triton") is not None  # PyTorch for CPUs may come without

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from weakpoints.engine.spans import Corners, Products, Spans, Tiles
 from weakpoints.engine.tiles.kernels import ConvKernel, Identity, PoolKernel, Windowed, convolution
-from weakpoints.engine.windows import Corners, Products, Spans, Tiles
 from weakpoints.networks.network import Conv, Layer, MaxPool, Residual
 
 

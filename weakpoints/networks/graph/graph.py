@@ -82,6 +82,20 @@ class Operation:
             if isinstance(leaf, dict) and "parameter" in leaf
         ]
 
+    def replaced(self, values: Mapping[str, Any]) -> "Operation":
+        """The same with other arguments in the place of the values of these names."""
+
+        def replaced(argument: Any) -> Any:
+            match argument:
+                case {"value": name}:
+                    return values.get(name, argument)
+                case list() | tuple():
+                    return [replaced(part) for part in argument]
+            return argument
+
+        options = {key: replaced(argument) for key, argument in self.options.items()}
+        return Operation(self.name, self.kind, tuple(map(replaced, self.arguments)), options)
+
     def __call__(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor], batch: int) -> Any:
         def real(argument: Any) -> Any:
             match argument:

@@ -1,6 +1,7 @@
 """Networks of torchvision and timm by name, made ready for `export`."""
 
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,7 @@ def _torchvision(name: str, pretrained: bool, classes: int | None) -> Source:
 
 
 def _timm(name: str, pretrained: bool, classes: int | None) -> Source:
-    import timm
-
+    timm: Any = import_module("timm")  # an extra
     extra = {"num_classes": classes} if classes and not pretrained else {}
     module = timm.create_model(name, pretrained=pretrained, **extra)
     config = module.pretrained_cfg

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weakpoints.engine.windows import Spans, Tiles
+from weakpoints.engine.spans import Spans, Tiles
 
 
 @st.composite

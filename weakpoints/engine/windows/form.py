@@ -1,0 +1,136 @@
+"""The engine's form for any network: windows of values, and whole maps from where they cover them.
+
+A window holds the pixels that a box changed, channels last. PyTorch's own operations run on the
+windows of a chunk of boxes, in one thread, and each thread has chunks of its own: no thread waits
+for another inside of an operation.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from weakpoints.engine.spans import Corners, Products
+from weakpoints.engine.threads import pool, usable_threads
+from weakpoints.engine.windows.cuts import Map
+from weakpoints.engine.windows.plan import COVERS, Plan, plan_of
+from weakpoints.engine.windows.program import Program, program_of
+from weakpoints.engine.windows.run import clean_maps, run
+from weakpoints.networks.graph.flatten import graph_of_layers
+from weakpoints.networks.network import Network, Trace
+from weakpoints.progress import Progress
+
+CHUNK = 16  # boxes: their windows stay in the caches, and products of matrices are large enough
+SHARES = 4  # of the memory budget, for as many threads at most
+PLANS = 64  # chunks whose plans are kept for the next picture
+
+
+@dataclass(frozen=True)
+class Division:
+    """pieces: first and stop of each chunk of boxes. maps: the clean maps that are kept."""
+
+    pieces: tuple[tuple[int, int], ...]
+    maps: frozenset[Map]
+    threads: int
+
+
+class WindowsForm:
+    """A network prepared. Threads may share it."""
+
+    def __init__(self, network: Network, budget: int, *, windows: bool = True) -> None:
+        """budget: memory in bytes, beside network and answer. windows: without them, all is
+        computed on whole maps.
+        """
+        self.name, self._budget = "windows" if windows else "whole", budget
+        self._graph, self._tensors = graph_of_layers(network.layers)
+        self._like, self._covers = network.like, COVERS if windows else 0.0
+        self.threads = usable_threads() if self._like.device.type == "cpu" else 1
+        self._program = lru_cache(4)(self._program_of)
+        self._plan = lru_cache(PLANS)(self._plan_of)
+
+    def logits(
+        self, trace: Trace, corners: Corners, box: int, colours: Tensor, progress: Progress
+    ) -> Tensor:
+        """(R, P, C); colours: (R, P, 3), in the network's dtype. corners: P times y, x.
+
+        Raises OutOfMemoryError where the budget, in bytes, does not hold a single box.
+        """
+        x = trace.x.to(colours.dtype)
+        side = x.shape[-1]
+        program, division = self._program(side), self._division(side, box, corners)
+        chunks = [(r, first, stop) for r in range(len(colours)) for first, stop in division.pieces]
+        maps = dict[Map, Tensor]()
+
+        def work(chunk: tuple[int, int, int]) -> tuple[tuple[int, int, int], Tensor]:
+            colour, first, stop = chunk
+            plan = self._plan(side, box, corners[first:stop])
+            with torch.inference_mode():
+                return chunk, run(program, plan, maps, colours[colour, first:stop])
+
+        found: Tensor | None = None
+        done, total = 0, colours.shape[0] * colours.shape[1]
+        with pool(division.threads) as each:
+            for made in each(lambda wanted: clean_maps(program, x, wanted), [division.maps]):
+                maps.update(made)
+            for (colour, first, stop), logits in each(work, chunks):
+                if found is None:
+                    found = logits.new_empty(*colours.shape[:2], logits.shape[-1])
+                found[colour, first:stop] = logits
+                done += stop - first
+                progress("occlusion", done, total)
+        assert found is not None
+        return found
+
+    def products(self, side: int, box: int, corners: Corners) -> Products:
+        """Multiplications for boxes over a side x side picture."""
+        plans = (self._plan(side, box, corners[i:j]) for i, j in pieces(corners, CHUNK))
+        return sum((plan.products for plan in plans), Products())
+
+    def _program_of(self, side: int) -> Program:
+        return program_of(self._graph, self._tensors, side)
+
+    def _plan_of(self, side: int, box: int, corners: Corners) -> Plan:
+        return plan_of(self._program(side), side, box, corners, self._covers)
+
+    def _division(self, side: int, box: int, corners: Corners) -> Division:
+        """Chunks that the memory holds. They do not depend on how many threads there are, so that
+        the same request gives the same bits.
+        """
+        program, size = self._program(side), min(CHUNK, len(corners))
+        while True:
+            parts, maps, most = list(pieces(corners, size)), set[Map](), 0
+            for first, stop in parts:
+                plan = self._plan(side, box, corners[first:stop])
+                maps |= plan.maps
+                most = max(most, plan.elements * plan.boxes)
+            needed = most * self._like.itemsize
+            left = self._budget - sum(map(program.map_elements, maps)) * self._like.itemsize
+            if needed <= left // SHARES or (size == 1 and needed <= left):
+                threads = max(1, min(self.threads, left // max(needed, 1), len(parts)))
+                return Division(tuple(parts), frozenset(maps), threads)
+            if size == 1:
+                raise torch.OutOfMemoryError(
+                    f"{self._budget - left + needed} bytes are needed and {self._budget} allowed"
+                )
+            size //= 2
+
+
+def pieces(corners: Corners, most: int) -> Iterator[tuple[int, int]]:
+    """First and stop of chunks of at most so many: rows of boxes, whose windows are as high."""
+    first, held = 0, 0
+    for _, row in groupby(corners, key=lambda corner: corner[0]):
+        count = len(list(row))
+        if held and held + count > most:
+            yield from _evenly(first, held, most)
+            first, held = first + held, 0
+        held += count
+    yield from _evenly(first, held, most)
+
+
+def _evenly(first: int, count: int, most: int) -> Iterator[tuple[int, int]]:
+    parts = -(-count // most)
+    for i in range(parts):
+        yield first + count * i // parts, first + count * (i + 1) // parts

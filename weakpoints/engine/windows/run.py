@@ -1,0 +1,76 @@
+"""A plan, carried out: on the windows of a chunk, and on the picture that they are cut from."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weakpoints.engine.windows.calls import COUNT, HEIGHT, WIDTH, Call
+from weakpoints.engine.windows.cuts import Map, kept_map
+from weakpoints.engine.windows.plan import Plan
+from weakpoints.engine.windows.program import Program, Step
+
+
+def run(program: Program, plan: Plan, maps: Mapping[Map, Tensor], colours: Tensor) -> Tensor:
+    """(P, C) logits of a chunk's boxes; maps: the clean ones. colours: (P, 3)."""
+    size = (plan.boxes, plan.box, plan.box, 3)
+    boxes = colours[:, None, None].expand(size).clone(memory_format=torch.contiguous_format)
+    values: dict[str, Any] = {program.picture: boxes.permute(0, 3, 1, 2)}
+    for placed in plan.steps:
+        inputs = {name: values[name] for name in placed.step.inputs}
+        for name, cut in placed.cuts.items():
+            inputs[name] = cut(maps[cut.source], inputs[name])
+        sizes = {COUNT: plan.boxes, HEIGHT: placed.size[0], WIDTH: placed.size[1]}
+        whole = placed.area is None
+        values[placed.step.name] = _computed(placed.step, inputs, sizes, whole, writes=True)
+        for name in placed.done:
+            values.pop(name, None)
+    logits: Tensor = values[program.output]
+    return logits
+
+
+def clean_maps(program: Program, x: Tensor, wanted: Iterable[Map]) -> dict[Map, Tensor]:
+    """(rows, C) each, of the picture x (1, 3, S, S) without boxes."""
+    by_value = defaultdict[str, list[Map]](list)
+    for each in wanted:
+        by_value[each.value].append(each)
+    last = {name: i for i, step in enumerate(program.steps) for name in step.inputs}
+    values: dict[str, Any] = {program.picture: x}
+    found: dict[Map, Tensor] = {}
+
+    def keep(name: str) -> None:
+        layout = program.layouts[name]
+        for each in by_value.pop(name, []):
+            assert layout is not None
+            found[each] = kept_map(each, values[name], layout)
+
+    keep(program.picture)
+    for i, step in enumerate(program.steps):
+        if not by_value:
+            break
+        inputs = {name: values[name] for name in step.inputs}
+        layout = step.layout
+        height, width = (0, 0) if layout is None else (layout.height, layout.width)
+        sizes = {COUNT: 1, HEIGHT: height, WIDTH: width}
+        values[step.name] = _computed(step, inputs, sizes, whole=True, writes=False)
+        keep(step.name)
+        for name in step.inputs:
+            if last[name] == i:
+                values.pop(name, None)
+    return found
+
+
+def _computed(
+    step: Step,
+    inputs: Mapping[str, Any],
+    sizes: Mapping[str, int],
+    whole: bool,
+    *,
+    writes: bool,
+) -> Any:
+    if isinstance(step.operation, Call):
+        return step.operation({**inputs, **sizes}, writes=writes)
+    (x,) = inputs.values()
+    return step.operation.on_map(x) if whole else step.operation.on_windows(x)
