@@ -10,7 +10,6 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.conftest import toy_efficientnet_lite, toy_mobilenet
@@ -95,10 +94,10 @@ def graphs(draw: st.DrawFn) -> tuple[Graph, dict[str, Tensor]]:
                     continue
                 one = ([1], ceil) if kind.startswith("max") else (ceil,)
                 arguments = [[kernel] * 2, [stride] * 2, [padding] * 2, *one]
-                function = F.max_pool2d if kind.startswith("max") else F.avg_pool2d
-                keywords = {"ceil_mode": ceil}
-                after = function(torch.zeros(1, 1, side, side), kernel, stride, padding, **keywords)
-                build.add(kind, (channels, after.shape[-1]), {"value": name}, *arguments)
+                pool = nn.MaxPool2d if kind.startswith("max") else nn.AvgPool2d
+                module = pool(kernel, stride, padding, ceil_mode=ceil)
+                after = module(torch.zeros(1, 1, side, side)).shape[-1]
+                build.add(kind, (channels, after), {"value": name}, *arguments)
             case "activation":
                 kind = draw(st.sampled_from(["relu", "silu", "hardswish", "sigmoid", "gelu"]))
                 build.add(f"{kind}.default", (channels, side), {"value": name})
