@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from app.cli.correspondence import correspondence
+from app.cli.outputs import REPORT, ReportFile, check_output
 from app.cli.parameters import Count, Folder, Json, Network, OptionFlags, command_group
 from app.cli.studies import ON_LANDMARKS, ON_PHOTOGRAPHS, STUDIES, measure, montages, page, records
 from app.cli.terminal import bar, say, show
@@ -79,7 +80,7 @@ class OutputFlags:
         ),
     ] = None
     html: Annotated[
-        Path | None, Parameter(help="write the figures and pictures as a page, too")
+        ReportFile | None, Parameter(help="write the figures and pictures as a page, too")
     ] = None
 
 
@@ -233,13 +234,15 @@ def report(
     from app.loading import loaded
     from weakpoints.evaluation.photographs import sample
 
+    path = out / "report.html"
+    if path.exists():
+        check_output(path, REPORT, "report of weakpoints")
     options, annotated = given.options(), marked.photographs()
     subset = sample(marked.images[0], limit)
     detector = loaded(network.settings())
     figures = {"landmarks": measure("landmarks", detector, annotated, options, out)}
     for name in ON_PHOTOGRAPHS:
         figures[name] = measure(name, detector, subset, options, out)
-    path = out / "report.html"
     path.write_text(page(detector.model.name, figures, montages(detector, annotated, options)))
     show(as_json, figures, str(path))
     return 0

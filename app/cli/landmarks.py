@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from app.cli.outputs import SetFile
 from app.cli.parameters import Count, Folder, Json, Network, OptionFlags, command_group
 from app.cli.terminal import say, show
 
@@ -23,7 +24,7 @@ def learn(
         Parameter(help="COCO keypoints, or what Label Studio, CVAT, labelme or YOLO-pose export"),
     ],
     images: Annotated[Folder, Parameter(help="what its file names are relative to")],
-    out: Annotated[Path, Parameter(help="the landmark set to write, such as car.landmarks")],
+    out: Annotated[SetFile, Parameter(help="the landmark set to write, such as car.landmarks")],
     most: Annotated[Count, Parameter(help="references that are kept, those that help")] = 10,
     as_json: Json = False,
     network: Network = Network(),

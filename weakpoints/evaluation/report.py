@@ -109,6 +109,7 @@ def page(
         )
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        '<meta name="generator" content="weakpoints">'
         f"<title>{escape(title)}</title><style>{STYLE}</style>"
     )
     return (

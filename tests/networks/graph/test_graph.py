@@ -145,6 +145,15 @@ def test_batch_norm_is_folded_and_dropout_is_gone() -> None:
     assert layers[0].bias is not None
 
 
+@pytest.mark.parametrize("suffix", ["safetensors", "graph.json", "labels.json"])
+def test_an_export_writes_over_no_file_of_another_s(suffix: str, tmp_path: Path) -> None:
+    file = tmp_path / f"mine.{suffix}"
+    file.write_text("mine")
+    with pytest.raises(WeightsError, match="is there, and is not of an exported network"):
+        export(made(Gated).float(), name="mine", labels=LABELS, side=SIDE, to=tmp_path)
+    assert file.read_text() == "mine"
+
+
 def test_files_give_the_same_network(tmp_path: Path) -> None:
     module = made(Gated).float()
     manifest = export(module, name="mine", labels=LABELS, side=SIDE, to=tmp_path)
@@ -152,6 +161,7 @@ def test_files_give_the_same_network(tmp_path: Path) -> None:
     assert set(json.loads(manifest.read_text())["networks"]) == {"mine", "other"}
     picture = torch.randint(256, (40, 50, 3), generator=torch.Generator().manual_seed(4))
     array = picture.to(torch.uint8).numpy()
+    export(module, name="mine", labels=LABELS, side=SIDE, to=tmp_path)  # once more
     read = Weakpoints("mine", manifest=manifest, device="cpu").detect(array)
     direct = Weakpoints(module=module, labels=LABELS, side=SIDE, device="cpu").detect(array)
     assert (read.xy == direct.xy).all()

@@ -52,6 +52,8 @@ def export(
     manifest = folder / "manifest.json"
     networks = json.loads(manifest.read_text())["networks"] if manifest.exists() else {}
     weights, written = folder / f"{name}.safetensors", folder / f"{name}.graph.json"
+    if networks.get(name, {}).get("graph") != written.name:
+        _check_free(weights, written, folder / f"{name}.labels.json")
     save_file({key: tensor.cpu().contiguous().clone() for key, tensor in tensors.items()}, weights)
     written.write_text(to_json(graph))
     (folder / f"{name}.labels.json").write_text(json.dumps(list(labels), ensure_ascii=False))
@@ -72,6 +74,13 @@ def export(
     partial.write_text(json.dumps({"networks": networks}, indent=1))
     partial.replace(manifest)
     return manifest
+
+
+def _check_free(*files: Path) -> None:
+    """Raises WeightsError where a file is there that no export under this name made."""
+    for file in files:
+        if file.exists():
+            raise WeightsError(f"{file} is there, and is not of an exported network of this name")
 
 
 def _occluder(side: int) -> Occluder:

@@ -1,0 +1,35 @@
+"""Files that a command is told to write: looked at before anything is computed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+HEAD = 2**16  # bytes of a file in which it says what made it
+REPORT = b'<meta name="generator" content="weakpoints">'
+LANDMARK_SET = b'"weakpoints":'  # the metadata of a safetensors file
+
+
+def check_output(path: Path, made_here: bytes, what: str) -> None:
+    """Raises ValueError where the file could not be written, or another's would be lost.
+
+    made_here: what the head of a file has that such a command wrote; that may be written over.
+    """
+    if not path.parent.is_dir():
+        raise ValueError(f"{path} can't be written: there is no folder {path.parent}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file")
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+        if made_here not in head:
+            raise ValueError(f"{path} is there and is no {what}; name another file")
+
+
+def _checked(made_here: bytes, what: str) -> Callable[[Any, Path | None], None]:
+    return lambda _, path: None if path is None else check_output(path, made_here, what)
+
+
+ReportFile = Annotated[Path, Parameter(validator=_checked(REPORT, "report of weakpoints"))]
+SetFile = Annotated[Path, Parameter(validator=_checked(LANDMARK_SET, "landmark set"))]
