@@ -8,6 +8,8 @@ from typing import TypeVar
 # Before torch is there: its threads wait for each other in a loop, and where another process has
 # one of the cores that takes most of the time. What tests start inherits it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: each has one
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

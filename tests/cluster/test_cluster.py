@@ -43,9 +43,12 @@ with warnings.catch_warnings():
 from ray.cluster_utils import Cluster  # noqa: E402
 from ray.serve.schema import ServeDeploySchema  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.use_(push_based_shuffle|polars|arrow_tensor_v2). is deprecated:DeprecationWarning"
-)  # Ray sets them itself
+pytestmark = [
+    pytest.mark.xdist_group("ray"),
+    pytest.mark.filterwarnings(  # Ray sets them itself
+        "ignore:.use_(push_based_shuffle|polars|arrow_tensor_v2). is deprecated:DeprecationWarning"
+    ),
+]
 ROOT = Path(__file__).parents[2]
 with socket.create_server(("127.0.0.1", 0)) as free:
     PORT = free.getsockname()[1]

@@ -232,7 +232,7 @@ def test_a_child_does_not_outlive_a_parent_that_is_killed(
         "pool = Decoders(1, Limits(max_scanned=10**15)); pool.start();"
         "print(pool._idle[0].process.pid, flush=True);"
         "data = open(sys.argv[1], 'rb').read();"
-        + ("pool.decode(data, 1)" if how == "decoding" else "time.sleep(99)")
+        + ("pool.decode(data, 300)" if how == "decoding" else "time.sleep(99)")
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", code, tmp_path / "slow.jpg"], stdout=subprocess.PIPE, text=True

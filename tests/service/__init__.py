@@ -166,7 +166,8 @@ def running(
     load: Callable[[], Detector], wait: bool = True, **settings: object
 ) -> Iterator[tuple[Server, httpx2.Client]]:
     """`serving`, and the server itself, whose state tells when something has come."""
-    server = Server(Settings(host="127.0.0.1", port=0, **settings), load)
+    # Starting a decoder costs more than most tests: one, unless a test is of several.
+    server = Server(Settings(host="127.0.0.1", port=0, **{"decoders": 1} | settings), load)
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started and thread.is_alive():

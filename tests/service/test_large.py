@@ -65,7 +65,10 @@ def pondering() -> Pondering:
 
 def test_keypoints_that_take_long_hold_no_device_and_end_at_the_deadline() -> None:
     slow = pondering()
-    with serving(lambda: slow, proxies=["127.0.0.1"]) as client, ThreadPoolExecutor(1) as pool:
+    with (
+        serving(lambda: slow, decoders=2, proxies=["127.0.0.1"]) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
         first = pool.submit(post, client, SLOW)
         assert slow.began.wait(30)
         for i in range(MANY):

@@ -15,7 +15,7 @@ from tests.service.api.test_pages import browser, needs_browser  # noqa: F401 (a
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.method.detector import Detector
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.xdist_group("browser")]
 
 
 @pytest.fixture(scope="module")

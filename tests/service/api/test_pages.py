@@ -38,6 +38,7 @@ needs_browser = pytest.mark.skipif(
     BROWSER is None and "CI" not in os.environ,
     reason="no Chromium here: apt-get install chromium (or brew install chromium) brings it",
 )
+pytestmark = pytest.mark.xdist_group("browser")
 
 
 @pytest.fixture(scope="module")

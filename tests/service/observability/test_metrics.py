@@ -5,14 +5,25 @@ from pathlib import Path
 import pytest
 
 from app.service.observability.metrics import Metrics
-from tests.service import STREAM, dropped, faulty, picture, post, request_head, serving, until
+from tests.service import (
+    STREAM,
+    dropped,
+    faulty,
+    picture,
+    post,
+    request_head,
+    running,
+    serving,
+    until,
+)
 from weakpoints.method.detector import Detector
 
 
 def test_what_is_given_up_is_counted_by_reason_streamed_or_not(detector: Detector) -> None:
     slow = faulty(detector)
-    with serving(lambda: slow) as client:
+    with running(lambda: slow) as (server, client):
         post(client, 70, **{"x-request-timeout": "0.2"})
+        until(lambda: server.service.pipeline.worker._queue._forecast.idle)  # or the next gets 429
         post(client, 70, **STREAM, **{"x-request-timeout": "0.2"})
         assert dropped(client) == {"deadline": 2}
         for accept in ("application/json", "text/event-stream"):
