@@ -470,7 +470,7 @@ def test_a_node_lost_in_a_batch_of_a_thousand_changes_nothing(
     cluster: Cluster, thousand: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        ray.data.DataContext.get_current(), "execution_no_progress_timeout_s", 180
+        ray.data.DataContext.get_current(), "execution_no_progress_timeout_s", 500
     )  # or a failure takes half an hour
     reader, marks, lost = (
         open_collection(str(thousand)).reader,

@@ -101,7 +101,7 @@ class Clock:
     perf_counter = monotonic
 
 
-def until(true: Callable[[], object], seconds: float = 60) -> None:
+def until(true: Callable[[], object], seconds: float = 240) -> None:
     """Waits for what another thread or process does, however busy the machine."""
     deadline = time.monotonic() + seconds
     while not true():
