@@ -3,7 +3,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 
 from app.batch.collection import open_collection
 from app.batch.run import Engine, Summary, check_outputs, located, plain, run_batch
-from tests.service import encoded, picture
+from tests.service import encoded, picture, until
 from tests.toys import LABELS, quick
 from weakpoints.errors import BadOption, DeviceLost, OutOfMemory, WeakpointsError
 from weakpoints.method.detector import Detector
@@ -202,21 +201,25 @@ def test_a_process_that_is_killed_loses_nothing_that_it_did(
 ) -> None:
     collection, out = open_collection(str(folder)), tmp_path / "out"
     script = f"""
+import time
 from tests.batch.test_run import *
-device, folder, out = quick(0.3), Path({str(folder)!r}), Path({str(out)!r})
-reader = open_collection(str(folder)).reader
-run(plain(device, reader, OPTIONS, Limits()), device, folder, out)
+device, folder, out = quick(0), Path({str(folder)!r}), Path({str(out)!r})
+whole = plain(device, open_collection(str(folder)).reader, OPTIONS, Limits())
+
+def three(names):
+    for done, line in enumerate(whole(names)):
+        if done == 3:
+            time.sleep(999)  # until the process is killed
+        yield line
+
+run(three, device, folder, out)
 """
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", script], cwd=Path(__file__).parents[2]
     )
-    deadline = time.monotonic() + 60
-    while (
-        not (out / "rows.jsonl").exists() or len((out / "rows.jsonl").read_bytes().splitlines()) < 4
-    ):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    log = out / "rows.jsonl"
+    until(lambda: log.exists() and len(log.read_bytes().splitlines()) == 4)
+    assert process.poll() is None
     process.kill()
     process.wait()
     assert not (out / FILES[0]).exists()
