@@ -72,6 +72,27 @@ def coverage_mean(
     return result
 
 
+def coverage_error(
+    drops: NDArray[np.float64], starts: list[int], box: int, side: int
+) -> NDArray[np.float64]:
+    """Pixel by pixel, the standard error of the mean of what covers it in any colour."""
+    result = np.full((side, side), np.nan)
+    for y in range(side):
+        for x in range(side):
+            over = [
+                of_colour[i, j]
+                for of_colour in drops
+                for i, top in enumerate(starts)
+                for j, left in enumerate(starts)
+                if top <= y < top + box and left <= x < left + box
+            ]
+            if len(over) > 1:
+                mean = sum(over) / len(over)
+                variance = sum((drop - mean) ** 2 for drop in over) / (len(over) - 1)
+                result[y, x] = math.sqrt(variance / len(over))
+    return result
+
+
 class GuidedReLU(torch.autograd.Function):
     """Springenberg et al. 2014: R_l = (f_l > 0) (R_{l+1} > 0) R_{l+1}."""
 

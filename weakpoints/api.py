@@ -73,6 +73,16 @@ class Found:
         return np.array(known, float).reshape(-1, 2, 2)
 
     @property
+    def drop(self) -> NDArray[np.float64]:
+        """(N,) how much the class score falls where boxes cover each keypoint, in log-odds."""
+        return np.array([point.drop for point in self.localization.keypoints], float)
+
+    @property
+    def drop_error(self) -> NDArray[np.float64]:
+        """(N,) the standard error of `drop`; NaN where one box covers the keypoint once."""
+        return np.array([point.drop_error for point in self.localization.keypoints], float)
+
+    @property
     def target(self) -> NDArray[np.int64]:
         """(N,) index of the class that each keypoint explains."""
         return np.array([point.target for point in self.localization.keypoints], np.int64)

@@ -6,7 +6,7 @@
   as its category names: the rest are 0, 0, 0 and are not counted.
 - Every id counts from 1; a category's is the index of its class and one.
 - There is one annotation for each class that was explained on a photograph, its keypoints strongest
-  first, their confidences beside them.
+  first, their confidences and drops beside them.
 """
 
 from collections.abc import Sequence
@@ -45,6 +45,7 @@ def coco_annotation(
         + [0, 0, 0] * (most - len(points)),
         "num_keypoints": len(points),
         "confidences": [p["confidence"] for p in rounded],
+        "drops": [p["drop"] for p in rounded],
         "bbox": [min(xs), min(ys), width, height],
         "area": round(width * height, 3),
     }

@@ -93,6 +93,8 @@ def write_parquet(path: Path, rows: Rows, stamp: dict[str, Any]) -> None:
         "covariance_xx": figure,
         "covariance_xy": figure,
         "covariance_yy": figure,
+        "drop": figure,
+        "drop_error": figure,
     }
     write_table(path, kinds, stamp, rows, _records)
 

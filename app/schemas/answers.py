@@ -42,7 +42,8 @@ class WireKeypoint(BaseModel):
 
     confidence: ranks the points, it is no probability (docs/evaluation.md). target: index of the
     class that it explains. covariance: in pixels squared, null where the point is not
-    refined.
+    refined. drop: how much the class score falls where boxes cover the point, in log-odds unless
+    `score` says otherwise, and drop_error its standard error, null where one box covers it once.
     """
 
     x: Pixels
@@ -54,6 +55,8 @@ class WireKeypoint(BaseModel):
     refined: bool
     target: int
     covariance: tuple[tuple[Figure, Figure], tuple[Figure, Figure]] | None
+    drop: Figure | None = None
+    drop_error: Figure | None = None
 
 
 class ModelInfo(BaseModel):

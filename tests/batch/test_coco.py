@@ -37,6 +37,7 @@ def test_the_origin_is_the_picture_s_corner_and_the_rest_is_not_labelled() -> No
     assert annotation["bbox"] == [0.5, 0.5, 12.346, 4]
     assert annotation["area"] == 49.384
     assert annotation["confidences"] == [0.5, 0.5]
+    assert annotation["drops"] == [None, None], "rows of an older version have none"
     empty = coco_annotation(1, 1, 0, [], 2)
     assert (empty["keypoints"], empty["bbox"]) == ([0] * 6, [0, 0, 0, 0])
 

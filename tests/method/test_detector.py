@@ -87,6 +87,25 @@ def test_confidence_falls_along_the_list_and_is_what_the_fused_map_says(
     assert all((p.covariance is not None) == p.refined for p in found.keypoints)
 
 
+def test_a_keypoint_says_what_the_boxes_over_it_cost_the_class(
+    detector: Detector, photograph: np.ndarray
+) -> None:
+    found = detector.locate(photograph, choose(patch=28, stride=14, colours=2, keep=1.0))
+    x, y, w, h = found.boxes.T
+    drops = found.explained[0].drops
+    assert len(found.keypoints) > 5
+    for point in found.keypoints:
+        column, row = found.frame.to_network(np.array([[point.x, point.y]]))[0]
+        over = (x <= column) & (column < x + w) & (y <= row) & (row < y + h)
+        near = np.abs(np.array([column, row]) % 14 - 7).max() < 5  # no box ends beside it
+        if near:
+            assert point.drop == pytest.approx(drops[over].mean())
+        assert point.drop_error is not None
+        assert point.drop_error >= 0
+    alone = detector.locate(photograph, choose(patch=56, stride=56, colours=1, keep=1.0))
+    assert {point.drop_error for point in alone.keypoints} == {None}, "one box, once"
+
+
 def test_the_class_is_found_unless_the_caller_names_one(
     detector: Detector, photograph: np.ndarray
 ) -> None:

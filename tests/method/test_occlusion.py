@@ -15,6 +15,7 @@ from weakpoints.method.occlusion import (
     positions,
     random_colours,
     spread,
+    spread_error,
 )
 from weakpoints.networks.architectures import network_of
 from weakpoints.networks.network import Network
@@ -75,6 +76,22 @@ def test_the_map_is_the_mean_over_the_boxes_on_each_pixel(data: st.DataObject) -
     )
 
 
+@given(st.data())
+def test_the_map_s_error_is_that_of_the_boxes_and_colours_on_each_pixel(
+    data: st.DataObject,
+) -> None:
+    side = data.draw(st.integers(1, 12))
+    box = data.draw(st.integers(1, side))
+    starts = positions(side, box, data.draw(st.integers(1, box)))
+    rng, shape = np.random.default_rng(0), (data.draw(st.integers(1, 3)), len(starts), len(starts))
+    drops = rng.random(shape) + data.draw(st.sampled_from([0.0, 1e3]))
+    np.testing.assert_allclose(
+        spread_error(drops, starts, box, side),
+        oracle.coverage_error(drops, starts, box, side),
+        atol=1e-9,
+    )
+
+
 def test_log_odds_stay_apart_where_probabilities_saturate() -> None:
     logits = torch.tensor([[50.0, 0.0], [60.0, 0.0]])
     assert class_score(logits, 0, "probability")[0] == class_score(logits, 0, "probability")[1]
@@ -116,6 +133,8 @@ def test_one_colour_has_no_standard_error(network: Network, x: torch.Tensor) -> 
         trace, occluded_logits(Incremental(network), trace, fills, options), 0, options
     )
     assert np.isnan(found.error).all()
+    assert np.isnan(found.map_error[0, 0]), "one box covers the corner"
+    assert (found.map_error[4:28, 4:28] >= 0).all(), "four cover what is in the middle"
     assert found.evident
 
 

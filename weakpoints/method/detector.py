@@ -140,7 +140,7 @@ class Detector:
             )  # (S, S) log-likelihood <= 0
             maps = Maps(score, coarse.map, fine)
             peaks = find_peaks(scene, score, sigma_of(fine, frame, options.combine))
-            points = keypoints(scene, maps, peaks, target.class_id)  # sub-pixel, with covariance
+            points = keypoints(scene, maps, coarse.map_error, peaks, target.class_id)
             drops, errors = coarse.drops.ravel(), coarse.error.ravel()
             explained.append(
                 Explained(target.class_id, maps, drops, errors, coarse.evident, points)

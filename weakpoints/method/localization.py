@@ -50,7 +50,9 @@ class Keypoint:
     log_likelihood: the fused map there; where `combine=corners` with the corner's part, less what
     stronger keypoints nearby take off (see `soft_nms`). confidence: its exponential, in (0, 1].
     coarse, fine: the two maps there, in standard deviations. covariance: in pixels squared, None
-    where the point could not be refined.
+    where the point could not be refined. drop: of the class score, the mean of the boxes that
+    cover the point; drop_error: its standard error over them and the colours, None where they are
+    one.
     """
 
     x: float
@@ -62,6 +64,8 @@ class Keypoint:
     refined: bool
     target: int
     covariance: tuple[tuple[float, float], tuple[float, float]] | None
+    drop: float
+    drop_error: float | None
 
 
 def bounding_box(

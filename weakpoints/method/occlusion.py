@@ -28,12 +28,14 @@ ROUNDING = 1e-5  # drops below this are float32 rounding
 class Occlusion:
     """The coarse map of one class.
 
-    map: (S, S), at each pixel the mean drop of the boxes that cover it.
+    map: (S, S), at each pixel the mean drop of the boxes that cover it. map_error: (S, S), its
+    standard error over these boxes and the colours (NaN where they are one).
     drops, error: (rows, columns) of box positions, the mean drop over the colours and its standard
     error (NaN for one colour). evident: whether any drop is above the noise of the colours.
     """
 
     map: NDArray[np.float64]
+    map_error: NDArray[np.float64]
     drops: NDArray[np.float64]
     error: NDArray[np.float64]
     evident: bool
@@ -128,6 +130,7 @@ def occlusion_map(
         noise = np.sqrt((error**2).mean())
     return Occlusion(
         map=spread(mean, starts, options.patch, side),
+        map_error=spread_error(drops, starts, options.patch, side),
         drops=mean,
         error=error,
         evident=bool(mean.max() > max(SIGNIFICANT * noise, ROUNDING)),
@@ -155,8 +158,32 @@ def spread(
     drops: NDArray[np.float64], starts: list[int], patch: int, side: int
 ) -> NDArray[np.float64]:
     """(rows, columns) of positions -> (S, S): at each pixel the mean over the boxes on it."""
+    covers = _covers(starts, patch, side)
+    return np.asarray(covers.T @ drops @ covers / _count(covers))
+
+
+def spread_error(
+    drops: NDArray[np.float64], starts: list[int], patch: int, side: int
+) -> NDArray[np.float64]:
+    """(R, rows, columns) -> (S, S): the standard error of the mean of what covers each pixel.
+
+    Over the boxes on it and the R colours, as if they were independent. NaN where they are one.
+    """
+    count = len(drops) * _count(_covers(starts, patch, side))
+    middle = drops.mean()  # taken away first, for the square of the mean to lose no digits
+    mean = spread(drops.mean(0) - middle, starts, patch, side)
+    square = spread(((drops - middle) ** 2).mean(0), starts, patch, side)
+    variance = np.maximum(square - mean**2, 0.0)
+    return np.where(count > 1, np.sqrt(variance / np.maximum(count - 1, 1)), np.nan)
+
+
+def _covers(starts: list[int], patch: int, side: int) -> NDArray[np.float64]:
+    """(positions, S): 1 where the box that begins there covers the pixel, along one axis."""
     pixel = np.arange(side)
-    covers = np.array([(pixel >= start) & (pixel < start + patch) for start in starts], float)
-    total = covers.T @ drops @ covers
-    count = covers.T @ np.ones_like(drops) @ covers
-    return np.asarray(total / count)
+    return np.array([(pixel >= start) & (pixel < start + patch) for start in starts], float)
+
+
+def _count(covers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(S, S): how many boxes cover each pixel."""
+    along = covers.sum(0)
+    return np.outer(along, along)

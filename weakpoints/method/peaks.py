@@ -102,10 +102,13 @@ def find_peaks(scene: Scene, score: NDArray[np.float64], sigma: float = 0.0) -> 
     return Peaks(points[taken], likelihoods, float(np.mean(grid.scale)))
 
 
-def keypoints(scene: Scene, maps: Maps, peaks: Peaks, target: int) -> tuple[Keypoint, ...]:
+def keypoints(
+    scene: Scene, maps: Maps, drop_error: NDArray[np.float64], peaks: Peaks, target: int
+) -> tuple[Keypoint, ...]:
     """The peaks refined to sub-pixel accuracy, with the maps' values there, in their order.
 
-    None touches a pixel that is not seen: see `on_what_is_seen`.
+    None touches a pixel that is not seen: see `on_what_is_seen`. drop_error: (S, S), the
+    coarse map's standard error.
     """
     frame = scene.frame
     points = refined(scene, peaks)
@@ -125,6 +128,8 @@ def keypoints(scene: Scene, maps: Maps, peaks: Peaks, target: int) -> tuple[Keyp
             refined=bool(points.refined[i]),
             target=target,
             covariance=_covariance(points.covariance[i]) if points.refined[i] else None,
+            drop=float(maps.coarse[y[i], x[i]]),
+            drop_error=None if np.isnan(error := drop_error[y[i], x[i]]) else float(error),
         )
         for i in range(len(peaks.points))
     )

@@ -28,9 +28,9 @@ function ring(point, unit, second, label, tell) {
   return group;
 }
 
-function describe({ x, y, confidence, coarse, fine, covariance }, label) {
+function describe({ x, y, confidence, coarse, fine, covariance, drop, drop_error: error }, label) {
   const sure = covariance ? `± ${Math.sqrt(covariance[0][0]).toFixed(2)}, ${Math.sqrt(covariance[1][1]).toFixed(2)} px` : "not refined";
-  return `${label ? `${label}\n` : ""}x ${x.toFixed(1)}, y ${y.toFixed(1)} (${sure})\nconfidence ${confidence.toFixed(2)}\ncoarse ${coarse.toFixed(1)}, fine ${fine.toFixed(1)} deviations`;
+  return `${label ? `${label}\n` : ""}x ${x.toFixed(1)}, y ${y.toFixed(1)} (${sure})\nconfidence ${confidence.toFixed(2)}\ndrop of the class score ${drop.toFixed(2)}${error === null ? "" : ` ± ${error.toFixed(2)}`}\ncoarse ${coarse.toFixed(1)}, fine ${fine.toFixed(1)} deviations`;
 }
 
 /** Draws the answer's keypoints into the svg, the first class on top, of each the strongest; labelOf: of a class, "" with one class. */

@@ -64,7 +64,8 @@ class Keypoint(BaseModel):
     """x right, y down, (0, 0) the centre of the top-left pixel.
 
     target: index of the class that it explains. covariance: of x and y,
-    in pixels squared; None where the point was not refined.
+    in pixels squared; None where the point was not refined. drop: how much the class score falls
+    where boxes cover the point, and its standard error, None from an older service.
     """
 
     x: float
@@ -76,6 +77,8 @@ class Keypoint(BaseModel):
     refined: bool
     target: int
     covariance: tuple[tuple[float, float], tuple[float, float]] | None
+    drop: float | None = None
+    drop_error: float | None = None
 
 
 class ModelInfo(BaseModel):
