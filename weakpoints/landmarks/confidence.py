@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from weakpoints.landmarks.finder import Evidence
 
-VISIBLE = 0.65  # below it a landmark is said not to be visible
+VISIBLE = 0.7  # below it a landmark is said not to be visible
 SHORTEST = 1e-3  # extents: shorter distances say no more
 # Of the features below, and the constant.
-WEIGHTS = (1.06, -0.118, -0.718, -3.559, -1.407, 0.469)
-CONSTANT = -3.631
+WEIGHTS = (0.832, 0.036, -0.453, -3.887, -1.931, 0.622)
+CONSTANT = -4.093
 
 
 def features(evidence: Evidence) -> NDArray[np.float64]:
