@@ -22,7 +22,7 @@ def nearest_neighbour(reference: Reference, target: Descriptors, frame: Frame) -
     """(L, 2) pixels: the cell that is most like each landmark, without transport or votes."""
     import torch
 
-    places = torch.from_numpy(reference.shape.places).float()
+    places = torch.tensor(reference.shape.places, dtype=torch.float32)
     best = similarity(at_places(reference.descriptors, places), target).argmax(1).numpy()
     return to_pixels(frame, np.stack([best % GRID, best // GRID], 1).astype(float))
 

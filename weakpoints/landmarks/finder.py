@@ -46,7 +46,7 @@ class Reference:
     @cached_property
     def rows(self) -> Rows:
         """Of its blocks, then of its landmarks: all that a target is compared with."""
-        places = torch.from_numpy(self.shape.places).float()
+        places = torch.tensor(self.shape.places, dtype=torch.float32)
         return at_places(self.descriptors, torch.cat([block_centres(), places]))
 
 
@@ -127,7 +127,7 @@ def _transported(shape: Shape, alike: Tensor) -> _Matched:
     kernel = kernel_of(alike)
     plan, columns = optimal_transport(kernel[: BLOCKS**2])
     own = kernel[BLOCKS**2 :] * columns
-    maps, votes = landmark_maps(plan, own, torch.from_numpy(shape.places).float())
+    maps, votes = landmark_maps(plan, own, torch.tensor(shape.places, dtype=torch.float32))
     return _Matched(shape, likeness, plan, maps, votes)
 
 
