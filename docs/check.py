@@ -23,7 +23,7 @@ from docs.memory_bound import most_memory
 from docs.pictures import photograph
 from docs.running import serving
 
-FOLDERS = "app|weakpoints|benchmarks|client|docs|model_weights|monitoring|tests"
+FOLDERS = "app|weakpoints|benchmarks|client|docs|integrations|model_weights|monitoring|tests"
 README = ROOT / "README.md"
 MODULES = [file for name in FOLDERS.split("|") for file in (ROOT / name).rglob("*.py")]
 PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
