@@ -20,7 +20,7 @@ from PIL import Image
 
 from weakpoints.errors import BadImage, WeakpointsError
 from weakpoints.given_options import options_from
-from weakpoints.images.decode import check_size, decode, split
+from weakpoints.images.decode import check_size, decode, read_file, split
 from weakpoints.images.pixels import of_pillow
 from weakpoints.landmarks.exports.exports import is_export, read_export
 from weakpoints.landmarks.landmark_set import LandmarkSet
@@ -277,9 +277,9 @@ def check_process(loaded_in: int) -> None:
 def pixels(photograph: Photograph, limits: Limits, background: str) -> NDArray[np.uint8]:
     """As `decode` gives them. Raises WeakpointsError where there is no photograph in the limits."""
     if isinstance(photograph, str | os.PathLike):
-        photograph = Path(photograph).read_bytes()
+        photograph = read_file(photograph, limits)
     elif isinstance(photograph, IOBase):
-        photograph = photograph.read()
+        photograph = photograph.read(limits.max_bytes + 1)
     if isinstance(photograph, bytes | bytearray | memoryview):
         return decode(bytes(photograph), limits, background)
     if isinstance(photograph, Image.Image):

@@ -48,6 +48,7 @@ def detect(
     from app.loading import loaded
     from app.schemas.answers import detection
     from weakpoints.errors import WeakpointsError
+    from weakpoints.images.decode import read_file
     from weakpoints.method.arrays import npz
 
     settings, options, failed = network.settings(), given.options(), 0
@@ -59,7 +60,8 @@ def detect(
     for path, drawing, file in zip(images, drawings, files, strict=True):
         name = printable(str(path))
         try:
-            image = decoders.decode(path.read_bytes(), background=options.background)
+            data = read_file(path, settings.limits)
+            image = decoders.decode(data, background=options.background)
             localization = detector.locate(image, options)
             answer = detection(
                 localization, detector.model, printable(path.name), dict(localization.timing_ms)

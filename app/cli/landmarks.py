@@ -81,6 +81,7 @@ def find(
     from app.loading import loaded
     from app.schemas.landmarks import named_answer
     from weakpoints.errors import WeakpointsError
+    from weakpoints.images.decode import read_file
     from weakpoints.landmarks.landmark_set import LandmarkSet
     from weakpoints.landmarks.named import Describer, NamedPoints
 
@@ -92,7 +93,8 @@ def find(
         for path in images:
             name = printable(str(path))
             try:
-                image = decoders.decode(path.read_bytes(), background=options.background)
+                data = read_file(path, settings.limits)
+                image = decoders.decode(data, background=options.background)
                 found = named.find(image, options)
             except (WeakpointsError, OSError, ValueError) as error:
                 failed = say(f"{name}: {error}")

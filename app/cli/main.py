@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         wait_without_spinning()  # before PyTorch is loaded, which reads it once
         status: int | None = weakpoints(
-            sys.argv[1:] if arguments is None else arguments,
+            with_stdin(sys.argv[1:] if arguments is None else arguments),
             result_action="return_value",
             exit_on_error=False,
             print_error=False,
@@ -65,6 +65,16 @@ def main(arguments: list[str] | None = None) -> int:
         # Without a file it is most often stdout; the class of a connection says that it is not.
         place = "" if isinstance(error, ConnectionError) else f"{error.filename or 'the output'}: "
         return say(f"{place}{error.strerror or error}")
+
+
+def with_stdin(words: list[str]) -> list[str]:
+    """As they are, but for `-` in place of a photograph, which is stdin."""
+    reads = words[:1] == ["detect"] or words[:2] == ["landmarks", "find"]
+    before = ["", *words]
+    return [
+        "/dev/stdin" if reads and word == "-" and not before[i].startswith("--") else word
+        for i, word in enumerate(words)
+    ]
 
 
 def _open_standard_files() -> None:

@@ -8,6 +8,13 @@ from app.cli import main as cli
 from weakpoints import __version__
 
 
+def test_a_dash_is_stdin_where_photographs_are_read() -> None:
+    assert cli.with_stdin(["detect", "-", "a.jpg"]) == ["detect", "/dev/stdin", "a.jpg"]
+    assert cli.with_stdin(["landmarks", "find", "-"]) == ["landmarks", "find", "/dev/stdin"]
+    for words in (["detect", "--overlay", "-"], ["batch", "-"], []):
+        assert cli.with_stdin(words) == words
+
+
 def test_a_wrong_setting_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

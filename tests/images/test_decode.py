@@ -2,6 +2,7 @@ import io
 import struct
 import tracemalloc
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from weakpoints.errors import BadImage, BadOption, MalformedRequest, TooLarge, WeakpointsError
-from weakpoints.images.decode import decode, is_large
+from weakpoints.images.decode import decode, is_large, read_file
 from weakpoints.method.frame import InputSpec, frame_of, network_input
 from weakpoints.options import Limits
 
@@ -24,6 +25,19 @@ MISSING = {
     ("WEBP", "I;16"),
 }  # kinds that no such file has
 SPEC = InputSpec(56, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
+
+
+def test_a_file_is_read_to_its_end_or_to_where_it_is_too_large(tmp_path: Path) -> None:
+    limits = Limits(max_bytes=2000)
+    (tmp_path / "a").write_bytes(b"abc")
+    assert read_file(tmp_path / "a", limits) == b"abc"
+    (tmp_path / "large").write_bytes(bytes(5000))
+    with pytest.raises(TooLarge, match="5000 bytes; at most 2000"):
+        read_file(tmp_path / "large", limits)
+    with pytest.raises(TooLarge, match="2001 bytes; at most 2000"):
+        decode(read_file("/dev/zero", limits), limits)
+    with pytest.raises(FileNotFoundError):
+        read_file(tmp_path / "none", limits)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

@@ -8,7 +8,7 @@ import numpy as np
 
 from weakpoints.errors import BadOption, WeakpointsError
 from weakpoints.evaluation.photographs import folders_by_class
-from weakpoints.images.decode import decode
+from weakpoints.images.decode import decode, read_file
 from weakpoints.method.detector import Detector
 from weakpoints.options import Limits
 
@@ -44,7 +44,7 @@ def accuracy(detector: Detector, folder: Path, progress: Progress) -> Accuracy:
     for file in progress(list(target_of)):
         target = target_of[file]
         try:
-            probabilities = detector.classify(decode(file.read_bytes(), Limits()))
+            probabilities = detector.classify(decode(read_file(file, Limits()), Limits()))
         except (WeakpointsError, OSError) as error:
             failed.append(f"{file}: {error}")
             continue

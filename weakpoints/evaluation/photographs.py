@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from weakpoints.coco import HALF, visible_points
 from weakpoints.errors import BadOption, WeakpointsError
 from weakpoints.evaluation.baselines import CORNERS, Area, Points, spread
-from weakpoints.images.decode import decode, split
+from weakpoints.images.decode import decode, read_file, split
 from weakpoints.images.folders import files_below, is_hidden
 from weakpoints.images.header import SUFFIXES
 from weakpoints.method.detector import Detector
@@ -144,7 +144,7 @@ def folders_by_class(folder: Path, labels: Sequence[str]) -> dict[int, tuple[Pat
 def read(path: Path) -> NDArray[np.uint8]:
     """(H, W, 3) RGB, on white where it can be seen through. Raises BadOption, which names it."""
     try:
-        return split(decode(path.read_bytes(), Limits()))[0]
+        return split(decode(read_file(path, Limits()), Limits()))[0]
     except (OSError, WeakpointsError) as error:
         raise BadOption(f"{path}: {error}") from error
 

@@ -1,5 +1,7 @@
 """From the bytes of a file to pixels, within limits."""
 
+import os
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,16 @@ from weakpoints.images.pixels import decoded, opened
 from weakpoints.options import WHITE, Limits
 
 START_OF_SCAN = b"\xff\xda"
+
+
+def read_file(path: str | os.PathLike[str], limits: Limits) -> bytes:
+    """Its bytes; of a pipe or a device, no more than tell that they are too many.
+
+    Raises TooLarge, and OSError where it can't be read.
+    """
+    with open(path, "rb") as file:
+        _refuse("bytes", os.fstat(file.fileno()).st_size, limits.max_bytes)
+        return file.read(limits.max_bytes + 1)
 
 
 def decode(data: bytes, limits: Limits, background: str = WHITE) -> NDArray[np.uint8]:

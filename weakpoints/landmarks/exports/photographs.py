@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from posixpath import normpath
 
 from weakpoints.errors import BadAnnotations, WeakpointsError
-from weakpoints.images.decode import decode
+from weakpoints.images.decode import decode, read_file
 from weakpoints.images.header import SUFFIXES
 from weakpoints.options import Limits
 
@@ -32,7 +32,7 @@ class Photographs:
     def size(self, name: str, source: str) -> tuple[int, int]:
         """Width and height as people see it. Raises BadAnnotations where there is none."""
         try:
-            pixels = decode((self.folder / name).read_bytes(), self.limits)
+            pixels = decode(read_file(self.folder / name, self.limits), self.limits)
         except OSError as error:
             raise BadAnnotations(
                 f"{source} is of {name!r}, but there is no photograph of that name", actual=name
