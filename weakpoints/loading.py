@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weakpoints.engine.engine import Incremental
+from weakpoints.engine.engine import BUDGET, Incremental, is_graph
 from weakpoints.engine.paths import Paths, Tried
 from weakpoints.engine.tiles.cuda_graphs import unrecorded
 from weakpoints.engine.tiles.kernels import TRITON
 from weakpoints.engine.trial import Boxes, batching, trusted
+from weakpoints.engine.windows.choice import chosen
 from weakpoints.errors import WeightsError
 from weakpoints.images.decode import decode
 from weakpoints.method.detector import Detector
@@ -25,7 +26,7 @@ from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.networks.architectures import load_network
 from weakpoints.networks.device import chosen_device, host_of
 from weakpoints.networks.manifest import Entry, choose_network
-from weakpoints.networks.network import Network
+from weakpoints.networks.network import Network, converted
 from weakpoints.networks.precision import arithmetic, settled, windows
 from weakpoints.options import MAX_PASSES, Limits, Precision, choose
 
@@ -98,9 +99,21 @@ def _fastest(
 ) -> tuple[Incremental, tuple[Tried, ...]]:
     """The engine; on a GPU, on the fast paths that answer rightly for a photograph of ours."""
     if network.like.device.type == "cpu":
-        return Incremental(network, memory, windows(precision)), ()
+        return _on_cpu(network, memory, windows(precision), spec)
     wanted = Paths(float16=precision == "float16", triton=TRITON, cuda_graphs=True)
     return _trusted(network, memory, wanted, _boxes(spec))
+
+
+def _on_cpu(
+    network: Network, memory: int | None, dtype: torch.dtype, spec: InputSpec
+) -> tuple[Incremental, tuple[Tried, ...]]:
+    """A graph with windows or without, as is quicker."""
+    if not is_graph(network):
+        return Incremental(network, memory, dtype), ()
+    box = spec.defaults.patch if spec.defaults else max(1, spec.side // 14)
+    cast = Network(converted(network.layers, dtype))
+    form, tried = chosen(cast, memory or BUDGET["cpu"], spec.side, box)
+    return Incremental(network, memory, dtype, form=form), (tried,)
 
 
 def _trusted(

@@ -93,7 +93,9 @@ class ModelCard(ModelInfo):
 
     input_side: int
     reason: str = Field(description="why it is this network")
-    paths: list[FastPath] = Field(description="a GPU's fast paths, tried when it was loaded")
+    paths: list[FastPath] = Field(
+        description="fast paths, tried when it was loaded: a GPU's, and windows of a graph"
+    )
     host: HostInfo | None
     labels: list[str]
 

@@ -46,27 +46,33 @@ class Incremental:
         dtype: torch.dtype | None = None,
         recorder: Recorder | None = None,
         triton: bool = True,
-        windows: bool = True,
+        form: WindowsForm | None = None,
     ) -> None:
         """budget: memory limit in bytes, without network, trace and answer; None: BUDGET's.
 
         dtype: of the windows; None: the network's. The last layer is left as it is, for a drop is a
         small difference of large logits. recorder: asks for `TilesForm`; see there. triton: whether
-        the Triton kernels may be used, where there are any. windows: without them, `WindowsForm`
-        computes whole maps.
+        the Triton kernels may be used, where there are any. form: the one that was
+        chosen for the network.
         """
         self.network, self.dtype = network, dtype or network.like.dtype
         device = network.like.device
         budget = budget or BUDGET.get(device.type, BUDGET["cpu"])
         self._engine: Layered | WindowsForm
-        if recorder is None and takes_any(network, self.dtype):
+        if form is not None:
+            self._engine = form
+        elif is_graph(network) or (recorder is None and self._grouped_on_cpu):
             whole = Network(converted(network.layers, self.dtype))
-            self._engine = WindowsForm(whole, budget, windows=windows)
+            self._engine = WindowsForm(whole, budget, windows=device.type == "cpu")
         else:
             layers = tuple(local(network.layers))
-            form = form_of(converted(layers, self.dtype), device, self.dtype, recorder)
+            front = form_of(converted(layers, self.dtype), device, self.dtype, recorder)
             head = Head(network.layers[len(layers) :], self.dtype)
-            self._engine = Layered(form, head, len(layers), budget, triton=triton)
+            self._engine = Layered(front, head, len(layers), budget, triton=triton)
+
+    @property
+    def _grouped_on_cpu(self) -> bool:
+        return _exact_on_cpu(self.network.like.device, self.dtype) and _grouped(self.network.layers)
 
     @property
     def form(self) -> Any:
@@ -102,12 +108,9 @@ class Incremental:
         return self._engine.products(side, box, corners)
 
 
-def takes_any(network: Network, dtype: torch.dtype) -> bool:
-    """Whether `WindowsForm` takes it: others do not know its layers, or are slower."""
-    if any(isinstance(layer, Segment) for layer in network.layers):
-        return True
-    on_cpu = network.like.device.type != "cuda" and dtype in (torch.float32, torch.float64)
-    return on_cpu and _grouped(network.layers)
+def is_graph(network: Network) -> bool:
+    """Whether there are operations in it that a table of layers has no word for."""
+    return any(isinstance(layer, Segment) for layer in network.layers)
 
 
 def form_of(
@@ -116,10 +119,13 @@ def form_of(
     """Changes on a CPU, as measured. A GPU's matrix units want whole tiles of outputs, and half
     precision has no transforms.
     """
-    on_cpu = device.type != "cuda" and dtype in (torch.float32, torch.float64)
-    if recorder is None and on_cpu:
+    if recorder is None and _exact_on_cpu(device, dtype):
         return ChangesForm(layers)
     return TilesForm(layers, device, recorder)
+
+
+def _exact_on_cpu(device: torch.device, dtype: torch.dtype) -> bool:
+    return device.type != "cuda" and dtype in (torch.float32, torch.float64)
 
 
 def _grouped(layers: tuple[Layer, ...]) -> bool:

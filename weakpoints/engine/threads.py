@@ -64,13 +64,14 @@ def alone() -> None:
 
 
 @contextmanager
-def pool(workers: int) -> Iterator[Each]:
-    """A `map`; with one worker, the caller's own thread. What is left when it ends is dropped.
+def pool(workers: int, *, apart: bool = False) -> Iterator[Each]:
+    """A `map`; with one worker, the caller's own thread, where that need not be one `apart` that
+    starts no others. What is left when it ends is dropped.
 
     No more is begun than the workers need until the next result is asked for: a caller that does
     something else meanwhile has the processors.
     """
-    if workers == 1:
+    if workers == 1 and not apart:
         yield map
         return
     executor = ThreadPoolExecutor(workers, "occlusion", alone)

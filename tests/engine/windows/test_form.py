@@ -3,6 +3,7 @@
 import weakref
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import pairwise
 
 import pytest
@@ -15,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.conftest import toy_efficientnet_lite, toy_mobilenet
 from tests.toys import seeded
 from weakpoints.engine.engine import Incremental
+from weakpoints.engine.windows import form as form_module
 from weakpoints.engine.windows.form import CHUNK, WindowsForm, pieces
 from weakpoints.networks.architectures import network_of
 from weakpoints.networks.graph.chain import network_of_graph
@@ -187,7 +189,8 @@ def test_every_box_and_colour_with_windows_and_without(
     module = toy()
     corners = [(top, left) for top in range(0, 28, 3) for left in range(0, 28, 3)]
     colours = random_colours(2, len(corners))
-    engine = Incremental(network_of(module), windows=windows)
+    network = network_of(module)
+    engine = Incremental(network, form=WindowsForm(network, SMALL, windows=windows))
     found = engine.logits(engine.network.trace(x), tuple(corners), 5, colours)
     for one, palette in zip(found, colours, strict=True):
         expected = module(masked(x, corners, 5, palette))
@@ -242,8 +245,9 @@ class Held(TorchDispatchMode):
 
 @pytest.mark.parametrize("toy", [toy_efficientnet_lite, toy_mobilenet])
 def test_a_budget_is_kept_by_what_is_really_held_and_changes_nothing(
-    toy: Callable[[], nn.Module], x: Tensor
+    toy: Callable[[], nn.Module], x: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(form_module, "pool", lambda workers, apart: nullcontext(map))
     network = network_of(toy())
     corners = tuple((top, left) for top in range(0, 24, 5) for left in range(0, 24, 5))
     trace, colours = network.trace(x), random_colours(1, len(corners))

@@ -64,12 +64,14 @@ class Cut:
         """clean: (rows, C) of the map. window: what changed, in its layout."""
         (height, width), before = self.area, as_rows(window, self.layout)
         index = (self.first[:, None] + template(height, width, self.width)).flatten()
+        index = index.to(clean.device)
         out = clean.index_select(0, index)  # (P * height * width, C)
         if self.inside is not None:
             to = (self.inside[:, None] + template(*self.changed, width)).flatten()
-            out.index_copy_(0, to, before)
+            out.index_copy_(0, to.to(clean.device), before)
         elif self.kept is not None and self.to is not None:
-            out.index_copy_(0, self.to, before.index_select(0, self.kept))
+            kept, to = self.kept.to(clean.device), self.to.to(clean.device)
+            out.index_copy_(0, to, before.index_select(0, kept))
         return from_rows(out, window, self.layout, height, width)
 
 

@@ -5,7 +5,7 @@ windows of a chunk of boxes, in one thread, and each thread has chunks of its ow
 for another inside of an operation.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -46,8 +46,9 @@ class WindowsForm:
         """
         self.name, self._budget = "windows" if windows else "whole", budget
         self._graph, self._tensors = graph_of_layers(network.layers)
-        self._like, self._covers = network.like, COVERS if windows else 0.0
-        self.threads = usable_threads() if self._like.device.type == "cpu" else 1
+        self.like, self._covers = network.like, COVERS if windows else 0.0
+        self.on_cpu = self.like.device.type == "cpu"
+        self.threads = usable_threads() if self.on_cpu else 1
         self._program = lru_cache(4)(self._program_of)
         self._plan = lru_cache(PLANS)(self._plan_of)
 
@@ -72,8 +73,8 @@ class WindowsForm:
 
         found: Tensor | None = None
         done, total = 0, colours.shape[0] * colours.shape[1]
-        with pool(division.threads) as each:
-            for made in each(lambda wanted: clean_maps(program, x, wanted), [division.maps]):
+        with pool(division.threads, apart=self.threads == 1 and self.on_cpu) as each:
+            for made in each(lambda wanted: self._maps(x, wanted), [division.maps]):
                 maps.update(made)
             for (colour, first, stop), logits in each(work, chunks):
                 if found is None:
@@ -88,6 +89,17 @@ class WindowsForm:
         """Multiplications for boxes over a side x side picture."""
         plans = (self._plan(side, box, corners[i:j]) for i, j in pieces(corners, CHUNK))
         return sum((plan.products for plan in plans), Products())
+
+    @torch.inference_mode()
+    def logits_of_chunk(self, x: Tensor, corners: Corners, box: int, colours: Tensor) -> Tensor:
+        """(P, C) in the caller's thread; x: (1, 3, S, S), colours: (P, 3)."""
+        plan = self._plan(x.shape[-1], box, corners)
+        maps = clean_maps(self._program(x.shape[-1]), x, plan.maps)
+        return run(self._program(x.shape[-1]), plan, maps, colours)
+
+    @torch.inference_mode()
+    def _maps(self, x: Tensor, wanted: Iterable[Map]) -> dict[Map, Tensor]:
+        return clean_maps(self._program(x.shape[-1]), x, wanted)
 
     def _program_of(self, side: int) -> Program:
         return program_of(self._graph, self._tensors, side)
@@ -106,8 +118,8 @@ class WindowsForm:
                 plan = self._plan(side, box, corners[first:stop])
                 maps |= plan.maps
                 most = max(most, plan.elements * plan.boxes)
-            needed = most * self._like.itemsize
-            left = self._budget - sum(map(program.map_elements, maps)) * self._like.itemsize
+            needed = most * self.like.itemsize
+            left = self._budget - sum(map(program.map_elements, maps)) * self.like.itemsize
             if needed <= left // SHARES or (size == 1 and needed <= left):
                 threads = max(1, min(self.threads, left // max(needed, 1), len(parts)))
                 return Division(tuple(parts), frozenset(maps), threads)

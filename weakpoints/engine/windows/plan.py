@@ -16,7 +16,7 @@ from weakpoints.engine.windows.layouts import Layout
 from weakpoints.engine.windows.neighbours import Neighbours
 from weakpoints.engine.windows.program import Program, Step
 
-COVERS = 0.8  # of a map's pixels: what more would save does not pay for the cuts
+COVERS = 0.9  # of a map's pixels: what more would save does not pay for the cuts
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,53 @@
+"""Windows or whole maps: by the products that windows save, and by a short trial where it is close.
+
+The trial counts the processor's time of one thread, which a busy neighbour hardly changes.
+"""
+
+import time
+
+from weakpoints.engine.paths import Tried
+from weakpoints.engine.spans import Corners
+from weakpoints.engine.threads import pool
+from weakpoints.engine.windows.form import WindowsForm
+from weakpoints.networks.network import Network
+
+CLEAR = 2.0  # times fewer products: windows are quicker, whatever their cuts cost,
+LEAST = 1.05  # and below this they are not
+BOXES = 4  # of the trial, side by side: fewer have windows of their own, more take long
+TIMES = 2  # of which the quicker counts
+
+
+def chosen(network: Network, budget: int, side: int, box: int) -> tuple[WindowsForm, Tried]:
+    """The quicker of the two on a CPU, for boxes of that side, and what was found."""
+    windows = WindowsForm(network, budget)
+    top, far = (side - box) // 2, side - box
+    corners = tuple((top, far * i // (BOXES - 1)) for i in range(BOXES))
+    products = windows.products(side, box, corners)
+    saved = products.full / max(products.computed, 1)
+    if saved >= CLEAR:
+        return windows, Tried("windows", on=True, gain=saved)
+    if saved <= LEAST:
+        why = f"they save {saved:.2f} times the products"
+        return WindowsForm(network, budget, windows=False), Tried("windows", on=False, why=why)
+    whole = WindowsForm(network, budget, windows=False)
+    took = [_seconds(form, side, box, corners) for _ in range(TIMES) for form in (windows, whole)]
+    gain = min(took[1::2]) / min(took[::2])
+    if gain > 1:
+        return windows, Tried("windows", on=True, gain=gain)
+    why = f"they save {saved:.2f} times the products, and took {1 / gain:.2f} times as long"
+    return whole, Tried("windows", on=False, why=why)
+
+
+def _seconds(form: WindowsForm, side: int, box: int, corners: Corners) -> float:
+    """Of the processor, in a thread that starts no others."""
+    x = form.like.new_zeros(1, 3, side, side)
+    colours = form.like.new_ones(len(corners), 3)
+
+    def work(form: WindowsForm) -> float:
+        start = time.thread_time()
+        form.logits_of_chunk(x, corners, box, colours)
+        return time.thread_time() - start
+
+    with pool(1, apart=True) as each:
+        (seconds,) = each(work, [form])
+    return seconds
