@@ -1,15 +1,22 @@
 """`weakpoints networks`."""
 
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from app.cli.terminal import say
+from app.cli.parameters import Json, Network, command_group, read_settings
+from app.cli.terminal import say, show
+
+networks = command_group("networks", "networks of the manifest, and others that are added to one")
+Manifest = Annotated[
+    Path | None, Parameter(help="the manifest of networks [default: WEAKPOINTS_MANIFEST]")
+]
 
 
-def networks(
-    action: Literal["add"],
+@networks.command
+def add(
     source: Annotated[str, Parameter(help="torchvision:NAME or timm:NAME")],
     /,
     *,
@@ -48,3 +55,50 @@ def networks(
         return say(str(error))
     print(f"{name or source} is in {manifest}; try weakpoints detect --manifest {manifest}")
     return 0
+
+
+@networks.command(name="list")
+def list_networks(*, as_json: Json = False, manifest: Manifest = None) -> int:
+    """what a manifest has: name, architecture, side, classes, and whether its weights are here"""
+    from weakpoints.networks.manifest import read_manifest
+
+    settings = read_settings(manifest=manifest)
+    rows = [
+        {
+            "name": entry.name,
+            "architecture": entry.architecture,
+            "side": entry.side,
+            "labels": len(entry.labels),
+            "here": entry.path.exists(),
+        }
+        for entry in read_manifest(settings.manifest, settings.downloads).values()
+    ]
+    line = "{name:18} {architecture:18} {side:4} px {labels:5} classes  {state}"
+    state = {True: "here", False: "not pulled"}
+    shown = (line.format(**row, state=state[bool(row["here"])]) for row in rows)
+    show(as_json, rows, "\n".join(shown))
+    return 0
+
+
+@networks.command(name="show")
+def show_network(
+    name: Annotated[str, Parameter(help="a network of the manifest")],
+    /,
+    *,
+    as_json: Json = False,
+    manifest: Manifest = None,
+) -> int:
+    """operations, parameters, products, what windows save, which form was chosen and why"""
+    from app.loading import loaded
+    from weakpoints.doctor import describe
+
+    figures = describe(loaded(Network(name, manifest).settings()))
+    lines = [f"{key:20} {_words(value)}" for key, value in figures.items()]
+    show(as_json, figures, "\n".join(lines))
+    return 0
+
+
+def _words(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return json.dumps(value) if isinstance(value, dict | list) else f"{value}"

@@ -1,4 +1,4 @@
-"""`weakpoints networks add`."""
+"""`weakpoints networks`."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from torchvision.models import get_model
 
 from app.cli.main import main
+from weakpoints import export
 
 
 def test_a_network_of_torchvision_is_added_with_weights_and_labels_of_one_s_own(
@@ -48,3 +50,30 @@ def test_an_onnx_file_is_refused_with_what_to_do_instead(
     add = ["networks", "add", "torchvision:squeezenet1_1", "--to", str(tmp_path / "out")]
     assert main([*add, "--weights", str(weights)]) == 1
     assert "is an ONNX file; give the PyTorch module" in capsys.readouterr().err
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.SiLU(), *head)
+    return export(module, name="mine", labels=("ant", "bee"), side=28, to=tmp_path)
+
+
+def test_networks_are_listed(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["networks", "list", "--manifest", str(manifest)]) == 0
+    assert capsys.readouterr().out.split()[:2] == ["mine", "graph"]
+    assert main(["networks", "list", "--manifest", str(manifest), "--json"]) == 0
+    row = {"name": "mine", "architecture": "graph", "side": 28, "labels": 2, "here": True}
+    assert json.loads(capsys.readouterr().out) == [row]
+
+
+def test_a_network_is_shown(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The tests' toy, whatever the name."""
+    assert main(["networks", "show", "mine", "--manifest", str(manifest), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["network"], figures["form"], figures["side"]) == ("toy", "deltas", 56)
+    assert main(["networks", "show", "mine", "--manifest", str(manifest)]) == 0
+    shown = capsys.readouterr().out
+    assert '"conv2d": 13' in shown
+    assert f"saved                {figures['saved']:.2f}" in shown

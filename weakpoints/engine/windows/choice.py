@@ -11,9 +11,9 @@ from weakpoints.engine.threads import pool
 from weakpoints.engine.windows.form import WindowsForm
 from weakpoints.networks.network import Network
 
-CLEAR = 2.0  # times fewer products: windows are quicker, whatever their cuts cost,
+CLEAR = 1.5  # times fewer products: windows are quicker, whatever their cuts cost,
 LEAST = 1.05  # and below this they are not
-BOXES = 4  # of the trial, side by side: fewer have windows of their own, more take long
+BOXES = 3  # of the trial, side by side: fewer have windows of their own, more take long
 TIMES = 2  # of which the quicker counts
 
 
