@@ -1,6 +1,6 @@
 """Requests to the Label Studio that is set, and to no other server."""
 
-import logging
+import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -11,7 +11,6 @@ import httpx2
 from app.service.labelstudio.addresses import Origin
 from weakpoints.errors import BadImage, DeadlinePassed, TooLarge, Unavailable
 
-log = logging.getLogger("weakpoints")
 CONNECT_SECONDS = 5.0
 ACCESS_SECONDS = 240.0  # that an access token is used; Label Studio's holds for five minutes
 AT_ONCE = 8  # connections
@@ -90,13 +89,15 @@ class Fetcher:
             raise BadImage(
                 f"Label Studio answers {answer.status_code} for {what}", actual=answer.status_code
             )
+        if (packed := answer.headers.get("content-encoding", "identity")) != "identity":
+            raise BadImage(f"{what} came packed ({packed[:40]}), which was not asked for")
         stated = answer.headers.get("content-length", "")
         if stated.isdecimal() and len(stated) < 20:
             self._check_size(int(stated), what)
 
     async def _body(self, answer: httpx2.Response, what: str) -> bytes:
         body = bytearray()
-        async for piece in answer.aiter_bytes(2**16):  # of what it was packed from, too
+        async for piece in answer.aiter_raw(2**16):  # it is not packed, see `_check`
             body += piece
             self._check_size(len(body), what)
         return bytes(body)
@@ -123,14 +124,15 @@ class Fetcher:
         return identity | {"authorization": f"Bearer {token}"}
 
     async def _refreshed(self) -> str:
-        url, body = self.origin.api(REFRESH), {"refresh": self._key}
-        async with self._answer("POST", url, {}, json=body) as answer:
+        url, sent = self.origin.api(REFRESH), {"refresh": self._key}
+        headers = {"accept-encoding": "identity"}
+        async with self._answer("POST", url, headers, json=sent) as answer:
             self._check(answer, "an access token")
-            await self._body_of(answer)
-            token = answer.json().get("access")
+            body = await self._body(answer, "an access token")
+        try:
+            token = json.loads(body).get("access")
+        except (ValueError, AttributeError, RecursionError):
+            token = None
         if not isinstance(token, str):
             raise BadImage("Label Studio gave no access token for LABEL_STUDIO_API_KEY")
         return token
-
-    async def _body_of(self, answer: httpx2.Response) -> None:
-        await answer.aread()

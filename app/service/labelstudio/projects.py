@@ -49,6 +49,7 @@ class Project:
     references: dict[Any, Reference] = field(default_factory=dict)
     learning: anyio.Lock = field(default_factory=anyio.Lock)
     reading: asyncio.Task[None] | None = None
+    config: str = "none"  # digest of its labelling configuration
     saved: str = ""
 
     @property

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -108,12 +107,25 @@ def brushed(localization: Localization) -> NDArray[np.bool_]:
     """(height, width) of the photograph: where the fused map is in its highest tenth."""
     fused = localization.maps.fused
     high = fused >= np.quantile(fused[np.isfinite(fused)], 1 - BRUSHED)
-    # the pixels of the photograph, and where they lie in the network's input
-    xs = localization.frame.to_network(_places(np.arange(localization.width), 0))[:, 0]
-    ys = localization.frame.to_network(_places(np.arange(localization.height), 1))[:, 1]
-    grid = np.meshgrid(xs.astype(np.float32), ys.astype(np.float32))
-    nearest = cv2.remap(high.astype(np.uint8), *grid, cv2.INTER_NEAREST, borderValue=0)
-    return nearest > 0
+    # where each column and row of the photograph lies in the network's input
+    columns = _nearest(localization.frame.to_network(_along(localization.width, 0))[:, 0], high)
+    rows = _nearest(localization.frame.to_network(_along(localization.height, 1))[:, 1], high)
+    bordered = np.pad(high, (0, 1))  # False for what was not looked at
+    return np.asarray(bordered[np.ix_(rows, columns)])
+
+
+def _along(length: int, axis: int) -> NDArray[np.float64]:
+    """(length, 2): the pixels along an axis of the photograph."""
+    places = np.zeros((length, 2))
+    places[:, axis] = np.arange(length)
+    return places
+
+
+def _nearest(places: NDArray[np.float64], square: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The nearest index of a side; behind the last one for a place outside."""
+    nearest = np.rint(places).astype(np.int64)
+    inside = (nearest >= 0) & (nearest < len(square))
+    return np.where(inside, nearest, len(square))
 
 
 def drawn_boxes(context: Any) -> list[tuple[int, int, int, int]]:
@@ -149,12 +161,6 @@ def _span(low: float, high: float, side: int) -> tuple[int, int]:
     """From percents to pixels."""
     inside = [min(max(share, 0.0), 100.0) * side / 100 for share in (low, high)]
     return math.floor(inside[0]), math.ceil(inside[1])
-
-
-def _places(along: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
-    places = np.zeros((len(along), 2))
-    places[:, axis] = along
-    return places
 
 
 def _picture(configuration: Configuration, localization: Named | Localization) -> Picture:

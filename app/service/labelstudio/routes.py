@@ -59,7 +59,7 @@ async def versions(request: Request) -> dict[str, list[str]]:
     """The one that answers."""
     model = service_of(request).pipeline.detector.model
     number = project_number(request.query_params.get("project"))
-    return {"versions": [await studio_of(request).version(number, model, "")]}
+    return {"versions": [await studio_of(request).version(number, model)]}
 
 
 @routes.post("/predict", dependencies=keyed)

@@ -16,7 +16,7 @@ from app.service.labelstudio.projects import Project, Projects
 from app.service.landmark_sets import LandmarkSets
 from app.settings import Settings
 from weakpoints import __version__
-from weakpoints.errors import NotAllowed, UnknownLandmarks, WeakpointsError
+from weakpoints.errors import BadLandmarkSet, NotAllowed, UnknownLandmarks, WeakpointsError
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.method.localization import Model
 
@@ -82,20 +82,31 @@ class LabelStudio:
         """What the project taught before the service was started again."""
         try:
             return await run_sync(self._sets.get, set_name(number))
-        except (UnknownLandmarks, OSError):
+        except UnknownLandmarks:
+            return None
+        except (BadLandmarkSet, OSError) as error:
+            log.warning("the set of Label Studio's project %s: %s", number, error)
             return None
 
     async def keep(self, number: str, project: Project, learnt: LandmarkSet) -> None:
         """As a landmark set of the service's, where those are kept."""
         if self._sets.writable and project.saved != project.digest:
-            await run_sync(self._sets.put, set_name(number), learnt)
             project.saved = project.digest
+            try:
+                await run_sync(self._sets.put, set_name(number), learnt)
+            except OSError as error:  # predictions go on without
+                log.warning("the set of Label Studio's project %s: %s", number, error)
 
-    async def version(self, number: str, model: Model, config: str) -> str:
-        """Of network, options (they are in the configuration), and what the project taught."""
-        parts = ["weakpoints", __version__, model.name, model.sha256[:8]]
-        parts.append(hashlib.sha256(config.encode()).hexdigest()[:6])
-        if taught := self.projects.get(number).digest:
+    async def version(self, number: str, model: Model, config: str | None = None) -> str:
+        """Of network, options, and what the project taught.
+
+        Options are in the configuration; None: the one that the project had the last time.
+        """
+        project = self.projects.get(number)
+        if config is not None:
+            project.config = hashlib.sha256(config.encode("utf-8", "replace")).hexdigest()[:6]
+        parts = ["weakpoints", __version__, model.name, model.sha256[:8], project.config]
+        if taught := project.digest:
             parts.append(taught)
         elif (kept := await self.kept_set(number)) is not None:
             parts.append(hashlib.sha256(repr(kept.sources).encode()).hexdigest()[:8])

@@ -65,9 +65,14 @@ def handler_of(studio: LabelStudio) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Connections that are dropped are part of it."""
+
+
 def served() -> Iterator[LabelStudio]:
     studio = LabelStudio()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(studio))
+    server = Server(("127.0.0.1", 0), handler_of(studio))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     studio.url = f"http://127.0.0.1:{server.server_port}"

@@ -9,9 +9,10 @@ import httpx2
 import numpy as np
 import pytest
 
+from app.service.labelstudio.regions import brushed
 from tests.images.test_rle import decoded
 from tests.landmarks.conftest import NAMES, PLACES, scene
-from tests.service import Held, encoded, serving
+from tests.service import Held, encoded, picture, serving
 from tests.service.labelstudio.conftest import (
     CONFIG,
     KEY,
@@ -25,6 +26,7 @@ from tests.service.labelstudio.conftest import (
 )
 from weakpoints.coco import HALF
 from weakpoints.method.detector import Detector
+from weakpoints.options import choose
 
 UNNAMED = CONFIG.replace('<Label value="nose"/>', '<Label value="keypoint"/>')
 EXPORT = "/api/projects/7/export?exportType=JSON"
@@ -84,7 +86,7 @@ def test_a_backend_is_connected_and_learns_as_people_label(
     tasks = [task(i, f"/data/upload/3/{i}.png") for i in (2, 3)]
     entries = predict(client, *tasks)
     assert [entry["model_version"] for entry in entries] == [after, after]
-    assert client.get("/labelstudio/versions?project=7").json()["versions"]
+    assert client.get("/labelstudio/versions?project=7").json() == {"versions": [after]}
     for i, entry in zip((2, 3), entries, strict=True):
         box, *points = entry["result"]
         assert (box["type"], box["from_name"], box["to_name"]) == (
@@ -243,3 +245,52 @@ def test_a_batch_that_takes_too_long_is_answered_in_part(
 def test_an_unknown_event_is_not_an_error(client: httpx2.Client) -> None:
     answer = client.post("/labelstudio/webhook", json=webhook("PROJECT_UPDATED"))
     assert (answer.status_code, answer.json()) == (200, {"status": "Unknown event"})
+
+
+def test_the_map_lies_on_the_photograph_as_the_network_saw_it(
+    detector: Detector, photograph: np.ndarray
+) -> None:
+    """Against the pixel-by-pixel way, with a part that alone was looked at."""
+    found = detector.locate(photograph, choose(patch=14, stride=14, roi=(20, 10, 90, 80)))
+    fused, side = found.maps.fused, len(found.maps.fused)
+    level = np.quantile(fused[np.isfinite(fused)], 0.9)
+    expected = np.zeros(photograph.shape[:2], bool)
+    for y in range(120):
+        for x in range(160):
+            column, row = np.rint(found.frame.to_network(np.array([[x, y]], float))[0])
+            if 0 <= column < side and 0 <= row < side:
+                expected[y, x] = fused[int(row), int(column)] >= level
+    np.testing.assert_array_equal(brushed(found), expected)
+    assert not brushed(found)[:, 115:].any()
+
+
+def test_what_fails_here_is_not_told_and_stops_no_other_task(
+    detector: Detector, label_studio: LabelStudio
+) -> None:
+    gate = threading.Event()
+    gate.set()
+    held = Held(detector.occluder, detector.model, detector.input, gate=gate)
+    label_studio.answers["/66.png"] = 200, {}, picture(66)
+    label_studio.photograph("/0.png")
+    with serving(lambda: held, label_studio_url=label_studio.url) as client:
+        client.params = {}
+        tasks = task(1, "/66.png"), task(2, "/0.png")
+        failed, good = predict(client, *tasks, label_config=UNNAMED)
+    assert failed["error"] == "something went wrong here; the log has it"
+    assert good["result"]
+
+
+def test_a_set_that_is_damaged_or_can_not_be_kept_stops_nothing(
+    detector: Detector, label_studio: LabelStudio, tmp_path: Path
+) -> None:
+    label_studio.photograph("/data/upload/3/0.png")
+    (tmp_path / "label-studio-7.landmarks").write_bytes(b"damaged")
+    settings: dict[str, Any] = {"label_studio_url": label_studio.url, "landmarks": tmp_path}
+    with serving(lambda: detector, landmarks_writable=True, **settings) as client:
+        client.params = {}
+        assert setup(client).status_code == 200
+        (tmp_path / "label-studio-7.landmarks").unlink()
+        tmp_path.rename(tmp_path.with_name("elsewhere"))
+        learn(client, 0)
+        (entry,) = predict(client, task(1, "/data/upload/3/0.png"))
+    assert entry["result"]

@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import httpx2
 import pytest
 
 from app.service.labelstudio.addresses import Origin, photograph_url
-from tests.service import serving
+from tests.service import running, serving
 from tests.service.labelstudio.conftest import (
     CONFIG,
     KEY,
@@ -300,3 +301,36 @@ def test_an_origin_is_a_server_s() -> None:
     for wrong in ("", "ls.example", "ftp://ls.example", "http://me:secret@ls.example"):
         with pytest.raises(ValueError, match="is expected"):
             Origin.of(wrong)
+
+
+def test_a_label_studio_that_is_silent_is_not_waited_for_for_ever(detector: Detector) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with serving(lambda: detector, label_studio_url=url, upload_timeout=0.5) as client:
+            client.params = {}
+            assert "did not come from Label Studio in 0.5 s" in error_of(client, "/a.png")
+
+
+def test_a_flood_of_webhooks_fetches_nothing(
+    client: httpx2.Client, label_studio: LabelStudio
+) -> None:
+    for number in range(60):
+        about = task(number, "/a.png")
+        hook = webhook("ANNOTATION_CREATED", task=about, annotation=annotation(number))
+        hook["project"] = {"id": 1000 + number % 20}
+        assert client.post("/labelstudio/webhook", json=hook).status_code == 201
+    assert label_studio.asked == []
+
+
+def test_webhooks_that_come_together_wait_for_no_place(detector: Detector) -> None:
+    """As many as photographs that are received: one more is told to come again."""
+    with running(lambda: detector, uploads=1) as (server, client):
+        place = server.service.pipeline.place("somebody")
+        answer = client.post("/labelstudio/webhook", json=webhook("PROJECT_UPDATED"))
+        place.close()
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+
+
+def test_what_comes_packed_is_refused(client: httpx2.Client, label_studio: LabelStudio) -> None:
+    label_studio.answers["/packed.png"] = 200, {"content-encoding": "gzip"}, b"x"
+    assert "came packed (gzip)" in error_of(client, "/packed.png")
