@@ -1,6 +1,7 @@
 """The studies as commands, and the pieces of them that have known answers."""
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,11 +11,12 @@ import pytest
 from app.cli import main as cli
 from app.cli.studies import ON_PHOTOGRAPHS
 from tests.service import encoded
+from weakpoints.errors import WeakpointsError
+from weakpoints.evaluation import report
 from weakpoints.evaluation.deletion import curves, deleted, inserted
 from weakpoints.evaluation.montage import HEIGHT, montage
 from weakpoints.evaluation.patches import half_area
 from weakpoints.evaluation.photographs import read, read_coco
-from weakpoints.evaluation.report import page
 from weakpoints.evaluation.sanity import alike
 from weakpoints.method.detector import Detector
 from weakpoints.options import choose
@@ -148,8 +150,9 @@ def test_the_report_holds_every_study_and_the_montage_offline_and_measures_nothi
     text = Path(capsys.readouterr().out.strip()).read_text()
     for name in ("landmarks", *ON_PHOTOGRAPHS, "montage"):
         assert f"<h2>{name}</h2>" in text
-    assert text.count('src="data:image/png;base64,') == 2 == text.count("src=")
-    assert text.count("<svg") >= len(ON_PHOTOGRAPHS)
+    pictures = text.count("src=")
+    assert text.count('src="data:image/png;base64,') == pictures
+    assert pictures >= 2 + len(ON_PHOTOGRAPHS), "two montages, and each study's charts"
     assert "http" not in text
     monkeypatch.setattr("weakpoints.evaluation.landmarks._measure", nothing_left)
     monkeypatch.setattr("weakpoints.evaluation.sanity._measure", nothing_left)
@@ -268,19 +271,28 @@ def test_a_montage_has_six_pictures_of_one_height(
 
 
 def test_a_bar_is_as_long_as_its_figure_and_its_whisker_as_its_interval() -> None:
+    pytest.importorskip("matplotlib")
     ours = {
         "f1": {"0.05": 0.9, "0.1": 0.5},
         "interval": {"f1": {"0.05": (0.8, 1), "0.1": (0.25, 1)}},
     }
-    sift = {
-        "f1": {"0.05": 0.1, "0.1": 0.125},
-        "interval": {"f1": {"0.05": (0, 1), "0.1": (0, 0.25)}},
-    }
-    text = page(
+    sift = {"f1": 0.125, "keypoints": None, "interval": {"f1": (0, 0.25), "keypoints": None}}
+    assert report._bars("f1", {"ours": ours, "sift": sift, "": {"": 2}}) == [
+        ("ours", 0.5, 0.25, 0.5),
+        ("sift", 0.125, 0.125, 0.125),
+    ]
+    assert report._bars("keypoints", {"sift": sift}) == []
+    text = report.page(
         "a <title>", {"landmarks": ("why?", {"photographs": 2, "ours": ours, "sift": sift})}, []
     )
-    assert '<rect x="160" y="3" width="240.0" height="14"/><path d="M280.0 10H640.0"/>' in text
-    assert '<rect x="160" y="23" width="60.0" height="14"/><path d="M160.0 30H280.0"/>' in text
-    assert "f1 at 0.1" in text
+    assert text.count("data:image/png") == 1
     assert "a &lt;title&gt;" in text
+    assert "f1 0.900/0.500" in text
     assert "montage" not in text
+
+
+def test_a_page_with_charts_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    report.page("plain", {"accuracy": ("why?", {"top1": 0.5})}, [])
+    with pytest.raises(WeakpointsError, match=r"weakpoints\[evaluate\]"):
+        report.page("", {"deletion": ("", {"ours": {"f1": 1, "interval": {"f1": (0, 1)}}})}, [])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
+from scipy.stats import bootstrap
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -118,24 +119,25 @@ def interval(
 
     rows: (photographs, figures).
     """
-    return _middle([statistic(means) for means in rows[_drawn(len(rows))].mean(1)])
+    return resampled(len(rows), lambda drawn: statistic(rows[drawn].mean(0)))
 
 
 def resampled(photographs: int, statistic: Callable[[NDArray[np.int64]], float]) -> Interval:
-    """95 % bootstrap interval of a function of the photographs' indices."""
-    return _middle([statistic(each) for each in _drawn(photographs)])
+    """95 % bootstrap interval of a function of the photographs' indices.
 
-
-def _drawn(photographs: int) -> NDArray[np.int64]:
-    """(RESAMPLES, photographs) indices, the same each time.
-
-    So the figures of one run are drawn in pairs.
+    They are drawn the same each time, so the figures of one run are drawn in pairs.
     """
-    return np.random.default_rng(0).integers(0, photographs, (RESAMPLES, photographs))
-
-
-def _middle(statistics: Sequence[float]) -> Interval:
-    low, high = np.percentile(statistics, [2.5, 97.5])
+    indices = np.arange(photographs)
+    if photographs == 1:  # which SciPy refuses
+        return (only := statistic(indices)), only
+    low, high = bootstrap(
+        (indices,),
+        statistic,
+        n_resamples=RESAMPLES,
+        vectorized=False,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
     return float(low), float(high)
 
 

@@ -1,10 +1,13 @@
 """Figures as text, and all studies as one HTML page that needs no network."""
 
 import base64
+import io
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from weakpoints.errors import WeakpointsError
 from weakpoints.evaluation.montage import COLUMNS
 
 CHARTS = (
@@ -17,24 +20,9 @@ CHARTS = (
     "half_area",
     "stable",
 )
-WIDTH = 480  # pixels of the longest bar
 LONG = {"behind_ours", "by_class", "by_layout", "interval"}  # too much for a terminal
 PAIRED = {"differences", "by_set", "by_class"}  # of many methods: read them in the JSON
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 78rem; margin: 2rem auto; padding: 0 1rem }
-body { color-scheme: light dark }
-table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto }
-img { width: 100% }
-th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #8885 }
-th, td { white-space: pre; vertical-align: top }
-th:first-child { text-align: left }
-svg { font-size: 12px; fill: currentColor }
-rect { fill: #4a8 }
-path { stroke: currentColor; stroke-width: 2 }
-tr.ours { font-weight: bold }
-small { opacity: .7; font-weight: normal }
-figure { margin: 1rem 0 }
-"""
+STYLE = "body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem } img { max-width: 100% }"
 
 
 def flat(figures: Mapping[str, Any]) -> str:
@@ -87,29 +75,26 @@ def page(
     studies: Mapping[str, tuple[str, Mapping[str, Any]]],
     rows: Sequence[Mapping[str, Any]],
 ) -> str:
-    """studies: by name, what it asks and its figures; rows: of `montage`."""
+    """studies: by name, what it asks and its figures; rows: of `montage`.
+
+    Raises WeakpointsError where Matplotlib, which draws the charts, is not installed.
+    """
     parts = [f"<h1>{escape(title)}</h1>"]
     for name, (question, figures) in studies.items():
         parts.append(f"<h2>{escape(name)}</h2><p>{escape(question)}</p>")
-        for under, table in tables(figures):
-            parts += [
-                _bars(under, figure, table)
-                for figure in CHARTS
-                if any(figure in row for row in table.values())
-            ]
-            parts.append(_table(under, table))
+        parts += [
+            _picture(png, f"{under or name} with 95 % intervals")
+            for under, table in tables(figures)
+            if (png := _charts(table))
+        ]
+        parts.append(f"<pre>{escape(flat(figures))}</pre>")
+        whole = escape(json.dumps(figures, indent=1))
+        parts.append(f"<details><summary>all figures</summary><pre>{whole}</pre></details>")
     if rows:
         parts.append(f"<h2>montage</h2><p>{escape(', '.join(COLUMNS))}</p>")
-    for row in rows:
-        data = base64.b64encode(row["png"]).decode()
-        caption = escape(f"{row['name']}: {row['said']}")
-        parts.append(
-            f'<figure><img alt="{caption}" src="data:image/png;base64,{data}">'
-            f"<figcaption>{caption}</figcaption></figure>"
-        )
+    parts += [_picture(row["png"], f"{row['name']}: {row['said']}") for row in rows]
     head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        '<meta name="generator" content="weakpoints">'
+        '<meta charset="utf-8"><meta name="generator" content="weakpoints">'
         f"<title>{escape(title)}</title><style>{STYLE}</style>"
     )
     return (
@@ -117,59 +102,63 @@ def page(
     )
 
 
-def _bars(title: str, figure: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """A line a method: the figure as a bar, its interval as a whisker.
+def _picture(png: bytes, caption: str) -> str:
+    data, caption = base64.b64encode(png).decode(), escape(caption)
+    return (
+        f'<figure><img alt="{caption}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
+
+
+def _charts(table: Mapping[str, Mapping[str, Any]]) -> bytes | None:
+    """One PNG, a chart for each of CHARTS that has intervals: a bar a method; None without any.
 
     Of figures keyed by alpha, the one at 0.1.
     """
-    found = {
-        name: (_at(row[figure]), _at(row["interval"][figure]))
-        for name, row in rows.items()
-        if figure in row.get("interval", {})
-    }
-    found = {
-        name: (value, span)
-        for name, (value, span) in found.items()
-        if value is not None and span is not None
-    }
-    highest = max([1e-9, *(span[1] for _, span in found.values())])
-    lines = []
-    for i, (name, (value, span)) in enumerate(found.items()):
-        y, (end, low, high) = 20 * i, (WIDTH * max(each, 0) / highest for each in (value, *span))
-        lines.append(
-            f'<text x="150" y="{y + 14}" text-anchor="end">{escape(name)}</text>'
-            f'<rect x="160" y="{y + 3}" width="{end:.1f}" height="14"/>'
-            f'<path d="M{160 + low:.1f} {y + 10}H{160 + high:.1f}"/>'
-            f'<text x="{170 + high:.1f}" y="{y + 14}">{value:.3f}</text>'
-        )
-    by_alpha = any(isinstance(row.get(figure), Mapping) for row in rows.values())
-    caption = escape(f"{title}{figure}{' at 0.1' if by_alpha else ''}")
-    svg = (
-        f'<svg viewBox="0 0 {WIDTH + 230} {20 * len(found)}" width="{WIDTH + 230}" role="img" '
-        f'aria-label="{caption}">{"".join(lines)}</svg>'
-    )
-    return f"<figure><figcaption>{caption}, with 95 % intervals</figcaption>{svg}</figure>"
+    bars = {name: found for name in CHARTS if (found := _bars(name, table))}
+    if not bars:
+        return None
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise WeakpointsError(
+            "the page's charts need Matplotlib: pip install 'weakpoints[evaluate]'"
+        ) from None
+    figure = Figure(figsize=(4 * len(bars), 0.8 + 0.25 * len(table)), layout="constrained")
+    for axes, (name, found) in zip(
+        figure.subplots(1, len(bars), squeeze=False)[0], bars.items(), strict=True
+    ):
+        methods, values, below, above = zip(*found, strict=True)
+        axes.barh(methods, values, xerr=(below, above))
+        axes.invert_yaxis()  # the first method on top
+        axes.set_title(f"{name} at 0.1" if _by_alpha(name, table) else name)
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    return png.getvalue()
+
+
+def _bars(
+    figure: str, table: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, float, float, float]]:
+    """Of each method that has the figure: its name, the figure, and how far the interval reaches
+    below and above it.
+    """
+    bars = []
+    for method, row in table.items():
+        if not isinstance(intervals := row.get("interval"), Mapping):  # a curve's is of one figure
+            continue
+        value, span = _at(row.get(figure)), _at(intervals.get(figure))
+        if value is not None and span is not None:
+            bars.append((method, value, max(0.0, value - span[0]), max(0.0, span[1] - value)))
+    return bars
+
+
+def _by_alpha(figure: str, table: Mapping[str, Mapping[str, Any]]) -> bool:
+    return any(isinstance(row.get(figure), Mapping) for row in table.values())
 
 
 def _at(value: Any) -> Any:
     return value["0.1"] if isinstance(value, Mapping) else value
-
-
-def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """Rows with the same columns follow each other under one header."""
-    lines, columns = [], None
-    for name, row in rows.items():
-        if list(row) != columns:
-            columns = list(row)
-            lines.append(
-                "<tr><th></th>"
-                + "".join(f"<th><small>{escape(key)}</small></th>" for key in columns)
-                + "</tr>"
-            )
-        cells = "".join(f"<td>{escape(_named(value))}</td>" for value in row.values())
-        mark = " class=ours" if name == "ours" else ""
-        lines.append(f"<tr{mark}><th>{escape(title + name)}</th>{cells}</tr>")
-    return f"<table>{''.join(lines)}</table>"
 
 
 def _long(key: str) -> bool:
@@ -187,12 +176,3 @@ def _cell(value: Any) -> str:
         case None:
             return "-"
     return str(value)
-
-
-def _named(value: Any) -> str:
-    """A line for each entry, its name in front."""
-    return (
-        "\n".join(f"{key} {_named(each)}" for key, each in value.items())
-        if isinstance(value, Mapping)
-        else _cell(value)
-    )
