@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from app.cli.correspondence import correspondence
-from app.cli.outputs import REPORT, ReportFile, check_output
+from app.cli.outputs import REPORT, ReportFile, check_charts, check_output
 from app.cli.parameters import Count, Folder, Json, Network, OptionFlags, command_group
 from app.cli.studies import ON_LANDMARKS, ON_PHOTOGRAPHS, STUDIES, measure, montages, page, records
 from app.cli.terminal import bar, say, show
@@ -234,6 +234,7 @@ def report(
     from app.loading import loaded
     from weakpoints.evaluation.photographs import sample
 
+    check_charts()
     path = out / "report.html"
     if path.exists():
         check_output(path, REPORT, "report of weakpoints")

@@ -1,6 +1,7 @@
 """Files that a command is told to write: looked at before anything is computed."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,5 +32,17 @@ def _checked(made_here: bytes, what: str) -> Callable[[Any, Path | None], None]:
     return lambda _, path: None if path is None else check_output(path, made_here, what)
 
 
-ReportFile = Annotated[Path, Parameter(validator=_checked(REPORT, "report of weakpoints"))]
+def check_charts() -> None:
+    """Raises ValueError where Matplotlib, which draws a report's charts, is not installed."""
+    if find_spec("matplotlib") is None:
+        raise ValueError("a report's charts need Matplotlib: pip install 'weakpoints[evaluate]'")
+
+
+def _report(_: Any, path: Path | None) -> None:
+    if path is not None:
+        check_charts()
+        check_output(path, REPORT, "report of weakpoints")
+
+
+ReportFile = Annotated[Path, Parameter(validator=_report)]
 SetFile = Annotated[Path, Parameter(validator=_checked(LANDMARK_SET, "landmark set"))]

@@ -11,7 +11,6 @@ import pytest
 from app.cli import main as cli
 from app.cli.studies import ON_PHOTOGRAPHS
 from tests.service import encoded
-from weakpoints.errors import WeakpointsError
 from weakpoints.evaluation import report
 from weakpoints.evaluation.deletion import curves, deleted, inserted
 from weakpoints.evaluation.montage import HEIGHT, montage
@@ -291,8 +290,11 @@ def test_a_bar_is_as_long_as_its_figure_and_its_whisker_as_its_interval() -> Non
     assert "montage" not in text
 
 
-def test_a_page_with_charts_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    report.page("plain", {"accuracy": ("why?", {"top1": 0.5})}, [])
-    with pytest.raises(WeakpointsError, match=r"weakpoints\[evaluate\]"):
-        report.page("", {"deletion": ("", {"ours": {"f1": 1, "interval": {"f1": (0, 1)}}})}, [])
+def test_a_page_with_charts_says_what_to_install_before_anything_is_measured(
+    annotated: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("app.cli.evaluate.measure", nothing_left)
+    command = ["evaluate", "deletion", "--images", str(annotated), "--html", str(annotated / "a")]
+    assert cli.main(command) == 2
+    assert "pip install 'weakpoints[evaluate]'" in capsys.readouterr().err

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from weakpoints.errors import WeakpointsError
 from weakpoints.evaluation.montage import COLUMNS
 
 CHARTS = (
@@ -77,7 +76,7 @@ def page(
 ) -> str:
     """studies: by name, what it asks and its figures; rows: of `montage`.
 
-    Raises WeakpointsError where Matplotlib, which draws the charts, is not installed.
+    Needs Matplotlib where figures have intervals.
     """
     parts = [f"<h1>{escape(title)}</h1>"]
     for name, (question, figures) in studies.items():
@@ -118,12 +117,8 @@ def _charts(table: Mapping[str, Mapping[str, Any]]) -> bytes | None:
     bars = {name: found for name in CHARTS if (found := _bars(name, table))}
     if not bars:
         return None
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise WeakpointsError(
-            "the page's charts need Matplotlib: pip install 'weakpoints[evaluate]'"
-        ) from None
+    from matplotlib.figure import Figure  # an extra, which the commands ask for
+
     figure = Figure(figsize=(4 * len(bars), 0.8 + 0.25 * len(table)), layout="constrained")
     for axes, (name, found) in zip(
         figure.subplots(1, len(bars), squeeze=False)[0], bars.items(), strict=True
