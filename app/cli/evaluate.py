@@ -232,12 +232,16 @@ def report(
 ) -> int:
     """all studies and a montage as one HTML page that opens offline"""
     from app.loading import loaded
+    from weakpoints.errors import BadOption
     from weakpoints.evaluation.photographs import sample
 
-    check_charts()
     path = out / "report.html"
-    if path.exists():
-        check_output(path, REPORT, "report of weakpoints")
+    try:
+        check_charts()
+        if path.exists():
+            check_output(path, REPORT, "report of weakpoints")
+    except ValueError as error:
+        raise BadOption(str(error)) from None
     options, annotated = given.options(), marked.photographs()
     subset = sample(marked.images[0], limit)
     detector = loaded(network.settings())

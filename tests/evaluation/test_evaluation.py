@@ -298,3 +298,6 @@ def test_a_page_with_charts_says_what_to_install_before_anything_is_measured(
     command = ["evaluate", "deletion", "--images", str(annotated), "--html", str(annotated / "a")]
     assert cli.main(command) == 2
     assert "pip install 'weakpoints[evaluate]'" in capsys.readouterr().err
+    where = ["--annotations", str(annotated / "coco.json"), "--images", str(annotated)]
+    assert cli.main(["evaluate", "report", *where, "--out", str(annotated / "out")]) == 1
+    assert "pip install 'weakpoints[evaluate]'" in capsys.readouterr().err
