@@ -29,6 +29,7 @@ from weakpoints.method.frame import network_input
 from weakpoints.method.fusion import fuse
 from weakpoints.method.guided import guided_maps
 from weakpoints.method.peaks import find_peaks, scene_of
+from weakpoints.method.suppression import sigma_of
 from weakpoints.options import choose
 
 ALPHA = 0.1
@@ -68,9 +69,10 @@ def points(detector: Detector, image: NDArray[np.uint8], target: int | None) -> 
     contrast, coarse, none = explained.maps.fine, explained.maps.coarse, np.zeros_like(guided)
     maps = ((none, none), (none, guided), (none, contrast), (coarse, contrast))
     points_by_part, scene = {}, scene_of(image, frame, options)
+    sigma = sigma_of(contrast, frame, options.combine)  # the same for every part
     for name, (patches, pixels) in zip(PARTS, maps, strict=True):
         score = fuse(patches, pixels, frame.inside, weight=options.weight, combine=options.combine)
-        points_by_part[name] = find_peaks(scene, score).points
+        points_by_part[name] = find_peaks(scene, score, sigma).points
     return points_by_part
 
 

@@ -162,6 +162,31 @@ def pairs(
     return _measured("pairs", detector, cases, outputs, as_json, given)
 
 
+@evaluate.command(help=STUDIES["fidelity"].question)
+def fidelity(
+    *,
+    images: Annotated[
+        Folder, Parameter(help="one sub-folder for each class, named by label or index")
+    ],
+    limit: Annotated[Count, Parameter(help="photographs; half as many grids of four")] = 24,
+    captum: Annotated[
+        bool, Parameter(negative=(), help="measure Captum's methods beside ours; it needs captum")
+    ] = False,
+    outputs: OutputFlags = OutputFlags(),
+    as_json: Json = False,
+    network: Network = Network(),
+    given: OptionFlags = OptionFlags(),
+) -> int:
+    from app.loading import loaded
+    from weakpoints.evaluation.fidelity import choose_cases
+    from weakpoints.evaluation.photographs import folders_by_class
+
+    detector = loaded(network.settings())
+    classes = folders_by_class(images, detector.model.labels)
+    cases = choose_cases(classes, limit, captum)
+    return _measured("fidelity", detector, cases, outputs, as_json, given)
+
+
 def _study(
     name: str,
     photographs: Callable[[], Sequence[Any]],

@@ -65,6 +65,10 @@ ON_CLASSES = {
         "of two photographs in one picture, are the keypoints on the one that was asked for?",
         "weakpoints.evaluation.pairs:pairs",
     ),
+    "fidelity": Study(
+        "do the maps say what the class depends on? single deletion and the grid pointing game",
+        "weakpoints.evaluation.fidelity:fidelity",
+    ),
 }
 STUDIES = ON_LANDMARKS | ON_PHOTOGRAPHS | ON_CLASSES
 

@@ -103,7 +103,7 @@ def compose(
 
     0 is the first photograph's, 1 the second's.
     """
-    first, second = _square(first, TILE), _square(second, TILE)
+    first, second = square(first, TILE), square(second, TILE)
     owner = np.zeros((TILE, TILE), np.int64)
     match layout:
         case "side_by_side":
@@ -115,7 +115,7 @@ def compose(
             x, y = (TILE - side) * (corner % 2), (TILE - side) * (corner // 2)
             place = np.s_[y : y + side, x : x + side]
             picture = first.copy()
-            picture[place], owner[place] = _square(second, side), 1
+            picture[place], owner[place] = square(second, side), 1
             return picture, owner
 
 
@@ -176,5 +176,5 @@ def _mass(values: NDArray[np.floating], mine: NDArray[np.bool_]) -> float:
     return float(values.clip(min=0)[mine].sum()) / total if total > 0 else 0.5
 
 
-def _square(image: Image, side: int) -> Image:
+def square(image: Image, side: int) -> Image:
     return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.uint8)

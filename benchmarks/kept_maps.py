@@ -1,0 +1,104 @@
+"""Photographs with their maps in a folder, so that a choice of fusion costs no forward pass."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weakpoints.evaluation.photographs import ALL
+from weakpoints.method.detector import Detector
+from weakpoints.method.fusion import fuse
+from weakpoints.method.keypoints import kept_count
+from weakpoints.method.occlusion import class_score, occluded_logits, positions, spread
+from weakpoints.method.peaks import Scene, find_peaks, refined
+from weakpoints.method.stopwatch import Stopwatch
+from weakpoints.method.suppression import sigma_of
+from weakpoints.options import ResolvedOptions, choose
+
+FINEST = ((64, 32), (32, 32))  # box and step whose drops are kept, in one colour
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A box, every how many of its kept positions it lies, and the coarse map's weight."""
+
+    patch: int
+    step: int
+    weight: float
+
+    def map(self, drops: Array, side: int) -> tuple[Array, int]:
+        """(S, S) coarse map, and its forward passes, from (n, n) drops of the kept positions."""
+        starts = positions(side, self.patch, 32)
+        chosen = positions(side, self.patch, self.step)
+        at = [starts.index(start) for start in chosen]
+        return spread(drops[np.ix_(at, at)], chosen, self.patch, side), len(at) ** 2
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A photograph with its maps. fine: (S, S). drops: (n, n) of each kept box and step."""
+
+    scene: Scene
+    options: ResolvedOptions
+    fine: Array
+    drops: dict[int, Array]
+
+    @property
+    def count(self) -> int:
+        """How many keypoints the options keep."""
+        total = len(self.scene.corners.maxima)
+        return kept_count(total, keep=self.options.keep, limit=self.options.max_keypoints)
+
+    def points(self, setting: Setting, spread_out: bool = True, evidence: bool = True) -> Array:
+        """(N, 2): all candidates as they are taken, refined; without evidence: corners alone."""
+        frame, options = self.scene.frame, replace(self.options, weight=setting.weight, **ALL)
+        coarse, _ = setting.map(self.drops[setting.patch], frame.side)
+        fine = self.fine if evidence else np.zeros_like(self.fine)
+        coarse = coarse if evidence else np.zeros_like(coarse)
+        weight, combine = setting.weight, options.combine
+        score = fuse(coarse, fine, frame.inside, weight=weight, combine=combine)
+        sigma = sigma_of(self.fine, frame, combine) if spread_out else 0.0
+        scene = Scene(self.scene.close_up, frame, options)
+        vars(scene)["corners"] = self.scene.corners  # the same for every setting
+        return refined(scene, find_peaks(scene, score, sigma)).points
+
+
+def picture(
+    detector: Detector,
+    image: NDArray[np.uint8],
+    target: int | None,
+    kept: Path,
+    boxes: Sequence[tuple[int, int]] = FINEST,
+) -> Picture:
+    """With the maps from the folder, or made and kept there."""
+    options = choose(target_class=target, colours=1)
+    prepared = detector.prepare(image, options, Stopwatch())
+    if prepared.scene is None or prepared.fills is None:
+        raise ValueError("the photograph was prepared for its classes alone")
+    digest = hashlib.sha256(image.tobytes() + repr((detector.model.sha256, target)).encode())
+    file = kept / f"{digest.hexdigest()[:20]}.npz"
+    if not file.exists():
+        (seen,) = detector.forward_backward([prepared])
+        found: dict[str, Any] = {"fine": seen.fine[0]}
+        with detector.device():
+            for patch, stride in boxes:
+                asked = replace(prepared.options, patch=patch, stride=stride)
+                fills = prepared.fills.to(seen.trace.x)
+                logits = occluded_logits(detector.occluder, seen.trace, fills, asked)
+                scores = (
+                    class_score(z, seen.targets[0], "log_odds") for z in (seen.trace.logits, logits)
+                )
+                clean, covered = scores
+                drops = (clean - covered).clamp(min=0).cpu().numpy()
+                found[f"drops_{patch}"] = drops.reshape(2 * (round(drops.size**0.5),))
+        kept.mkdir(parents=True, exist_ok=True)
+        np.savez(file, allow_pickle=False, **found)
+    with np.load(file) as maps:
+        dropped = {patch: maps[f"drops_{patch}"].astype(float) for patch, _ in boxes}
+        fine = maps["fine"].astype(float)
+    return Picture(prepared.scene, prepared.options, fine, dropped)

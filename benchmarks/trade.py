@@ -1,0 +1,210 @@
+"""What boxes, weights and the spread of keypoints buy: the curve that a network's defaults lie on.
+
+    python -m benchmarks.trade --network NAME [--manifest FILE] --annotations FILE --images DIR
+        --classes DIR --kept DIR [--pairs 48] [--repeats 6]
+
+The maps of each photograph are kept in `--kept`, so that a choice of fusion or suppression costs no
+forward pass. F1 is one to one at 0.1 of the box; pairs and repeatability are those of
+`weakpoints evaluate`. Every method has as many points as ours.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.kept_maps import FINEST, Picture, Setting, picture
+from weakpoints.evaluation.baselines import Points, grid_points, reweighted
+from weakpoints.evaluation.matching import interval, match, one_to_one
+from weakpoints.evaluation.pairs import choose_cases, compose
+from weakpoints.evaluation.photographs import (
+    Landmarked,
+    folders_by_class,
+    read,
+    read_coco,
+    sample,
+)
+from weakpoints.evaluation.repeatability import repeated
+from weakpoints.evaluation.warps import Warp, warps
+from weakpoints.loading import load_detector
+
+ALPHA = 0.1
+Array = NDArray[np.float64]
+SETTINGS = [
+    Setting(64, 32, 0.0),
+    Setting(64, 64, 0.2),
+    Setting(64, 32, 0.1),
+    Setting(64, 32, 0.2),
+    Setting(64, 32, 0.3),
+    Setting(32, 32, 0.2),
+]
+DEFAULT = Setting(64, 32, 0.2)
+
+
+def on_landmarks(
+    photographs: list[tuple[Landmarked, Picture]], untrained: list[Picture], setting: Setting
+) -> dict[str, Array]:
+    """(N, 2) F1 anywhere and F1 in the box of each method, by photograph.
+
+    untrained: the same photographs seen by random weights.
+    """
+    rows: dict[str, list[tuple[float, float]]] = {}
+    for (marked, seen), blind in zip(photographs, untrained, strict=True):
+        radius, most = ALPHA * marked.size, seen.count
+        methods = {
+            "ours": seen.points(setting),
+            "ours_unspread": seen.points(setting, spread_out=False),
+            "corners": seen.points(setting, spread_out=False, evidence=False),
+            "corners_spread": seen.points(setting, evidence=False),
+            "random_weights": blind.points(setting),
+            "random_weights_unspread": blind.points(setting, spread_out=False),
+        }
+        inside = len(_within(marked, methods["ours"][:most]))
+        for name, xy in methods.items():
+            anywhere, boxed = xy[:most], _within(marked, xy)[:inside]
+            figures = [match(some, marked.landmarks, radius).f1 for some in (anywhere, boxed)]
+            rows.setdefault(name, []).append((figures[0], figures[1]))
+        even = grid_points(marked.box, inside).xy
+        whole = grid_points((0, 0, seen.scene.frame.width, seen.scene.frame.height), most).xy
+        grid = (match(each, marked.landmarks, radius).f1 for each in (whole, even))
+        rows.setdefault("grid", []).append((next(grid), next(grid)))
+        best = best_choice(methods["ours"], marked.landmarks, radius, most)
+        best_inside = best_choice(
+            _within(marked, methods["ours"]), marked.landmarks, radius, inside
+        )
+        rows.setdefault("oracle", []).append((best, best_inside))
+    return {name: np.array(pairs) for name, pairs in rows.items()}
+
+
+def ours(photographs: list[tuple[Landmarked, Picture]], setting: Setting) -> dict[str, Array]:
+    """The same of our keypoints alone."""
+    rows = []
+    for marked, seen in photographs:
+        xy, radius = seen.points(setting)[: seen.count], ALPHA * marked.size
+        some = (xy, _within(marked, xy))
+        rows.append([match(each, marked.landmarks, radius).f1 for each in some])
+    return {"ours": np.array(rows)}
+
+
+def best_choice(candidates: Array, landmarks: Array, radius: float, count: int) -> float:
+    """F1 of the best `count` of the candidates, which knows the landmarks."""
+    hits = min(len(one_to_one(candidates, landmarks, radius)[0]), count)
+    return 2 * hits / (min(count, len(candidates)) + len(landmarks))
+
+
+def _within(marked: Landmarked, xy: Array) -> Array:
+    return Points(xy, np.zeros(len(xy))).within(marked.box).xy
+
+
+def on_asked(seen: Picture, mine: NDArray[np.bool_], setting: Setting) -> float:
+    """The share of the keypoints on the photograph that was asked for."""
+    last = np.array(mine.shape[::-1]) - 1
+    x, y = np.rint(seen.points(setting)[: seen.count]).astype(int).clip(0, last).T
+    return float(mine[y, x].mean())
+
+
+def again(seen: list[tuple[Warp | None, Picture]], setting: Setting) -> float:
+    """The mean repeatability of one photograph, the first, under its changes."""
+    (_, first), *changed = seen
+    frame, before = first.scene.frame, first.points(setting)
+    shape = (frame.height, frame.width)
+    shares = [
+        repeated(before, after.points(setting), warp, shape, first.count)[0]
+        for warp, after in changed
+        if warp is not None
+    ]
+    return float(np.nanmean(shares))
+
+
+def changes(image: NDArray[np.uint8]) -> Iterator[tuple[Warp | None, NDArray[np.uint8]]]:
+    yield None, image
+    for warp in warps(image.shape[1], image.shape[0], np.random.default_rng(0)):
+        yield warp, warp(image)
+
+
+def summary(values: Array) -> dict[str, Any]:
+    """The mean of (N,) and its 95 % interval over photographs."""
+    return {"mean": float(values.mean()), "interval": interval(values[:, None])}
+
+
+def figures(f1: dict[str, Array], sets: Array) -> dict[str, Any]:
+    """Of each set and of all: F1 of each method, and ours less it, paired."""
+    parts = {name: sets == name for name in sorted(set(sets.tolist()))}
+    return {
+        part: {
+            "photographs": int(chosen.sum()),
+            **{
+                where: {
+                    name: summary(values[chosen, column])
+                    | {"ours_less": summary(f1["ours"][chosen, column] - values[chosen, column])}
+                    for name, values in f1.items()
+                }
+                for column, where in enumerate(("whole", "boxed"))
+            },
+        }
+        for part, chosen in (parts | {"all": np.ones(len(sets), bool)}).items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", required=True)
+    parser.add_argument("--manifest", type=Path, default=Path("model_weights/manifest.json"))
+    parser.add_argument("--annotations", type=Path, action="append", default=[])
+    parser.add_argument("--images", type=Path, action="append", default=[], help="one a file")
+    parser.add_argument("--classes", type=Path, required=True, help="a folder of class folders")
+    parser.add_argument("--kept", type=Path, required=True, help="a folder for the maps")
+    parser.add_argument("--pairs", type=int, default=48)
+    parser.add_argument("--repeats", type=int, default=6, help="photographs for repeatability")
+    args = parser.parse_args()
+    detector = load_detector(args.manifest, args.network, "cpu")
+    marked = [
+        (each, picture(detector, read(each.path), None, args.kept))
+        for file, folder in zip(args.annotations, args.images, strict=True)
+        for each in read_coco(file, folder)
+    ]
+    blind = reweighted(detector)
+    untrained = [
+        picture(blind, read(each.path), None, args.kept / "random_weights", FINEST[:1])
+        for each, _ in marked
+    ]
+    pairs = []
+    for case in choose_cases(folders_by_class(args.classes, detector.model.labels), args.pairs):
+        first, second = (read(path) for path in case.paths)
+        mixed, owner = compose(first, second, case.layout, case.corner)
+        pairs.append((picture(detector, mixed, case.target, args.kept), owner == case.asked))
+    repeats = [
+        [(warp, picture(detector, image, None, args.kept)) for warp, image in changes(read(path))]
+        for path in (sample(args.classes, 22)[: args.repeats] if args.repeats else ())
+    ]
+    sets = np.array([each.source for each, _ in marked])
+    curve = []
+    for setting in SETTINGS:
+        f1 = (
+            on_landmarks(marked, untrained, setting)
+            if setting == DEFAULT
+            else ours(marked, setting)
+        )
+        passes = setting.map(np.zeros((7, 7) if setting.patch == 32 else (6, 6)), 224)[1]
+        curve.append(
+            {
+                "patch": setting.patch,
+                "step": setting.step,
+                "weight": setting.weight,
+                "passes": passes if setting.weight else 0,
+                "f1": figures(f1, sets),
+                "pairs": summary(np.array([on_asked(*pair, setting) for pair in pairs])),
+                "repeatability": summary(np.array([again(each, setting) for each in repeats]))
+                if repeats
+                else None,
+            }
+        )
+    print(json.dumps({"network": args.network, "alpha": ALPHA, "curve": curve}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
