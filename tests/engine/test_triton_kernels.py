@@ -94,7 +94,7 @@ def test_a_whole_occlusion_through_the_kernels_is_that_of_their_twins(
     network, corners = network_of(module), ((0, 0), (9, 3), (27, 27))
     colours = drawn(3, 3).double()
     expected = Incremental(network).logits(network.trace(x), corners, 5, colours)
-    monkeypatch.setattr(kernels, "triton_kernels", interpreted)
+    monkeypatch.setattr(kernels, "triton_kernels", lambda: interpreted)
     monkeypatch.setattr(kernels, "fuses", lambda table, scratch: True)
     engine = Incremental(network, recorder=unrecorded())  # in values, as on a GPU
     found = engine.logits(network.trace(x), corners, 5, colours)

@@ -5,6 +5,7 @@ Tables are (rows, C), without the row of zeros but for `evaluate`, whose blocks 
 """
 
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +15,21 @@ from weakpoints.engine.changes import winograd
 from weakpoints.engine.changes.windows import Blocks, PoolStep, Windows
 
 NUMBA = find_spec("numba") is not None
-if NUMBA:
+
+
+def compiled() -> Any:
+    """The module `compiled`, at its first use: Numba's import takes half a second, and networks
+    that take another form need none of it.
+    """
     from weakpoints.engine.changes import compiled
+
+    return compiled
 
 
 def evaluate(table: Tensor, blocks: Blocks, points: Tensor) -> None:
     """points (blocks.count, C): the changes of each block at the points of both axes."""
     if NUMBA:
-        compiled.evaluate(_flat(table), table.shape[1], blocks.table, blocks.rows, _flat(points))
+        compiled().evaluate(_flat(table), table.shape[1], blocks.table, blocks.rows, _flat(points))
         return
     for high, wide, chosen, rows in _by_size(blocks):
         down, across = torch.arange(high)[:, None], torch.arange(wide)
@@ -33,7 +41,7 @@ def evaluate(table: Tensor, blocks: Blocks, points: Tensor) -> None:
 def interpolate(points: Tensor, blocks: Blocks, out: Tensor) -> None:
     """out: what the blocks' products (blocks.count, K) add up to in each picture's window."""
     if NUMBA:
-        compiled.interpolate(
+        compiled().interpolate(
             _flat(points),
             points.shape[1],
             blocks.table,
@@ -60,7 +68,7 @@ def activate(out: Tensor, windows: Windows, clean: Tensor, before: Tensor, ceili
     what the layer puts out without a box, and what it hands to its activation.
     """
     if NUMBA:
-        compiled.activate(
+        compiled().activate(
             out.shape[1], windows.table, _flat(clean), _flat(before), ceiling, _flat(out)
         )
         return
@@ -74,7 +82,7 @@ def pool(step: PoolStep, table: Tensor, clean: Tensor, after: Tensor, out: Tenso
     """
     layer, inside, outside = step.layer, step.before, step.after
     if NUMBA:
-        compiled.pool(
+        compiled().pool(
             _flat(table[1:]),
             table.shape[1],
             inside.table,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 from math import inf
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,11 +14,16 @@ from weakpoints.engine.spans import Spans
 from weakpoints.networks.network import Conv, Layer, MaxPool
 
 TRITON = find_spec("triton") is not None  # PyTorch for CPUs may come without
-if TRITON:
-    from weakpoints.engine.tiles import triton_kernels
 
 GATHER = 64  # products that take as long as moving one number
 LARGEST = 32  # side of a direct convolution's tile
+
+
+def triton_kernels() -> Any:
+    """The module `triton_kernels`, at its first use: a CPU needs none of it."""
+    from weakpoints.engine.tiles import triton_kernels
+
+    return triton_kernels
 
 
 def fuses(table: Tensor, scratch: Scratch) -> bool:
@@ -29,7 +35,7 @@ def gather(table: Tensor, index: Tensor, scratch: Scratch) -> Tensor:
     """table (., C), index (T, A) -> (T, A, C), valid until the next one."""
     out = scratch.take("gathered", index.numel(), table.shape[1])
     if fuses(table, scratch):
-        triton_kernels.largest_rows(table, index.view(-1, 1), out)
+        triton_kernels().largest_rows(table, index.view(-1, 1), out)
     else:
         torch.index_select(table, 0, index.flatten(), out=out)
     return out.view(*index.shape, -1)
@@ -38,7 +44,7 @@ def gather(table: Tensor, index: Tensor, scratch: Scratch) -> Tensor:
 def gather_largest(table: Tensor, index: Tensor, out: Tensor, scratch: Scratch) -> None:
     """table (., C), index (T, A) -> out (T, C): the largest in each channel of A rows."""
     if fuses(table, scratch):
-        triton_kernels.largest_rows(table, index, out)
+        triton_kernels().largest_rows(table, index, out)
     else:
         torch.amax(gather(table, index, scratch), 1, out=out)
 
@@ -48,7 +54,7 @@ def finish(y: Tensor, layer: Conv, out: Tensor, scratch: Scratch) -> None:
     bias, fused = layer.bias, fuses(y, scratch)
     if fused:
         lines = y.view(-1, y.shape[-1])
-        triton_kernels.biased(lines, bias, out.view(-1, y.shape[-1]), relu=layer.relu)
+        triton_kernels().biased(lines, bias, out.view(-1, y.shape[-1]), relu=layer.relu)
     elif bias is None:
         out.copy_(y)
     else:

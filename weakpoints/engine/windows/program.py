@@ -16,6 +16,7 @@ from weakpoints.engine.windows.layouts import Layout, after, sized
 from weakpoints.engine.windows.neighbours import Neighbours, Padding, Pair
 from weakpoints.engine.windows.reading import average_pool, convolution, max_pool, padding
 from weakpoints.networks.graph.graph import Graph, Operation
+from weakpoints.networks.graph.shapes import made
 
 BATCH = 3  # pictures of the trial on the meta device: a number that shapes rarely have
 
@@ -112,7 +113,7 @@ class _Writer:
         self._rims: dict[str, tuple[str, Pair]] = {}  # of zeros, which a convolution adds itself
 
     def add(self, operation: Operation) -> None:
-        out = operation(self._values, self._meta, BATCH)
+        out = made(operation, self._values, self._meta, BATCH)
         self._values[operation.name] = out
         near = self._neighbours(operation, out)
         if near is None:

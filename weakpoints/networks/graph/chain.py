@@ -15,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from weakpoints.errors import WeightsError
 from weakpoints.networks.graph.graph import Graph, Operation
 from weakpoints.networks.graph.segment import Segment
+from weakpoints.networks.graph.shapes import made
 from weakpoints.networks.network import Conv, Network
 
 LARGEST = (
@@ -60,7 +61,7 @@ def _shapes(
     }
     for operation in graph.operations:
         try:
-            out = operation(values, on_meta, BATCH)
+            out = made(operation, values, on_meta, BATCH)
         except Exception as error:  # shapes that do not fit raise almost anything
             reason = str(error).strip().splitlines()[0][:200]
             raise WeightsError(
