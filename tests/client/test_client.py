@@ -285,6 +285,7 @@ def test_a_line_that_is_missing_is_a_refusal_beside_what_was_answered(asynchrono
         (b'{"problem": {"status": 500, "detail": "broken"}}\n', Refused),
         (b"<html>log in</html>", httpx2.DecodingError),
         (b'"what?"\n', httpx2.DecodingError),
+        (b'{"index": 0, "id": "a"}\n', httpx2.DecodingError),
     ],
 )
 def test_where_nothing_was_answered_the_error_is_raised(

@@ -41,11 +41,16 @@ def accepted(answer: httpx2.Response) -> bytes:
 
 
 def read_answer(kind: type[Model], body: str | bytes) -> Model:
-    """Raises DecodingError for what somebody else answered, such as a proxy's page."""
+    """Raises DecodingError for what somebody else answered, such as a proxy's page.
+
+    Or a service of another version than this client.
+    """
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
-        raise _foreign(body) from error
+        first = error.errors(include_url=False, include_input=False)[0]
+        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+        raise _foreign(body, why) from error
 
 
 def read_json(line: str) -> dict[str, Any]:
@@ -59,8 +64,10 @@ def read_json(line: str) -> dict[str, Any]:
     return value
 
 
-def _foreign(body: str | bytes) -> httpx2.DecodingError:
-    return httpx2.DecodingError(f"the answer is none of weakpoints: it begins {body[:60]!r}")
+def _foreign(body: str | bytes, why: str = "no JSON object") -> httpx2.DecodingError:
+    return httpx2.DecodingError(
+        f"the answer is none that this client knows ({why}); it begins {body[:60]!r}"
+    )
 
 
 def _problem(answer: httpx2.Response) -> dict[str, Any]:

@@ -146,7 +146,7 @@ class Together:
         if "index" not in told:
             raise Refused(told["problem"])
         refused = "problem" in told
-        answer = Refused(told["problem"]) if refused else Detection.model_validate(told)
+        answer = Refused(told["problem"]) if refused else read_answer(Detection, line)
         self._found[self.rest[told["index"]]] = answer
 
     def pause(self) -> float:
