@@ -174,7 +174,21 @@ class LandmarksQuery(Strict):
         return [replace(shared, roi=box) for box in boxes]
 
 
+def _boxes_in_json(schema: dict[str, Any]) -> None:
+    """Tells OpenAPI what is taken beside texts."""
+    number = {"type": "integer", "minimum": 0}
+    box = {"type": "array", "minItems": 4, "maxItems": 4, "items": number}
+    schema["properties"]["roi"]["anyOf"] += [box, {"type": "array", "items": box}]
+
+
+class LandmarksParameters(LandmarksQuery):
+    """The same as JSON has them: a box may be a list of four numbers, and several a list of it."""
+
+    model_config = ConfigDict(json_schema_extra=_boxes_in_json)
+
+
 def _boxes(value: object) -> list[Any] | None:
-    """The parts to look at, of one text or several. Raises BadOption."""
-    given = value if isinstance(value, list) else [value]
+    """The parts to look at, of one box or several. Raises BadOption."""
+    boxes = isinstance(value, list) and not (value and isinstance(value[0], int))
+    given = list(value) if boxes and isinstance(value, list) else [value]
     return [box for box in (checked("roi", text) for text in given) if box is not None] or None

@@ -1,7 +1,8 @@
 """The landmark sets of the service's folder, each loaded when it is asked for."""
 
 import re
-from collections.abc import Iterator
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from weakpoints.errors import BadLandmarkSet, NotAllowed, UnknownLandmarks
 from weakpoints.landmarks.landmark_set import SUFFIX, LandmarkSet, summary
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
-KEPT = 16  # sets in memory
+KEPT = 256 * 2**20  # bytes of sets in memory; one that is larger is read anew each time
 
 
 class LandmarkSets:
@@ -19,7 +20,8 @@ class LandmarkSets:
 
     def __init__(self, folder: Path | None, writable: bool) -> None:
         self._folder, self.writable = folder, writable and folder is not None
-        self._kept: LRUCache[tuple[Any, ...], LandmarkSet] = LRUCache(KEPT)
+        self._kept: LRUCache[tuple[Any, ...], LandmarkSet] = LRUCache(KEPT, memory_of)
+        self._lock = threading.Lock()  # of the cache, which is for one thread
 
     def get(self, name: str) -> LandmarkSet:
         """Raises UnknownLandmarks, and BadLandmarkSet for a file that is damaged."""
@@ -27,18 +29,20 @@ class LandmarkSets:
         try:
             state = path.stat()
             key = (name, state.st_mtime_ns, state.st_size)
-            if known := self._kept.get(key):
-                return known
+            with self._lock:
+                if known := self._kept.get(key):
+                    return known
             found = LandmarkSet.load(path)
         except FileNotFoundError:
             raise self._unknown(name) from None
-        self._kept[key] = found
+        with self._lock, suppress(ValueError):  # larger than the cache
+            self._kept[key] = found
         return found
 
     def cards(self, network: str) -> tuple[list[dict[str, Any]], dict[str, str]]:
         """What to tell of each set, and of the files that can't be read, why."""
         cards, broken = [], {}
-        for name in self._names():
+        for name in self.names():
             try:
                 found = self.get(name)
             except (BadLandmarkSet, OSError) as error:
@@ -73,17 +77,27 @@ class LandmarkSets:
             raise self._unknown(name)
         return self._folder / f"{name}{SUFFIX}"
 
-    def _names(self) -> Iterator[str]:
-        if self._folder is not None and self._folder.is_dir():
-            for path in sorted(self._folder.glob(f"*{SUFFIX}")):
-                if NAME.fullmatch(path.name.removesuffix(SUFFIX)):
-                    yield path.name.removesuffix(SUFFIX)
+    def names(self) -> list[str]:
+        """Of the files at hand, damaged ones too."""
+        if self._folder is None or not self._folder.is_dir():
+            return []
+        stems = [path.name.removesuffix(SUFFIX) for path in self._folder.glob(f"*{SUFFIX}")]
+        return sorted(stem for stem in stems if NAME.fullmatch(stem))
 
     def _unknown(self, name: str) -> UnknownLandmarks:
-        known = list(self._names())
+        known = self.names()
         listed = ", ".join(known) or "none"
         return UnknownLandmarks(
             f"there is no landmark set {name[:100]!r}; there are {listed}. A name has letters, "
             "digits, dots, dashes and underscores",
             known=known,
         )
+
+
+def memory_of(kept: LandmarkSet) -> int:
+    """Bytes of a set: its descriptors, and what is read off them once (`Reference.rows`)."""
+    return sum(
+        values.nbytes
+        for reference in kept.pattern.references
+        for values in (*reference.descriptors, *reference.rows)
+    )

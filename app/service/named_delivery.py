@@ -1,5 +1,6 @@
 """From a request's photographs to named points, on the way that detections take."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -12,6 +13,7 @@ from app.schemas.landmarks import NamedPointsFound, named_answer
 from app.schemas.queries import LandmarksQuery
 from app.service.answers import Answer, Delivery, timed
 from app.service.intake.upload import Upload
+from app.service.lifecycle import Service
 from app.service.scheduling.photograph_request import PhotographRequest
 from weakpoints.errors import BadAnnotations, BadOption, WeakpointsError
 from weakpoints.landmarks.annotations import Annotations, Marked, check_inside, read_annotations
@@ -21,7 +23,7 @@ from weakpoints.landmarks.learning import expected_accuracy
 from weakpoints.landmarks.named import Describer, Named, NamedPoints, pattern_of
 from weakpoints.method.stages import Prepared
 from weakpoints.method.stopwatch import Stopwatch
-from weakpoints.options import choose
+from weakpoints.options import Options, choose
 from weakpoints.progress import Progress, no_progress
 
 Image = NDArray[np.uint8]
@@ -50,27 +52,43 @@ class NamedDelivery(Delivery[LandmarksQuery]):
     ) -> NamedAnswer:
         """One photograph, decoded and looked at. Raises WeakpointsError."""
         clock = replace(self.clock, laps=[*self.clock.laps])
-        objects = self.query.objects()
-
-        def prepare(image: Image) -> list[Prepared]:
-            clocks = [clock, *(Stopwatch() for _ in objects[1:])]
-            pairs = zip(objects, clocks, strict=True)
-            return [self.finder.describer.prepare(image, *pair) for pair in pairs]
-
-        def name(progress: Progress) -> tuple[Named, ...]:
-            return tuple(
-                self.finder.named(*look, options, progress)
-                for look, options in zip(looks, objects, strict=True)
-            )
-
-        pipeline = self.service.pipeline
         with upload as data:
-            options = pipeline.detector.resolved(objects[0])
-            request = PhotographRequest(data, options, clock, self.who, self.caller.end)
-            looks = await pipeline.look_at_all(request, prepare)
-        found = await pipeline.on_thread(self.who, name)
+            options = self.service.pipeline.detector.resolved(self.query.options())
+            photograph = PhotographRequest(data, options, clock, self.who, self.caller.end)
+            objects = await named_on(
+                self.service, self.finder, photograph, self.query.objects(), progress
+            )
         taken = timed(self.service, clock)
-        return NamedAnswer(None, None, False, taken, found)  # type: ignore[arg-type]
+        return NamedAnswer(None, None, False, taken, objects)  # type: ignore[arg-type]
+
+
+async def named_on(
+    service: Service,
+    finder: NamedPoints,
+    photograph: PhotographRequest,
+    objects: Sequence[Options],
+    progress: Progress = no_progress,
+) -> tuple[Named, ...]:
+    """The landmarks of each object of one photograph. Raises WeakpointsError."""
+    pipeline = service.pipeline
+
+    def prepare(image: Image) -> list[Prepared]:
+        clocks = [photograph.clock, *(Stopwatch() for _ in objects[1:])]
+        pairs = zip(objects, clocks, strict=True)
+        return [finder.describer.prepare(image, *pair) for pair in pairs]
+
+    looks = await pipeline.look_at_all(photograph, prepare)
+
+    def name(stop_if_gone: Progress) -> tuple[Named, ...]:
+        def both(stage: str, done: int, total: int) -> None:
+            stop_if_gone(stage, done, total)
+            progress(stage, done, total)
+
+        return tuple(
+            finder.named(*look, options, both) for look, options in zip(looks, objects, strict=True)
+        )
+
+    return await pipeline.on_thread(photograph.caller, name)
 
 
 def with_finder(delivery: Delivery[LandmarksQuery], finder: NamedPoints) -> NamedDelivery:

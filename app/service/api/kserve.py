@@ -6,9 +6,8 @@ https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protoc
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from anyio.to_thread import run_sync
@@ -17,11 +16,20 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from app.schemas.answers import Detection, Prediction, detection, prediction
-from app.schemas.queries import DetectParameters, DrawQuery, options_of
+from app.schemas.queries import DetectParameters, DrawQuery, LandmarksParameters, options_of
 from app.service.answers import timed
-from app.service.api.kserve_body import Base64, body_of, parse, read_json, with_index
+from app.service.api.kserve_body import (
+    Base64,
+    InstanceRequest,
+    Parameters,
+    body_of,
+    parse,
+    read_json,
+    with_index,
+)
+from app.service.api.kserve_landmarks import NamedPredictions, named_by, set_named
 from app.service.http.callers import caller_of
-from app.service.http.deadlines import Caller, deadline
+from app.service.http.deadlines import deadline
 from app.service.http.problems import V1, V1_RESPONSES
 from app.service.intake.upload import UploadPace
 from app.service.lifecycle import Service, service_of
@@ -32,7 +40,6 @@ from weakpoints.method.render import heatmap_png
 from weakpoints.method.stopwatch import Stopwatch
 
 InstanceAnswer = TypeVar("InstanceAnswer")
-Parameters = TypeVar("Parameters", bound=DetectParameters)
 
 
 class ExplainParameters(DetectParameters, DrawQuery):
@@ -42,7 +49,7 @@ class ExplainParameters(DetectParameters, DrawQuery):
 
 
 class Models(BaseModel):
-    """The names of the models that are served: there is one."""
+    """The network's name, and those of the landmark sets that belong to it."""
 
     models: list[str]
 
@@ -72,39 +79,38 @@ class Explanations(Predictions):
     explanations: list[Explanation]
 
 
-@dataclass(frozen=True)
-class InstanceRequest(Generic[Parameters]):
-    """One of the `of` photographs of a request, and who waits for its answer.
-
-    reserved: closed when the picture is no longer in memory.
-    """
-
-    photograph: bytes
-    of: int
-    parameters: Parameters
-    caller: Caller
-    reserved: ExitStack
-
-
 routes = APIRouter(prefix=V1)
 GET: dict[int | str, dict[str, Any]] = {status: V1_RESPONSES[status] for status in (401, 503)}
 
 
 @routes.get("", operation_id="v1_models", responses=GET)
 async def models(request: Request) -> Models:
-    """The name of the model, by KServe's V1 protocol."""
-    return Models(models=[served_name(service_of(request))])
+    """What may be asked by name, by KServe's V1 protocol: the network, and its landmark sets."""
+    service = service_of(request)
+    known = served_name(service)
+    digest = service.pipeline.detector.model.sha256
+    cards, _ = await run_sync(service.landmark_sets.cards, digest)
+    sets = [card["name"] for card in cards if card["usable"] and card["name"] != known]
+    return Models(models=[known, *sets])
 
 
 @routes.post(
     "/{name}:predict",
     operation_id="v1_predict",
     responses=V1_RESPONSES,
-    openapi_extra=body_of(DetectParameters),
+    openapi_extra=body_of(DetectParameters, LandmarksParameters),
 )
-async def predict(request: Request, name: str) -> Predictions:
-    """The likeliest classes of each photograph: a forward pass, no occlusion."""
-    return Predictions(predictions=await answers_of(request, name, DetectParameters, prediction_of))
+async def predict(request: Request, name: str) -> Predictions | NamedPredictions:
+    """The likeliest classes of each photograph: a forward pass, no occlusion.
+
+    By the name of a landmark set: what `/landmarks/{set}` answers for each photograph.
+    """
+    service = service_of(request)
+    if name == served_name(service):
+        return Predictions(predictions=await answers_of(request, DetectParameters, prediction_of))
+    kept = await set_named(service, name, served_name(service))
+    work = partial(named_by, kept)
+    return NamedPredictions(predictions=await answers_of(request, LandmarksParameters, work))
 
 
 @routes.post(
@@ -115,7 +121,8 @@ async def predict(request: Request, name: str) -> Predictions:
 )
 async def explain(request: Request, name: str) -> Explanations:
     """What `/detect` answers for each photograph; its heatmap, too, where that is asked for."""
-    explanations = await answers_of(request, name, ExplainParameters, explanation_of)
+    check_name(service_of(request), name)
+    explanations = await answers_of(request, ExplainParameters, explanation_of)
     return Explanations(
         predictions=[answer.prediction for answer in explanations], explanations=explanations
     )
@@ -137,7 +144,8 @@ async def not_by_get(name: str) -> None:
 async def ready(request: Request, name: str) -> ModelReady:
     """Whether the model answers: 503 while it does not."""
     service = service_of(request)
-    check_name(service, name)
+    if name != served_name(service):
+        await set_named(service, name, served_name(service))
     if not service.ready:
         raise Unavailable("the service is stopping, or the device is lost", retry_after=5)
     return ModelReady(name=name)
@@ -150,15 +158,16 @@ def served_name(service: Service) -> str:
 
 
 def check_name(service: Service, name: str) -> None:
-    """Raises UnknownModel, and Unavailable while the model is loaded."""
+    """Raises UnknownModel for what does not explain, and Unavailable while the model is loaded."""
     known = served_name(service)
     if name != known:
-        raise UnknownModel(f"there is no model {name[:100]!r}; there is {known!r}", known=[known])
+        raise UnknownModel(
+            f"there is no model {name[:100]!r} that explains; there is {known!r}", known=[known]
+        )
 
 
 async def answers_of(
     request: Request,
-    name: str,
     kind: type[Parameters],
     work: Callable[[InstanceRequest[Parameters]], Awaitable[InstanceAnswer]],
 ) -> list[InstanceAnswer]:
@@ -170,7 +179,6 @@ async def answers_of(
     """
     service = service_of(request)
     settings, answers = service.settings, list[InstanceAnswer]()
-    check_name(service, name)
     async with deadline(request, settings.request_timeout) as caller:
         with service.pipeline.place(caller_of(request)):
             body = await read_json(request, settings.max_bytes, UploadPace.of(settings))

@@ -5,16 +5,17 @@
 
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
-from app.schemas.queries import DetectQuery
+from app.schemas.queries import DetectParameters, LandmarksParameters
 from app.service.api.openapi import posted
+from app.service.http.deadlines import Caller
 from app.service.intake.upload import ENVELOPE, UploadPace, check_encoding, read_body
 from weakpoints.errors import MalformedRequest, TooLarge, WeakpointsError
 
@@ -22,6 +23,8 @@ BOM = b"\xef\xbb\xbf"  # which some systems write before text
 LINE = (76, 78)  # letters of a line of base64, without and with its end (RFC 2045, 6.8)
 OTHER_LETTERS = bytes.maketrans(b"-_", b"+/")  # of URLs and file names (RFC 4648, section 5)
 VALUES = 1000  # commas and brackets of a body: base64 has none, and each costs memory when parsed
+
+Parameters = TypeVar("Parameters", bound=DetectParameters | LandmarksParameters)
 
 
 class Base64(BaseModel):
@@ -45,6 +48,20 @@ class InstanceBatch:
 
     photographs: tuple[bytes, ...]
     parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class InstanceRequest(Generic[Parameters]):
+    """One of the `of` photographs of a request, and who waits for its answer.
+
+    reserved: closed when the picture is no longer in memory.
+    """
+
+    photograph: bytes
+    of: int
+    parameters: Parameters
+    caller: Caller
+    reserved: ExitStack
 
 
 def most_bytes(max_bytes: int) -> int:
@@ -118,8 +135,9 @@ def with_index(index: int) -> Iterator[None]:
         raise
 
 
-def body_of(parameters: type[DetectQuery]) -> dict[str, Any]:
-    """The operation for OpenAPI."""
+def body_of(*kinds: type[BaseModel]) -> dict[str, Any]:
+    """The operation for OpenAPI; kinds: what its parameters may be."""
+    schemas = [kind.model_json_schema() for kind in kinds]
     instance = {
         "type": "object",
         "required": ["b64"],
@@ -131,7 +149,7 @@ def body_of(parameters: type[DetectQuery]) -> dict[str, Any]:
         "required": ["instances"],
         "properties": {
             "instances": {"type": "array", "minItems": 1, "items": instance},
-            "parameters": parameters.model_json_schema(),
+            "parameters": schemas[0] if len(schemas) == 1 else {"anyOf": schemas},
         },
         "additionalProperties": False,
     }

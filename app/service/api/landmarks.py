@@ -1,45 +1,42 @@
 """`/landmarks`: named points, by sets that are kept here or by references sent along."""
 
-import json
-from collections.abc import Callable
-from contextlib import ExitStack
-from functools import partial
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import StreamingResponse
 
-from app.schemas.answers import Problem, ProblemOfSeveral
 from app.schemas.landmarks import (
     LandmarkSetCard,
     LandmarkSets,
     NamedPointsFound,
-    NamedPointsOfSeveral,
-    NamedResult,
     NamedResults,
 )
 from app.schemas.queries import LandmarksQuery
-from app.service.answers import Answer, Delivery, delivered, problem_after_status
-from app.service.api.openapi import FILE, FILES, JSON, LINES, photographs, posted
+from app.service.answers import Delivery, delivered
+from app.service.api.landmarks_answers import answered
+from app.service.api.openapi import (
+    EVENTS,
+    FILE,
+    FILES,
+    JSON,
+    LINES,
+    TIMED,
+    photographs,
+    posted,
+    streams,
+)
 from app.service.api.parameters import reject_repeated
-from app.service.api.streaming import Send, StreamMessages, one_line, streamed
 from app.service.http.accept import preferred
-from app.service.http.problems import RESPONSES, problem_body
+from app.service.http.problems import RESPONSES
 from app.service.intake.upload import UploadPace, read_body
 from app.service.lifecycle import Service, service_of
 from app.service.named_delivery import (
     ANNOTATIONS,
     REFERENCE,
-    NamedAnswer,
-    NamedDelivery,
     check_objects,
     learnt_from,
-    told,
     with_expectation,
-    with_finder,
 )
-from weakpoints.errors import WeakpointsError
 from weakpoints.landmarks.landmark_set import LandmarkSet, summary
 from weakpoints.landmarks.named import Describer, NamedPoints
 
@@ -48,8 +45,8 @@ routes = APIRouter()
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {**RESPONSES[500], "description": "No such landmark set"}
 }
+STREAMS = streams("NamedResults")
 Asked = Annotated[LandmarksQuery, Query()]
-Prepare = Callable[[Delivery[LandmarksQuery]], Any]
 
 
 def once(request: Request) -> None:
@@ -88,7 +85,7 @@ async def landmark_sets(request: Request) -> LandmarkSets:
 @routes.post(
     "/landmarks/{name}",
     operation_id="landmarks",
-    responses={**RESPONSES, **NOT_FOUND},
+    responses={**RESPONSES, **NOT_FOUND, 200: {"content": STREAMS, "headers": TIMED}},
     dependencies=[Depends(once)],
     openapi_extra=photographs(FILES, LandmarksQuery),
     response_model=NamedPointsFound | NamedResults,
@@ -97,8 +94,8 @@ async def landmarks(request: Request, name: str, query: Asked) -> Response:
     """The landmarks of a set on each photograph: one forward pass, no occlusion.
 
     `roi`, the box of the object, helps; given several times, each is an object of its own, and
-    `objects` has them in their order. Several photographs, and `Accept: application/x-ndjson`, are
-    answered as by `/detect`.
+    `objects` has them in their order. Several photographs, `Accept: application/x-ndjson` and
+    `text/event-stream` are answered as by `/detect`.
     """
     service = service_of(request)
     check_objects(query, service.settings.max_objects)
@@ -109,13 +106,16 @@ async def landmarks(request: Request, name: str, query: Asked) -> Response:
     async def prepare(delivery: Delivery[LandmarksQuery]) -> NamedPoints:
         return finder
 
-    return await _answered(request, query, prepare, {})
+    return await answered(request, query, prepare, {})
 
 
 @routes.post(
     "/landmarks",
     operation_id="landmarks_by_references",
-    responses={**RESPONSES, 200: {"content": {SET: {"schema": FILE}}}},
+    responses={
+        **RESPONSES,
+        200: {"content": {**STREAMS, SET: {"schema": FILE}}, "headers": TIMED},
+    },
     dependencies=[Depends(once)],
     openapi_extra=_with_references(),
     response_model=NamedPointsFound | NamedResults,
@@ -128,7 +128,7 @@ async def landmarks_by_references(request: Request, query: Asked) -> Response:
     service = service_of(request)
     check_objects(query, service.settings.max_objects)
     companions = {REFERENCE: service.settings.max_references, ANNOTATIONS: 1}
-    if preferred(request.headers.get("accept", ""), JSON, LINES, SET) == SET:
+    if preferred(request.headers.get("accept", ""), JSON, LINES, EVENTS, SET) == SET:
         async with delivered(request, query, True, companions, least=0) as delivery:
             learnt = with_expectation(await learnt_from(delivery))
         return Response(learnt.to_bytes(), media_type=SET)
@@ -137,7 +137,7 @@ async def landmarks_by_references(request: Request, query: Asked) -> Response:
         learnt = await learnt_from(delivery)
         return NamedPoints(Describer(service.pipeline.detector), learnt.pattern)
 
-    return await _answered(request, query, prepare, companions)
+    return await answered(request, query, prepare, companions)
 
 
 @routes.put(
@@ -191,63 +191,3 @@ async def _file(request: Request, service: Service, name: str) -> LandmarkSet:
     learnt = await run_sync(LandmarkSet.of_bytes, bytes(data), name)
     NamedPoints(Describer(service.pipeline.detector), learnt.pattern)
     return learnt
-
-
-async def _answered(
-    request: Request, query: LandmarksQuery, prepare: Prepare, companions: dict[str, int]
-) -> Response:
-    if preferred(request.headers.get("accept", ""), JSON, LINES) == LINES:
-        return await _lines(request, query, prepare, companions)
-    results: dict[int, NamedResult] = {}
-    async with delivered(request, query, True, companions) as delivery:
-        named = with_finder(delivery, await prepare(delivery))
-        if len(delivery.uploads) == 1:
-            with ExitStack() as reserved:
-                answer = await named.answer(delivery.uploads[0], reserved)
-            body = told(answer, named, request.state.request_id).model_dump_json()
-            return Response(body, media_type=JSON, headers=answer.headers)
-        await _each(request, named, lambda result: results.update({result.index: result}))
-    in_order = NamedResults(results=[results[index] for index in sorted(results)])
-    return Response(in_order.model_dump_json(), media_type=JSON)
-
-
-async def _lines(
-    request: Request, query: LandmarksQuery, prepare: Prepare, companions: dict[str, int]
-) -> Response:
-    """A line of JSON for each photograph, whatever becomes of it."""
-
-    async def work(send: Send) -> None:
-        async with delivered(request, query, True, companions) as delivery:
-            named = with_finder(delivery, await prepare(delivery))
-            await _each(
-                request,
-                named,
-                lambda result: send(one_line(result.model_dump_json()).encode() + b"\n"),
-            )
-
-    def failed(error: WeakpointsError) -> bytes:
-        return json.dumps({"problem": problem_after_status(request, error)}).encode() + b"\n"
-
-    gone = service_of(request).metrics.gone
-    return StreamingResponse(await streamed(work, StreamMessages(failed), gone), media_type=LINES)
-
-
-async def _each(
-    request: Request, delivery: NamedDelivery, on_result: Callable[[NamedResult], None]
-) -> None:
-    await delivery.answers(partial(_result, request, delivery, on_result))
-
-
-def _result(
-    request: Request,
-    delivery: NamedDelivery,
-    on_result: Callable[[NamedResult], None],
-    index: int,
-    answer: Answer | WeakpointsError,
-) -> None:
-    which = {"index": index, "filename": delivery.uploads[index].filename}
-    if isinstance(answer, NamedAnswer):
-        body = told(answer, delivery, request.state.request_id)
-        on_result(NamedPointsOfSeveral(**which, **dict(body)))
-    elif isinstance(answer, WeakpointsError):
-        on_result(ProblemOfSeveral(**which, problem=Problem(**problem_body(request, answer))))

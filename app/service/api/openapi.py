@@ -59,12 +59,12 @@ def photographs(image: dict[str, Any], query: type[Strict]) -> dict[str, Any]:
     return posted({"multipart/form-data": {"schema": form}, **raw})
 
 
-def streams() -> dict[str, Any]:
-    """The answers of /detect that come bit by bit.
+def streams(results: str = "Results") -> dict[str, Any]:
+    """The answers that come bit by bit; results: the schema of what several photographs get.
 
     `itemSchema` is OpenAPI 3.2's; FastAPI writes it in a document of 3.1, too.
     """
-    line = {"$ref": "#/components/schemas/Results/properties/results/items"}
+    line = {"$ref": f"#/components/schemas/{results}/properties/results/items"}
     event = {
         "type": "object",
         "description": "of one photograph: `progress` events, then `result` or `error`",
