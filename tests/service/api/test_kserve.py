@@ -4,7 +4,7 @@ https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protoc
 
 import json
 import threading
-from base64 import b64decode, b64encode, encodebytes, urlsafe_b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -208,15 +208,7 @@ def test_what_is_no_request_is_said_to_be_none(body: bytes, says: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "a",
-        "aGk",
-        "data:image/png;base64,aGk=",
-        encodebytes(bytes(90)).decode(),
-        urlsafe_b64encode(b"\xff" * 9).decode(),
-        "aGk\u00e9",
-        "aG=k",
-    ],
+    ["a", "aGk\u00e9", "aG=k"],
 )
 def test_wrong_base64_is_told_with_its_instance(client: httpx2.Client, text: str) -> None:
     body = {"instances": [*instances(b"fine"), {"b64": text}]}
