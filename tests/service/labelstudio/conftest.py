@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +20,7 @@ CONFIG = """<View>
   </KeyPointLabels>
   <RectangleLabels name="box" toName="image"><Label value="beast"/></RectangleLabels>
 </View>"""
-PROJECT = "7.1716300000"
+project = {"number": 7}  # of the test that runs
 KEY = "label-studio-key"
 
 
@@ -90,14 +90,25 @@ def label_studio_of_module() -> Iterator[LabelStudio]:
 
 
 @pytest.fixture
-def label_studio() -> Iterator[LabelStudio]:
-    yield from served()
+def label_studio(label_studio_of_module: LabelStudio) -> LabelStudio:
+    label_studio_of_module.asked.clear()
+    return label_studio_of_module
+
+
+@pytest.fixture(autouse=True)
+def a_project_that_is_seven() -> None:
+    project["number"] = 7
 
 
 @pytest.fixture
 def other_server() -> Iterator[LabelStudio]:
     """A server that must not be asked."""
     yield from served()
+
+
+def project_uid() -> str:
+    """As Label Studio calls a project: its number, and when it was made."""
+    return f"{project['number']}.1716300000"
 
 
 def task(number: int, image: str, **more: Any) -> dict[str, Any]:
@@ -134,7 +145,7 @@ def predicted(*tasks: dict[str, Any], **more: Any) -> dict[str, Any]:
     params = {"login": None, "password": None, "context": more.pop("context", None)}
     return {
         "tasks": list(tasks),
-        "project": PROJECT,
+        "project": project_uid(),
         "label_config": CONFIG,
         "params": params,
     } | more
@@ -143,11 +154,8 @@ def predicted(*tasks: dict[str, Any], **more: Any) -> dict[str, Any]:
 def webhook(action: str, **more: Any) -> dict[str, Any]:
     return {
         "action": action,
-        "project": {"id": 7, "title": "beasts", "label_config": CONFIG},
+        "project": {"id": project["number"], "title": "beasts", "label_config": CONFIG},
     } | more
-
-
-Ask = Callable[..., dict[str, Any]]
 
 
 def exported(*tasks: dict[str, Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from tests.service import Held, encoded, picture, serving
 from tests.service.labelstudio.conftest import (
     CONFIG,
     KEY,
-    PROJECT,
     LabelStudio,
     annotation,
     exported,
     predicted,
+    project,
+    project_uid,
     task,
     webhook,
 )
@@ -29,17 +31,27 @@ from weakpoints.method.detector import Detector
 from weakpoints.options import choose
 
 UNNAMED = CONFIG.replace('<Label value="nose"/>', '<Label value="keypoint"/>')
-EXPORT = "/api/projects/7/export?exportType=JSON"
+NUMBERS = count(100)
 
 
-@pytest.fixture
-def client(detector: Detector, label_studio: LabelStudio) -> Iterator[httpx2.Client]:
+@pytest.fixture(scope="module")
+def client_of_module(
+    detector: Detector, label_studio_of_module: LabelStudio
+) -> Iterator[httpx2.Client]:
     for i in range(4):
-        label_studio.photograph(f"/data/upload/3/{i}.png", (2 * i, i))
-    settings = {"label_studio_url": label_studio.url, "label_studio_api_key": KEY}
+        label_studio_of_module.photograph(f"/data/upload/3/{i}.png", (2 * i, i))
+    url = label_studio_of_module.url
+    settings = {"label_studio_url": url, "label_studio_api_key": KEY}
     with serving(lambda: detector, max_bytes=200_000, max_references=3, **settings) as client:
         client.params = {}
         yield client
+
+
+@pytest.fixture
+def client(client_of_module: httpx2.Client) -> httpx2.Client:
+    """The same for every test, each with a project of its own."""
+    project["number"] = next(NUMBERS)
+    return client_of_module
 
 
 def learn(client: httpx2.Client, number: int, **more: Any) -> httpx2.Response:
@@ -59,7 +71,7 @@ def predict(client: httpx2.Client, *tasks: dict[str, Any], **more: Any) -> list[
 
 def setup(client: httpx2.Client, config: str = CONFIG) -> httpx2.Response:
     body = {
-        "project": PROJECT,
+        "project": project_uid(),
         "schema": config,
         "hostname": "http://localhost:8080",
         "access_token": "of-somebody",
@@ -86,7 +98,9 @@ def test_a_backend_is_connected_and_learns_as_people_label(
     tasks = [task(i, f"/data/upload/3/{i}.png") for i in (2, 3)]
     entries = predict(client, *tasks)
     assert [entry["model_version"] for entry in entries] == [after, after]
-    assert client.get("/labelstudio/versions?project=7").json() == {"versions": [after]}
+    assert client.get(f"/labelstudio/versions?project={project['number']}").json() == {
+        "versions": [after]
+    }
     for i, entry in zip((2, 3), entries, strict=True):
         box, *points = entry["result"]
         assert (box["type"], box["from_name"], box["to_name"]) == (
@@ -136,16 +150,17 @@ def test_an_annotation_that_changes_or_goes_is_forgotten(client: httpx2.Client) 
 def test_what_is_annotated_already_is_read_when_it_is_connected(
     client: httpx2.Client, label_studio: LabelStudio
 ) -> None:
+    export = f"/api/projects/{project['number']}/export?exportType=JSON"
     known = task(0, "/data/upload/3/0.png", annotations=[annotation()])
-    label_studio.answers[EXPORT] = 200, {}, exported(known, task(1, "x"))
+    label_studio.answers[export] = 200, {}, exported(known, task(1, "x"))
     version = setup(client).json()["model_version"]
     (entry,) = predict(client, task(2, "/data/upload/3/2.png"))
     assert entry["result"]
     assert entry["model_version"] == version
-    assert [path for path, _ in label_studio.asked].count(EXPORT) == 1
-    label_studio.answers[EXPORT] = 200, {}, b"no JSON"
+    assert [path for path, _ in label_studio.asked].count(export) == 1
+    label_studio.answers[export] = 200, {}, b"no JSON"
     assert client.post("/labelstudio/webhook", json=webhook("START_TRAINING")).status_code == 201
-    assert [path for path, _ in label_studio.asked].count(EXPORT) == 2
+    assert [path for path, _ in label_studio.asked].count(export) == 2
 
 
 def test_without_names_points_need_a_label_of_their_own(client: httpx2.Client) -> None:

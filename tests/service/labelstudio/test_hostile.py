@@ -14,10 +14,10 @@ from tests.service import running, serving
 from tests.service.labelstudio.conftest import (
     CONFIG,
     KEY,
-    PROJECT,
     LabelStudio,
     annotation,
     predicted,
+    project_uid,
     task,
     webhook,
 )
@@ -45,12 +45,6 @@ def client_of_module(
 @pytest.fixture
 def client(client_of_module: httpx2.Client, label_studio: LabelStudio) -> httpx2.Client:
     return client_of_module
-
-
-@pytest.fixture
-def label_studio(label_studio_of_module: LabelStudio) -> LabelStudio:
-    label_studio_of_module.asked.clear()
-    return label_studio_of_module
 
 
 def error_of(client: httpx2.Client, address: str, **more: object) -> str:
@@ -139,7 +133,7 @@ def test_without_an_address_of_label_studio_nothing_is_fetched(detector: Detecto
     with serving(lambda: detector) as client:
         client.params = {}
         assert "LABEL_STUDIO_URL is not set" in error_of(client, "http://127.0.0.1/a.png")
-        setup = {"project": PROJECT, "schema": CONFIG, "hostname": "http://169.254.169.254"}
+        setup = {"project": project_uid(), "schema": CONFIG, "hostname": "http://169.254.169.254"}
         assert client.post("/labelstudio/setup", json=setup).status_code == 200
 
 
@@ -192,7 +186,7 @@ CONFIGS = {
 def test_a_configuration_that_cannot_be_answered_is_said(client: httpx2.Client, kind: str) -> None:
     config, message = CONFIGS[kind]
     body = predicted(task(1, "/a.png"), label_config=config)
-    for path, sent in (("predict", body), ("setup", {"project": PROJECT, "schema": config})):
+    for path, sent in (("predict", body), ("setup", {"project": project_uid(), "schema": config})):
         answer = client.post(f"/labelstudio/{path}", json=sent)
         assert answer.status_code == 422
         assert message in answer.json()["detail"]
@@ -238,7 +232,7 @@ def test_no_token_is_in_the_log(
     client: httpx2.Client, label_studio: LabelStudio, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
-        setup = {"project": PROJECT, "schema": CONFIG, "access_token": "of-somebody"}
+        setup = {"project": project_uid(), "schema": CONFIG, "access_token": "of-somebody"}
         client.post("/labelstudio/setup", json=setup)
         error_of(client, "/gone.png")
         client.post("/labelstudio/webhook", json=webhook("X"), headers=basic("their-password"))
