@@ -91,6 +91,13 @@ def test_several_objects_of_label_studio_are_grouped_below_their_boxes(folder: P
     assert [thing.places[0].tolist() for thing in known.objects] == [[9.5, 5.5], [19.5, 11.5]]
 
 
+def test_names_of_groups_may_be_anything(folder: Path) -> None:
+    regions = [rectangle(number=["b"]), point("wheel", 10, 10, parentID=["b"])]
+    assert read(folder, "ls.json", [task(*regions)]).category == "car"
+    shapes = [shape("car", 0, 0, [1], "rectangle"), shape("wheel", 10, 20, [1])]
+    assert read(folder, "a.json", labelme(*shapes)).category == "car"
+
+
 def test_the_last_annotation_counts_and_none_that_was_skipped(folder: Path) -> None:
     annotated = task(point("wheel", 10, 10))
     annotated["annotations"] += [{"result": [point("wheel", 30, 10)]}, {"result": []}]

@@ -111,8 +111,8 @@ def _pairs(tasks: Any, annotations: Any) -> list[tuple[Any, Any]]:
     """One of each, or lists of them."""
     if not isinstance(annotations, list):
         return [(tasks, annotations)]
-    known = {task.get("id"): task for task in _dicts(tasks)}
-    return [(known.get(made.get("task")), made) for made in _dicts(annotations)]
+    known = {str(task.get("id")): task for task in _dicts(tasks)}
+    return [(known.get(str(made.get("task"))), made) for made in _dicts(annotations)]
 
 
 def _numbers(body: dict[str, Any]) -> list[int]:

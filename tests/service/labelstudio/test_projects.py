@@ -1,10 +1,14 @@
 """What is kept of annotations, however many come."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.service.labelstudio.projects import POINTS, PROJECTS, Projects, annotated_task
+from app.service.labelstudio.regions import drawn_boxes
 from app.service.labelstudio.studio import project_number
 from tests.service.labelstudio.conftest import annotation, task
 from weakpoints.errors import BadAnnotations
@@ -70,6 +74,53 @@ def test_an_annotation_that_cannot_be_learnt_from_is_not_kept(kind: str) -> None
     with pytest.raises(BadAnnotations, match=message):
         projects.learn("7", about, made)
     assert projects.get("7").digest == ""
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+NAMES = ["id", "parentID", "type", "value", "x", "y", "width", "height", "keypointlabels", "result"]
+NAMES += ["rectanglelabels", "original_width", "original_height", "data", "image", "was_cancelled"]
+TEXTS = st.sampled_from(["keypointlabels", "rectanglelabels", "car", "wheel"])
+JSON = st.recursive(
+    SCALARS | TEXTS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=6)
+    ),
+    max_leaves=20,
+)
+REGIONS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "id": JSON,
+            "type": TEXTS,
+            "original_width": st.just(100) | JSON,
+            "original_height": st.just(60) | JSON,
+            "value": st.fixed_dictionaries(
+                {
+                    "x": st.floats(0, 100) | JSON,
+                    "y": st.floats(0, 100) | JSON,
+                    "width": JSON,
+                    "height": JSON,
+                    "keypointlabels": st.lists(TEXTS, max_size=2) | JSON,
+                    "rectanglelabels": st.lists(TEXTS, max_size=2) | JSON,
+                }
+            ),
+        },
+        optional={"parentID": JSON},
+    )
+    | JSON,
+    max_size=4,
+)
+
+
+@given(JSON | st.just(task(1, "a.png")), st.fixed_dictionaries({"result": REGIONS}) | JSON, JSON)
+def test_whatever_comes_is_learnt_from_or_refused_in_a_sentence(
+    about: Any, made: Any, project: Any
+) -> None:
+    projects, number = Projects(3), project_number(project)
+    with suppress(BadAnnotations):
+        projects.learn(number, about, made)
+    projects.get(number).annotations()
+    drawn_boxes(made)
 
 
 def test_a_project_has_a_number_whatever_it_is_called() -> None:

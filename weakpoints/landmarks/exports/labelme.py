@@ -45,12 +45,12 @@ def objects_of(
     shapes = document["shapes"]
     if not isinstance(shapes, list) or not all(isinstance(shape, dict) for shape in shapes):
         raise BadAnnotations(f"{source}: `shapes` is no list of objects")
-    boxes, groups = dict[Any, str](), dict[Any, list[dict[str, Any]]]()
+    boxes, groups = dict[str, str](), dict[str, list[dict[str, Any]]]()
     for shape in shapes:
         if shape.get("shape_type") == "rectangle":
-            boxes.setdefault(shape.get("group_id"), str(shape.get("label")))
+            boxes.setdefault(str(shape.get("group_id")), str(shape.get("label")))
         if shape.get("shape_type") == "point":
-            groups.setdefault(shape.get("group_id"), []).append(shape)
+            groups.setdefault(str(shape.get("group_id")), []).append(shape)
     name = photographs.resolve(names)
     for group, points in groups.items():
         named = [(str(point.get("label")), _triple(point, source)) for point in points]

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from weakpoints.errors import BadAnnotations
+from weakpoints.landmarks.annotations import MOST_NAME
 from weakpoints.landmarks.exports.as_coco import OBJECT, SEEN, Exported, finite, once, size_of
 from weakpoints.landmarks.exports.photographs import Photographs
 
@@ -53,15 +54,15 @@ def objects_of_result(regions: Sequence[Region], file_name: str, source: str) ->
     A single box is the object's, whether points are grouped below it or not.
     """
     boxes = {
-        region.get("id"): labels[0]
+        str(region.get("id")): labels[0]
         for region in regions
         if (labels := _labels(region, "rectanglelabels"))
     }
-    groups: dict[Any, list[Region]] = {}
+    groups: dict[str, list[Region]] = {}
     for region in regions:
         if is_keypoint(region):
-            parent = region.get("parentID")
-            groups.setdefault(parent if parent in boxes else None, []).append(region)
+            parent = str(region.get("parentID"))
+            groups.setdefault(parent if parent in boxes else "", []).append(region)
     alone = next(iter(boxes.values())) if len(boxes) == 1 else OBJECT
     for parent, points in groups.items():
         size = size_of(points[0], "original_width", "original_height", source)
@@ -69,7 +70,12 @@ def objects_of_result(regions: Sequence[Region], file_name: str, source: str) ->
             (_labels(point, "keypointlabels")[0], (*_place(point, size, source), SEEN))
             for point in points
         ]
-        yield Exported(file_name, size, boxes.get(parent, alone), once(named, source, file_name))
+        yield Exported(
+            file_name,
+            size,
+            boxes.get(parent, alone),
+            once(named, source, file_name),
+        )
 
 
 def file_names(task: Mapping[str, Any], source: str) -> list[str]:
@@ -95,7 +101,7 @@ def _labels(region: Any, kind: str) -> tuple[str, ...]:
     value = region.get("value")
     labels = value.get(kind) if isinstance(value, dict) else None
     known = labels if isinstance(labels, list) else []
-    return tuple(label for label in known if isinstance(label, str))
+    return tuple(label[:MOST_NAME] for label in known if isinstance(label, str))
 
 
 def _place(region: Region, size: tuple[int, int], source: str) -> tuple[float, float]:
