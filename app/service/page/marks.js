@@ -26,13 +26,14 @@ function prepare(svg, { width, height }) {
   return Math.max(width, height) / 70;
 }
 
-/** What was found: the skeleton, and over it the points. */
-export function drawFound(svg, image, landmarks, skeleton) {
+/** What was found: the part that was looked at, the skeleton, and over it the points. */
+export function drawFound(svg, image, landmarks, skeleton, roi) {
   const unit = prepare(svg, image);
   const lines = skeleton.map(([a, b]) => [landmarks[a], landmarks[b]]).filter((ends) => ends.every((end) => end.visible))
     .map(([a, b]) => element("line", { x1: a.x, y1: a.y, x2: b.x, y2: b.y }));
   const told = ({ name, visible, confidence }) => `${name}, ${visible ? "" : "not visible, "}confidence ${confidence.toFixed(2)}`;
-  svg.replaceChildren(...lines, ...landmarks.map((point) => dot(point, unit, point.visible, told(point))));
+  const part = roi ? [rectangle(roi)] : [];
+  svg.replaceChildren(...part, ...lines, ...landmarks.map((point) => dot(point, unit, point.visible, told(point))));
 }
 
 /** Marks that can be moved; `change` is told the new place of a name, or null where it is taken away. */
@@ -79,4 +80,35 @@ export function listen(svg, current, put, move) {
     if (dragged !== null) move(dragged, placeOf(svg, current(), event));
   });
   for (const end of ["pointerup", "pointercancel"]) svg.addEventListener(end, () => { dragged = null; });
+}
+
+const rectangle = ([x, y, width, height]) => element("rect", { x: x - 0.5, y: y - 0.5, width, height });
+
+/** A drag draws a box: x,y,w,h in whole pixels. A click, or a box of hardly a pixel, is none. */
+export function listenForBox(svg, image, done) {
+  let start = null, drawn = null;
+  const boxTo = (event) => {
+    const end = placeOf(svg, image, event);
+    const [left, right] = [start.x, end.x].sort((a, b) => a - b).map(Math.round);
+    const [top, bottom] = [start.y, end.y].sort((a, b) => a - b).map(Math.round);
+    return [left, top, right - left + 1, bottom - top + 1];
+  };
+  svg.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
+    event.preventDefault(); // the picture is not dragged away
+    start = placeOf(svg, image, event);
+    svg.setPointerCapture(event.pointerId);
+  });
+  svg.addEventListener("pointermove", (event) => {
+    if (!start) return;
+    drawn?.remove();
+    drawn = svg.appendChild(rectangle(boxTo(event)));
+  });
+  svg.addEventListener("pointerup", (event) => {
+    const box = start && boxTo(event);
+    start = null;
+    drawn?.remove();
+    if (box && Math.min(box[2], box[3]) > 4) done(box.join(","));
+  });
+  svg.addEventListener("pointercancel", () => { start = null; drawn?.remove(); });
 }

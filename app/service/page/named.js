@@ -1,7 +1,7 @@
 // Named points: mark landmarks on photographs, and see them on others.
 
 import { asJson, dropped, save, stem } from "./files.js";
-import { drawFound, drawMarks, listen } from "./marks.js";
+import { drawFound, drawMarks, listen, listenForBox } from "./marks.js";
 
 const at = (id) => document.getElementById(id);
 const FEW = 0.3; // of the landmarks: fewer that are sure are likely of another class
@@ -149,10 +149,11 @@ function form(photographs) {
   return body;
 }
 
-async function ask(photographs, accept) {
+/** box: x,y,w,h of the object, to look at that part alone. */
+async function ask(photographs, accept, box = "") {
   const key = at("key").value;
   const headers = { Accept: accept, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
-  const response = await fetch("landmarks", { method: "POST", body: form(photographs), headers })
+  const response = await fetch(box ? `landmarks?roi=${encodeURIComponent(box)}` : "landmarks", { method: "POST", body: form(photographs), headers })
     .catch(() => { throw new Error("The service can't be reached."); });
   if (response.ok) return response;
   throw new Error((await response.json().catch(() => null))?.detail ?? `the service answered ${response.status}`);
@@ -164,31 +165,50 @@ function later() {
   if (state.others.length) setTimeout(() => mine === asked && find(), 400);
 }
 
+/** Up to eight photographs go in one request; one with a box goes alone, for the box is the request's. */
+function groups(photographs) {
+  const all = [];
+  for (const photograph of photographs) {
+    const last = all.at(-1);
+    if (!photograph.box && last && !last[0].box && last.length < 8) last.push(photograph);
+    else all.push([photograph]);
+  }
+  return all;
+}
+
 async function find() {
   if (!state.references.some((each) => each.points.size)) return say("Mark a photograph first.", true);
   const mine = ++asked;
   say("Looking for the landmarks…");
   const found = [];
   try {
-    for (let start = 0; start < state.others.length; start += 8) {
-      const some = state.others.slice(start, start + 8);
-      const answer = await (await ask(some, "application/json")).json();
+    for (const some of groups(state.others)) {
+      const answer = await (await ask(some, "application/json", some[0].box)).json();
       if (mine !== asked) return;
-      (answer.results ?? [answer]).forEach((result, i) => found.push({ ...some[i], result }));
+      (answer.results ?? [answer]).forEach((result, i) => found.push({ photograph: some[i], ...some[i], result }));
     }
-  } catch (error) { return say(error.message, true); }
+  } catch (error) { return mine === asked && say(error.message, true); }
   state.found = found;
   at("found").replaceChildren(...found.map(card));
   say(`${state.found.length} photographs. Filled points are sure; hollow ones are not.`);
 }
 
-function card({ file, url, result }) {
+/** The object's box, to be written or drawn: with it the landmarks are found more surely. */
+function boxField(photograph) {
+  const label = document.createElement("label");
+  const text = Object.assign(document.createElement("input"), { type: "text", value: photograph.box ?? "", placeholder: "x,y,width,height" });
+  text.onchange = () => { photograph.box = text.value.replace(/\s/g, ""); find(); };
+  label.append("Object's box: drag one, or write it ", text);
+  return label;
+}
+
+function card({ photograph, file, url, result }) {
   const article = document.createElement("article"), title = document.createElement("h3"), text = document.createElement("p");
   title.textContent = file.name;
   if (result.problem) {
     text.textContent = result.problem.detail;
     text.className = "warning";
-    article.append(title, text);
+    article.append(title, text, boxField(photograph));
     return article;
   }
   const figure = Object.assign(document.createElement("figure"), { className: "stage" });
@@ -197,10 +217,11 @@ function card({ file, url, result }) {
   svg.setAttribute("role", "group");
   svg.setAttribute("aria-label", `Landmarks found on ${file.name}`);
   figure.append(image, svg);
-  drawFound(svg, result.image, result.landmarks, result.skeleton);
+  drawFound(svg, result.image, result.landmarks, result.skeleton, result.roi);
+  listenForBox(svg, result.image, (box) => { photograph.box = box; find(); });
   const seen = result.landmarks.filter((point) => point.visible).length, all = result.landmarks.length;
   text.textContent = `${seen} of ${all} landmarks are sure.`;
-  article.append(figure, title, text);
+  article.append(figure, title, text, boxField(photograph));
   if (seen < FEW * all) {
     const warning = Object.assign(document.createElement("p"), { className: "warning" });
     warning.textContent = `Few are: is it of another class than what you marked? The network says ${result.prediction.label}.`;

@@ -107,7 +107,39 @@ def test_the_same_names_are_found_on_other_photographs(
     assert coco["categories"][0]["keypoints"] == ["point 1", "point 2"]
 
 
-def test_the_page_is_accessible(page: Page) -> None:
+def test_a_box_of_the_object_is_drawn_or_written(
+    page: Page, tmp_path: Path, photograph: np.ndarray
+) -> None:
     put(page, 0.3, 0.3)
+    other = tmp_path / "other.png"
+    other.write_bytes(encoded(photograph))
+    page.set_input_files("#others", [str(other)])
+    field = page.locator("#found input")
+    expect(field).to_have_value("")
+    page.locator("#found svg").scroll_into_view_if_needed()
+    stage = page.locator("#found svg").bounding_box()
+    assert stage
+    page.mouse.move(stage["x"] + 0.25 * stage["width"], stage["y"] + 0.25 * stage["height"])
+    page.mouse.down()
+    page.mouse.move(stage["x"] + 0.75 * stage["width"], stage["y"] + 0.75 * stage["height"])
+    page.mouse.up()
+    expect(page.locator("#found rect")).to_have_count(1)
+    x, y, w, h = map(int, field.input_value().split(","))
+    height, width, _ = photograph.shape
+    assert (x, y, w, h) == pytest.approx((width / 4, height / 4, width / 2, height / 2), abs=3)
+    field.fill("0, 0, 9999, 9")
+    field.press("Enter")
+    expect(page.locator("#status")).to_contain_text("is not inside the image")
+    page.locator("#found input").fill("")
+    page.locator("#found input").press("Enter")
+    expect(page.locator("#found rect")).to_have_count(0)
+
+
+def test_the_page_is_accessible(page: Page, tmp_path: Path, photograph: np.ndarray) -> None:
+    put(page, 0.3, 0.3)
+    other = tmp_path / "other.png"
+    other.write_bytes(encoded(photograph))
+    page.set_input_files("#others", [str(other)])
+    expect(page.locator("#found article")).to_have_count(1)
     results = Axe().run(page)
     assert results.violations_count == 0, results.generate_report()
