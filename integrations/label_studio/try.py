@@ -34,8 +34,9 @@ LOCAL = {  # Label Studio calls no server on this machine unless it is told that
     "ML_BLOCK_LOCAL_IP": "false",
     "SSRF_PROTECTION_ENABLED": "false",
     "COLLECT_ANALYTICS": "false",
+    "LATEST_VERSION_CHECK": "false",
 }
-PATIENCE = 180  # seconds until a server that was started must answer
+PATIENCE = 900  # seconds until a server that was started must answer
 
 
 def main() -> None:

@@ -4,12 +4,13 @@ An entry without `result` is passed over there, and its task is asked for again 
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from app.schemas.queries import DetectQuery, LandmarksQuery, options_of
 from app.service.answers import Answer, Delivery
@@ -34,6 +35,7 @@ log = logging.getLogger("weakpoints")
 SECONDS = 90.0  # Label Studio waits for 100
 SHARE = 0.95  # of the time: the rest is for the answer itself
 AT_ONCE = 4  # tasks
+MOST = 100_000  # tasks of a request
 AGAIN = 0.5  # seconds until a task that found the queue full is tried again
 Entry = dict[str, Any]
 
@@ -54,16 +56,16 @@ class Prediction:
     async def entries(self, tasks: list[Any]) -> list[Entry]:
         """Those that are not done in time say so. What is wrong with one is in its entry."""
         late = DeadlinePassed("there was no time for this task; retrieve predictions again for it")
-        entries = [self._refused(late) for _ in tasks]
+        entries = [self._refused(late)] * len(tasks)
         with anyio.move_on_at(self.caller.end):
             try:
                 finder = await self._again(self._finder)
             except WeakpointsError as error:
-                return [self._refused(error) for _ in tasks]
-            turns = anyio.CapacityLimiter(AT_ONCE)
+                return [self._refused(error)] * len(tasks)
+            left = iter(enumerate(tasks))
             async with anyio.create_task_group() as group:
-                for i, task in enumerate(tasks):
-                    group.start_soon(self._one, task, finder, turns, entries, i)
+                for _ in range(AT_ONCE):
+                    group.start_soon(self._work, left, finder, entries)
         return entries
 
     async def _finder(self) -> NamedPoints | None:
@@ -71,24 +73,24 @@ class Prediction:
         delivery = self._delivery(LandmarksQuery())
         return await finder_of(self.number, self.studio, self.configuration, delivery)
 
-    async def _one(
-        self,
-        task: Any,
-        finder: NamedPoints | None,
-        turns: anyio.CapacityLimiter,
-        entries: list[Entry],
-        i: int,
+    async def _work(
+        self, left: Iterator[tuple[int, Any]], finder: NamedPoints | None, entries: list[Entry]
     ) -> None:
-        async with turns:
-            try:
-                entries[i] = await self._again(lambda: self._entry(task, finder))
-            except WeakpointsError as error:
-                self.service.metrics.failed(error)
-                entries[i] = self._refused(error)
-            except Exception as error:
-                log.error("task %d of Label Studio's failed", i, exc_info=error)
-                unknown = WeakpointsError("something went wrong here; the log has it")
-                entries[i] = self._refused(unknown)
+        """One task after the other, of those that are left; others do the same."""
+        for i, task in left:
+            await checkpoint()  # others are answered, too, where all tasks are refused at once
+            entries[i] = await self._one(task, finder)
+
+    async def _one(self, task: Any, finder: NamedPoints | None) -> Entry:
+        try:
+            entry: Entry = await self._again(lambda: self._entry(task, finder))
+            return entry
+        except WeakpointsError as error:
+            self.service.metrics.failed(error)
+            return self._refused(error)
+        except Exception as error:
+            log.error("a task of Label Studio's failed", exc_info=error)
+            return self._refused(WeakpointsError("something went wrong here; the log has it"))
 
     async def _again(self, work: Any) -> Any:
         """What the queue has no room for is tried until the time is over."""
@@ -103,7 +105,7 @@ class Prediction:
         about = task if isinstance(task, dict) else {}
         data = about.get("data")
         address = data.get(self.configuration.data) if isinstance(data, Mapping) else None
-        boxes, regions, scores = drawn_boxes(self.context), list[Entry](), list[float]()
+        boxes, regions = drawn_boxes(self.context), list[Entry]()
         if finder is None:
             self._check_unnamed()
         with self.service.pipeline.place(self.who) as place:

@@ -16,10 +16,10 @@ from app.service.http.callers import caller_of
 from app.service.http.deadlines import Caller, deadline
 from app.service.intake.upload import UploadPace, check_encoding, read_body
 from app.service.labelstudio.configuration import read_configuration
-from app.service.labelstudio.predicting import SECONDS, SHARE, Prediction
+from app.service.labelstudio.predicting import MOST, SECONDS, SHARE, Prediction
 from app.service.labelstudio.studio import LabelStudio, project_number
 from app.service.lifecycle import service_of
-from weakpoints.errors import BadAnnotations, MalformedRequest
+from weakpoints.errors import BadAnnotations, MalformedRequest, TooLarge
 
 routes = APIRouter(prefix="/labelstudio", include_in_schema=False)
 keyed = [Depends(let_label_studio_in)]
@@ -74,6 +74,12 @@ async def predict(request: Request) -> JSONResponse:
         tasks, params = body.get("tasks"), body.get("params")
         if not isinstance(tasks, list):
             raise MalformedRequest("`tasks` is no list")
+        if len(tasks) > MOST:
+            raise TooLarge(
+                f"{len(tasks)} tasks came; at most {MOST} are answered",
+                limit=MOST,
+                actual=len(tasks),
+            )
         number = project_number(body.get("project"))
         await studio.read_annotations(number, caller.seconds_left / 2)
         version = await studio.version(number, pipeline.detector.model, body["label_config"])

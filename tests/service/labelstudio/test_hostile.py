@@ -205,6 +205,12 @@ def test_a_body_without_tasks_or_an_annotation_of_nothing_is_said(client: httpx2
     answer = client.post("/labelstudio/predict", json=predicted() | {"tasks": 3})
     assert answer.status_code == 400
     assert client.post("/labelstudio/predict", json=predicted()).json() == {"results": []}
+    answer = client.post("/labelstudio/predict", json=predicted() | {"tasks": [0] * 100_001})
+    assert (answer.status_code, answer.json()["limit"]) == (413, 100_000)
+    many = predicted() | {"tasks": [0] * 500, "label_config": UNNAMED}
+    entries = client.post("/labelstudio/predict", json=many).json()["results"]
+    assert len(entries) == 500
+    assert all("no address" in entry["error"] for entry in entries)
     hook = webhook("ANNOTATION_CREATED", task=None, annotation=annotation())
     assert client.post("/labelstudio/webhook", json=hook).status_code == 422
     large = webhook("PROJECT_UPDATED", filler="x" * 300_001)
