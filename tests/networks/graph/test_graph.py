@@ -193,7 +193,7 @@ EDITS = {
     "no operation that a graph may have": {"kind": "system.default"},
     "no operation before it puts out": {"arguments": [{"value": "linear"}, W]},
     "the weights do not have": {"arguments": [X, {"parameter": "none.weight"}]},
-    "at most 268435456": {"kind": "constant_pad_nd.default", "arguments": [X, [9000] * 4]},
+    "at most 67108864": {"kind": "constant_pad_nd.default", "arguments": [X, [9000] * 4]},
     "can't be computed": {"arguments": [X, W, None, [1, 1], [-1, -1]]},
 }
 

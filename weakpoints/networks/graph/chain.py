@@ -18,9 +18,10 @@ from weakpoints.networks.graph.segment import Segment
 from weakpoints.networks.graph.shapes import made
 from weakpoints.networks.network import Conv, Network
 
-LARGEST = (
-    2**28
-)  # numbers of one value, for one picture: what asks for more is a mistake or an attack
+# What asks for more is a mistake or an attack.
+LARGEST = 2**26  # numbers of one value, for one picture
+PARTS = 2**16  # of a value that is split
+NUMBER = 2**40  # of sizes that are multiplied
 
 
 def network_of_graph(graph: Graph, tensors: Mapping[str, Tensor], side: int) -> Network:
@@ -60,6 +61,7 @@ def _shapes(
         graph.picture: torch.empty(BATCH, 3, side, side, device="meta", dtype=dtype)
     }
     for operation in graph.operations:
+        _check_parts(operation, values)
         try:
             out = made(operation, values, on_meta, BATCH)
         except Exception as error:  # shapes that do not fit raise almost anything
@@ -74,10 +76,30 @@ def _shapes(
                 limit=LARGEST,
                 actual=out.numel() // BATCH,
             )
+        if isinstance(out, int) and abs(out) > NUMBER:
+            raise WeightsError(
+                f"the graph's {operation.name!r} is a number beyond {NUMBER}", limit=NUMBER
+            )
         values[operation.name] = out
     return {
         name: tuple(out.shape) if isinstance(out, Tensor) else None for name, out in values.items()
     }
+
+
+def _check_parts(operation: Operation, values: Mapping[str, Any]) -> None:
+    """Raises WeightsError before a list is made that alone would fill the memory."""
+    if operation.family not in ("split", "split_with_sizes", "chunk", "unbind"):
+        return
+    longest = max(
+        (max(getattr(values[name], "shape", ()), default=0) for name in operation.inputs), default=0
+    )
+    if longest > PARTS:
+        raise WeightsError(
+            f"the graph's {operation.name!r} splits an axis of {longest}; at most {PARTS} are "
+            "allowed",
+            limit=PARTS,
+            actual=longest,
+        )
 
 
 def _folded(graph: Graph, tensors: dict[str, Tensor]) -> tuple[Graph, dict[str, Tensor]]:

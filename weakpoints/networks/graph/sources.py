@@ -33,7 +33,10 @@ def source(name: str, weights: Path | None, classes: int | None) -> Source:
     library, _, architecture = name.partition(":")
     makers = {"torchvision": _torchvision, "timm": _timm}
     if library not in makers or not architecture:
-        raise WeightsError(f"a network is torchvision:NAME or timm:NAME, not {name!r}")
+        raise WeightsError(
+            f"a network is torchvision:NAME or timm:NAME, not {name!r}; a module of your own is "
+            "written by weakpoints.export(module, ...) in Python"
+        )
     if find_spec(library) is None:
         raise WeightsError(f"{name} needs {library}: pip install {library}")
     try:
