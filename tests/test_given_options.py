@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from annotated_types import Ge, Gt, Le
+from httpx2 import QueryParams
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from app.schemas.queries import DetectParameters, DetectQuery, options_of
 from weakpoints.errors import BadOption
 from weakpoints.given_options import options_from
 from weakpoints.options import HINTS, MOST_TARGETS, NAMES, PRESETS, Options, Preset, choose, resolve
+from weakpoints_client.calls import Call
 
 LABELS = ("ant", "bee, honey", "7", "cat", "cat", "caf\u00e9", "tench, Tinca, tinca")
 
@@ -59,6 +61,11 @@ def everywhere(name: str, value: Any) -> Options | str:
         else:
             same = flags == python
         assert same
+    if name != "target_class":  # a text, which becomes classes where the network is known
+        params = QueryParams(Call(None, 1, None, {name: value}).options).multi_items()
+        sent = said(lambda: options_of(dict(params), DetectQuery).options())
+        sent = "given several times" if len(params) > 1 else sent
+        assert sent == python if isinstance(python, Options) else isinstance(sent, str)
     return python
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,7 +41,7 @@ class Call:
     ) -> None:
         self.end, self.tries, self.late = time.monotonic() + seconds, tries, seconds <= 0
         given = {name: value for name, value in options.items() if value is not None}
-        self.options = {k: _boxes(v) if k == "roi" else _text(v) for k, v in given.items()}
+        self.options = {name: _value(name, value) for name, value in given.items()}
         self.progress = progress
         # a key that was read from a file has the end of its line
         key = (key or "").strip()
@@ -185,18 +185,36 @@ def file_bytes(image: Photograph) -> bytes:
     return image.read()
 
 
-def _text(option: Any) -> object:
-    """Several classes have commas between them; numpy's numbers and arrays are as Python's."""
-    if hasattr(option, "tolist"):  # the client can do without numpy
+def _value(name: str, option: Any) -> object:
+    """Of an option, as a query has it: the service reads the text, and refuses what is none."""
+    if hasattr(option, "tolist"):  # numpy's; the client can do without numpy
         option = option.tolist()
-    if isinstance(option, str | bytes) or not isinstance(option, Iterable):
+    match name:
+        case "roi":
+            return _boxes(option)
+        case "target_class":
+            return _text(option)
+    return option if isinstance(option, str | int | float) else str(option)
+
+
+def _text(option: Any) -> object:
+    """Several classes, or the numbers of a box, have commas between them."""
+    if hasattr(option, "tolist"):
+        option = option.tolist()
+    if isinstance(option, bytes | Mapping | Set):  # which have no order, or are no classes
+        return str(option)
+    if isinstance(option, float) and option.is_integer():
+        return int(option)
+    if isinstance(option, str) or not isinstance(option, Iterable):
         return option
     return ",".join(str(_text(entry)) for entry in option)
 
 
 def _boxes(roi: Any) -> object:
     """One box: a text or four numbers. Several: a list of them, each a parameter of its own."""
-    if isinstance(roi, str) or not isinstance(roi, Iterable):
-        return roi
+    if isinstance(roi, str | bytes | Mapping | Set) or not isinstance(roi, Iterable):
+        return str(roi)
     texts = [_text(part) for part in roi]
+    if not texts:
+        return "[]"  # no box: the service refuses it
     return texts if any(isinstance(text, str) for text in texts) else _text(texts)
