@@ -43,7 +43,7 @@ def after(
 ) -> Layout | None:
     """Of what a pixelwise operation puts out; None where it is not known to be pixelwise.
 
-    values, out: on the meta device.
+    values, out: for their shapes alone.
     """
     if any(layouts[name] is None for name in operation.inputs):
         return None

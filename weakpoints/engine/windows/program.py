@@ -4,10 +4,12 @@ Each value has a layout where its pixels are known, and None from the first oper
 everything: an average over the map, attention.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from weakpoints.engine.windows.calls import Call, call, free_inputs, products_of
@@ -16,9 +18,9 @@ from weakpoints.engine.windows.layouts import Layout, after, sized
 from weakpoints.engine.windows.neighbours import Neighbours, Padding, Pair
 from weakpoints.engine.windows.reading import average_pool, convolution, max_pool, padding
 from weakpoints.networks.graph.graph import Graph, Operation
-from weakpoints.networks.graph.shapes import made
 
-BATCH = 3  # pictures of the trial on the meta device: a number that shapes rarely have
+# Pictures of the pass that finds the shapes. A real one takes less than PyTorch's meta device does.
+BATCH = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +60,14 @@ class Program:
         return size * self.depths[source.value]
 
 
+@torch.inference_mode()
 def program_of(graph: Graph, tensors: Mapping[str, Tensor], side: int) -> Program:
     """For pictures of side x side."""
     graph, tensors = _without_constants(graph, dict(tensors))
     writer = _Writer(graph, tensors, side)
-    for operation in graph.operations:
+    for i, operation in enumerate(graph.operations):
         writer.add(operation)
+        writer.forget(i)
     depths = {graph.picture: 3} | {
         step.name: step.elements // (step.layout.height * step.layout.width)
         for step in writer.steps
@@ -98,26 +102,23 @@ class _Writer:
 
     def __init__(self, graph: Graph, tensors: Mapping[str, Tensor], side: int) -> None:
         self._tensors = tensors
-        self._meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
-        like = next(tensor for tensor in self._meta.values() if tensor.is_floating_point())
-        self._values: dict[str, Any] = {graph.picture: like.new_empty(BATCH, 3, side, side)}
+        like = next(tensor for tensor in tensors.values() if tensor.is_floating_point())
+        self._values: dict[str, Any] = {graph.picture: like.new_zeros(BATCH, 3, side, side)}
+        self._last = {name: i for i, each in enumerate(graph.operations) for name in each.inputs}
         self.layouts: dict[str, Layout | None] = {graph.picture: Layout(2, side, side)}
         self.steps: list[Step] = []
         self._free = free_inputs(graph)
         readers = [(name, each) for each in graph.operations for name in each.inputs]
-        self._only_reader = {
-            name: reader
-            for name, reader in readers
-            if sum(name == other for other, _ in readers) == 1
-        }
+        counts = Counter(name for name, _ in readers)
+        self._only_reader = {name: reader for name, reader in readers if counts[name] == 1}
         self._rims: dict[str, tuple[str, Pair]] = {}  # of zeros, which a convolution adds itself
 
     def add(self, operation: Operation) -> None:
-        out = made(operation, self._values, self._meta, BATCH)
+        out = operation(self._values, self._tensors, BATCH)
         self._values[operation.name] = out
         near = self._neighbours(operation, out)
         if near is None:
-            layout = after(operation, self.layouts, self._values, self._meta, out)
+            layout = after(operation, self.layouts, self._values, self._tensors, out)
         else:
             layout = Layout(2, *_pixels(out))
         self.layouts[operation.name] = layout
@@ -126,6 +127,13 @@ class _Writer:
             self._rims[operation.name] = value, near.geometry.before
             return
         self.steps.append(self._step(operation, near, layout, out))
+
+    def forget(self, i: int) -> None:
+        """Of the values that no operation behind the i-th reads, only the shapes are kept."""
+        for name, last in self._last.items():
+            value = self._values[name] if last == i else None
+            if isinstance(value, Tensor):
+                self._values[name] = value.new_empty(1).expand(value.shape)
 
     def _joins(self, operation: Operation, padding: Padding) -> bool:
         reader = self._only_reader.get(operation.name)
@@ -138,7 +146,7 @@ class _Writer:
         inputs = [self._rims.get(name, (name,))[0] for name in operation.inputs]
         parts = [part for part in (out if isinstance(out, list | tuple) else [out])]
         elements = sum(part.numel() for part in parts if isinstance(part, Tensor)) // BATCH
-        given = [self._meta_of(argument) for argument in operation.arguments]
+        given = [self._given(argument) for argument in operation.arguments]
         products = products_of(operation, given, out) // BATCH
         if near is not None:
             return Step(operation.name, tuple(inputs), near, layout, products, elements)
@@ -149,12 +157,12 @@ class _Writer:
         unique = tuple(dict.fromkeys(inputs))
         return Step(operation.name, unique, ready, layout, products, elements)
 
-    def _meta_of(self, argument: Any) -> Any:
+    def _given(self, argument: Any) -> Any:
         match argument:
             case {"value": name}:
                 return self._values[name]
             case {"parameter": name}:
-                return self._meta[name]
+                return self._tensors[name]
         return argument
 
     def _neighbours(self, operation: Operation, out: Any) -> Neighbours | None:

@@ -10,6 +10,7 @@ An argument is a number, a word, None, a list of arguments, or one of these:
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -65,7 +66,7 @@ class Operation:
     def family(self) -> str:
         return self.kind.partition(".")[0]
 
-    @property
+    @cached_property
     def inputs(self) -> list[str]:
         """The values it reads."""
         return [
