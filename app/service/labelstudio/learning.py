@@ -59,8 +59,11 @@ async def _references(
     """
     describer = Describer(delivery.service.pipeline.detector)
     used, wrong = dict[Any, Reference](), ""
-    for task in list(project.tasks.values()):
+    most = delivery.service.settings.max_references
+    for task in reversed(list(project.tasks.values())):  # the latest first
         for i, marked in enumerate(places_of(annotations, task)):
+            if len(used) == most:
+                break
             key = task.number, task.digest, i, annotations.names
             known = project.references.get(key)
             if known is None:

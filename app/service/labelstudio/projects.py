@@ -17,7 +17,7 @@ from weakpoints.landmarks.exports.as_coco import Exported, as_coco
 from weakpoints.landmarks.exports.labelstudio import is_keypoint, objects_of_result
 from weakpoints.landmarks.finder import Reference
 
-PROJECTS = 8  # in memory; of another one, what was annotated longest ago is forgotten
+PROJECTS = 4  # in memory; of another one, what was annotated longest ago is forgotten
 OBJECTS = 16  # of one task
 POINTS = 256  # of one task
 FIELDS = 20  # of a task's data

@@ -4,10 +4,11 @@ The requests are Label Studio's: it is the client, and has no document of its ow
 """
 
 import json
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
-from anyio import current_time
+from anyio import CapacityLimiter, current_time
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
@@ -23,6 +24,7 @@ from weakpoints.errors import BadAnnotations, MalformedRequest, TooLarge
 
 routes = APIRouter(prefix="/labelstudio", include_in_schema=False)
 keyed = [Depends(let_label_studio_in)]
+SMALL, LARGE = 4 * 2**20, 8 * 2**20  # bytes of a body; those of /predict have many tasks
 SETUP_SECONDS = 1.5  # Label Studio waits for 3
 WORD = 40  # characters of an action that are looked at
 LEARNT = {"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED"}
@@ -45,10 +47,9 @@ async def health() -> dict[str, str]:
 async def setup(request: Request) -> dict[str, Any]:
     """The version that predictions will have. The token that comes along is not used."""
     service, studio = service_of(request), studio_of(request)
-    body = await _body(request)
-    config = body.get("schema")
-    read_configuration(config)
-    number = project_number(body.get("project"))
+    async with _body(request, studio.turns, SMALL) as body:
+        config, number = body.get("schema"), project_number(body.get("project"))
+        read_configuration(config)
     await studio.read_annotations(number, SETUP_SECONDS)
     model = service.pipeline.detector.model
     return {"model_version": await studio.version(number, model, str(config))}
@@ -67,19 +68,19 @@ async def predict(request: Request) -> JSONResponse:
     """An entry for each task, within 100 seconds."""
     service, studio = service_of(request), studio_of(request)
     pipeline, who = service.pipeline, caller_of(request)
-    async with deadline(request, min(SECONDS, service.settings.request_timeout)) as caller:
-        body = await _body(request)
+    seconds = min(SECONDS, service.settings.request_timeout)
+    async with (
+        deadline(request, seconds) as caller,
+        _body(request, studio.predictions, LARGE) as body,
+    ):
         caller.watch()
         configuration = read_configuration(body.get("label_config"))
         tasks, params = body.get("tasks"), body.get("params")
         if not isinstance(tasks, list):
             raise MalformedRequest("`tasks` is no list")
         if len(tasks) > MOST:
-            raise TooLarge(
-                f"{len(tasks)} tasks came; at most {MOST} are answered",
-                limit=MOST,
-                actual=len(tasks),
-            )
+            detail = f"{len(tasks)} tasks came; at most {MOST} are answered"
+            raise TooLarge(detail, limit=MOST, actual=len(tasks))
         number = project_number(body.get("project"))
         await studio.read_annotations(number, caller.seconds_left / 2)
         version = await studio.version(number, pipeline.detector.model, body["label_config"])
@@ -94,7 +95,11 @@ async def predict(request: Request) -> JSONResponse:
 async def webhook(request: Request) -> JSONResponse:
     """What was annotated; it is learnt from when predictions are asked for the next time."""
     studio = studio_of(request)
-    body = await _body(request)
+    async with _body(request, studio.turns, SMALL) as body:
+        return await _learnt(studio, body)
+
+
+async def _learnt(studio: LabelStudio, body: dict[str, Any]) -> JSONResponse:
     action, number = str(body.get("action"))[:WORD], project_number(body.get("project"))
     if action in LEARNT:
         wrong = [
@@ -132,18 +137,21 @@ def _dicts(items: Any) -> list[dict[str, Any]]:
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    """JSON, as large as a photograph may be. It takes a place among the uploads meanwhile."""
+@asynccontextmanager
+async def _body(request: Request, turns: CapacityLimiter, most: int) -> AsyncIterator[Any]:
+    """JSON of at most so many bytes, while few others are at work. Raises NotAllowed first."""
     service = service_of(request)
-    settings, data = service.settings, bytearray()
+    _ = studio_of(request).fetcher  # before anything is read
+    settings, data, limit = service.settings, bytearray(), min(most, service.settings.max_bytes)
     check_encoding(request)
-    with ExitStack() as stack:
-        stack.enter_context(service.pipeline.place(caller_of(request)))
-        await read_body(request, settings.max_bytes, UploadPace.of(settings), data.extend)
+    async with turns:  # objects take many times the room of their text
+        with service.pipeline.place(caller_of(request)):
+            await read_body(request, limit, UploadPace.of(settings), data.extend)
         try:
             body = json.loads(bytes(data))
         except (ValueError, RecursionError) as error:
             raise MalformedRequest(f"the body is not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise MalformedRequest("the body is no JSON object")
-    return body
+        if not isinstance(body, dict):
+            raise MalformedRequest("the body is no JSON object")
+        data.clear()
+        yield body

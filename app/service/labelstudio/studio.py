@@ -7,6 +7,7 @@ import logging
 from contextlib import ExitStack
 from typing import Any
 
+import anyio
 from anyio.to_thread import run_sync
 
 from app.service.intake.upload import Upload
@@ -22,6 +23,7 @@ from weakpoints.method.localization import Model
 
 log = logging.getLogger("weakpoints")
 PROJECT_DIGITS = 12
+SMALL, LARGE = 4, 2  # bodies at the same time: of setups and webhooks, of predictions
 
 
 class LabelStudio:
@@ -29,6 +31,7 @@ class LabelStudio:
 
     def __init__(self, settings: Settings, sets: LandmarkSets) -> None:
         self.projects = Projects(settings.max_references)
+        self.turns, self.predictions = anyio.CapacityLimiter(SMALL), anyio.CapacityLimiter(LARGE)
         self._sets, self._tasks = sets, set[asyncio.Task[None]]()
         self._fetcher: Fetcher | None = None
         if settings.label_studio_url:
@@ -41,7 +44,7 @@ class LabelStudio:
 
     @property
     def fetcher(self) -> Fetcher:
-        """Raises NotAllowed."""
+        """Raises NotAllowed where no Label Studio is set."""
         if self._fetcher is None:
             raise NotAllowed(
                 "LABEL_STUDIO_URL is not set: it says from where photographs are fetched"

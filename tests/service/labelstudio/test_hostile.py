@@ -129,12 +129,19 @@ def test_what_label_studio_refuses_is_said(
         assert "result" not in entry
 
 
-def test_without_an_address_of_label_studio_nothing_is_fetched(detector: Detector) -> None:
+def test_without_an_address_of_label_studio_nothing_is_done(detector: Detector) -> None:
     with serving(lambda: detector) as client:
         client.params = {}
-        assert "LABEL_STUDIO_URL is not set" in error_of(client, "http://127.0.0.1/a.png")
-        setup = {"project": project_uid(), "schema": CONFIG, "hostname": "http://169.254.169.254"}
-        assert client.post("/labelstudio/setup", json=setup).status_code == 200
+        assert client.get("/labelstudio/health").status_code == 200
+        bodies = {
+            "predict": predicted(task(1, "http://127.0.0.1/a.png")),
+            "setup": {"project": "7.1", "schema": CONFIG, "hostname": "http://169.254.169.254"},
+            "webhook": webhook("ANNOTATION_CREATED", task=task(1, "x"), annotation=annotation()),
+        }
+        for path, body in bodies.items():
+            answer = client.post(f"/labelstudio/{path}", json=body)
+            assert answer.status_code == 403
+            assert "LABEL_STUDIO_URL is not set" in answer.json()["detail"]
 
 
 def test_a_label_studio_that_is_gone_is_said(detector: Detector) -> None:
@@ -152,7 +159,8 @@ def test_the_key_is_the_password_and_on_these_routes_alone(
     detector: Detector, tmp_path: Path
 ) -> None:
     (tmp_path / "keys").write_text("alpha\n")
-    with serving(lambda: detector, api_keys=tmp_path / "keys") as client:
+    url = "http://127.0.0.1:1"
+    with serving(lambda: detector, api_keys=tmp_path / "keys", label_studio_url=url) as client:
         client.params = {}
         for headers in ({}, basic("beta"), {"authorization": "Basic ~~~"}, basic("")):
             for method, path in (("GET", "health"), ("POST", "webhook"), ("POST", "predict")):
@@ -324,7 +332,8 @@ def test_a_flood_of_webhooks_fetches_nothing(
 
 def test_webhooks_that_come_together_wait_for_no_place(detector: Detector) -> None:
     """As many as photographs that are received: one more is told to come again."""
-    with running(lambda: detector, uploads=1) as (server, client):
+    url = "http://127.0.0.1:1"
+    with running(lambda: detector, uploads=1, label_studio_url=url) as (server, client):
         place = server.service.pipeline.place("somebody")
         answer = client.post("/labelstudio/webhook", json=webhook("PROJECT_UPDATED"))
         place.close()
