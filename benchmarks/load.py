@@ -24,6 +24,7 @@ from app.allocator import limit_malloc_arenas
 from app.loading import loaded
 from app.service.server import Server, load_and_freeze
 from app.settings import Settings
+from benchmarks.memory import status_bytes
 from weakpoints.errors import WeakpointsError
 from weakpoints.method.detector import Detector
 from weakpoints.method.frame import frame_of
@@ -202,17 +203,8 @@ async def probe(client: httpx2.AsyncClient, run: Run, pid: int) -> None:
         start = time.perf_counter()
         (await client.get("/livez")).raise_for_status()
         run.probes.append(time.perf_counter() - start)
-        run.memory.append(_resident(pid))
+        run.memory.append(status_bytes(pid, "VmRSS") or 0)
         await asyncio.sleep(PROBE)
-
-
-def _resident(pid: int) -> int:
-    """Bytes; 0 where there is no /proc."""
-    try:
-        with open(f"/proc/{pid}/status") as status:
-            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
-    except (OSError, StopIteration):
-        return 0
 
 
 def _figures(run: Run, engine: dict[str, float]) -> dict[str, Any]:

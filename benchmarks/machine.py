@@ -5,12 +5,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from app import allocator
+from benchmarks import memory as resident
 
 LARGEST = {"cpu": 2048, "cuda": 8192}  # rows and columns of a product that is quick
 
@@ -34,9 +34,7 @@ def reset_peak(device: str) -> None:
         torch.cuda.reset_peak_memory_stats()
         return
     allocator.trim_heap()  # or what was freed before would still be resident
-    clear = Path("/proc/self/clear_refs")  # "5" resets VmHWM, Linux's peak of the resident memory
-    if clear.exists():
-        clear.write_text("5")
+    resident.reset_peak("self")
 
 
 def memory(device: str, field: str) -> int | None:
@@ -45,11 +43,7 @@ def memory(device: str, field: str) -> int | None:
         return (
             torch.cuda.max_memory_allocated() if field == "VmHWM" else torch.cuda.memory_allocated()
         )
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return None
-    lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-    return int(lines[field].split()[0]) * 1024
+    return resident.status_bytes("self", field)
 
 
 def matmul_rate(x: Tensor) -> float:

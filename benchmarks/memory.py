@@ -10,6 +10,26 @@ IN_MEMORY = "/memfd:"  # what a file without a name in any folder is called
 BLOCK = 512  # bytes of st_blocks' unit
 
 
+def status_bytes(pid: int | str, field: str) -> int | None:
+    """Of a process ("self": this one), VmRSS: resident now, or VmHWM: the most since it was reset.
+
+    None where there is no such process, and on systems without /proc.
+    """
+    try:
+        status = (PROC / str(pid) / "status").read_text()
+    except OSError:
+        return None
+    sizes = (line.split() for line in status.splitlines() if line.startswith(f"{field}:"))
+    return next((int(words[1]) * 1024 for words in sizes), None)
+
+
+def reset_peak(pid: int | str) -> None:
+    """VmHWM begins anew, where there is /proc."""
+    clear = PROC / str(pid) / "clear_refs"
+    if clear.exists():
+        clear.write_text("5")
+
+
 def tree_memory(pid: int) -> int:
     """Bytes of a process and of all that it started."""
     return memory_of(tree(pid))

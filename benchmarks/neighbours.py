@@ -81,7 +81,7 @@ def service(files: list[Path], enter: Enter, count: int) -> list[float]:
 
 def _one_service(files: list[Path], enter: Enter, command: tuple[str, ...]) -> float:
     seconds = []
-    with serving(*command, enter=enter) as address:
+    with serving(*command, enter=enter) as (address, _):
         for path in (files[0], *files):  # the first one plans
             start = time.perf_counter()
             httpx2.post(f"{address}/detect", content=path.read_bytes(), timeout=300)

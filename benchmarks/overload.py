@@ -13,11 +13,7 @@ that were 504, or were refused only after a second or more.
 import argparse
 import asyncio
 import json
-import os
 import random
-import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -29,8 +25,9 @@ import cv2
 import httpx2
 import numpy as np
 
+from docs.running import SERVE, serving
+
 DEVICE = ("trace", "guided", "occlusion")  # stages in which the device works
-START = 180.0  # seconds that the service may take to start
 ALONE = 6  # requests that are answered one after the other, after one that warms up
 VAIN = 1.0  # seconds after which a refusal is no refusal at once
 
@@ -151,33 +148,8 @@ def _service(url: str | None) -> Iterator[str]:
     if url:
         yield url
         return
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    environment = {"PORT": str(port), "PROXIES": "127.0.0.1", "CACHE_BYTES": "0"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "weakpoints", "serve"],
-        env=os.environ | {f"WEAKPOINTS_{name}": text for name, text in environment.items()},
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        _wait(address, process)
+    with serving(*SERVE, quiet=True, PROXIES="127.0.0.1", CACHE_BYTES="0") as (address, _):
         yield address
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + START
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            if httpx2.get(f"{address}/readyz").status_code == 200:
-                return
-        except httpx2.HTTPError:
-            pass
-        time.sleep(0.2)
-    raise SystemExit("the service did not start")
 
 
 if __name__ == "__main__":

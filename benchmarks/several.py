@@ -9,10 +9,7 @@ and one photograph is explained for one class, and then for three. Prints JSON, 
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory import reset_peak, status_bytes
+from docs.running import SERVE, serving
 from weakpoints.evaluation.photographs import sample
 from weakpoints_client import Client, Detection
 
@@ -31,33 +30,21 @@ Figures = dict[str, Any]
 @contextmanager
 def service(port: int) -> Iterator[tuple[Client, int]]:
     """The service, ready, and its process's number."""
-    environment = {"WEAKPOINTS_PORT": str(port), "WEAKPOINTS_CACHE_BYTES": "0"}
-    environment |= {"WEAKPOINTS_REQUEST_TIMEOUT": str(WAIT)}
-    command = [sys.executable, "-m", "weakpoints", "serve"]
-    started = subprocess.Popen(
-        command, env=os.environ | environment, stderr=subprocess.DEVNULL, stdout=sys.stderr
-    )
-    try:
-        with Client(f"http://127.0.0.1:{port}") as client:
-            while not client.ready():
-                if started.poll() is not None:
-                    raise SystemExit("the service ended before it was ready")
-                time.sleep(0.2)
-            yield client, started.pid
-    finally:
-        started.terminate()
-        started.wait()
+    wait = str(WAIT)
+    with (
+        serving(*SERVE, port=port, quiet=True, CACHE_BYTES="0", REQUEST_TIMEOUT=wait) as started,
+        Client(started[0]) as client,
+    ):
+        yield client, started[1]
 
 
 def peak(pid: int, run: Callable[[], object]) -> tuple[float, int]:
     """Seconds of a run, and the most bytes that the process had resident in it (Linux)."""
-    (Path("/proc") / str(pid) / "clear_refs").write_text("5")  # resets VmHWM
+    reset_peak(pid)
     start = time.perf_counter()
     run()
     seconds = time.perf_counter() - start
-    status = (Path("/proc") / str(pid) / "status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return seconds, int(line.split()[1]) * 1024
+    return seconds, status_bytes(pid, "VmHWM") or 0
 
 
 def compared(pid: int, rounds: int, runs: dict[str, Callable[[], object]]) -> Figures:

@@ -163,7 +163,7 @@ def readme_runs() -> Iterator[str]:
         yield "README.md: it shows no curl or no Python"
     if "    make serve" not in text:
         yield "README.md: it does not say make serve"
-    with tempfile.TemporaryDirectory() as folder, serving("make", "serve") as address:
+    with tempfile.TemporaryDirectory() as folder, serving("make", "serve") as (address, _):
         (Path(folder) / "photo.jpg").write_bytes(photograph())
         answers: list[str] = []
         for line in lines:

@@ -34,7 +34,7 @@ def photograph() -> bytes:
 def main() -> None:
     photo = photograph()
     with (
-        serving(str(Path(sys.executable).with_name("weakpoints")), "serve") as address,
+        serving(str(Path(sys.executable).with_name("weakpoints")), "serve") as (address, _),
         httpx2.Client(base_url=address, timeout=300) as client,
     ):
 

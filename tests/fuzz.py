@@ -23,6 +23,7 @@ from pillow_heif import register_heif_opener
 from app.decoding.pool import Decoders
 from app.loading import loaded
 from app.settings import Settings
+from benchmarks.memory import status_bytes
 from tests.service import encoded, serving
 from weakpoints.errors import BadImage, MalformedRequest, TooLarge, UnsupportedMedia
 from weakpoints.options import Limits
@@ -46,7 +47,7 @@ class Seen:
         start = time.perf_counter()
         self.outcomes[look(data)] += 1
         self.slowest_ms = max(self.slowest_ms, (time.perf_counter() - start) * 1000)
-        self.memory.append(resident())
+        self.memory.append(status_bytes("self", "VmRSS") or 0)
 
     @property
     def growth_bytes(self) -> int:
@@ -162,11 +163,6 @@ def sent(client: httpx2.Client, data: bytes) -> str:
     slug = str(answer.json()["type"]).rpartition(":")[2]
     assert slug in {each.slug for each in REFUSED}, (answer.text, data)
     return slug
-
-
-def resident() -> int:
-    with open("/proc/self/statm") as sizes:
-        return int(sizes.read().split()[1]) * 4096
 
 
 def fuzz(look: Callable[[bytes], str], count: int, seed: int, *kinds: str) -> Seen:
