@@ -104,7 +104,7 @@ def test_below_a_prefix_everything_is_found_and_stays_there(detector: Detector) 
             assert answer.headers["access-control-allow-origin"] == "*"
         assert client.get("/a/kp").headers["location"] == "kp/?patch=14&stride=14"
         assert client.get("/a/kpx").status_code == 404
-    for wrong in ("kp", "/kp/", "/a b", "/a?b"):
+    for wrong in ("/a b", "/a?b", "/a//b"):
         with pytest.raises(ValueError, match="root_path"):
             Settings(root_path=wrong)
 
