@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from weakpoints.evaluation.photographs import ALL
 from weakpoints.method.detector import Detector
 from weakpoints.method.fusion import fuse
 from weakpoints.method.keypoints import kept_count
@@ -25,15 +24,16 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Setting:
-    """A box, every how many of its kept positions it lies, and the coarse map's weight."""
+    """A box and its step in pixels, the coarse map's weight, and the step of the kept positions."""
 
     patch: int
     step: int
     weight: float
+    kept_step: int = 32
 
     def map(self, drops: Array, side: int) -> tuple[Array, int]:
         """(S, S) coarse map, and its forward passes, from (n, n) drops of the kept positions."""
-        starts = positions(side, self.patch, 32)
+        starts = positions(side, self.patch, self.kept_step)
         chosen = positions(side, self.patch, self.step)
         at = [starts.index(start) for start in chosen]
         return spread(drops[np.ix_(at, at)], chosen, self.patch, side), len(at) ** 2
@@ -54,9 +54,19 @@ class Picture:
         total = len(self.scene.corners.maxima)
         return kept_count(total, keep=self.options.keep, limit=self.options.max_keypoints)
 
-    def points(self, setting: Setting, spread_out: bool = True, evidence: bool = True) -> Array:
-        """(N, 2): all candidates as they are taken, refined; without evidence: corners alone."""
-        frame, options = self.scene.frame, replace(self.options, weight=setting.weight, **ALL)
+    def points(
+        self,
+        setting: Setting,
+        count: int | None = None,
+        spread_out: bool = True,
+        evidence: bool = True,
+    ) -> Array:
+        """(N, 2): the first `count` candidates as they are taken, refined; None: all.
+
+        Without evidence they are ranked as corners alone.
+        """
+        frame, most = self.scene.frame, count or len(self.scene.corners.maxima)
+        options = replace(self.options, weight=setting.weight, keep=1.0, max_keypoints=most)
         coarse, _ = setting.map(self.drops[setting.patch], frame.side)
         fine = self.fine if evidence else np.zeros_like(self.fine)
         coarse = coarse if evidence else np.zeros_like(coarse)

@@ -9,11 +9,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from functools import partial
-from math import isqrt
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -21,7 +18,6 @@ from typing import Any
 import cv2
 import matplotlib.pyplot as plt
 import torch
-from skimage import data
 from torchvision.models import get_model
 
 from app.settings import Settings
@@ -31,35 +27,18 @@ from weakpoints import __version__
 from weakpoints.engine.engine import BUDGET, Incremental
 from weakpoints.evaluation.accuracy import accuracy
 from weakpoints.loading import load_detector
-from weakpoints.method.occlusion import box_count, positions
+from weakpoints.method.occlusion import positions
 from weakpoints.networks.architectures import network_of
 from weakpoints.networks.device import processor
-from weakpoints.options import PRESETS, choose, resolve
 
 RESULTS = Path(__file__).parent / "results"
-LIMITS = {
-    "deletion": 30,
-    "repeatability": 30,
-    "sanity": 15,
-    "patches": 10,
-}  # photographs of each study: hours of two cores
-STUDIES = ["landmarks", *LIMITS]
-ASK_FOR_IMAGES = ["accuracy", *STUDIES, "scale", "gpu"]
-WHAT = ["occlusion", "cost", "service", "fuzz", "detection", *ASK_FOR_IMAGES]
+ASK_FOR_IMAGES = ["accuracy", "scale", "gpu"]
+WHAT = ["occlusion", "cost", "service", "fuzz", *ASK_FOR_IMAGES]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path)
-    parser.add_argument(
-        "--annotations", type=Path, help="COCO keypoints of the images, for landmarks"
-    )
-    parser.add_argument(
-        "--rows",
-        type=Path,
-        default=Path("evaluation.partial"),
-        help="what the studies keep, to go on from",
-    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", choices=WHAT, action="append")
     args = parser.parse_args()
@@ -84,9 +63,6 @@ def main() -> None:
         record("service", json.loads(subprocess.check_output(command)))
     if "fuzz" in only:
         record("fuzz", json.loads(subprocess.check_output([sys.executable, "-m", "tests.fuzz"])))
-    if "detection" in only:
-        record("detection", detection("bundled", args.repeats))
-        record("detection_efficientnet_lite0", detection("efficientnet_lite0", args.repeats))
     if args.images is None and set(ASK_FOR_IMAGES) & set(only):
         parser.error(f"{', '.join(ASK_FOR_IMAGES)} need --images")
     if "gpu" in only and torch.cuda.is_available():
@@ -101,10 +77,6 @@ def main() -> None:
                 )
             ),
         )
-    for name in STUDIES:
-        if name in only:
-            args.rows.mkdir(parents=True, exist_ok=True)
-            record(name, study(name, args.images, args.annotations, args.rows))
     if "accuracy" not in only:
         return
     detector = load_detector(Settings().manifest, "bundled", "cpu")
@@ -115,79 +87,6 @@ def main() -> None:
         figures
         | {"baseline_largest_class": max(sizes) / sum(sizes), "baseline_chance": 1 / len(sizes)},
     )
-
-
-def detection(name: str, repeats: int) -> dict[str, object]:
-    """Seconds of one whole detection in each preset, and of full passes, in turn, after a warm-up.
-
-    full_passes: of as many pictures as the default has boxes, for one colour.
-    """
-    detector = load_detector(Settings().manifest, name, "cpu")
-    image = data.astronaut()[:300, 60:420].copy()
-    model = detector.model
-    options = resolve(choose(), model.side, model.labels, detector.input.defaults)
-    boxes = box_count(model.side, options)
-    row = torch.randn(isqrt(boxes), 3, model.side, model.side).to(memory_format=torch.channels_last)
-
-    def full_passes() -> None:
-        for _ in range(len(row)):
-            detector.network.logits(row)
-
-    runs: dict[str, Callable[[], object]] = {
-        **{preset: partial(detector.locate, image, options) for preset, options in PRESETS.items()},
-        "full_passes": full_passes,
-    }
-    seconds: dict[str, list[float]] = {run: [] for run in runs}
-    for repeat in range(repeats + 1):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            if repeat:
-                seconds[name].append(time.perf_counter() - start)
-    return {
-        "network": name,
-        "boxes": boxes,
-        "colours": options.colours,
-        **{
-            name: {"median_s": statistics.median(all_s), "all_s": all_s}
-            for name, all_s in seconds.items()
-        },
-    }
-
-
-def study(name: str, images: Path, annotations: Path, rows: Path) -> dict[str, object]:
-    """What `weakpoints evaluate` prints, default options.
-
-    Rows are kept, so that an interrupted recording goes on.
-
-    Defaults were chosen on other photographs, but for landmarks on the half of these that is not in
-    "held_out".
-    """
-
-    def figures(*arguments: object) -> dict[str, object]:
-        command = [
-            sys.executable,
-            "-m",
-            "weakpoints",
-            "evaluate",
-            name,
-            "--network",
-            "bundled",
-            "--images",
-            images,
-            "--resume",
-            rows,
-            "--json",
-            *arguments,
-        ]
-        figures: dict[str, object] = json.loads(subprocess.check_output(list(map(str, command))))
-        return figures
-
-    if name != "landmarks":
-        return figures("--limit", LIMITS[name])
-    coco, rest = json.loads(annotations.read_text()), rows / "held_out.json"
-    rest.write_text(json.dumps(coco | {"annotations": coco["annotations"][3::2]}))
-    return figures("--annotations", annotations) | {"held_out": figures("--annotations", rest)}
 
 
 def occlusion() -> dict[str, object]:

@@ -55,13 +55,14 @@ def on_landmarks(
     rows: dict[str, list[tuple[float, float]]] = {}
     for (marked, seen), blind in zip(photographs, untrained, strict=True):
         radius, most = ALPHA * marked.size, seen.count
+        more = 4 * most  # of which as many as ours lie in the box
         methods = {
-            "ours": seen.points(setting),
-            "ours_unspread": seen.points(setting, spread_out=False),
-            "corners": seen.points(setting, spread_out=False, evidence=False),
-            "corners_spread": seen.points(setting, evidence=False),
-            "random_weights": blind.points(setting),
-            "random_weights_unspread": blind.points(setting, spread_out=False),
+            "ours": seen.points(setting, more),
+            "ours_unspread": seen.points(setting, more, spread_out=False),
+            "corners": seen.points(setting, more, spread_out=False, evidence=False),
+            "corners_spread": seen.points(setting, more, evidence=False),
+            "random_weights": blind.points(setting, more),
+            "random_weights_unspread": blind.points(setting, more, spread_out=False),
         }
         inside = len(_within(marked, methods["ours"][:most]))
         for name, xy in methods.items():
@@ -72,10 +73,9 @@ def on_landmarks(
         whole = grid_points((0, 0, seen.scene.frame.width, seen.scene.frame.height), most).xy
         grid = (match(each, marked.landmarks, radius).f1 for each in (whole, even))
         rows.setdefault("grid", []).append((next(grid), next(grid)))
-        best = best_choice(methods["ours"], marked.landmarks, radius, most)
-        best_inside = best_choice(
-            _within(marked, methods["ours"]), marked.landmarks, radius, inside
-        )
+        every = seen.scene.close_up.frame.to_image(seen.scene.corners.maxima)
+        best = best_choice(every, marked.landmarks, radius, most)
+        best_inside = best_choice(_within(marked, every), marked.landmarks, radius, inside)
         rows.setdefault("oracle", []).append((best, best_inside))
     return {name: np.array(pairs) for name, pairs in rows.items()}
 
@@ -84,7 +84,7 @@ def ours(photographs: list[tuple[Landmarked, Picture]], setting: Setting) -> dic
     """The same of our keypoints alone."""
     rows = []
     for marked, seen in photographs:
-        xy, radius = seen.points(setting)[: seen.count], ALPHA * marked.size
+        xy, radius = seen.points(setting, seen.count), ALPHA * marked.size
         some = (xy, _within(marked, xy))
         rows.append([match(each, marked.landmarks, radius).f1 for each in some])
     return {"ours": np.array(rows)}
@@ -103,17 +103,17 @@ def _within(marked: Landmarked, xy: Array) -> Array:
 def on_asked(seen: Picture, mine: NDArray[np.bool_], setting: Setting) -> float:
     """The share of the keypoints on the photograph that was asked for."""
     last = np.array(mine.shape[::-1]) - 1
-    x, y = np.rint(seen.points(setting)[: seen.count]).astype(int).clip(0, last).T
+    x, y = np.rint(seen.points(setting, seen.count)).astype(int).clip(0, last).T
     return float(mine[y, x].mean())
 
 
 def again(seen: list[tuple[Warp | None, Picture]], setting: Setting) -> float:
     """The mean repeatability of one photograph, the first, under its changes."""
     (_, first), *changed = seen
-    frame, before = first.scene.frame, first.points(setting)
+    frame, before = first.scene.frame, first.points(setting, 2 * first.count)
     shape = (frame.height, frame.width)
     shares = [
-        repeated(before, after.points(setting), warp, shape, first.count)[0]
+        repeated(before, after.points(setting, 2 * first.count), warp, shape, first.count)[0]
         for warp, after in changed
         if warp is not None
     ]

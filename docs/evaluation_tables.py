@@ -4,253 +4,139 @@ from collections.abc import Iterator
 
 from docs.figures import Figures, read, span, table
 
-NETWORKS = ("vgg16real", "efficientnet_lite0")
-LANDMARKS = {  # the runs of each network
-    "vgg16real": ("landmarks_vgg16real", "landmarks_vgg16real_val"),
-    "efficientnet_lite0": ("landmarks_efficientnet_lite0",),
+NETWORKS = ("efficientnet_lite0", "vgg16real")
+METHODS = {  # of the landmarks: what they are called
+    "ours": "ours",
+    "ours_unspread": "ours, unspread",
+    "corners": "corners",
+    "corners_spread": "corners, spread",
+    "random_weights": "random weights, spread",
+    "random_weights_unspread": "random weights, unspread",
+    "grid": "a grid",
+    "oracle": "oracle",
 }
-RIVALS = {
-    "corners": "plain corners",
-    "random_weights": "random weights",
-    "shi_tomasi": "Shi-Tomasi",
-    "sift": "SIFT",
-    "random": "random points",
+WHERE = ("whole", "boxed")
+MAPS = {  # of the fidelity: what they are called
+    "coarse": "coarse map, with its sign",
+    "coarse_clipped": "coarse map",
+    "guided": "guided backpropagation (`fine=mirrored`)",
+    "contrast": "the same times the contrast (the default's fine map)",
+    "fused": "fused map",
+    "saliency": "Captum: saliency",
+    "smoothgrad": "Captum: SmoothGrad",
+    "input_x_gradient": "Captum: input times gradient",
+    "input_x_gradient_clipped": "Captum: the same, clipped",
+    "integrated_gradients": "Captum: integrated gradients",
+    "integrated_gradients_clipped": "Captum: the same, clipped",
 }
 
 
-def parts() -> str:
-    """What each part of the default adds on each network."""
-    return table(
-        (
-            "network",
-            "ranked by",
-            "F1 at 0.1",
-            "more than the line above",
-            "keypoints on the photograph asked for",
-            "more than the line above",
-        ),
-        (line for network in NETWORKS for line in _parts(network)),
-    )
+def trade_landmarks() -> str:
+    """F1 of each method with each network, by set."""
+    rows = []
+    for network in NETWORKS:
+        for name, part in at_default(network)["f1"].items():
+            for where in WHERE:
+                figures = (f"{part[where][method]['mean']:.3f}" for method in METHODS)
+                rows.append((network, f"{part['photographs']} of {name}, {where}", *figures))
+    return table(("network", "photographs", *METHODS.values()), rows)
 
 
-def _parts(network: str) -> Iterator[tuple[str, ...]]:
-    found = read(f"parts_{network}")
-    pairs, sets = found["pairs"], found["landmarks"]
-    for part in ("corners", "guided", "contrast", "coarse"):
-        f1 = (f"{name} {each['f1'][part]:.3f}" for name, each in sets.items())
-        more = (_added(each["adds"], part) for each in sets.values())
-        share = f"{pairs[part]:.3f} ({span(pairs['interval'][part])})"
-        yield (
-            network,
-            part,
-            ", ".join(f1),
-            ", ".join(filter(None, more)),
-            share,
-            _added(pairs["adds"], part),
-        )
+def trade_differences() -> str:
+    """Ours less each other method on all photographs, with the paired interval."""
+    others = [method for method in METHODS if method not in ("ours", "oracle")]
+    rows = []
+    for network in NETWORKS:
+        everywhere = at_default(network)["f1"]["all"]
+        for where in WHERE:
+            less = (_signed(everywhere[where][method]["ours_less"]) for method in others)
+            rows.append((network, where, *less))
+    return table(("network", "", *(METHODS[method] for method in others)), rows)
 
 
-def class_added(network: str, part: str) -> str:
-    """The share of keypoints on the photograph asked for that a part adds."""
-    return _added(read(f"parts_{network}")["pairs"]["adds"], part)
-
-
-def _added(adds: Figures, part: str) -> str:
-    """Empty for the first part."""
-    if part not in adds:
-        return ""
-    return f"{adds[part]:+.3f} ({span(adds['interval'][part], 3)})"
-
-
-def real_landmarks() -> str:
-    """F1 at 0.1 of each network's whole default, and of what it has to beat, by set."""
-    return table(
-        ("network", "photographs", "ours", *RIVALS.values(), "ours less corners"),
-        (
-            (
+def trade_curve() -> str:
+    """What passes and weight buy, the default in bold."""
+    rows = []
+    for network in NETWORKS:
+        for setting in read(f"trade_{network}")["curve"]:
+            line = (
                 network,
-                f"{each['photographs']} of {name}, {where}",
-                *(f"{each[where]['f1'][method]['0.1']:.3f}" for method in ("ours", *RIVALS)),
-                f"{less['mean']:+.3f} ({span(less['interval'], 3)})",
+                f"{setting['patch']} / {setting['step']}",
+                setting["passes"],
+                setting["weight"],
+                *(_spanned(setting["f1"]["all"][where]["ours"]) for where in WHERE),
+                _spanned(setting["pairs"]),
+                _spanned(setting["repeatability"]) if setting["repeatability"] else "",
             )
-            for network, runs in LANDMARKS.items()
-            for run in runs
-            for name, each in read(run)["by_set"].items()
-            for where in ("whole", "boxed")
-            for less in [each[where]["ours_less"]["corners"]["0.1"]]
-        ),
-    )
+            chosen = setting is at_default(network)
+            rows.append(tuple(f"**{cell}**" if chosen and cell != "" else cell for cell in line))
+    header = ("network", "box / step", "passes", "weight", *WHERE, "pairs", "repeatability")
+    return table(header, rows)
 
 
-def real_repeatability() -> str:
-    """The share of points found again with each network, and how much more than others'."""
-    rivals = {"sift": "SIFT", "orb": "ORB", "shi_tomasi": "Shi-Tomasi"}
+def at_default(network: str) -> Figures:
+    """The setting that has every method's figures: the default."""
+    curve: list[Figures] = read(f"trade_{network}")["curve"]
+    return next(setting for setting in curve if "corners" in setting["f1"]["all"]["whole"])
+
+
+def cpu_times() -> str:
+    """CPU seconds of a whole detection on one thread, by passes."""
+    runs = {network: read(f"cpu_time_{network}")["occlusions"] for network in NETWORKS}
     return table(
-        ("network", "photographs", "ours", *(f"ours less {name}" for name in rivals.values())),
+        ("box / step, colours", "passes", *(f"{network}, CPU seconds" for network in runs)),
         (
             (
-                network,
-                read(study)["photographs"],
-                with_interval(study, "ours", "repeatability"),
-                *(more_repeatable(rival, study) for rival in rivals),
+                f"{lines[0]['patch']} / {lines[0]['step']}, {lines[0]['colours']}",
+                lines[0]["passes"],
+                *(f"{line['cpu_s']:.2f}" for line in lines),
             )
-            for network in NETWORKS
-            for study in [f"repeatability_{network}"]
+            for lines in zip(*runs.values(), strict=True)
         ),
     )
 
 
-def real_sanity() -> str:
-    """The share of keypoints that each network keeps when something of it changes."""
-    changes = {
-        "random_class": "another class",
-        "top_1": "last layer drawn anew",
-        "other_colours": "other colours of the boxes",
-    }
-    return table(
-        ("network", "photographs", *changes.values()),
-        (
-            (
-                network,
-                read(study)["photographs"],
-                *(with_interval(study, change, "keypoints") for change in changes),
-            )
-            for network in NETWORKS
-            for study in [f"sanity_{network}"]
-        ),
-    )
+def fidelity() -> str:
+    """Single deletion and the grid pointing game of each map."""
+    rows = []
+    for run in NETWORKS:
+        found = read(f"fidelity_{run}")
+        for name, title in MAPS.items():
+            if name in found["deletion"]:
+                parts = (found[part] for part in ("deletion", "grid"))
+                figures = (_valued(part[name]) for part in parts)
+                rows.append((run, title, *figures))
+    return table(("network", "map", "single deletion", "grid pointing game"), rows)
 
 
-def real_pairs() -> str:
-    """Share of keypoints and of each map's mass on the photograph that is asked for."""
-    maps = ("coarse", "fine", "fused")
-    return table(
-        ("network", "", "keypoints", *maps),
-        (
-            (
-                network,
-                method,
-                f"{each['keypoints']:.2f} ({span(each['interval']['keypoints'])})",
-                *(f"{each[kind]:.2f}" if kind in each else "" for kind in maps),
-            )
-            for network in NETWORKS
-            for method, each in methods(f"pairs_{network}", "keypoints")
-        ),
-    )
+def _valued(figure: Figures) -> str:
+    return f"{figure['value']:.2f} ({span(figure['interval']['value'])})"
 
 
-def landmarks() -> str:
-    """F1 and corrected recall at 0.05 / 0.1 / 0.2, within the boxes and without."""
-    marks = read("landmarks")
-    rest = marks["held_out"]["whole"]
-    return table(
-        (
-            "",
-            "F1, boxes",
-            "corrected recall, boxes",
-            "F1, whole",
-            "corrected recall, whole",
-            "F1, whole, held out",
-        ),
-        (
-            (
-                name,
-                *(
-                    by_alpha(each[figure])
-                    for each in (marks[name], whole)
-                    for figure in ("f1", "corrected_recall")
-                ),
-                by_alpha(rest[name]["f1"]),
-            )
-            for name, whole in marks["whole"].items()
-        ),
-    )
+def _spanned(figure: Figures) -> str:
+    return f"{figure['mean']:.3f} ({span(figure['interval'])})"
 
 
-def most_found() -> str:
-    """How often each kind of landmark is found."""
-    return table(
-        ("", "landmark", "found", "random", "seen"),
-        (
-            (
-                each["group"],
-                each["landmark"],
-                f"{each['found']:.2f} ({span(each['interval'])})",
-                f"{each['random']:.2f}",
-                each["seen"],
-            )
-            for each in read("landmarks")["most_found"]
-        ),
-    )
-
-
-def calibration(study: str, name: str) -> str:
-    """Confidence in bins, beside the share that was right."""
-    bins = read(study)["calibration"]
-    confidence, right = ([f"{each[key]:.2f}" for each in bins] for key in ("confidence", "right"))
-    return table(("confidence", *confidence), [(name, *right)])
-
-
-def deletion(study: str = "deletion") -> str:
-    """What blurring each method's points leaves of the class, and by how much ours leaves less."""
-    return table(
-        ("", "deletion", "deletion less ours", "insertion"),
-        (
-            (
-                name,
-                f"{each['deletion']:.2f} ({span(each['interval']['deletion'])})",
-                "" if name == "ours" else _behind(each["behind_ours"], "deletion"),
-                f"{each['insertion']:.3f} ({span(each['interval']['insertion'], 3)})",
-            )
-            for name, each in methods(study, "deletion")
-        ),
-    )
-
-
-def _behind(less: Figures, figure: str) -> str:
-    return f"{less[figure]:+.2f} ({span(less['interval'][figure])})"
+def _signed(figure: Figures) -> str:
+    return f"{figure['mean']:+.3f} ({span(figure['interval'], 3)})"
 
 
 def repeatability() -> str:
-    warps = sorted(read("repeatability")["ours"]["by_warp"])
-    return table(
-        ("", "repeatability", "error", *warps),
-        (
-            (
-                name,
-                f"{each['repeatability']:.2f} ({span(each['interval']['repeatability'])})",
-                f"{each['error_px']:.2f}",
-                *(f"{each['by_warp'][warp]:.2f}" for warp in warps),
-            )
-            for name, each in methods("repeatability", "by_warp")
-        ),
-    )
-
-
-def more_repeatable(than: str, study: str = "repeatability") -> str:
-    """By how much ours is more repeatable, with the interval of the paired difference."""
-    behind = read(study)[than]["behind_ours"]
-    return f"{behind['mean']:.2f} ({span(behind['interval'])})"
-
-
-def with_interval(study: str, method: str, figure: str) -> str:
-    """One figure of a study, and its interval."""
-    found = read(study)[method]
-    return f"{found[figure]:.2f} ({span(found['interval'][figure])})"
-
-
-def sanity() -> str:
-    return table(
-        ("", "coarse", "fine", "fused", "keypoints"),
-        (
-            (
-                name,
-                *(f"{each[m]:.2f}" if m in each else "" for m in ("coarse", "fine", "fused")),
-                f"{each['keypoints']:.2f} ({span(each['interval']['keypoints'])})",
-            )
-            for name, each in methods("sanity", "keypoints")
-        ),
-    )
+    """The share of points found again with each network, and how much more than others'."""
+    rivals = {"sift": "SIFT", "orb": "ORB", "shi_tomasi": "Shi-Tomasi"}
+    rows = []
+    for network in NETWORKS[:1]:
+        found = read(f"repeatability_{network}")
+        ours = found["ours"]
+        share = f"{ours['repeatability']:.2f} ({span(ours['interval']['repeatability'])})"
+        less = (
+            f"{found[rival]['behind_ours']['mean']:+.2f} "
+            f"({span(found[rival]['behind_ours']['interval'])})"
+            for rival in rivals
+        )
+        rows.append((network, found["photographs"], share, *less))
+    names = (f"ours less {name}" for name in rivals.values())
+    return table(("network", "photographs", "ours", *names), rows)
 
 
 def patches() -> str:
@@ -273,10 +159,6 @@ def methods(study: str, key: str) -> Iterator[tuple[str, Figures]]:
     return (
         (name, each) for name, each in read(study).items() if isinstance(each, dict) and key in each
     )
-
-
-def by_alpha(figures: dict[str, float]) -> str:
-    return " / ".join(f"{value:.2f}" for value in figures.values())
 
 
 CORRESPONDENCE = {  # the runs: what they are called
