@@ -193,8 +193,8 @@ def test_what_is_not_answered_in_time_is_504_and_what_is_answered_is_kept(
             if 200 in statuses(answer.json()["results"]):
                 break
         first, known, last = statuses(answer.json()["results"])
-        assert (first, known) == (504, 200)
-        assert last in (504, 429), "it waits for its deadline, or can't be in time"
+        assert known == 200
+        assert {first, last} <= {504, 429}, "each waits for its deadline, or can't be in time"
         assert dropped(client)["deadline"] == before + (first, last).count(504)
         assert slow.stopped.wait(30)
 
