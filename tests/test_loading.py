@@ -88,7 +88,9 @@ def broken_triton(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     The CPU stands for the GPU, so the errors are Triton's own.
     """
-    triton_kernels = pytest.importorskip("weakpoints.engine.tiles.triton_kernels", exc_type=ImportError)
+    triton_kernels = pytest.importorskip(
+        "weakpoints.engine.tiles.triton_kernels", exc_type=ImportError
+    )
     (tmp_path / "cache").touch()
     monkeypatch.setenv("CC", "/nonexistent")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache" / "triton"))
