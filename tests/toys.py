@@ -106,7 +106,7 @@ def quick(seconds: float, marks: Path | None = None, workers: int = 1) -> Detect
         import ray  # which need not be installed for the others
 
         (marks / f"{ray.get_runtime_context().get_node_id()}-{uuid.uuid4().hex}").touch()
-        until(lambda: len(list(marks.iterdir())) >= workers, 240)  # until others give cores back
+        until(lambda: len(list(marks.iterdir())) >= workers, 500)  # until others give cores back
     answer = made.locate(np.zeros((64, 64, 3), np.uint8), choose(patch=14, stride=14))
     return Quick(made.occluder, made.model, made.input, seconds=seconds, answer=answer)
 
