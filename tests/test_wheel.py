@@ -90,7 +90,7 @@ def test_a_caller_who_has_a_package_called_app_is_not_in_the_way(
 
 
 EXTRA = {  # imported where they are wanted, by code that says what to install
-    *("matplotlib", "opentelemetry", "pillow_heif", "ray", "timm", "triton", "uvloop"),
+    *("captum", "matplotlib", "opentelemetry", "pillow_heif", "ray", "timm", "triton", "uvloop"),
     *("benchmarks", "weakpoints_client"),  # a checkout's
 }
 

@@ -478,6 +478,8 @@ def test_a_node_lost_in_a_batch_of_a_thousand_changes_nothing(
         cluster.list_all_nodes()[-1],
     )
     marks.mkdir()
+    ray.serve.shutdown()  # each worker needs a whole node, and replicas of tests before hold cores
+    until(lambda: ray.available_resources().get("CPU", 0) >= 4, 200)
     _, expected = batch(thousand, tmp_path / "plain", plain(quick(0), reader, choose(), Limits()))
     each_a_node = Share(workers=2, cpus=2)
     load = partial(quick, 0.01, marks, each_a_node.workers)
