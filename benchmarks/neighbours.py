@@ -124,7 +124,8 @@ def quota() -> Iterator[Enter]:
         try:
             folder.mkdir()
             for file, value in files.items():
-                (folder / file).write_text(value)
+                with (folder / file).open("r+") as limit:  # the kernel's; else it is a mere folder
+                    limit.write(value)
         except OSError:
             with suppress(OSError):
                 folder.rmdir()
