@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 evaluate = command_group("evaluate", "measure how good it is")
 evaluate.command(correspondence)
 
+ByClass = Annotated[
+    Folder, Parameter(help="one sub-folder for each class, named by label or index")
+]
 Limit = Annotated[Count, Parameter(help="photographs drawn from the folder")]
 Photographs = Annotated[Folder, Parameter(help="folder of photographs")]
 
@@ -144,9 +147,7 @@ for name, study in ON_PHOTOGRAPHS.items():
 @evaluate.command(help=STUDIES["pairs"].question)
 def pairs(
     *,
-    images: Annotated[
-        Folder, Parameter(help="one sub-folder for each class, named by label or index")
-    ],
+    images: ByClass,
     limit: Annotated[Count, Parameter(help="pairs drawn from the folder")] = 48,
     outputs: OutputFlags = OutputFlags(),
     as_json: Json = False,
@@ -165,9 +166,7 @@ def pairs(
 @evaluate.command(help=STUDIES["fidelity"].question)
 def fidelity(
     *,
-    images: Annotated[
-        Folder, Parameter(help="one sub-folder for each class, named by label or index")
-    ],
+    images: ByClass,
     limit: Annotated[Count, Parameter(help="photographs; half as many grids of four")] = 24,
     captum: Annotated[
         bool, Parameter(negative=(), help="measure Captum's methods beside ours; it needs captum")

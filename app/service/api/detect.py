@@ -1,31 +1,20 @@
 """`/detect`: photographs come in, JSON goes out. `/model` says which network answers."""
 
-import json
 from contextlib import ExitStack
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import StreamingResponse
-from fastapi.sse import EventSourceResponse
 
 from app.schemas.answers import Detection, ModelCard, Result, Results, model_card
 from app.schemas.queries import DetectQuery
-from app.service.answers import delivered, detection_of, problem_after_status, results_of
+from app.service.answers import delivered, detection_of, results_of
 from app.service.api.openapi import EVENTS, FILES, JSON, LINES, TIMED, photographs, streams
 from app.service.api.parameters import reject_repeated_options
-from app.service.api.streaming import (
-    KEEP_ALIVE_COMMENT,
-    Send,
-    StreamMessages,
-    event,
-    one_line,
-    progress_events,
-    streamed,
-)
+from app.service.api.streaming import Send, event, progress_events
+from app.service.api.streams import events, line, lines
 from app.service.http.accept import preferred
 from app.service.http.problems import RESPONSES
 from app.service.lifecycle import service_of
-from weakpoints.errors import WeakpointsError
 
 routes = APIRouter()
 
@@ -71,14 +60,10 @@ async def _lines(request: Request, query: DetectQuery) -> Response:
             await results_of(
                 request,
                 delivery,
-                lambda result: send(one_line(result.model_dump_json()).encode() + b"\n"),
+                lambda result: send(line(result)),
             )
 
-    def failed(error: WeakpointsError) -> bytes:
-        return json.dumps({"problem": problem_after_status(request, error)}).encode() + b"\n"
-
-    gone = service_of(request).metrics.gone
-    return StreamingResponse(await streamed(work, StreamMessages(failed), gone), media_type=LINES)
+    return await lines(request, work)
 
 
 async def _events(request: Request, query: DetectQuery) -> Response:
@@ -91,12 +76,7 @@ async def _events(request: Request, query: DetectQuery) -> Response:
                 answer = await delivery.answer(delivery.uploads[0], reserved, progress)
         send(event("result", detection_of(request, answer).model_dump_json()))
 
-    def failed(error: WeakpointsError) -> bytes:
-        return event("error", json.dumps(problem_after_status(request, error)))
-
-    messages = StreamMessages(failed, keep_alive=KEEP_ALIVE_COMMENT)
-    gone = service_of(request).metrics.gone
-    return EventSourceResponse(await streamed(work, messages, gone))
+    return await events(request, work)
 
 
 @routes.get("/model", operation_id="model", responses={401: RESPONSES[401], 503: RESPONSES[503]})

@@ -1,31 +1,20 @@
 """Named points as JSON, as lines of it, or as events: the three ways in which `/detect` answers."""
 
-import json
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from functools import partial
 
 from fastapi import Request, Response
-from fastapi.responses import StreamingResponse
-from fastapi.sse import EventSourceResponse
 
 from app.schemas.answers import Problem, ProblemOfSeveral
 from app.schemas.landmarks import NamedPointsOfSeveral, NamedResult, NamedResults
 from app.schemas.queries import LandmarksQuery
-from app.service.answers import Answer, Delivery, delivered, problem_after_status
+from app.service.answers import Answer, Delivery, delivered
 from app.service.api.openapi import EVENTS, JSON, LINES
-from app.service.api.streaming import (
-    KEEP_ALIVE_COMMENT,
-    Send,
-    StreamMessages,
-    event,
-    one_line,
-    progress_events,
-    streamed,
-)
+from app.service.api.streaming import Send, event, progress_events
+from app.service.api.streams import events, line, lines
 from app.service.http.accept import preferred
 from app.service.http.problems import problem_body
-from app.service.lifecycle import service_of
 from app.service.named_delivery import NamedAnswer, NamedDelivery, told, with_finder
 from weakpoints.errors import WeakpointsError
 from weakpoints.landmarks.named import NamedPoints
@@ -67,14 +56,10 @@ async def _lines(
             await _results(
                 request,
                 named,
-                lambda result: send(one_line(result.model_dump_json()).encode() + b"\n"),
+                lambda result: send(line(result)),
             )
 
-    def failed(error: WeakpointsError) -> bytes:
-        return json.dumps({"problem": problem_after_status(request, error)}).encode() + b"\n"
-
-    gone = service_of(request).metrics.gone
-    return StreamingResponse(await streamed(work, StreamMessages(failed), gone), media_type=LINES)
+    return await lines(request, work)
 
 
 async def _events(
@@ -90,12 +75,7 @@ async def _events(
         body = told(answer, named, request.state.request_id).model_dump_json()
         send(event("result", body))
 
-    def failed(error: WeakpointsError) -> bytes:
-        return event("error", json.dumps(problem_after_status(request, error)))
-
-    messages = StreamMessages(failed, keep_alive=KEEP_ALIVE_COMMENT)
-    gone = service_of(request).metrics.gone
-    return EventSourceResponse(await streamed(work, messages, gone))
+    return await events(request, work)
 
 
 async def _results(
