@@ -14,8 +14,8 @@ from PIL import ExifTags, Image
 import weakpoints as package
 from tests.service import encoded
 from weakpoints import Weakpoints
-from weakpoints.api import pixels
 from weakpoints.errors import BadImage, BadOption, WeakpointsError
+from weakpoints.images.given import pixels
 from weakpoints.options import WHITE, Limits, choose
 
 FEW = {"patch": 64, "stride": 32, "colours": 1}

@@ -10,18 +10,16 @@ found.xy, found.confidence, found.maps.fused
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import IOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+from numpy.typing import NDArray
 
-from weakpoints.errors import BadImage, WeakpointsError
+from weakpoints.errors import WeakpointsError
 from weakpoints.given_options import options_from
-from weakpoints.images.decode import check_size, decode, read_file, split
-from weakpoints.images.pixels import of_pillow
+from weakpoints.images.decode import split
+from weakpoints.images.given import Photograph, pixels
 from weakpoints.landmarks.exports.exports import is_export, read_export
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.landmarks.learning import ENOUGH, learn
@@ -37,9 +35,6 @@ if TYPE_CHECKING:  # an extra, imported where something is drawn
     from matplotlib.axes import Axes
     from torch import nn
 
-Photograph = (
-    str | os.PathLike[str] | bytes | bytearray | memoryview | IOBase | Image.Image | ArrayLike
-)
 LIMITS = Limits()
 OPACITY = 0.6  # of the map's maximum over the photograph; the minimum is transparent
 
@@ -272,23 +267,3 @@ def check_process(loaded_in: int) -> None:
             "this network was loaded before the process was forked, and its threads stayed in "
             "the parent: load it in the child, or start processes by `spawn`"
         )
-
-
-def pixels(photograph: Photograph, limits: Limits, background: str) -> NDArray[np.uint8]:
-    """As `decode` gives them. Raises WeakpointsError where there is no photograph in the limits."""
-    if isinstance(photograph, str | os.PathLike):
-        photograph = read_file(photograph, limits)
-    elif isinstance(photograph, IOBase):
-        photograph = photograph.read(limits.max_bytes + 1)
-    if isinstance(photograph, bytes | bytearray | memoryview):
-        return decode(bytes(photograph), limits, background)
-    if isinstance(photograph, Image.Image):
-        check_size(photograph.size, limits)
-        return of_pillow(photograph, background)
-    image = np.asarray(photograph)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise BadImage(
-            f"the array is {image.shape} of {image.dtype}; (H, W, 3) of uint8, RGB, is taken"
-        )
-    check_size((image.shape[1], image.shape[0]), limits)
-    return np.ascontiguousarray(image)

@@ -8,6 +8,7 @@ shape=points, there is a label of type points for each landmark. Without, all po
 """
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,13 +38,13 @@ def create(
     return kind(client, landmarks, label or known[landmarks].category, names)
 
 
-class Function:
+class Function(ABC):
     """spec: the labels; detect: the shapes of one frame."""
 
     spec: cvataa.DetectionFunctionSpec
 
-    def detect(self, context: Any, image: PIL.Image.Image) -> Sequence[Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def detect(self, context: Any, image: PIL.Image.Image) -> Sequence[Any]: ...
 
 
 class Unnamed(Function):
@@ -69,8 +70,8 @@ class Named(Function):
         self._client, self._landmarks = client, landmarks
         self.spec = cvataa.DetectionFunctionSpec(labels=self.labels(label, names))
 
-    def labels(self, label: str, names: Sequence[str]) -> list[Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def labels(self, label: str, names: Sequence[str]) -> list[Any]: ...
 
     def found(self, context: Any, image: PIL.Image.Image) -> list[tuple[list[float], bool]]:
         """Of each landmark, in the set's order, where it is and whether it is visible."""
