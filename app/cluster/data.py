@@ -72,9 +72,10 @@ def on_ray(
         items: Any = ray.data.from_items(
             [{"file_name": name} for name in names], override_num_blocks=blocks
         )
-        items.context.enable_progress_bars = (
-            False  # of this data set alone; the batch has a bar of its own
-        )
+        # Of this data set alone. The batch has a bar of its own, and its log is the same bytes
+        # whichever worker was quicker.
+        items.context.enable_progress_bars = False
+        items.context.execution_options.preserve_order = True
         # No core is asked for: reading mostly waits, and the actors may have taken them all.
         tasks = ray.data.TaskPoolStrategy(size=min(2 * workers, blocks))
         images = items.map(

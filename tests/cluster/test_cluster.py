@@ -423,8 +423,8 @@ def test_a_batch_is_the_same_by_both_engines(
         )
         said = json.loads(capsys.readouterr().out)
         assert (said["done"], said["failed"]) == (6, 1)
-        made[engine] = [(out / name).read_bytes() for name in FILES]
-    assert made["ray"] == made["plain"]
+        made[engine] = [(out / name).read_bytes() for name in (*FILES, "rows.jsonl")]
+    assert made["ray"] == made["plain"], "and rows come in the order of the names by both"
 
 
 def test_a_batch_whose_device_is_lost_ends_in_one_sentence(
