@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from docs import evaluation_tables, figures  # noqa: E402
+from docs import evaluation_tables, figures, named_tables  # noqa: E402
 from weakpoints import __version__  # noqa: E402  the root has to be on the path first
 from weakpoints.method import close_up, contrast, fusion, peaks, suppression  # noqa: E402
 
@@ -42,7 +42,12 @@ def made_of_the_code(app: object, page: str, source: list[str]) -> None:
     """Fill in the tables and figures that a page asks for; an unknown name stops the build."""
     modules = (close_up, contrast, fusion, peaks, suppression)
     constants = {module.__name__.rpartition(".")[2]: module for module in modules}
-    names = {**vars(figures), "evaluation": evaluation_tables, **constants}
+    names = {
+        **vars(figures),
+        "evaluation": evaluation_tables,
+        "named": named_tables,
+        **constants,
+    }
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
     source[0] = template.from_string(source[0]).render(names)
 
