@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from weakpoints.images.decode import decode
-from weakpoints.landmarks.finder import Reference
+from weakpoints.landmarks.matching import Reference
 from weakpoints.landmarks.named import Describer, NamedPoints, Pattern
 from weakpoints.loading import PHOTOGRAPH, load_detector
 from weakpoints.method.stopwatch import Stopwatch

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,23 +31,28 @@ class NamedLocator:
     detector: Detector
     patterns: Patterns
 
+    @cached_property
+    def describer(self) -> Describer:
+        return Describer(self.detector)
+
     def locate(self, image: Image, options: Options) -> Named:
         """Without any landmark where its class has no pattern."""
-        describer = Describer(self.detector)
-        prepared = describer.prepare(image, options, Stopwatch())
-        (evidence,) = describer.look([prepared])
+        prepared = self.describer.prepare(image, options, Stopwatch())
+        (evidence,) = self.describer.look([prepared])
         kind = None if None in self.patterns else evidence.top[0].class_id
         if kind in self.patterns:
-            return NamedPoints(describer, self.patterns[kind]).named(prepared, evidence, options)
+            return NamedPoints(self.describer, self.patterns[kind]).named(
+                prepared, evidence, options
+            )
         frame = prepared.frame
         return Named(frame.width, frame.height, (), (), None, evidence.top, options, {})
 
 
 def by_set(load: Callable[[], Detector], learnt: LandmarkSet) -> NamedLocator:
     """Raises BadLandmarkSet for a set of another network."""
-    detector = load()
-    NamedPoints(Describer(detector), learnt.pattern)
-    return NamedLocator(detector, {None: learnt.pattern})
+    locator = NamedLocator(load(), {None: learnt.pattern})
+    NamedPoints(locator.describer, learnt.pattern)
+    return locator
 
 
 def by_class(load: Callable[[], Detector], patterns: Patterns) -> NamedLocator:

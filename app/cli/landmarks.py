@@ -95,11 +95,11 @@ def find(
             try:
                 data = read_file(path, settings.limits)
                 image = decoders.decode(data, background=options.background)
-                found = named.find(image, options)
+                points = named.find(image, options)
             except (WeakpointsError, OSError, ValueError) as error:
                 failed = say(f"{name}: {error}")
                 continue
-            answer = named_answer([found], detector.model, printable(path.name))
+            answer = named_answer([points], detector.model, printable(path.name))
             print(
                 json.dumps({"file": name, **answer.model_dump()})
                 if as_json

@@ -8,7 +8,7 @@ from typing import Any
 
 from cachetools import LRUCache
 
-from weakpoints.errors import BadLandmarkSet, NotAllowed, UnknownLandmarks
+from weakpoints.errors import BadLandmarkSet, NotAllowed, Unavailable, UnknownLandmarks
 from weakpoints.landmarks.landmark_set import SUFFIX, LandmarkSet, summary
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
@@ -32,45 +32,55 @@ class LandmarkSets:
             with self._lock:
                 if known := self._kept.get(key):
                     return known
-            found = LandmarkSet.load(path)
+            loaded = LandmarkSet.load(path)
         except FileNotFoundError:
             raise self._unknown(name) from None
         with self._lock, suppress(ValueError):  # larger than the cache
-            self._kept[key] = found
-        return found
+            self._kept[key] = loaded
+        return loaded
 
     def cards(self, network: str) -> tuple[list[dict[str, Any]], dict[str, str]]:
         """What to tell of each set, and of the files that can't be read, why."""
         cards, broken = [], {}
         for name in self.names():
             try:
-                found = self.get(name)
+                kept = self.get(name)
+            except UnknownLandmarks:  # deleted since the folder was read
+                continue
             except (BadLandmarkSet, OSError) as error:
                 broken[name] = str(error)
             else:
-                cards.append(summary(name, found) | {"usable": found.pattern.network == network})
+                cards.append(summary(name, kept) | {"usable": kept.pattern.network == network})
         return cards, broken
 
     def put(self, name: str, learnt: LandmarkSet) -> None:
-        """Raises NotAllowed."""
-        self.check_writable()
-        learnt.save(self._path(name))
+        """Raises as `check_writable`, and Unavailable where the folder can't be written."""
+        self.check_writable(name)
+        path = self._path(name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            learnt.save(path)
+        except OSError as error:
+            raise Unavailable(
+                f"the landmark set {name!r} can't be kept: {error.strerror}"
+            ) from error
 
     def delete(self, name: str) -> None:
-        """Raises NotAllowed, and UnknownLandmarks."""
-        self.check_writable()
+        """Raises as `check_writable`."""
+        self.check_writable(name)
         try:
             self._path(name).unlink()
         except FileNotFoundError:
             raise self._unknown(name) from None
 
-    def check_writable(self) -> None:
-        """Raises NotAllowed."""
+    def check_writable(self, name: str) -> None:
+        """Raises NotAllowed, and UnknownLandmarks for what can be no name."""
         if not self.writable:
             raise NotAllowed(
                 "landmark sets are not kept here: WEAKPOINTS_LANDMARKS_WRITABLE is off, "
                 "or WEAKPOINTS_LANDMARKS names no folder"
             )
+        self._path(name)
 
     def _path(self, name: str) -> Path:
         if self._folder is None or not NAME.fullmatch(name):

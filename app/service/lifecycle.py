@@ -16,6 +16,7 @@ from app.service.observability.metrics import Metrics
 from app.service.scheduling.pipeline import Pipeline
 from app.settings import Settings
 from weakpoints.errors import Unavailable, WeakpointsError
+from weakpoints.landmarks.named import Describer
 from weakpoints.method.detector import Detector
 
 log = logging.getLogger("weakpoints")
@@ -38,6 +39,7 @@ class Service:
     started: bool = False
     draining: bool = False
     _pipeline: Pipeline | None = None
+    _describer: Describer | None = None
 
     def __post_init__(self) -> None:
         self.keys = Keys(self.settings.api_keys)
@@ -68,6 +70,13 @@ class Service:
             raise Unavailable("the network is being loaded", retry_after=RETRY_AFTER)
         return self._pipeline
 
+    @property
+    def describer(self) -> Describer:
+        """For named points. Raises Unavailable while the network loads."""
+        if self._describer is None or not self.started:
+            raise Unavailable("the network is being loaded", retry_after=RETRY_AFTER)
+        return self._describer
+
     async def start(self, load: Callable[[], Detector]) -> None:
         """Loads and warms up. What fails is logged, and stops the service."""
         try:
@@ -78,6 +87,9 @@ class Service:
                 self.settings, detector, self.decoding, self.metrics, self.stop
             )
             await self._pipeline.warm_up()
+            self._describer = Describer(detector)
+            # A forward pass, while nothing else is on the device.
+            await run_sync(getattr, self._describer, "layout", abandon_on_cancel=True)
             self.started = True
         except WeakpointsError as error:
             log.critical("the service can't start: %s", error)

@@ -17,9 +17,9 @@ from app.service.lifecycle import Service
 from app.service.scheduling.photograph_request import PhotographRequest
 from weakpoints.errors import BadAnnotations, BadOption, WeakpointsError
 from weakpoints.landmarks.annotations import Annotations, Marked, check_inside, read_annotations
-from weakpoints.landmarks.finder import Reference
 from weakpoints.landmarks.landmark_set import LandmarkSet
-from weakpoints.landmarks.learning import expected_accuracy
+from weakpoints.landmarks.learning import check_count, expected_accuracy
+from weakpoints.landmarks.matching import Reference
 from weakpoints.landmarks.named import Describer, Named, NamedPoints, pattern_of
 from weakpoints.method.stages import Prepared
 from weakpoints.method.stopwatch import Stopwatch
@@ -127,21 +127,19 @@ async def learnt_from(delivery: Delivery[Any]) -> LandmarkSet:
     Raises BadAnnotations, naming the reference that is wrong.
     """
     annotations = _annotations(delivery)
-    references = delivery.companions.get(REFERENCE, [])
-    if not references:
+    uploads = delivery.companions.get(REFERENCE, [])
+    if not uploads:
         raise BadAnnotations(f"no photograph came in a part named {REFERENCE!r}")
-    describer = Describer(delivery.service.pipeline.detector)
-    by_name = {
-        PurePosixPath(annotated.file_name).name: annotated for annotated in annotations.objects
-    }
-    known, objects = list[Reference](), list[Marked]()
-    for upload in references:
-        marked = _marked(upload, by_name)
-        objects.append(marked)
-        known.append(await reference_of(delivery, describer, upload, marked, annotations))
+    _check_names(uploads)
+    describer, limit = delivery.service.describer, delivery.service.settings.max_references
+    known, sources = list[Reference](), list[str]()
+    for upload in uploads:
+        objects = _objects_of(upload, annotations.objects)
+        check_count(len(known) + len(objects), limit)
+        known += await references_of(delivery, describer, upload, objects, annotations)
+        sources += [marked.file_name for marked in objects]
     pattern = pattern_of(annotations, known, describer.detector.model.sha256)
-    sources = tuple(annotated.file_name for annotated in objects)
-    return LandmarkSet(pattern, sources)
+    return LandmarkSet(pattern, tuple(sources))
 
 
 def with_expectation(learnt: LandmarkSet) -> LandmarkSet:
@@ -158,25 +156,47 @@ def _annotations(delivery: Delivery[Any]) -> Annotations:
         return read_annotations(data, "the annotations")
 
 
-def _marked(upload: Upload, by_name: dict[str, Marked]) -> Marked:
-    name = PurePosixPath(upload.filename or "").name
-    if name not in by_name:
-        known = ", ".join(map(repr, sorted(by_name)[:5]))
+def _check_names(uploads: Sequence[Upload]) -> None:
+    """Raises BadAnnotations where two photographs have one name: which of them is annotated?"""
+    names = [_name_of(upload) for upload in uploads]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise BadAnnotations(f"two references are called {twice!r}", actual=twice)
+
+
+def _objects_of(upload: Upload, objects: Sequence[Marked]) -> list[Marked]:
+    """What is annotated on a photograph. Browsers send a name without its folders."""
+    name = _name_of(upload)
+    own = [marked for marked in objects if PurePosixPath(marked.file_name).name == name]
+    if not own:
+        known = ", ".join(map(repr, sorted({marked.file_name for marked in objects})[:5]))
         raise BadAnnotations(
             f"the annotations have no marked landmark of reference {name!r}; they are of {known}",
             actual=name,
         )
-    return by_name[name]
+    if len(paths := sorted({marked.file_name for marked in own})) > 1:
+        raise BadAnnotations(
+            f"the annotations have several photographs called {name!r}: "
+            f"{', '.join(map(repr, paths[:5]))}; send them under names of their own",
+            actual=name,
+        )
+    return own
 
 
-async def reference_of(
+def _name_of(upload: Upload) -> str:
+    return PurePosixPath(upload.filename or "").name
+
+
+async def references_of(
     delivery: Delivery[Any],
     describer: Describer,
     upload: Upload,
-    marked: Marked,
+    objects: Sequence[Marked],
     annotations: Annotations,
-) -> Reference:
-    """An annotated photograph. Raises BadAnnotations where it is none that can be used."""
+) -> list[Reference]:
+    """The annotated objects of one photograph, which is looked at once.
+
+    Raises BadAnnotations where it is none that can be used.
+    """
     clock, options, size = Stopwatch(), choose(), [0, 0]
 
     def prepare(image: Image) -> list[Prepared]:
@@ -191,9 +211,14 @@ async def reference_of(
             looks = await pipeline.look_at_all(request, prepare)
     except WeakpointsError as error:
         if error.status in (413, 415, 422):
-            raise BadAnnotations(f"reference {marked.file_name!r}: {error.detail}") from error
+            name = objects[0].file_name
+            raise BadAnnotations(f"reference {name!r}: {error.detail}", **error.figures) from error
         raise
-    check_inside(marked, annotations.names, (size[0], size[1]), "the annotations")
+    for marked in objects:
+        check_inside(marked, annotations.names, (size[0], size[1]), "the annotations")
     prepared, evidence = looks[0]
     descriptors = describer.descriptors(evidence)
-    return describer.placed(descriptors, prepared.frame, marked.places, marked.marked)
+    return [
+        describer.placed(descriptors, prepared.frame, marked.places, marked.marked)
+        for marked in objects
+    ]

@@ -29,6 +29,27 @@ def test_one_reference_is_every_ordered_pair_and_several_are_drawn_for_each_targ
     assert cases == list(_cases(4, 2))
 
 
+def test_a_photograph_alone_is_no_case() -> None:
+    assert list(_cases(1, 1)) == list(_cases(1, 5)) == []
+
+
+def test_landmarks_on_one_place_can_not_be_measured_and_that_is_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    detector: object,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("app.loading.loaded", lambda *args: detector)
+    names = ("a.png", "b.png", "c.png")
+    for name in names:
+        (tmp_path / name).write_bytes(encoded(scene()))
+    places = dict.fromkeys(names, np.full((4, 2), 40.0))
+    (tmp_path / "coco.json").write_text(json.dumps(coco(places)))
+    given = ["--annotations", str(tmp_path / "coco.json"), "--images", str(tmp_path)]
+    assert cli.main(["evaluate", "correspondence", *given]) == 1
+    assert "no category has two photographs" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("references", "cases"), [(1, 6), (2, 3)])
 def test_the_command_counts_right_landmarks(
     marked: list[str],

@@ -11,8 +11,10 @@ from weakpoints.errors import BadLandmarkSet
 from weakpoints.images.decode import decode
 from weakpoints.landmarks.consensus import Shape
 from weakpoints.landmarks.descriptors import GRID
-from weakpoints.landmarks.finder import Reference, find, peaks
+from weakpoints.landmarks.finder import find
 from weakpoints.landmarks.landmark_set import LandmarkSet
+from weakpoints.landmarks.maps import peaks
+from weakpoints.landmarks.matching import Reference
 from weakpoints.landmarks.named import Describer, NamedPoints, Pattern, to_cells, to_pixels
 from weakpoints.loading import PHOTOGRAPH, load_detector
 from weakpoints.method.detector import Detector

@@ -45,8 +45,8 @@ def test_a_set_that_was_tampered_with_is_refused(learnt: LandmarkSet) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
-        (b"weakpoints landmarks 2", b"weakpoints landmarks 9", "has format"),
-        (b"[0, 1]", b"[0, 7]", "joins landmarks"),
+        (b"weakpoints landmarks 3", b"weakpoints landmarks 9", "has format"),
+        (b"[0, 1]", b"[0, 2]", "changed after it was written"),
     ],
 )
 def test_a_header_that_is_wrong_is_refused(

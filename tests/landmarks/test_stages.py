@@ -20,6 +20,7 @@ from weakpoints.landmarks.descriptors import (
     layer_weights,
     similarity,
 )
+from weakpoints.landmarks.maps import blurred, neighbours
 from weakpoints.landmarks.transport import kernel_of, optimal_transport
 from weakpoints.landmarks.votes import (
     BLOCKS,
@@ -27,9 +28,7 @@ from weakpoints.landmarks.votes import (
     OFFSETS,
     STEP,
     block_centres,
-    blurred,
     by_offset,
-    neighbours,
     offset_votes,
     votes_at,
     votes_back,

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from weakpoints.errors import BadAnnotations
 from weakpoints.evaluation.matching import calibration, calibration_error, resampled
 from weakpoints.evaluation.photographs import read
 from weakpoints.evaluation.records import Progress
 from weakpoints.evaluation.transfer import nearest_neighbour, same_place, sift_matches
 from weakpoints.landmarks.annotations import Annotations, Marked, check_inside
 from weakpoints.landmarks.descriptors import Descriptors
-from weakpoints.landmarks.finder import Reference, find
+from weakpoints.landmarks.finder import find
+from weakpoints.landmarks.matching import Reference
 from weakpoints.landmarks.named import Describer, Named, named_points, pattern_of
 from weakpoints.method.detector import Detector
 from weakpoints.method.frame import Frame
@@ -46,8 +48,7 @@ class Known:
 
     @property
     def size(self) -> float:
-        """The longer side of the box of its marked landmarks."""
-        return float(np.ptp(self.marked.places[self.marked.marked], axis=0).max())
+        return _size(self.marked)
 
     @cached_property
     def image(self) -> NDArray[np.uint8]:
@@ -97,7 +98,11 @@ def correspondence(
     scored: list[Scored] = []
     cut: list[Cut] = []
     for annotations in categories:
-        known = [_known(describer, each, annotations, images) for each in annotations.objects]
+        known = [
+            _known(describer, marked, annotations, images)
+            for marked in annotations.objects
+            if _size(marked) > 0  # by which its errors are measured
+        ]
         cases = list(_cases(len(known), references))
         for case in progress(cases):
             scored.append(_score(known, case, annotations))
@@ -108,17 +113,19 @@ def correspondence(
                     _baseline(known, cases[number], transfer, annotations)
                 )
         cut += [_cropped(describer, known, case, annotations) for case in _one_each(cases)]
+    if not scored:
+        raise BadAnnotations("no category has two photographs whose landmarks have an extent")
     return {
         "references": references,
         "cases": len(scored),
-        "landmarks": int(sum(len(each.error) for each in scored)),
+        "landmarks": int(sum(len(score.error) for score in scored)),
         **_figures(scored),
         **_confidence(scored),
         "cropped": _not_there(cut),
-        "baselines": {name: _figures(each) for name, each in others.items()},
+        "baselines": {name: _figures(scores) for name, scores in others.items()},
         "by_category": {
-            each.category: _figures([s for s in scored if s.category == each.category])
-            for each in categories
+            category: _figures([score for score in scored if score.category == category])
+            for category in dict.fromkeys(score.category for score in scored)
         },
     }
 
@@ -132,8 +139,15 @@ def _known(describer: Describer, marked: Marked, annotations: Annotations, image
     return Known(path, marked, descriptors, frame, reference)
 
 
+def _size(marked: Marked) -> float:
+    """The longer side of the box of its marked landmarks, in pixels."""
+    return float(np.ptp(marked.places[marked.marked], axis=0).max())
+
+
 def _cases(photographs: int, references: int) -> Iterator[Case]:
     """Every ordered pair, or each photograph with DRAWS sets of references, the same each time."""
+    if photographs < 2:
+        return
     if references == 1:
         yield from (Case((a,), b) for a, b in permutations(range(photographs), 2))
         return
@@ -162,7 +176,7 @@ def _scored(
 ) -> Scored:
     target = known[case.target]
     both = target.marked.marked & np.any([known[i].marked.marked for i in case.references], axis=0)
-    error = np.linalg.norm(xy - target.marked.places, axis=1)[both] / max(target.size, 1e-9)
+    error = np.linalg.norm(xy - target.marked.places, axis=1)[both] / target.size
     nothing = np.zeros(int(both.sum()))
     confidence = named.confidence[both] if named else nothing
     visible = named.visible[both] if named else nothing > 0
@@ -190,11 +204,11 @@ BASELINES: dict[str, Callable[[Known, Known], Array]] = {
 
 def _figures(scored: Sequence[Scored]) -> dict[str, Any]:
     """PCK over landmarks, and its interval over target photographs."""
-    errors = [each.error for each in scored]
+    errors = [score.error for score in scored]
     groups = _by_photograph(scored)
     figures: dict[str, Any] = {"pck": {}, "interval": {}}
     for alpha in ALPHAS:
-        hits = [np.array([e.sum(), len(e)]) for e in (each <= alpha for each in errors)]
+        hits = [np.array([(error <= alpha).sum(), len(error)]) for error in errors]
         totals = np.stack([sum(hits[i] for i in rows) for rows in groups])
         figures["pck"][str(alpha)] = _share(totals)
         figures["interval"][str(alpha)] = resampled(len(totals), partial(_share_of, totals))
@@ -203,8 +217,8 @@ def _figures(scored: Sequence[Scored]) -> dict[str, Any]:
 
 def _by_photograph(scored: Sequence[Scored]) -> list[list[int]]:
     groups: dict[tuple[str, int], list[int]] = {}
-    for number, each in enumerate(scored):
-        groups.setdefault((each.category, each.photograph), []).append(number)
+    for number, score in enumerate(scored):
+        groups.setdefault((score.category, score.photograph), []).append(number)
     return list(groups.values())
 
 
@@ -218,8 +232,8 @@ def _share_of(totals: Array, rows: NDArray[np.int64]) -> float:
 
 
 def _confidence(scored: Sequence[Scored]) -> dict[str, Any]:
-    error = np.concatenate([each.error for each in scored])
-    confidence = np.concatenate([each.confidence for each in scored])
+    error = np.concatenate([score.error for score in scored])
+    confidence = np.concatenate([score.confidence for score in scored])
     right = error <= RIGHT
     order = np.argsort(-confidence, kind="stable")
     bins = calibration(list(zip(confidence.tolist(), right.tolist(), strict=True)))
@@ -251,11 +265,12 @@ def _cropped(
 
 
 def _not_there(cut: Sequence[Cut]) -> dict[str, Any]:
-    gone = np.concatenate([each for each, _, _ in cut])
+    gone = np.concatenate([missing for missing, _, _ in cut])
     visible = np.concatenate([scored.visible for _, _, scored in cut])
     right = np.concatenate([scored.error for _, _, scored in cut]) <= RIGHT
+    kept = right & ~gone
     return {
         "gone": int(gone.sum()),
         "said_not_visible": float((~visible[gone]).mean()) if gone.any() else None,
-        "right_and_said_visible": float(visible[right & ~gone].mean()),
+        "right_and_said_visible": float(visible[kept].mean()) if kept.any() else None,
     }

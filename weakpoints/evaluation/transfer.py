@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weakpoints.landmarks.descriptors import GRID, Descriptors, at_places, similarity
-from weakpoints.landmarks.finder import Reference
+from weakpoints.landmarks.matching import Reference
 from weakpoints.landmarks.named import to_pixels
 from weakpoints.method.frame import Frame
 

@@ -4,6 +4,7 @@ Every error names the file, photograph or landmark that is wrong.
 """
 
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from weakpoints.errors import BadAnnotations
 
 MOST_LANDMARKS = 256  # of one object
 MOST_NAME = 200  # characters
+UNFIT = ("Cc", "Cs")  # of a name: control characters, and halves of characters
+VISIBILITIES = (0, 1, 2)  # COCO's
 Skeleton = tuple[tuple[int, int], ...]
 """Pairs of landmarks that are joined by a line, counted from 0."""
 
@@ -51,19 +54,18 @@ def read_categories(text: str | bytes, source: str) -> tuple[Annotations, ...]:
 
 def categories_of(coco: Mapping[str, Any], source: str) -> tuple[Annotations, ...]:
     """The same of COCO that is read already."""
-    images = {each["id"]: each for each in _listed(coco, "images", source, ("id", "file_name"))}
-    found = []
-    for category in _listed(coco, "categories", source, ("id", "name")):
-        rows = [
-            row
-            for row in _listed(coco, "annotations", source, ("image_id", "category_id"))
-            if row["category_id"] == category["id"] and row.get("keypoints")
-        ]
-        if rows:
-            found.append(_category(category, rows, images, source))
-    if not any(each.objects for each in found):
+    images = _by_id(coco, "images", source, ("id", "file_name"))
+    categories = _by_id(coco, "categories", source, ("id", "name"))
+    rows = _listed(coco, "annotations", source, ("image_id", "category_id"))
+    read = []
+    for number, category in categories.items():
+        own = [row for row in rows if row["category_id"] == number and row.get("keypoints")]
+        if own:
+            read.append(_category(category, own, images, source))
+    marked = tuple(annotations for annotations in read if annotations.objects)
+    if not marked:
         raise BadAnnotations(f"{source} has no object with a marked landmark")
-    return tuple(each for each in found if each.objects)
+    return marked
 
 
 def read_annotations(text: str | bytes, source: str) -> Annotations:
@@ -75,7 +77,7 @@ def one_category(coco: Mapping[str, Any], source: str) -> Annotations:
     """The same of COCO that is read already."""
     categories = categories_of(coco, source)
     if len(categories) > 1:
-        names = ", ".join(repr(each.category) for each in categories)
+        names = ", ".join(repr(annotations.category) for annotations in categories)
         raise BadAnnotations(
             f"{source} has landmarks of {len(categories)} categories, {names}; "
             "a landmark set has one",
@@ -108,41 +110,75 @@ def _listed(
     return rows
 
 
+def _by_id(
+    coco: Mapping[str, Any], name: str, source: str, needed: Sequence[str]
+) -> dict[int | str, dict[str, Any]]:
+    """The rows of a list by their `id`, of which there is one each."""
+    rows = _listed(coco, name, source, needed)
+    by_id = {row["id"]: row for row in rows}
+    if len(by_id) < len(rows):
+        raise BadAnnotations(f"{source}: two of {name!r} have the same 'id'")
+    return by_id
+
+
 def _category(
     category: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
-    images: Mapping[int, Mapping[str, Any]],
+    images: Mapping[int | str, Mapping[str, Any]],
     source: str,
 ) -> Annotations:
-    name = str(category["name"])
-    names = category.get("keypoints")
-    if not isinstance(names, list) or not names:
-        count = len(rows[0]["keypoints"]) // 3
-        names = [f"point_{number}" for number in range(1, count + 1)]
-    names = tuple(str(each)[:MOST_NAME] for each in names)
+    names = _names(category, rows[0]["keypoints"], source)
+    objects = [_object(row, names, images, source) for row in rows]
+    return Annotations(
+        _name(category["name"], "a category", source),
+        names,
+        _skeleton(category, len(names), source),
+        tuple(marked for marked in objects if marked.marked.any()),
+    )
+
+
+def _names(category: Mapping[str, Any], keypoints: Any, source: str) -> tuple[str, ...]:
+    """What the landmarks of a category are called; numbered where it names none."""
+    given = category.get("keypoints")
+    if given is not None and not isinstance(given, list):
+        raise BadAnnotations(f"{source}: the 'keypoints' of a category are no list of names")
+    if not given:
+        count = len(keypoints) // 3 if isinstance(keypoints, list) else 0
+        given = [f"point_{number}" for number in range(1, count + 1)]
+    whose = f"a landmark of {str(category['name'])[:MOST_NAME]!r}"
+    names = tuple(_name(name, whose, source) for name in given)
     if len(set(names)) < len(names):
-        twice = next(each for each in names if names.count(each) > 1)
-        raise BadAnnotations(f"{source}: two landmarks of {name!r} are called {twice!r}")
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadAnnotations(f"{source}: {whose} and another are both called {twice!r}")
     if len(names) > MOST_LANDMARKS:
         raise BadAnnotations(
-            f"{source}: {name!r} has {len(names)} landmarks; at most {MOST_LANDMARKS} are taken",
+            f"{source}: there are {len(names)} landmarks; at most {MOST_LANDMARKS} are taken",
             limit=MOST_LANDMARKS,
             actual=len(names),
         )
-    objects = [_object(row, names, images, source) for row in rows]
-    return Annotations(
-        name,
-        names,
-        _skeleton(category, len(names), source),
-        tuple(each for each in objects if each.marked.any()),
-    )
+    return names
+
+
+def _name(name: Any, whose: str, source: str) -> str:
+    """A name that can be shown and told from others. Raises BadAnnotations."""
+    text = str(name).strip() if isinstance(name, str | int) else ""
+    if not text or any(unicodedata.category(character) in UNFIT for character in text):
+        raise BadAnnotations(f"{source}: {whose} is called {str(name)[:40]!r}, which is no name")
+    if len(text) > MOST_NAME:  # cut off, two of them could be the same
+        raise BadAnnotations(
+            f"{source}: the name of {whose} has {len(text)} characters, {text[:40]!r}...; at most "
+            f"{MOST_NAME} are taken",
+            limit=MOST_NAME,
+            actual=len(text),
+        )
+    return text
 
 
 def _skeleton(category: Mapping[str, Any], count: int, source: str) -> Skeleton:
     joined = category.get("skeleton") or []
     try:
         pairs = tuple((int(a) - 1, int(b) - 1) for a, b in joined)  # COCO counts from 1
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadAnnotations(f"{source}: the skeleton is no list of pairs: {error}") from error
     for pair in pairs:
         if not all(0 <= end < count for end in pair):
@@ -158,7 +194,7 @@ def _skeleton(category: Mapping[str, Any], count: int, source: str) -> Skeleton:
 def _object(
     row: Mapping[str, Any],
     names: Sequence[str],
-    images: Mapping[int, Mapping[str, Any]],
+    images: Mapping[int | str, Mapping[str, Any]],
     source: str,
 ) -> Marked:
     image = images.get(row["image_id"])
@@ -188,12 +224,20 @@ def _object(
 def _triples(keypoints: Any, file_name: str, source: str) -> NDArray[np.float64]:
     try:
         triples = np.array(keypoints, float).reshape(-1, 3)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadAnnotations(
             f"{source}: the keypoints of {file_name!r} are no triples x, y, visibility"
         ) from error
     if not np.isfinite(triples).all():
         raise BadAnnotations(f"{source}: a keypoint of {file_name!r} is no finite number")
+    unknown = ~np.isin(triples[:, 2], VISIBILITIES)
+    if unknown.any():
+        raise BadAnnotations(
+            f"{source}: a keypoint of {file_name!r} has visibility {triples[unknown][0, 2]:g}; "
+            "COCO has 0 (not marked), 1 (hidden) and 2 (visible)",
+            limit=list(VISIBILITIES),
+            actual=float(triples[unknown][0, 2]),
+        )
     return triples
 
 

@@ -1,6 +1,6 @@
 """How probable it is that a landmark is within a tenth of the object's longer side.
 
-A logistic regression (Platt 1999) on the evidence of the finder, fitted on photographs of ducks and
+A logistic regression (Platt 1999) on the clues of the finder, fitted on photographs of ducks and
 faces with 1, 3 and 5 references, whole and with a third of the object cut away, and on photographs
 of another class. docs/evaluation.md has its calibration on other classes.
 """
@@ -8,7 +8,7 @@ of another class. docs/evaluation.md has its calibration on other classes.
 import numpy as np
 from numpy.typing import NDArray
 
-from weakpoints.landmarks.finder import Evidence
+from weakpoints.landmarks.clues import Clues
 
 VISIBLE = 0.7  # below it a landmark is said not to be visible
 SHORTEST = 1e-3  # extents: shorter distances say no more
@@ -17,19 +17,19 @@ WEIGHTS = (0.832, 0.036, -0.453, -3.887, -1.931, 0.622)
 CONSTANT = -4.093
 
 
-def features(evidence: Evidence) -> NDArray[np.float64]:
-    """(L, 6): the evidence on scales on which it adds up."""
+def features(clues: Clues) -> NDArray[np.float64]:
+    """(L, 6): the clues on scales on which it adds up."""
     columns = (
-        np.log(np.maximum(evidence.height, 1e-6)),
-        np.log(SHORTEST + 0.1 + evidence.away),
-        np.log(SHORTEST + 0.1 + evidence.back),
-        np.log(SHORTEST + 0.1 + evidence.spread),
-        np.log(SHORTEST + evidence.unlike),
-        np.log(np.maximum(evidence.references, 1)),
+        np.log(np.maximum(clues.height, 1e-6)),
+        np.log(SHORTEST + 0.1 + clues.away),
+        np.log(SHORTEST + 0.1 + clues.back),
+        np.log(SHORTEST + 0.1 + clues.spread),
+        np.log(SHORTEST + clues.unlike),
+        np.log(np.maximum(clues.references, 1)),
     )
     return np.stack(columns, 1)
 
 
-def confidence_of(evidence: Evidence) -> NDArray[np.float64]:
+def confidence_of(clues: Clues) -> NDArray[np.float64]:
     """(L,) in (0, 1)."""
-    return np.asarray(1 / (1 + np.exp(-(features(evidence) @ np.array(WEIGHTS) + CONSTANT))))
+    return np.asarray(1 / (1 + np.exp(-(features(clues) @ np.array(WEIGHTS) + CONSTANT))))

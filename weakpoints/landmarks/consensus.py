@@ -49,13 +49,13 @@ class Expected:
     deviation: Array
 
 
-def predict_from_others(shape: Shape, found: Array, weight: Array) -> Expected:
-    """Each landmark from the others' points, found with these weights in [0, 1] (leave one out)."""
+def predict_from_others(shape: Shape, points: Array, weight: Array) -> Expected:
+    """Each landmark from the others' points, which count by weights in [0, 1] (leave one out)."""
     unit, extent = shape.unit, shape.extent
     noise = NOISE**2 / np.where(shape.marked, np.maximum(weight, UNSEEN), UNSEEN)
     precision = np.linalg.inv(_covariance(unit, unit) + np.diag(noise))
     own = np.diag(precision)
-    moved = (found - shape.places) / extent
+    moved = (points - shape.places) / extent
     # Rasmussen and Williams 2006, equations 5.12: all leave-one-out predictions from one inverse.
     shift = moved - (precision @ moved) / own[:, None]
     variance = np.maximum(1 / own - noise, 0) + FLOOR**2

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 
@@ -20,6 +21,25 @@ Descriptors = tuple[Tensor, ...]
 """(C, n, n) float32 of each layer."""
 Rows = tuple[Tensor, ...]
 """(P, C) float32 of each layer: the descriptors of P places."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a network is asked for. layers: as indices into a trace's activations; none where the
+    network has no maps. weights: what each counts. shapes: (C, n, n) of each.
+    """
+
+    layers: tuple[int, ...]
+    weights: tuple[float, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+
+def layout_of(network: Network, side: int) -> Layout:
+    """One forward pass of a blank picture: the sizes of its maps tell which layers describe."""
+    blank = network.trace(torch.zeros(1, 3, side, side))
+    layers = landmark_layers(network, blank)
+    shapes = tuple(tuple(blank.activations[layer].shape[1:]) for layer in layers)
+    return Layout(layers, layer_weights(network, blank), shapes)
 
 
 def landmark_layers(network: Network, trace: Trace) -> tuple[int, ...]:
@@ -51,7 +71,7 @@ def layer_weights(network: Network, trace: Trace) -> tuple[float, ...]:
     parts better, and it has but one of each. Of a plain chain all count the same.
     """
     layers, side = landmark_layers(network, trace), trace.x.shape[-1]
-    if not isinstance(network.layers[layers[0]], Residual | Segment):
+    if not any(isinstance(network.layers[layer], Residual | Segment) for layer in layers):
         return (1.0,) * len(layers)
     widths = [side / trace.activations[layer].shape[-1] for layer in layers]
     return tuple(math.sqrt(width / (COARSEST / 2)) for width in widths)

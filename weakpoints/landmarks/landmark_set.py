@@ -1,10 +1,11 @@
 """A landmark set as a file: safetensors, what it is in a JSON header. Nothing is unpickled.
 
-It is bound to a network by the digest of its weights, and to itself by a digest of its tensors.
+It is bound to a network by the digest of its weights, and to itself by a digest of all it holds.
 """
 
 import hashlib
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,10 @@ from weakpoints.errors import BadLandmarkSet
 from weakpoints.landmarks.annotations import MOST_LANDMARKS
 from weakpoints.landmarks.consensus import Shape
 from weakpoints.landmarks.descriptors import GRID
-from weakpoints.landmarks.finder import Reference
+from weakpoints.landmarks.matching import Reference
 from weakpoints.landmarks.named import Pattern
 
-FORMAT = "weakpoints landmarks 2"  # 1 had all layers of the same length
+FORMAT = "weakpoints landmarks 3"  # the digest is of the header, too; 2 had it of the maps alone
 MOST_REFERENCES = 64
 SUFFIX = ".landmarks"
 
@@ -44,10 +45,14 @@ class LandmarkSet:
         return self.pattern.names
 
     def save(self, path: Path) -> None:
-        """Writes the file whole, or not at all."""
-        partial = path.with_name(path.name + ".partial")
-        partial.write_bytes(self.to_bytes())
-        partial.replace(path)
+        """Writes the file whole, or not at all. Raises OSError."""
+        # Two that write the same set at once each have a file of their own; the last one stays.
+        partial = path.with_name(f".{uuid.uuid4().hex}.partial")
+        try:
+            partial.write_bytes(self.to_bytes())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def to_bytes(self) -> bytes:
         """The file's bytes, the same each time."""
@@ -60,8 +65,8 @@ class LandmarkSet:
             "skeleton": self.pattern.skeleton,
             "sources": self.sources,
             "expected": self.expected,
-            "digest": _digest(tensors),
         }
+        header["digest"] = _digest(header, tensors)
         return save(tensors, {"weakpoints": json.dumps(header, sort_keys=True)})
 
     @classmethod
@@ -76,7 +81,7 @@ class LandmarkSet:
             tensors = load(data)
             size = int.from_bytes(data[:8], "little")
             metadata = json.loads(data[8 : 8 + size])["__metadata__"]
-            header = json.loads(metadata["weakpoints"])
+            header = dict(json.loads(metadata["weakpoints"]))
         except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
             raise BadLandmarkSet(
                 f"{name} is no landmark set, or was cut short: {len(data)} bytes; {error}"
@@ -94,8 +99,10 @@ def _tensors(references: Sequence[Reference]) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+    """Of the header without its digest, and of the tensors."""
+    text = json.dumps({key: header[key] for key in header if key != "digest"}, sort_keys=True)
+    digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         values = tensors[name].numpy()
         digest.update(f"{name} {values.shape} {values.dtype}".encode())
@@ -112,14 +119,14 @@ def _checked(
             limit=FORMAT,
             actual=str(header.get("format")),
         )
-    if header.get("digest") != _digest(tensors):
+    if header.get("digest") != _digest(header, tensors):
         raise BadLandmarkSet(f"{name} was changed after it was written: its digest does not fit")
     try:
-        names = tuple(str(each) for each in header["names"])
+        names = tuple(str(landmark) for landmark in header["names"])
         skeleton = tuple((int(a), int(b)) for a, b in header["skeleton"])
         references = tuple(_references(tensors, len(names)))
-        expected = tuple(None if each is None else float(each) for each in header["expected"])
-        sources = tuple(str(each) for each in header["sources"])
+        expected = tuple(None if share is None else float(share) for share in header["expected"])
+        sources = tuple(str(source) for source in header["sources"])
         pattern = Pattern(
             str(header["category"]), names, skeleton, references, str(header["network"])
         )
@@ -127,6 +134,8 @@ def _checked(
         raise BadLandmarkSet(f"{name} is not complete: {type(error).__name__} {error}") from error
     if not all(0 <= end < len(names) for pair in skeleton for end in pair):
         raise BadLandmarkSet(f"{name} joins landmarks that it does not have")
+    if len(expected) not in (0, len(names)) or len(set(names)) < len(names):
+        raise BadLandmarkSet(f"{name} does not say of each landmark once what to expect")
     return LandmarkSet(pattern, sources, expected)
 
 
@@ -142,7 +151,7 @@ def _references(tensors: Mapping[str, torch.Tensor], landmarks: int) -> list[Ref
         maps = tuple(tensors[f"{number}.layer.{layer}"].float() for layer in range(layers))
         if places.shape != (landmarks, 2) or marked.shape != (landmarks,):
             raise ValueError(f"reference {number} has other landmarks")
-        if not maps or any(each.dim() != 3 or not each.isfinite().all() for each in maps):
+        if not maps or any(layer.dim() != 3 or not layer.isfinite().all() for layer in maps):
             raise ValueError(f"the maps of reference {number} are not right")
         if not (np.isfinite(places).all() and (np.abs(places) <= 2 * GRID).all()):
             raise ValueError(f"a landmark of reference {number} is far outside")

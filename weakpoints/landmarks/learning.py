@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from weakpoints.errors import BadAnnotations, WeakpointsError
 from weakpoints.landmarks.annotations import Annotations, check_inside
-from weakpoints.landmarks.finder import Reference, find
+from weakpoints.landmarks.finder import find
 from weakpoints.landmarks.landmark_set import MOST_REFERENCES, LandmarkSet
+from weakpoints.landmarks.matching import Reference
 from weakpoints.landmarks.named import Describer, pattern_of
 from weakpoints.options import Options
 
@@ -44,12 +45,12 @@ def learn(
     return LandmarkSet(pattern_of(annotations, kept, network), sources, expected)
 
 
-def check_count(count: int) -> None:
+def check_count(count: int, limit: int = MOST_REFERENCES) -> None:
     """Raises BadAnnotations for more references than the limit."""
-    if count > MOST_REFERENCES:
+    if count > limit:
         raise BadAnnotations(
-            f"{count} references came; at most {MOST_REFERENCES} are taken",
-            limit=MOST_REFERENCES,
+            f"{count} annotated objects came as references; at most {limit} are taken",
+            limit=limit,
             actual=count,
         )
 
@@ -105,7 +106,9 @@ def _right(references: Sequence[Reference], target: Reference) -> NDArray[np.flo
     """(L,): 1 found, 0 not, NaN where it is not marked on the target, or on no reference."""
     located = find(references, target.descriptors)
     away = np.linalg.norm(located.places - target.shape.places, axis=1) / target.shape.extent
-    known = target.shape.marked & np.any([each.shape.marked for each in references], axis=0)
+    known = target.shape.marked & np.any(
+        [reference.shape.marked for reference in references], axis=0
+    )
     return np.where(known, away <= RIGHT, np.nan)
 
 

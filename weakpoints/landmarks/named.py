@@ -5,27 +5,26 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from weakpoints.errors import BadLandmarkSet
+from weakpoints.errors import BadLandmarkSet, BadOption
 from weakpoints.landmarks.annotations import Annotations, Skeleton
 from weakpoints.landmarks.confidence import VISIBLE, confidence_of
 from weakpoints.landmarks.consensus import Shape
 from weakpoints.landmarks.descriptors import (
     GRID,
     Descriptors,
+    Layout,
     describe,
-    landmark_layers,
-    layer_weights,
+    layout_of,
 )
-from weakpoints.landmarks.finder import Located, Reference, find
+from weakpoints.landmarks.finder import Located, find
+from weakpoints.landmarks.matching import Reference
 from weakpoints.method.detector import Detector
 from weakpoints.method.frame import Frame
 from weakpoints.method.localization import ClassScore, bounding_box
 from weakpoints.method.stages import Evidence, Prepared
 from weakpoints.method.stopwatch import Stopwatch
-from weakpoints.networks.network import Trace
 from weakpoints.options import Options
 from weakpoints.progress import Progress, no_progress
 
@@ -66,17 +65,17 @@ class Named:
     @property
     def xy(self) -> NDArray[np.float64]:
         """(L, 2) pixels of all landmarks, visible or not."""
-        return np.array([(each.x, each.y) for each in self.landmarks], float).reshape(-1, 2)
+        return np.array([(point.x, point.y) for point in self.landmarks], float).reshape(-1, 2)
 
     @property
     def confidence(self) -> NDArray[np.float64]:
         """(L,)"""
-        return np.array([each.confidence for each in self.landmarks], float)
+        return np.array([point.confidence for point in self.landmarks], float)
 
     @property
     def visible(self) -> NDArray[np.bool_]:
         """(L,)"""
-        return np.array([each.visible for each in self.landmarks], bool)
+        return np.array([point.visible for point in self.landmarks], bool)
 
 
 @dataclass(frozen=True)
@@ -95,24 +94,26 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Describer:
-    """A detector's network, asked for descriptors alone."""
+    """A detector's network, asked for descriptors alone. One is made for each network, once."""
 
     detector: Detector
 
     @cached_property
+    def layout(self) -> Layout:
+        """It costs a forward pass, on the device, when it is asked for first."""
+        with self.detector.device():
+            return layout_of(self.detector.network, self.detector.input.side)
+
+    @property
     def layers(self) -> tuple[int, ...]:
-        return landmark_layers(self.detector.network, self._blank)
-
-    @cached_property
-    def weights(self) -> tuple[float, ...]:
-        """Of the layers."""
-        return layer_weights(self.detector.network, self._blank)
-
-    @cached_property
-    def _blank(self) -> Trace:
-        """Of a blank picture: its maps' sizes tell which layers describe."""
-        side = self.detector.input.side
-        return self.detector.network.trace(torch.zeros(1, 3, side, side))
+        """Raises BadOption where the network has no maps."""
+        if not self.layout.layers:
+            raise BadOption(
+                f"{self.detector.model.name} has no maps, whose cells would be places of the "
+                "photograph; named points need another network",
+                option="network",
+            )
+        return self.layout.layers
 
     def prepare(self, image: NDArray[np.uint8], options: Options, clock: Stopwatch) -> Prepared:
         """A photograph from `decode`, made small, on any thread. Raises BadOption."""
@@ -129,7 +130,7 @@ class Describer:
 
     def descriptors(self, evidence: Evidence) -> Descriptors:
         """Of a photograph that the network has seen, on any thread."""
-        return describe(evidence.activations, self.weights)
+        return describe(evidence.activations, self.layout.weights)
 
     def describe(self, image: NDArray[np.uint8], options: Options) -> tuple[Descriptors, Frame]:
         """One photograph's descriptors, and how it lies in the network's input."""
@@ -162,7 +163,7 @@ class Describer:
         inside = ((cells > -0.75) & (cells < GRID - 0.25)).all(1)
         known = marked & inside
         return Reference(
-            tuple(each.half().float() for each in descriptors),  # as a set's file keeps them
+            tuple(layer.half().float() for layer in descriptors),  # as a set's file keeps them
             Shape(np.where(known[:, None], cells, GRID / 2), known),
         )
 
@@ -193,12 +194,19 @@ class NamedPoints:
                 limit=model.sha256,
                 actual=self.pattern.network,
             )
+        for number, reference in enumerate(self.pattern.references):
+            shapes = tuple(tuple(layer.shape) for layer in reference.descriptors)
+            if shapes != self.describer.layout.shapes:  # a file that was made by hand
+                raise BadLandmarkSet(
+                    f"reference {number} of the landmark set has maps of {shapes}; {model.name} "
+                    f"has {self.describer.layout.shapes}",
+                )
 
     def named(
         self,
         prepared: Prepared,
         evidence: Evidence,
-        asked: Options,
+        options: Options,
         progress: Progress = no_progress,
     ) -> Named:
         """From what the network says to named points, on any thread: the device is not needed."""
@@ -208,7 +216,7 @@ class NamedPoints:
         return replace(
             named_points(self.pattern, located, prepared.frame),
             top=evidence.top,
-            options=asked,
+            options=options,
             timing_ms=prepared.clock.timing_ms,
         )
 
@@ -218,9 +226,9 @@ class NamedPoints:
 
     def find_all(self, image: NDArray[np.uint8], options: Sequence[Options]) -> list[Named]:
         """An object each, such as several `roi`; their forward passes go together."""
-        waiting = [self.describer.prepare(image, each, Stopwatch()) for each in options]
+        waiting = [self.describer.prepare(image, one, Stopwatch()) for one in options]
         looks = self.describer.look(waiting)
-        return [self.named(*each) for each in zip(waiting, looks, options, strict=True)]
+        return [self.named(*thing) for thing in zip(waiting, looks, options, strict=True)]
 
 
 def named_points(pattern: Pattern, located: Located, frame: Frame) -> Named:
@@ -228,8 +236,8 @@ def named_points(pattern: Pattern, located: Located, frame: Frame) -> Named:
     xy = to_pixels(frame, located.places)
     scale = frame.scale * frame.side / GRID  # pixels of the photograph a cell
     covariance = located.covariance * scale[:, None] * scale
-    confidence = confidence_of(located.evidence)
-    known = np.any([each.shape.marked for each in pattern.references], axis=0)
+    confidence = confidence_of(located.clues)
+    known = np.any([reference.shape.marked for reference in pattern.references], axis=0)
     confidence = np.where(known, confidence, 0.0)
     left, top, width, height = frame.box
     low = np.array([left, top]) - 0.5

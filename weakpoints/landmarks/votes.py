@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from weakpoints.landmarks.descriptors import GRID
+from weakpoints.landmarks.maps import blurred, cell_centres
 
 OFFSETS = 2 * GRID - 1  # of a target's cell from a reference's, along each axis
 STEP = 2  # cells of the reference are taken in blocks of STEP x STEP: a quarter of the work
@@ -15,12 +16,6 @@ NEAR = 4.0  # cells: deviation of the Gaussian in which cells vote for a landmar
 OFFSET_BLUR = 1.5  # cells: votes for nearly the same offset count together
 SHARPNESS = 1.5  # power of the votes: a pair that few others follow counts little
 _own = threading.local()  # 2 MB, whose fetching anew would take longer than the votes
-
-
-def cell_centres(grid: int = GRID) -> Tensor:
-    """(G * G, 2) x, y of each cell, row by row."""
-    y, x = torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing="ij")
-    return torch.stack([x.flatten(), y.flatten()], 1).float()
 
 
 def block_centres() -> Tensor:
@@ -96,25 +91,3 @@ def votes_back(votes: Tensor, cells: Tensor) -> Tensor:
     line = GRID - 1 - STEP * torch.arange(BLOCKS)
     y, x = (cells // GRID)[:, None] + line, (cells % GRID)[:, None] + line
     return votes[torch.arange(len(votes))[:, None, None], y[:, :, None], x[:, None, :]]
-
-
-def neighbours(places: Tensor) -> tuple[Tensor, Tensor]:
-    """The four cells around each place, (L, 4), and their bilinear weights."""
-    inside = places.clamp(0, GRID - 1)
-    low = inside.floor().clamp(max=GRID - 2)
-    x, y = (inside - low).T
-    left, top = low.long().T
-    first = top * GRID + left
-    cells = torch.stack([first, first + 1, first + GRID, first + GRID + 1], 1)
-    weights = torch.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y], 1)
-    return cells, weights
-
-
-def blurred(maps: Tensor, deviation: float) -> Tensor:
-    """(N, h, w) under a Gaussian; outside there is nothing."""
-    reach = int(4 * deviation + 0.5)
-    line = torch.arange(-reach, reach + 1).float()
-    kernel = torch.exp(-line.square() / (2 * deviation**2))
-    kernel = (kernel / kernel.sum())[None, None]
-    across = F.conv2d(maps[:, None], kernel[:, :, None], padding=(0, reach))
-    return F.conv2d(across, kernel[..., None], padding=(reach, 0))[:, 0]

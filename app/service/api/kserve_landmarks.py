@@ -13,7 +13,7 @@ from app.service.named_delivery import check_objects, named_on
 from app.service.scheduling.photograph_request import PhotographRequest
 from weakpoints.errors import UnknownLandmarks, UnknownModel
 from weakpoints.landmarks.landmark_set import LandmarkSet
-from weakpoints.landmarks.named import Describer, NamedPoints
+from weakpoints.landmarks.named import NamedPoints
 from weakpoints.method.stopwatch import Stopwatch
 
 
@@ -33,7 +33,7 @@ async def set_named(service: Service, name: str, network: str) -> LandmarkSet:
         raise UnknownModel(
             f"there is no model {name[:100]!r}; there is {listed}", known=known
         ) from None
-    NamedPoints(Describer(service.pipeline.detector), kept.pattern)
+    NamedPoints(service.describer, kept.pattern)
     return kept
 
 
@@ -47,6 +47,6 @@ async def named_by(
     check_objects(parameters, service.settings.max_objects)
     options = detector.resolved(parameters.options())
     photograph = PhotographRequest(instance.photograph, options, clock, who, instance.caller.end)
-    finder = NamedPoints(Describer(detector), kept.pattern)
+    finder = NamedPoints(service.describer, kept.pattern)
     objects = await named_on(service, finder, photograph, parameters.objects())
     return named_answer(objects, detector.model, request.state.request_id, timed(service, clock))

@@ -38,7 +38,7 @@ from app.service.named_delivery import (
     with_expectation,
 )
 from weakpoints.landmarks.landmark_set import LandmarkSet, summary
-from weakpoints.landmarks.named import Describer, NamedPoints
+from weakpoints.landmarks.named import NamedPoints
 
 SET = "application/x-landmarks"
 routes = APIRouter()
@@ -99,9 +99,8 @@ async def landmarks(request: Request, name: str, query: Asked) -> Response:
     """
     service = service_of(request)
     check_objects(query, service.settings.max_objects)
-    detector = service.pipeline.detector
     kept = await run_sync(service.landmark_sets.get, name)
-    finder = NamedPoints(Describer(detector), kept.pattern)
+    finder = NamedPoints(service.describer, kept.pattern)
 
     async def prepare(delivery: Delivery[LandmarksQuery]) -> NamedPoints:
         return finder
@@ -135,7 +134,7 @@ async def landmarks_by_references(request: Request, query: Asked) -> Response:
 
     async def prepare(delivery: Delivery[LandmarksQuery]) -> NamedPoints:
         learnt = await learnt_from(delivery)
-        return NamedPoints(Describer(service.pipeline.detector), learnt.pattern)
+        return NamedPoints(service.describer, learnt.pattern)
 
     return await answered(request, query, prepare, companions)
 
@@ -160,7 +159,7 @@ async def put_landmark_set(request: Request, name: str) -> LandmarkSetCard:
     It replaces one of the same name. 403 where WEAKPOINTS_LANDMARKS_WRITABLE is off.
     """
     service = service_of(request)
-    service.landmark_sets.check_writable()
+    service.landmark_sets.check_writable(name)
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         companions = {REFERENCE: service.settings.max_references, ANNOTATIONS: 1}
         async with delivered(request, LandmarksQuery(), True, companions, least=0) as delivery:
@@ -189,5 +188,5 @@ async def _file(request: Request, service: Service, name: str) -> LandmarkSet:
         request, service.settings.max_bytes, UploadPace.of(service.settings), data.extend
     )
     learnt = await run_sync(LandmarkSet.of_bytes, bytes(data), name)
-    NamedPoints(Describer(service.pipeline.detector), learnt.pattern)
+    NamedPoints(service.describer, learnt.pattern)
     return learnt

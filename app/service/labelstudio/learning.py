@@ -7,11 +7,11 @@ from app.service.answers import Delivery
 from app.service.labelstudio.configuration import Configuration
 from app.service.labelstudio.projects import Project, places_of
 from app.service.labelstudio.studio import LabelStudio
-from app.service.named_delivery import reference_of
+from app.service.named_delivery import references_of
 from weakpoints.errors import BadAnnotations, BadLandmarkSet, WeakpointsError
 from weakpoints.landmarks.annotations import Annotations
-from weakpoints.landmarks.finder import Reference
 from weakpoints.landmarks.landmark_set import LandmarkSet
+from weakpoints.landmarks.matching import Reference
 from weakpoints.landmarks.named import Describer, NamedPoints, pattern_of
 
 log = logging.getLogger("weakpoints")
@@ -22,7 +22,7 @@ async def finder_of(
 ) -> NamedPoints | None:
     """None where nothing was annotated yet. Raises BadAnnotations where none of it can be used."""
     project = studio.projects.get(number)
-    describer = Describer(delivery.service.pipeline.detector)
+    describer = delivery.service.describer
     async with project.learning:
         annotations = project.annotations()
         if annotations is None:
@@ -57,7 +57,7 @@ async def _references(
 
     Raises BadAnnotations where there is none.
     """
-    describer = Describer(delivery.service.pipeline.detector)
+    describer = delivery.service.describer
     used, wrong = dict[Any, Reference](), ""
     most = delivery.service.settings.max_references
     for task in reversed(list(project.tasks.values())):  # the latest first
@@ -71,7 +71,9 @@ async def _references(
                 try:
                     with delivery.service.pipeline.place(delivery.who) as place:
                         upload = await studio.photograph(address, task.number, place)
-                        known = await reference_of(delivery, describer, upload, marked, annotations)
+                        (known,) = await references_of(
+                            delivery, describer, upload, [marked], annotations
+                        )
                 except BadAnnotations as error:
                     wrong = error.detail
                 except WeakpointsError as error:

@@ -15,7 +15,7 @@ from weakpoints.errors import BadAnnotations
 from weakpoints.landmarks.annotations import Annotations, Marked, categories_of
 from weakpoints.landmarks.exports.as_coco import Exported, as_coco
 from weakpoints.landmarks.exports.labelstudio import is_keypoint, objects_of_result
-from weakpoints.landmarks.finder import Reference
+from weakpoints.landmarks.matching import Reference
 
 PROJECTS = 4  # in memory; of another one, what was annotated longest ago is forgotten
 OBJECTS = 16  # of one task

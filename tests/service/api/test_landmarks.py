@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -166,7 +167,7 @@ def test_a_damaged_set_and_a_foreign_one_are_refused(
 ) -> None:
     data = learnt.to_bytes()
     assert client.put("/landmarks/x", content=data[:-9]).json()["title"] == "Bad landmark set"
-    foreign = data.replace(b"0" * 64, b"f" * 64)
+    foreign = replace(learnt, pattern=replace(learnt.pattern, network="f" * 64)).to_bytes()
     answer = client.put("/landmarks/x", content=foreign)
     assert (answer.status_code, "ffffffffffff" in answer.json()["detail"]) == (422, True)
     assert client.post("/landmarks/broken", files=images((0, 0))).status_code == 422
