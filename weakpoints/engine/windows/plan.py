@@ -21,7 +21,8 @@ COVERS = 0.9  # of a map's pixels: what more would save does not pay for the cut
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """A step of the chunk. cuts: of the inputs that need it. area: of the output; None: whole.
+    """A step of the chunk. cuts: of the inputs that need it; one that reads neighbours has all that
+    it reads from its cut, the padding too. area: of the output; None: whole.
 
     done: the values that nobody reads any more behind it.
     """
@@ -144,13 +145,15 @@ class _Planner:
         changed, layout = self._areas[name], self._program.layouts[name]
         if changed is None or layout is None:
             return None
-        if area is None:  # the whole map
-            origin = np.zeros(self._count, np.int64)
-            whole = Area(origin, origin, layout.height, layout.width)
-            return cut(Map(name), layout, changed, whole)
         if isinstance(step.operation, Call):
+            area = area or self._whole(layout)
             return None if area.same(changed) else cut(Map(name), layout, changed, area)
-        return _around(step.operation, name, layout, changed, area)
+        assert step.layout is not None  # what reads neighbours puts out a map
+        return _around(step.operation, name, layout, changed, area or self._whole(step.layout))
+
+    def _whole(self, layout: Layout) -> Area:
+        origin = np.zeros(self._count, np.int64)
+        return Area(origin, origin, layout.height, layout.width)
 
 
 def _around(

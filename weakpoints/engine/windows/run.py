@@ -23,8 +23,8 @@ def run(program: Program, plan: Plan, maps: Mapping[Map, Tensor], colours: Tenso
         for name, cut in placed.cuts.items():
             inputs[name] = cut(maps[cut.source], inputs[name])
         sizes = {COUNT: plan.boxes, HEIGHT: placed.size[0], WIDTH: placed.size[1]}
-        whole = placed.area is None
-        values[placed.step.name] = _computed(placed.step, inputs, sizes, whole, writes=True)
+        pads = placed.area is None and not placed.cuts  # a cut has the padding in it
+        values[placed.step.name] = _computed(placed.step, inputs, sizes, pads, writes=True)
         for name in placed.done:
             values.pop(name, None)
     logits: Tensor = values[program.output]
@@ -54,7 +54,7 @@ def clean_maps(program: Program, x: Tensor, wanted: Iterable[Map]) -> dict[Map, 
         layout = step.layout
         height, width = (0, 0) if layout is None else (layout.height, layout.width)
         sizes = {COUNT: 1, HEIGHT: height, WIDTH: width}
-        values[step.name] = _computed(step, inputs, sizes, whole=True, writes=False)
+        values[step.name] = _computed(step, inputs, sizes, pads=True, writes=False)
         keep(step.name)
         for name in step.inputs:
             if last[name] == i:
@@ -66,11 +66,11 @@ def _computed(
     step: Step,
     inputs: Mapping[str, Any],
     sizes: Mapping[str, int],
-    whole: bool,
+    pads: bool,
     *,
     writes: bool,
 ) -> Any:
     if isinstance(step.operation, Call):
         return step.operation({**inputs, **sizes}, writes=writes)
     (x,) = inputs.values()
-    return step.operation.on_map(x) if whole else step.operation.on_windows(x)
+    return step.operation.on_map(x) if pads else step.operation.on_windows(x)
