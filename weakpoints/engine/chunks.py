@@ -61,7 +61,7 @@ class Layered:
         """(P, C) of one colour a box."""
         rows = clean[-1].rows
         size = trace.activations[self._depth - 1].shape[2:4] or (1, 1)  # of logits: one cell
-        budget = self._budget - sum(each.own_bytes for each in clean)
+        budget = self._budget - sum(reference.own_bytes for reference in clean)
         group = min(len(corners), max(1, int(MAPS * budget) // (COPIES * rows.nbytes)))
         plan = self._planner(corners)
         scratch, logits = Scratch(rows), []
@@ -133,9 +133,11 @@ class _Work:
                 scratches.put(scratch)
             return len(self.corners[pictures])
 
-        with pool(threads) as each:
+        with pool(threads) as in_threads:
             done = 0
-            for count in each(work, evenly(len(self.corners), size, min(2, self.form.shares))):
+            for count in in_threads(
+                work, evenly(len(self.corners), size, min(2, self.form.shares))
+            ):
                 done += count
                 progress("occlusion", done, len(self.corners))
 

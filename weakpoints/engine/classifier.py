@@ -61,9 +61,9 @@ def _by_cells(layer: Linear, maps: Tensor, clean: Tensor, changed: Tensor) -> Te
     maps, changed = maps.flatten(1, 2), changed.flatten(1)
     weight = layer.weight.view(-1, *clean.shape)
     without = F.linear(clean.flatten().to(weight.dtype), layer.weight, layer.bias)
-    found = without.repeat(len(maps), 1)
+    logits = without.repeat(len(maps), 1)
     for cell in range(len(clean)):
         pictures = changed[:, cell].nonzero()[:, 0]
         change = (maps[pictures, cell] - clean[cell]).to(weight.dtype)
-        found.index_add_(0, pictures, change @ weight[:, cell].T)
-    return found
+        logits.index_add_(0, pictures, change @ weight[:, cell].T)
+    return logits

@@ -95,8 +95,8 @@ class Incremental:
         Raises OutOfMemoryError where the budget does not hold a single box.
         """
         fills = colours.to(self.dtype).reshape(-1, len(corners), 3)
-        found = self._engine.logits(trace, corners, box, fills, progress)
-        return found.view(*colours.shape[:-1], *found.shape[2:])
+        logits = self._engine.logits(trace, corners, box, fills, progress)
+        return logits.view(*colours.shape[:-1], *logits.shape[2:])
 
     def price(self, side: int, box: int) -> int:
         """Multiplications for one box in the middle of a side x side picture."""

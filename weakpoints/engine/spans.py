@@ -79,18 +79,18 @@ class Tiles:
     side: int
 
     @cached_property
-    def each(self) -> Integers:
+    def counts(self) -> Integers:
         """(P,): tiles of each picture."""
         return self.y.tiles(self.side) * self.x.tiles(self.side)
 
     @cached_property
     def start(self) -> Integers:
         """(P,): the first tile of each picture."""
-        return np.cumsum(self.each) - self.each
+        return np.cumsum(self.counts) - self.counts
 
     @property
     def pictures(self) -> int:
-        return len(self.each)
+        return len(self.counts)
 
     @property
     def pixels(self) -> int:
@@ -100,14 +100,14 @@ class Tiles:
     @cached_property
     def count(self) -> int:
         """Of all the tiles."""
-        return int(self.each.sum())
+        return int(self.counts.sum())
 
     def reads(self, before: "Tiles", kernel: int, stride: int, padding: int) -> Integers:
         """(count, reach, reach): the rows of `before` that each tile of outputs is computed from.
 
         They are rows of its table, top to bottom, left to right.
         """
-        picture = np.repeat(np.arange(self.pictures), self.each)
+        picture = np.repeat(np.arange(self.pictures), self.counts)
         down, across = np.divmod(
             np.arange(self.count) - self.start[picture], self.x.tiles(self.side)[picture]
         )

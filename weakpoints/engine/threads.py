@@ -76,7 +76,7 @@ def pool(workers: int, *, apart: bool = False) -> Iterator[Each]:
         return
     executor = ThreadPoolExecutor(workers, "occlusion", alone)
 
-    def each(work: Callable[[Piece], Result], pieces: Iterable[Piece], /) -> Iterator[Result]:
+    def in_threads(work: Callable[[Piece], Result], pieces: Iterable[Piece], /) -> Iterator[Result]:
         begun = deque[Future[Result]]()
         for piece in pieces:
             begun.append(executor.submit(work, piece))
@@ -86,6 +86,6 @@ def pool(workers: int, *, apart: bool = False) -> Iterator[Each]:
             yield begun.popleft().result()
 
     try:
-        yield each
+        yield in_threads
     finally:
         executor.shutdown(cancel_futures=True)

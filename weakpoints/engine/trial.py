@@ -72,8 +72,8 @@ def batching(
     """
     expected, slow = _timed(alone)
     try:
-        found, fast = _timed(together)
-        for one, other in zip(found, expected, strict=True):
+        seen, fast = _timed(together)
+        for one, other in zip(seen, expected, strict=True):
             apart = float((one - other).norm() / other.norm().clamp(min=1e-12))
             if not apart <= APART:
                 raise ArithmeticError(
@@ -124,12 +124,12 @@ def _compare(answers: list[Tensor], expected: Tensor) -> None:
 
 def _timed(look: Callable[[], Sequence[Tensor]]) -> tuple[list[Tensor], float]:
     """What it returns, in float64 on the CPU, and the seconds of the last of TIMES calls."""
-    found, seconds = [], 0.0
+    tensors, seconds = [], 0.0
     for _ in range(TIMES):
         start = time.perf_counter()
-        found = [each.double().cpu() for each in look()]
+        tensors = [tensor.double().cpu() for tensor in look()]
         seconds = time.perf_counter() - start
-    return found, seconds
+    return tensors, seconds
 
 
 def _off(name: Name, error: Exception) -> Tried:

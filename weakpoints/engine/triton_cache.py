@@ -25,9 +25,9 @@ class LayeredCache(FileCacheManager):  # type: ignore[misc]  # Triton ships no t
 
     def get_file(self, filename: str) -> str | None:
         """The path of a cached file; None where neither layer has it."""
-        found: str | None = super().get_file(filename)
+        path: str | None = super().get_file(filename)
         prebuilt = Path(os.environ.get("TRITON_PREBUILT_DIR", ""), self.key, filename)
-        return found or (str(prebuilt) if prebuilt.is_file() else None)
+        return path or (str(prebuilt) if prebuilt.is_file() else None)
 
 
 def build_stub(folder: Path) -> None:

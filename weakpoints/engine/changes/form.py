@@ -43,7 +43,7 @@ class Reference:
     def own_bytes(self) -> int:
         """That are not the trace's."""
         before = 0 if self.before is None else self.before.nbytes
-        return before + sum(each.rows.nbytes + each.own_bytes for each in self.inner)
+        return before + sum(reference.rows.nbytes + reference.own_bytes for reference in self.inner)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,16 +62,16 @@ class Plan:
     def changed(self) -> Tensor:
         """(P, H, W): where the last maps may differ from the clean one."""
         last = self.steps[-1].after
-        found = np.zeros((last.pictures, last.y.length, last.x.length), bool)
-        found[last.pixels] = True
-        return torch.from_numpy(found)
+        mask = np.zeros((last.pictures, last.y.length, last.x.length), bool)
+        mask[last.pixels] = True
+        return torch.from_numpy(mask)
 
     def scratch_elements(self, clean: tuple[Reference, ...]) -> int:
         """At most so many numbers are taken from the scratch: two tables, and within a step."""
         windows = (self.boxes, *(step.after for step in self.steps))
         tables = [
-            (1 + each.count) * without.rows.shape[1]
-            for each, without in zip(windows, clean, strict=True)
+            (1 + window.count) * without.rows.shape[1]
+            for window, without in zip(windows, clean, strict=True)
         ]
         return (
             max(tables[::2]) + max(tables[1::2]) + max(step.scratch_elements for step in self.steps)
@@ -101,13 +101,13 @@ class ChangesForm:
     def clean(self, trace: Trace, dtype: torch.dtype) -> tuple[Reference, ...]:
         """The picture, and what each layer puts out without a box."""
         x = trace.x.to(dtype)
-        found = [Reference(_rows(x))]
-        for each, activation in zip(self.layers, trace.activations, strict=False):
+        references = [Reference(_rows(x))]
+        for prepared, activation in zip(self.layers, trace.activations, strict=False):
             after = activation.to(dtype)
-            layer = each if isinstance(each, MaxPool) else each.layer
-            found.append(_clean(layer, x, after))
+            layer = prepared if isinstance(prepared, MaxPool) else prepared.layer
+            references.append(_clean(layer, x, after))
             x = after
-        return tuple(found)
+        return tuple(references)
 
     def fill(
         self,
@@ -168,8 +168,8 @@ def _step(
         case MaxPool():
             return PoolStep(prepared, before, _through(prepared, before))
     main, windows = [], before
-    for each in prepared.main:
-        main.append(ConvStep(each, windows, _through(each.layer, windows)))
+    for part in prepared.main:
+        main.append(ConvStep(part, windows, _through(part.layer, windows)))
         windows = main[-1].after
     shortcut = ConvStep(prepared.shortcut, before, windows) if prepared.shortcut else None
     return ResidualStep(prepared.layer, tuple(main), shortcut, before)
@@ -192,9 +192,9 @@ def _clean(layer: Layer, x: Tensor, activation: Tensor) -> Reference:
             return Reference(_rows(activation), before)
         case Residual():
             inner, y = [], x
-            for each in layer.main[:-1]:
-                z = each(y)
-                inner.append(_clean(each, y, z))
+            for part in layer.main[:-1]:
+                z = part(y)
+                inner.append(_clean(part, y, z))
                 y = z
             total = layer.main[-1](y)
             total += layer.shortcut[0](x) if layer.shortcut else x

@@ -55,12 +55,12 @@ def interpolate(points: Tensor, blocks: Blocks, out: Tensor) -> None:
     out[first:end] = 0
     for high, wide, chosen, rows in _by_size(blocks):
         back_y, back_x = (_back(inputs, points) for inputs in (high, wide))
-        found = torch.einsum("ui,vj,bijk->buvk", back_y, back_x, points[rows])
+        products = torch.einsum("ui,vj,bijk->buvk", back_y, back_x, points[rows])
         start, height, width = windows[chosen[:, 0], :3].T[..., None, None]
         y = chosen[:, 3, None, None] + torch.arange(high + 2)[:, None]
         x = chosen[:, 4, None, None] + torch.arange(wide + 2)
         inside = (y >= 0) & (x >= 0) & (y < height) & (x < width)
-        out.index_add_(0, (start + y * width + x)[inside], found[inside])
+        out.index_add_(0, (start + y * width + x)[inside], products[inside])
 
 
 def activate(out: Tensor, windows: Windows, clean: Tensor, before: Tensor, ceiling: float) -> None:

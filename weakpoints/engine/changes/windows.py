@@ -85,8 +85,8 @@ class Windows:
         picture, y, x = self.pixels
         reach = np.arange(kernel) - padding
         down, across = y[:, None] * stride + reach, x[:, None] * stride + reach
-        found = before.rows(picture[:, None, None], down[:, :, None], across[:, None, :])
-        return found.reshape(self.count, -1)
+        rows = before.rows(picture[:, None, None], down[:, :, None], across[:, None, :])
+        return rows.reshape(self.count, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,15 +131,15 @@ def _pieces(before: Windows, after: Windows, padding: int, p: int) -> Integers:
     edge = winograd.KERNEL - 1 - padding
     top = int(before.y.first[p] - after.y.first[p]) - edge
     left = int(before.x.first[p] - after.x.first[p]) - edge
-    found, down = [], 0
+    blocks, down = [], 0
     for high in winograd.sizes(height):
         across = 0
         for wide in winograd.sizes(width):
             row = 1 + start + down * width + across
-            found.append((p, row, width, top + down, left + across, high, wide))
+            blocks.append((p, row, width, top + down, left + across, high, wide))
             across += wide
         down += high
-    return np.array(found)
+    return np.array(blocks)
 
 
 def _blocks(table: Integers, windows: Integers, first: int) -> Blocks:

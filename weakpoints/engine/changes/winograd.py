@@ -42,10 +42,10 @@ def transformed(weight: Tensor) -> Tensor:
     """
     at = torch.from_numpy(evaluation(KERNEL, len(POINTS))).to(weight.device)
     kernels = weight.double().flip(2, 3).permute(2, 3, 1, 0).reshape(KERNEL**2, -1)
-    found = weight.new_empty(len(POINTS), len(POINTS), *weight.shape[1::-1])
+    transformed = weight.new_empty(len(POINTS), len(POINTS), *weight.shape[1::-1])
     for i, row in enumerate(at):  # one after the other: in float64 all of them are large
-        found[i] = (torch.kron(row[None], at) @ kernels).view(found.shape[1:])
-    return found
+        transformed[i] = (torch.kron(row[None], at) @ kernels).view(transformed.shape[1:])
+    return transformed
 
 
 def sizes(width: int) -> list[int]:

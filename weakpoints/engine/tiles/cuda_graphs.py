@@ -85,8 +85,8 @@ class Recorder:
         """None where the capture fails, whatever it raises."""
         del self._once[key]
         try:
-            mine, found = tuple(each.clone() for each in inputs), torch.empty_like(out)
-            return Recording(mine, found, self._capture(lambda: run(mine, found)))
+            own, answer = tuple(tensor.clone() for tensor in inputs), torch.empty_like(out)
+            return Recording(own, answer, self._capture(lambda: run(own, answer)))
         except Exception as error:
             log.warning("work is not recorded as a CUDA graph, and done as it is: %s", error)
             self._never.add(key)

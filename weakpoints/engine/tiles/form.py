@@ -147,16 +147,16 @@ def _clean(
     kernels: Iterable[Windowed | ResidualKernels], trace: Trace, dtype: torch.dtype
 ) -> tuple[Reference, ...]:
     """The picture, and what each of the kernels puts out without a box."""
-    found, x = [Reference(_lines(trace.x).to(dtype))], trace.x.to(dtype)
-    for each, activation in zip(kernels, trace.activations, strict=False):
+    references, x = [Reference(_lines(trace.x).to(dtype))], trace.x.to(dtype)
+    for layer, activation in zip(kernels, trace.activations, strict=False):
         inner = (
-            list(outputs((part.layer for part in each.main[:-1]), x))
-            if isinstance(each, ResidualKernels)
+            list(outputs((part.layer for part in layer.main[:-1]), x))
+            if isinstance(layer, ResidualKernels)
             else []
         )
         x = activation.to(dtype)
-        found.append(Reference(_lines(x), tuple(map(_lines, inner))))
-    return tuple(found)
+        references.append(Reference(_lines(x), tuple(map(_lines, inner))))
+    return tuple(references)
 
 
 def _lines(activation: Tensor) -> Tensor:
@@ -165,10 +165,12 @@ def _lines(activation: Tensor) -> Tensor:
 
 
 def _flat(clean: tuple[Reference, ...]) -> tuple[Tensor, ...]:
-    return tuple(rows for each in clean for rows in (each.rows, *each.inner))
+    return tuple(rows for reference in clean for rows in (reference.rows, *reference.inner))
 
 
 def _nested(like: tuple[Reference, ...], flat: tuple[Tensor, ...]) -> tuple[Reference, ...]:
     """The inverse of `_flat`."""
     rest = iter(flat)
-    return tuple(Reference(next(rest), tuple(next(rest) for _ in each.inner)) for each in like)
+    return tuple(
+        Reference(next(rest), tuple(next(rest) for _ in reference.inner)) for reference in like
+    )

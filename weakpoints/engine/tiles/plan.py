@@ -38,7 +38,7 @@ class Reference:
     @property
     def own_bytes(self) -> int:
         """That are not the trace's."""
-        return sum(each.nbytes for each in self.inner)
+        return sum(rows.nbytes for rows in self.inner)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,11 +200,11 @@ def kernel(layer: Layer) -> Windowed | ResidualKernels:
 def _steps(
     kernels: Iterable[Windowed | ResidualKernels], tiles: Tiles, device: torch.device
 ) -> Iterator[LayerStep | ResidualStep]:
-    for each in kernels:
+    for kernel in kernels:
         step = (
-            _join(each, tiles, device)
-            if isinstance(each, ResidualKernels)
-            else _step(each, tiles, device)
+            _join(kernel, tiles, device)
+            if isinstance(kernel, ResidualKernels)
+            else _step(kernel, tiles, device)
         )
         yield step
         tiles = step.tiles
@@ -221,8 +221,8 @@ def _step(kernel: Windowed, before: Tiles, device: torch.device) -> LayerStep:
 
 def _join(block: ResidualKernels, before: Tiles, device: torch.device) -> ResidualStep:
     main = [_step(block.main[0], before, device)]
-    for each in block.main[1:]:
-        main.append(_step(each, main[-1].tiles, device))
+    for kernel in block.main[1:]:
+        main.append(_step(kernel, main[-1].tiles, device))
     return ResidualStep(
         block.layer, tuple(main), LayerStep(block.shortcut, before, main[-1].tiles, device)
     )

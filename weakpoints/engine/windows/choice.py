@@ -48,6 +48,6 @@ def _seconds(form: WindowsForm, side: int, box: int, corners: Corners) -> float:
         form.logits_of_chunk(x, corners, box, colours)
         return time.thread_time() - start
 
-    with pool(1, apart=True) as each:
-        (seconds,) = each(work, [form])
+    with pool(1, apart=True) as in_threads:
+        (seconds,) = in_threads(work, [form])
     return seconds

@@ -71,19 +71,19 @@ class WindowsForm:
             with torch.inference_mode():
                 return chunk, run(program, plan, maps, colours[colour, first:stop])
 
-        found: Tensor | None = None
+        answer: Tensor | None = None
         done, total = 0, colours.shape[0] * colours.shape[1]
-        with pool(division.threads, apart=self.threads == 1 and self.on_cpu) as each:
-            for made in each(lambda wanted: self._maps(x, wanted), [division.maps]):
+        with pool(division.threads, apart=self.threads == 1 and self.on_cpu) as in_threads:
+            for made in in_threads(lambda wanted: self._maps(x, wanted), [division.maps]):
                 maps.update(made)
-            for (colour, first, stop), logits in each(work, chunks):
-                if found is None:
-                    found = logits.new_empty(*colours.shape[:2], logits.shape[-1])
-                found[colour, first:stop] = logits
+            for (colour, first, stop), logits in in_threads(work, chunks):
+                if answer is None:
+                    answer = logits.new_empty(*colours.shape[:2], logits.shape[-1])
+                answer[colour, first:stop] = logits
                 done += stop - first
                 progress("occlusion", done, total)
-        assert found is not None
-        return found
+        assert answer is not None
+        return answer
 
     def products(self, side: int, box: int, corners: Corners) -> Products:
         """Multiplications for boxes over a side x side picture."""

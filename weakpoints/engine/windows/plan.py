@@ -47,7 +47,7 @@ class Plan:
     @property
     def maps(self) -> set[Map]:
         """The clean maps that are needed."""
-        return {each.source for placed in self.steps for each in placed.cuts.values()}
+        return {piece.source for placed in self.steps for piece in placed.cuts.values()}
 
 
 def plan_of(program: Program, side: int, box: int, corners: Corners, covers: float) -> Plan:
@@ -90,9 +90,9 @@ class _Planner:
         self._areas[step.name] = area
         cuts = {}
         for name in step.inputs:
-            found = self._cut(step, name, area)
-            if found is not None:
-                cuts[name] = found
+            piece = self._cut(step, name, area)
+            if piece is not None:
+                cuts[name] = piece
         size = (0, 0)
         if layout is not None:
             size = (layout.height, layout.width) if area is None else (area.height, area.width)
@@ -105,8 +105,8 @@ class _Planner:
     def cut_elements(self, placed: Placed) -> int:
         """Numbers of its inputs that are cut, for a picture."""
         return sum(
-            each.area[0] * each.area[1] * self._program.depths[name]
-            for name, each in placed.cuts.items()
+            piece.area[0] * piece.area[1] * self._program.depths[name]
+            for name, piece in placed.cuts.items()
         )
 
     def products(self, placed: Placed) -> Products:

@@ -104,11 +104,13 @@ class _Writer:
         self._tensors = tensors
         like = next(tensor for tensor in tensors.values() if tensor.is_floating_point())
         self._values: dict[str, Any] = {graph.picture: like.new_zeros(BATCH, 3, side, side)}
-        self._last = {name: i for i, each in enumerate(graph.operations) for name in each.inputs}
+        self._last = {
+            name: i for i, operation in enumerate(graph.operations) for name in operation.inputs
+        }
         self.layouts: dict[str, Layout | None] = {graph.picture: Layout(2, side, side)}
         self.steps: list[Step] = []
         self._free = free_inputs(graph)
-        readers = [(name, each) for each in graph.operations for name in each.inputs]
+        readers = [(name, operation) for operation in graph.operations for name in operation.inputs]
         counts = Counter(name for name, _ in readers)
         self._only_reader = {name: reader for name, reader in readers if counts[name] == 1}
         self._rims: dict[str, tuple[str, Pair]] = {}  # of zeros, which a convolution adds itself

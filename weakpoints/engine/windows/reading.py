@@ -64,9 +64,9 @@ def average_pool(operation: Operation, inputs: Pair, outputs: Pair) -> AveragePo
     kernel, before = _pair(size), _pair(padding)
     if (any(before) and not counts_padding) or divisor is not None:
         return None
-    found = geometry(kernel, _pair(stride) if stride else kernel, before, inputs, outputs)
-    overhangs = any(found.behind[i] > before[i] for i in range(2))
-    return None if ceil and overhangs else AveragePool(found)
+    reach = geometry(kernel, _pair(stride) if stride else kernel, before, inputs, outputs)
+    overhangs = any(reach.behind[i] > before[i] for i in range(2))
+    return None if ceil and overhangs else AveragePool(reach)
 
 
 def padding(operation: Operation, inputs: Pair, outputs: Pair) -> Padding | None:
@@ -76,8 +76,8 @@ def padding(operation: Operation, inputs: Pair, outputs: Pair) -> Padding | None
     if len(sizes) > 4 or mode not in ([], ["constant"]) or min(numbers) < 0:
         return None
     left, _, top, _ = numbers
-    found = geometry((1, 1), (1, 1), (top, left), inputs, outputs)
-    return Padding(found, float(value or 0))
+    reach = geometry((1, 1), (1, 1), (top, left), inputs, outputs)
+    return Padding(reach, float(value or 0))
 
 
 def _arguments(operation: Operation, *names: tuple[str, Any]) -> tuple[Any, ...]:

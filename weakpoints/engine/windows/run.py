@@ -34,17 +34,17 @@ def run(program: Program, plan: Plan, maps: Mapping[Map, Tensor], colours: Tenso
 def clean_maps(program: Program, x: Tensor, wanted: Iterable[Map]) -> dict[Map, Tensor]:
     """(rows, C) each, of the picture x (1, 3, S, S) without boxes."""
     by_value = defaultdict[str, list[Map]](list)
-    for each in wanted:
-        by_value[each.value].append(each)
+    for source in wanted:
+        by_value[source.value].append(source)
     last = {name: i for i, step in enumerate(program.steps) for name in step.inputs}
     values: dict[str, Any] = {program.picture: x}
-    found: dict[Map, Tensor] = {}
+    kept: dict[Map, Tensor] = {}
 
     def keep(name: str) -> None:
         layout = program.layouts[name]
-        for each in by_value.pop(name, []):
+        for source in by_value.pop(name, []):
             assert layout is not None
-            found[each] = kept_map(each, values[name], layout)
+            kept[source] = kept_map(source, values[name], layout)
 
     keep(program.picture)
     for i, step in enumerate(program.steps):
@@ -59,7 +59,7 @@ def clean_maps(program: Program, x: Tensor, wanted: Iterable[Map]) -> dict[Map, 
         for name in step.inputs:
             if last[name] == i:
                 values.pop(name, None)
-    return found
+    return kept
 
 
 def _computed(
