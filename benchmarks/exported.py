@@ -23,10 +23,10 @@ def openvino(module: nn.Module, x: Tensor) -> tuple[Forward, dict[str, object]]:
     import openvino as ov
 
     model = ov.convert_model(module.cpu().float(), example_input=x.cpu())
-    return quickest(partial(_openvino_at, model, x), x, ("LATENCY", "THROUGHPUT"))
+    return quickest(partial(openvino_at, model, x), x, ("LATENCY", "THROUGHPUT"))
 
 
-def _openvino_at(model: object, x: Tensor, batch: int, hint: str) -> Forward:
+def openvino_at(model: object, x: Tensor, batch: int, hint: str) -> Forward:
     import openvino as ov
 
     model.reshape([batch, *x.shape[1:]])  # type: ignore[attr-defined]
@@ -49,6 +49,12 @@ def _openvino_at(model: object, x: Tensor, batch: int, hint: str) -> Forward:
 
 def onnxruntime(module: nn.Module, x: Tensor) -> tuple[Forward, dict[str, object]]:
     """The quickest of the batches."""
+    forward = onnx_session(module, x)
+    return quickest(lambda batch, _: forward, x, ("",))
+
+
+def onnx_session(module: nn.Module, x: Tensor) -> Forward:
+    """For any batch."""
     from onnxruntime import InferenceSession, SessionOptions
 
     program = torch.onnx.export(
@@ -70,7 +76,7 @@ def onnxruntime(module: nn.Module, x: Tensor) -> tuple[Forward, dict[str, object
         logits: Logits = session.run(None, {entry.name: pictures})[0]
         return logits
 
-    return quickest(lambda batch, _: forward, x, ("",))
+    return forward
 
 
 def quickest(

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from app.settings import Settings
 from benchmarks.machine import seconds
+from benchmarks.modules import skeleton
 from benchmarks.precision import fidelity
 from benchmarks.several import service as served
 from benchmarks.speed import setting, speed_of
@@ -27,7 +28,6 @@ from weakpoints.engine.trial import Boxes, whole_passes
 from weakpoints.loading import load_detector
 from weakpoints.method.detector import Detector
 from weakpoints.method.rehearsal import rehearse
-from weakpoints.networks.architectures import skeleton
 from weakpoints.networks.manifest import Entry, find
 from weakpoints.networks.network import Network, converted
 from weakpoints.networks.precision import arithmetic, windows

@@ -22,13 +22,13 @@ from torchvision.models import get_model
 
 from app.settings import Settings
 from benchmarks.machine import memory, reset_peak
+from benchmarks.modules import network_of
 from benchmarks.speed import Setting, products
 from weakpoints import __version__
 from weakpoints.engine.engine import BUDGET, Incremental
 from weakpoints.evaluation.accuracy import accuracy
 from weakpoints.loading import load_detector
 from weakpoints.method.occlusion import positions
-from weakpoints.networks.architectures import network_of
 from weakpoints.networks.device import processor
 
 RESULTS = Path(__file__).parent / "results"
@@ -159,7 +159,7 @@ def _cost(label: str, architecture: str, box: int, step: int, images: int) -> di
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = network_of(
-            get_model(architecture, weights=None).to(memory_format=torch.channels_last)
+            get_model(architecture, weights=None).to(memory_format=torch.channels_last), 224
         )
     engine, starts = (
         Incremental(network),

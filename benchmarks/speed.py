@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from benchmarks import exported
 from benchmarks.machine import busy_loop, matmul_rate, memory, reset_peak, seconds
+from benchmarks.modules import load_module, network_of, skeleton
 from benchmarks.rivals import best_captum, best_forward, captum, full
 from weakpoints.engine.engine import Incremental
 from weakpoints.errors import BadOption
 from weakpoints.method.occlusion import positions
-from weakpoints.networks.architectures import load_module, network_of, skeleton
 from weakpoints.networks.device import processor
 from weakpoints.networks.manifest import Entry
 from weakpoints.networks.network import Network
@@ -144,7 +144,8 @@ def _compare(
     precision: Precision,
     neighbour: bool,
 ) -> dict[str, Any]:
-    network = network_of(copy.deepcopy(module).to(device).to(memory_format=torch.channels_last))
+    copied = copy.deepcopy(module).to(device).to(memory_format=torch.channels_last)
+    network = network_of(copied, where.side)
     engine = Incremental(network, dtype=windows(precision))
     x = torch.randn(1, 3, where.side, where.side, generator=torch.Generator().manual_seed(0))
     x = x.to(device, engine.dtype)

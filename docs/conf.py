@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from docs import evaluation_tables, figures, named_tables  # noqa: E402
+from docs import evaluation_tables, figures, named_tables, network_table  # noqa: E402
 from weakpoints import __version__  # noqa: E402  the root has to be on the path first
 from weakpoints.method import close_up, contrast, fusion, peaks, suppression  # noqa: E402
 
@@ -46,6 +46,7 @@ def made_of_the_code(app: object, page: str, source: list[str]) -> None:
         **vars(figures),
         "evaluation": evaluation_tables,
         "named": named_tables,
+        "classifiers": network_table,
         **constants,
     }
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True)

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from weakpoints.method.frame import InputSpec, network_input
-from weakpoints.networks.small_vgg import SmallVGG, narrow_vgg16
+from weakpoints.networks.modules.small_vgg import SmallVGG, narrow_vgg16
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")

@@ -26,8 +26,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import BatchSampler, RandomSampler
 from tqdm import tqdm
 
-from weakpoints.networks.architectures import fold_batch_norm
-from weakpoints.networks.small_vgg import SmallVGG, narrow_vgg16
+from weakpoints.networks.modules.small_vgg import SmallVGG, fold_batch_norm, narrow_vgg16
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WIDTHS = (16, 32, 96, 192, 256)

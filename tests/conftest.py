@@ -19,15 +19,15 @@ from torch import nn
 from torchvision.models import mobilenetv2, resnet, vgg
 
 from tests.service import encoded
+from tests.tables import network_of
 from tests.toys import LABELS, seeded
 from weakpoints.engine.engine import Incremental
 from weakpoints.method.detector import Detector
 from weakpoints.method.frame import InputSpec
 from weakpoints.method.localization import Model
-from weakpoints.networks.architectures import network_of
-from weakpoints.networks.efficientnet_lite import EfficientNetLite, Stage
+from weakpoints.networks.modules.efficientnet_lite import EfficientNetLite, Stage
+from weakpoints.networks.modules.small_vgg import narrow_vgg16, small_vgg
 from weakpoints.networks.network import Network
-from weakpoints.networks.small_vgg import narrow_vgg16, small_vgg
 
 os.environ.setdefault("WEAKPOINTS_NETWORK", "bundled")  # small: what tests start is quick
 settings.register_profile("weakpoints", deadline=None)  # no test depends on the machine's speed

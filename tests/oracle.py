@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from weakpoints.networks.efficientnet_lite import EfficientNetLite
+from weakpoints.networks.modules.efficientnet_lite import EfficientNetLite
 
 
 def occlusion_drops(

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from tests.service import encoded
 from tests.toys import seeded
 from weakpoints.loading import load_detector
-from weakpoints.networks.small_vgg import narrow_vgg16
+from weakpoints.networks.modules.small_vgg import narrow_vgg16
 
 SCRIPT = Path(__file__).parents[1] / "model_weights" / "fit_head.py"
 

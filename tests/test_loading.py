@@ -12,6 +12,7 @@ import torch
 
 from tests.conftest import toy_vgg
 from tests.service import encoded, serving
+from tests.tables import network_of
 from weakpoints import loading
 from weakpoints.engine.engine import Incremental
 from weakpoints.engine.paths import Paths
@@ -20,7 +21,6 @@ from weakpoints.engine.trial import whole_passes
 from weakpoints.method.detector import Detector
 from weakpoints.method.frame import InputSpec
 from weakpoints.method.stages import NetworkPass, Prepared
-from weakpoints.networks.architectures import network_of
 from weakpoints.networks.network import Network
 from weakpoints.options import Limits, choose
 

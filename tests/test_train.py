@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.service import encoded
-from weakpoints.networks.small_vgg import narrow_vgg16
+from weakpoints.networks.modules.small_vgg import narrow_vgg16
 
 TRAIN = Path(__file__).parents[1] / "model_weights" / "train.py"
 

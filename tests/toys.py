@@ -13,14 +13,14 @@ from torch import nn
 from app.settings import Settings
 from benchmarks.load import Sleeping
 from tests.service import faulty, until
+from tests.tables import network_of
 from weakpoints.engine.engine import Incremental
 from weakpoints.errors import DeviceLost
 from weakpoints.method.detector import Detector
 from weakpoints.method.frame import InputSpec
 from weakpoints.method.localization import Keypoint, Localization, Model
 from weakpoints.method.stages import Evidence, NetworkPass, Prepared
-from weakpoints.networks.architectures import network_of
-from weakpoints.networks.small_vgg import narrow_vgg16
+from weakpoints.networks.modules.small_vgg import narrow_vgg16
 from weakpoints.options import choose
 from weakpoints.progress import Progress, no_progress
 

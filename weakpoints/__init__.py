@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from weakpoints.landmarks.landmark_set import LandmarkSet
-    from weakpoints.networks.graph.files import export
+    from weakpoints.networks.graph.adding import export
     from weakpoints.options import Limits
 
 __version__ = "0.6.0"
@@ -41,7 +41,7 @@ MODULES = {
     "LandmarkSet": "landmarks.landmark_set",
     "Limits": "options",
     "Weakpoints": "api",
-    "export": "networks.graph.files",
+    "export": "networks.graph.adding",
 }
 
 

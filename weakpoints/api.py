@@ -27,8 +27,8 @@ from weakpoints.landmarks.named import Describer, Named, NamedPoints
 from weakpoints.loading import detector_of, load_detector
 from weakpoints.method.localization import ClassScore, Localization, Maps
 from weakpoints.networks.device import chosen_device
-from weakpoints.networks.graph.files import IMAGENET_MEAN, IMAGENET_STD, Channels, entry_of
-from weakpoints.networks.manifest import MODEL_WEIGHTS, downloads_of
+from weakpoints.networks.graph.adding import IMAGENET_MEAN, IMAGENET_STD, entry_of
+from weakpoints.networks.manifest import MODEL_WEIGHTS, Channels, downloads_of
 from weakpoints.options import MAX_PASSES, Limits, Precision, Which
 
 if TYPE_CHECKING:  # an extra, imported where something is drawn

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weakpoints.engine.engine import BUDGET, Incremental, is_graph
+from weakpoints.engine.engine import BUDGET, Incremental, takes_windows
 from weakpoints.engine.paths import Paths, Tried
 from weakpoints.engine.tiles.cuda_graphs import unrecorded
 from weakpoints.engine.tiles.kernels import TRITON
@@ -23,8 +23,8 @@ from weakpoints.method.frame import InputSpec, network_input
 from weakpoints.method.localization import Model
 from weakpoints.method.stages import Prepared
 from weakpoints.method.stopwatch import Stopwatch
-from weakpoints.networks.architectures import load_network
 from weakpoints.networks.device import chosen_device, host_of
+from weakpoints.networks.load import load_network
 from weakpoints.networks.manifest import Entry, choose_network
 from weakpoints.networks.network import Network, converted
 from weakpoints.networks.precision import arithmetic, settled, windows
@@ -69,8 +69,7 @@ def detector_of(
     precision = settled(precision, device)
     spec = InputSpec(entry.side, entry.mean, entry.std, entry.defaults)
     with arithmetic(device, precision):
-        occluder, paths = _fastest(network, memory, precision, spec)
-        _try_out(occluder, entry)
+        occluder, paths = _prepared(entry, network, memory, precision, spec)
     model = Model(
         entry.name,
         entry.architecture,
@@ -107,8 +106,8 @@ def _fastest(
 def _on_cpu(
     network: Network, memory: int | None, dtype: torch.dtype, spec: InputSpec
 ) -> tuple[Incremental, tuple[Tried, ...]]:
-    """A graph with windows or without, as is quicker."""
-    if not is_graph(network):
+    """Windows or whole passes, as is quicker, where the network is for no other form."""
+    if not takes_windows(network, dtype):
         return Incremental(network, memory, dtype), ()
     box = spec.defaults.patch if spec.defaults else max(1, spec.side // 14)
     cast = Network(converted(network.layers, dtype))
@@ -160,15 +159,27 @@ def _boxes(spec: InputSpec) -> Boxes:
     return Boxes(torch.from_numpy(x), corners, patch, colours)
 
 
-def _try_out(occluder: Incremental, entry: Entry) -> None:
-    """One box over the whole picture: too little memory or precision is found now, not later."""
+def _prepared(
+    entry: Entry, network: Network, memory: int | None, precision: Precision, spec: InputSpec
+) -> tuple[Incremental, tuple[Tried, ...]]:
+    """The engine, tried out. Raises WeightsError for what shapes alone do not show to be wrong."""
     try:
-        blank = occluder.network.trace(torch.zeros(1, 3, entry.side, entry.side))
-        logits = occluder.logits(blank, ((0, 0),), entry.side, torch.zeros(1, 3).to(blank.x))
+        occluder, paths = _fastest(network, memory, precision, spec)
+        _try_out(occluder, entry)
     except torch.OutOfMemoryError as error:
         raise WeightsError(
             f"network {entry.name!r} does not fit into its memory: {error}"
         ) from error
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise WeightsError(f"network {entry.name!r} can't be computed: {reason}") from error
+    return occluder, paths
+
+
+def _try_out(occluder: Incremental, entry: Entry) -> None:
+    """One box over the whole picture: too little memory or precision is found now, not later."""
+    blank = occluder.network.trace(torch.zeros(1, 3, entry.side, entry.side))
+    logits = occluder.logits(blank, ((0, 0),), entry.side, torch.zeros(1, 3).to(blank.x))
     if logits.isfinite().all():
         return
     advice = "" if occluder.dtype == torch.float32 else "; set WEAKPOINTS_PRECISION=float32"

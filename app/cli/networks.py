@@ -29,10 +29,13 @@ def add(
     labels: Annotated[
         Path | None, Parameter(help="its labels in order, as JSON or one a line")
     ] = None,
+    side: Annotated[
+        int | None, Parameter(help="of its input, in pixels [default: as the library has it]")
+    ] = None,
 ) -> int:
     """add a network of torchvision or timm to a manifest, as a graph"""
     from weakpoints.errors import WeakpointsError
-    from weakpoints.networks.graph.files import export
+    from weakpoints.networks.graph.adding import export
     from weakpoints.networks.graph.sources import source as source_of
     from weakpoints.networks.labels import read_labels
 
@@ -46,7 +49,7 @@ def add(
             made.module,
             name=name or source.partition(":")[2],
             labels=texts,
-            side=made.side,
+            side=side or made.side,
             mean=made.mean,
             std=made.std,
             to=to,

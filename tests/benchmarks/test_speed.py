@@ -12,13 +12,13 @@ from app.settings import Settings
 from benchmarks import machine, rivals, speed
 from benchmarks.speed import Setting, compare, products, setting
 from tests.conftest import toy_resnet
+from tests.tables import network_of
 from tests.toys import seeded
 from weakpoints.engine.engine import Incremental
 from weakpoints.engine.tiles.cuda_graphs import Recorder
 from weakpoints.errors import BadOption
-from weakpoints.networks.architectures import network_of
 from weakpoints.networks.manifest import find
-from weakpoints.networks.small_vgg import narrow_vgg16
+from weakpoints.networks.modules.small_vgg import narrow_vgg16
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,10 @@ def test_a_network_of_torchvision_is_added_with_weights_and_labels_of_one_s_own(
     assert main([*add, "--weights", str(weights), "--labels", str(labels), "--name", "mine"]) == 0
     entry = json.loads((tmp_path / "out" / "manifest.json").read_text())["networks"]["mine"]
     assert (entry["architecture"], entry["side"]) == ("graph", 224)
+    mine = ["--weights", str(weights), "--labels", str(labels), "--side", "96"]
+    assert main([*add, *mine, "--name", "small"]) == 0
+    entry = json.loads((tmp_path / "out" / "manifest.json").read_text())["networks"]["small"]
+    assert (entry["side"], entry["occluder"]["patch"], entry["occluder"]["stride"]) == (96, 27, 14)
     labels.write_text(json.dumps(["ant", "bee", "cat"]))
     assert main([*add, "--weights", str(weights), "--labels", str(labels)]) == 1
     assert "size mismatch" in capsys.readouterr().err

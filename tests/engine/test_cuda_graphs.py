@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.tables import network_of
 from weakpoints.engine.engine import Incremental
 from weakpoints.engine.tiles import cuda_graphs as recorder
 from weakpoints.engine.tiles.cuda_graphs import Recorder
-from weakpoints.networks.architectures import network_of
 
 
 class Tape:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchvision.models import MobileNetV2, get_model, resnet, vgg
 
 from tests.conftest import MODULES, loud, toy_vgg
+from tests.tables import network_of
 from tests.toys import seeded
 from weakpoints.engine import chunks
 from weakpoints.engine.changes.form import ChangesForm, ResidualKernels
@@ -15,10 +16,9 @@ from weakpoints.engine.engine import Incremental
 from weakpoints.engine.scratch import Scratch
 from weakpoints.engine.tiles.cuda_graphs import Recorder
 from weakpoints.engine.tiles.form import TilesForm
-from weakpoints.networks.architectures import network_of
-from weakpoints.networks.efficientnet_lite import EfficientNetLite, Stage
+from weakpoints.networks.modules.efficientnet_lite import EfficientNetLite, Stage
+from weakpoints.networks.modules.small_vgg import small_vgg
 from weakpoints.networks.network import MaxPool, Network, Trace
-from weakpoints.networks.small_vgg import small_vgg
 
 WIDTHS = st.sampled_from([2, 5, 32, 33])
 EAGER = Recorder(lambda run: run)  # asks for the form that a GPU runs

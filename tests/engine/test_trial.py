@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from tests.conftest import toy_vgg
+from tests.tables import network_of
 from weakpoints.engine.engine import Incremental
 from weakpoints.engine.paths import Paths, Tried
 from weakpoints.engine.trial import Boxes, batching, trusted, whole_passes
-from weakpoints.networks.architectures import network_of
 from weakpoints.networks.network import Network
 
 ALL = Paths(float16=True, triton=True, cuda_graphs=True)

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests.tables import network_of
 from weakpoints.engine.engine import Incremental
 from weakpoints.engine.scratch import Scratch
 from weakpoints.engine.tiles import kernels
 from weakpoints.engine.tiles.cuda_graphs import unrecorded
-from weakpoints.networks.architectures import network_of
 from weakpoints.networks.network import Conv
 
 pytest.importorskip("triton")

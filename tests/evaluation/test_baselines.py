@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tests.conftest import toy_resnet
+from tests.tables import network_of
 from weakpoints.evaluation.baselines import (
     CORNERS,
     depth,
@@ -12,7 +16,8 @@ from weakpoints.evaluation.baselines import (
     random_weights,
     suppress,
 )
-from weakpoints.networks.architectures import network_of
+from weakpoints.networks.graph.chain import network_of_graph
+from weakpoints.networks.graph.export import graph_of
 from weakpoints.networks.network import Conv
 
 
@@ -54,3 +59,30 @@ def test_weights_are_drawn_anew_from_the_top_down_only() -> None:
     whole = random_weights(network)
     assert isinstance(whole.layers[0], Conv)
     assert not whole.layers[0].weight.equal(network.layers[0].weight)
+
+
+class Gated(nn.Module):
+    """A gate, so that its graph has a segment with weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.gate, self.head = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.silu(self.stem(x))
+        x = x * self.gate(x.mean((2, 3), keepdim=True)).sigmoid()
+        found: Tensor = self.head(x.mean((2, 3)))
+        return found
+
+
+def test_weights_inside_a_graph_s_segments_are_drawn_anew_too() -> None:
+    module = Gated().double().requires_grad_(False)
+    network = network_of_graph(*graph_of(module, 8), 8)
+    assert depth(network.layers) == 3
+    x = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)).double()
+    before, two = network.trace(x), random_weights(network, 2).trace(x)
+    assert before.activations[0].equal(two.activations[0])  # of the stem
+    gated = next(i for i, layer in enumerate(network.layers) if "gate.weight" in str(layer))
+    assert not before.activations[gated].equal(two.activations[gated])
+    drawn = random_weights(network)
+    assert not drawn.trace(x).activations[0].equal(before.activations[0])

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from tests.conftest import MODULES
 from tests.landmarks import oracle
+from tests.tables import network_of
 from weakpoints.landmarks.consensus import Shape, predict_from_others, trust
 from weakpoints.landmarks.descriptors import (
     GRID,
@@ -33,7 +34,6 @@ from weakpoints.landmarks.votes import (
     votes_at,
     votes_back,
 )
-from weakpoints.networks.architectures import network_of
 from weakpoints.networks.graph.chain import network_of_graph
 from weakpoints.networks.graph.export import graph_of
 

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from tests.oracle import grad_cam
+from tests.tables import network_of
 from weakpoints.method.contrast import class_contrast, class_evidence, fine_maps, likelihoods, share
 from weakpoints.method.guided import guided_maps
-from weakpoints.networks.architectures import network_of
 
 LEFT, RIGHT = np.zeros((4, 4)), np.zeros((4, 4))
 LEFT[:, :2], RIGHT[:, 2:] = 1, 1

@@ -12,6 +12,7 @@ from skimage import data
 
 from app.settings import Settings
 from tests.service import encoded
+from tests.tables import network_of
 from tests.toys import LABELS, seeded, toy
 from weakpoints.engine.engine import Incremental
 from weakpoints.errors import NotFinite, WeightsError
@@ -23,9 +24,8 @@ from weakpoints.method.localization import Localization
 from weakpoints.method.peaks import find_peaks, scene_of
 from weakpoints.method.stages import NetworkPass
 from weakpoints.method.stopwatch import Stopwatch
-from weakpoints.networks.architectures import network_of
+from weakpoints.networks.modules.small_vgg import narrow_vgg16
 from weakpoints.networks.network import Trace
-from weakpoints.networks.small_vgg import narrow_vgg16
 from weakpoints.options import Limits, choose, resolve
 
 QUICK = {"patch": 8, "stride": 8}

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from tests import oracle
+from tests.tables import network_of
 from weakpoints.method.guided import guided_maps, log_odds_gradient
-from weakpoints.networks.architectures import network_of
 from weakpoints.networks.network import Network
 
 

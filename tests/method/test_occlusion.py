@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests import oracle
+from tests.tables import network_of
 from weakpoints.engine.engine import Incremental
 from weakpoints.errors import NotFinite
 from weakpoints.method.occlusion import (
@@ -17,7 +18,6 @@ from weakpoints.method.occlusion import (
     spread,
     spread_error,
 )
-from weakpoints.networks.architectures import network_of
 from weakpoints.networks.network import Network
 from weakpoints.options import ResolvedOptions, choose, resolve
 

@@ -8,7 +8,7 @@ from app.settings import Settings
 from weakpoints import loading
 from weakpoints.errors import WeightsError
 from weakpoints.loading import load_detector
-from weakpoints.networks.architectures import load_network
+from weakpoints.networks.load import load_network
 from weakpoints.networks.network import Network
 from weakpoints.networks.precision import arithmetic, settled, tuned, windows
 from weakpoints.options import Precision

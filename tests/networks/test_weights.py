@@ -15,8 +15,10 @@ from torchvision.models import resnet18
 from app.settings import Settings
 from tests.toys import LABELS, seeded
 from weakpoints.errors import WeightsError
-from weakpoints.networks.architectures import load_network
 from weakpoints.networks.download import pull, verify
+from weakpoints.networks.graph.files import read_graph
+from weakpoints.networks.graph.graph import Graph
+from weakpoints.networks.load import GRAPHS, load_network
 from weakpoints.networks.manifest import (
     Entry,
     Occluder,
@@ -25,7 +27,7 @@ from weakpoints.networks.manifest import (
     find,
     read_manifest,
 )
-from weakpoints.networks.weights import assign, load_state
+from weakpoints.networks.weights import fitting, load_state
 
 CONTENT = bytes(range(256)) * 4096
 
@@ -39,6 +41,11 @@ def entry(path: Path, url: str | None = None, content: bytes = CONTENT, **change
 def saved(path: Path, state: dict[str, torch.Tensor], **changes: object) -> Entry:
     save_file(state, path) if path.suffix == ".safetensors" else torch.save(state, path)
     return entry(path, content=path.read_bytes(), **changes)
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return read_graph(GRAPHS / "resnet18.graph.json", None)
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +105,16 @@ def test_a_pth_that_is_no_state_dictionary_is_one_sentence(
     ],
 )
 def test_weights_that_are_no_real_numbers_are_refused_by_their_name(
-    change: Callable[[torch.Tensor], torch.Tensor], says: str, module: nn.Module, tmp_path: Path
+    change: Callable[[torch.Tensor], torch.Tensor],
+    says: str,
+    module: nn.Module,
+    graph: Graph,
+    tmp_path: Path,
 ) -> None:
     state = module.state_dict()
     state["conv1.weight"] = change(state["conv1.weight"])
     with pytest.raises(WeightsError, match=says):
-        assign(module, state, entry(tmp_path))
+        fitting(state, graph, entry(tmp_path))
 
 
 def test_a_digest_prefix_as_torchvision_publishes_it_is_enough(tmp_path: Path) -> None:
@@ -135,21 +146,25 @@ def test_a_file_that_is_no_weights_is_refused_and_never_run(
         load_state(entry(tmp_path / name, content=content))
 
 
-def test_wrong_keys_and_shapes_are_one_sentence(module: nn.Module, tmp_path: Path) -> None:
+def test_wrong_keys_and_shapes_are_one_sentence(
+    module: nn.Module, graph: Graph, tmp_path: Path
+) -> None:
     state = dict(module.state_dict())
     state["conv1.wait"] = state.pop("conv1.weight")
     with pytest.raises(
         WeightsError, match=r"1 missing \(conv1\.weight\); 1 unknown \(conv1\.wait\)"
     ):
-        assign(module, state, entry(tmp_path))
+        fitting(state, graph, entry(tmp_path))
     state = module.state_dict() | {"fc.bias": torch.ones(7)}
-    with pytest.raises(WeightsError, match=r"fc\.bias is \[7\].*wants \[6\]"):
-        assign(module, state, entry(tmp_path))
+    with pytest.raises(WeightsError, match="'linear' can't be computed"):
+        load_network(saved(tmp_path / "toy.safetensors", state))
+    with pytest.raises(WeightsError, match=r"answers \[6\] logits, and there are 5 labels"):
+        load_network(saved(tmp_path / "toy.pth", module.state_dict(), labels=LABELS[:5]))
 
 
 def test_an_unknown_architecture_is_refused(tmp_path: Path) -> None:
     toy = saved(tmp_path / "toy.safetensors", {"a": torch.ones(1)}, architecture="lenet")
-    with pytest.raises(WeightsError, match="'lenet'; known are vgg11"):
+    with pytest.raises(WeightsError, match=r"'lenet'; known are efficientnet_lite0, .*vgg11"):
         load_network(toy)
 
 

@@ -61,7 +61,7 @@ class Incremental:
         self._engine: Layered | WindowsForm
         if form is not None:
             self._engine = form
-        elif is_graph(network) or (recorder is None and self._grouped_on_cpu):
+        elif takes_windows(network, self.dtype, recorder):
             whole = Network(converted(network.layers, self.dtype))
             self._engine = WindowsForm(whole, budget, windows=device.type == "cpu")
         else:
@@ -69,10 +69,6 @@ class Incremental:
             front = form_of(converted(layers, self.dtype), device, self.dtype, recorder)
             head = Head(network.layers[len(layers) :], self.dtype)
             self._engine = Layered(front, head, len(layers), budget, triton=triton)
-
-    @property
-    def _grouped_on_cpu(self) -> bool:
-        return _exact_on_cpu(self.network.like.device, self.dtype) and _grouped(self.network.layers)
 
     @property
     def form(self) -> Any:
@@ -108,9 +104,15 @@ class Incremental:
         return self._engine.products(side, box, corners)
 
 
-def is_graph(network: Network) -> bool:
-    """Whether there are operations in it that a table of layers has no word for."""
-    return any(isinstance(layer, Segment) for layer in network.layers)
+def takes_windows(network: Network, dtype: torch.dtype, recorder: Recorder | None = None) -> bool:
+    """Whether it is for `windows`: the other forms have no word for some of its operations, or
+    are slower.
+    """
+    layers = network.layers
+    if not tuple(local(layers)) or any(isinstance(layer, Segment) for layer in layers):
+        return True
+    on_cpu = _exact_on_cpu(network.like.device, dtype)
+    return recorder is None and on_cpu and _grouped(layers)
 
 
 def form_of(

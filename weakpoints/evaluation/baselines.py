@@ -11,11 +11,13 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from weakpoints.engine.engine import Incremental
 from weakpoints.method.detector import Detector
 from weakpoints.method.keypoints import local_maxima
 from weakpoints.method.suppression import soft_nms
+from weakpoints.networks.graph.segment import Segment
 from weakpoints.networks.network import Conv, Layer, Linear, Network, Residual
 
 Array = NDArray[np.float64]
@@ -141,18 +143,23 @@ def random_weights(network: Network, top: int | None = None) -> Network:
     rng = torch.Generator().manual_seed(0)
     kept = itertools.repeat(True, 0 if top is None else depth(network.layers) - top)
 
+    def drawn(weight: Tensor) -> Tensor:
+        deviation = (2 / weight[0].numel()) ** 0.5
+        made: Tensor = torch.randn(weight.shape, generator=rng) * deviation
+        return made.to(weight)
+
     def redraw(layer: Layer) -> Layer:
         match layer:
             case Conv() | Linear() if not next(kept, False):
-                weight = (
-                    torch.randn(layer.weight.shape, generator=rng)
-                    * (2 / layer.weight[0].numel()) ** 0.5
-                )
-                return replace(
-                    layer,
-                    weight=weight.to(layer.weight),
-                    bias=torch.zeros(len(weight)).to(layer.weight),
-                )
+                weight = drawn(layer.weight)
+                return replace(layer, weight=weight, bias=weight.new_zeros(len(weight)))
+            case Segment():
+                tensors = dict(layer.tensors)
+                for name, bias in _weights(layer):
+                    if not next(kept, False):
+                        tensors[name] = drawn(tensors[name])
+                        tensors.update({bias: torch.zeros_like(tensors[bias])} if bias else {})
+                return replace(layer, tensors=tensors)
             case Residual():
                 return replace(
                     layer,
@@ -167,12 +174,25 @@ def random_weights(network: Network, top: int | None = None) -> Network:
 
 def depth(layers: tuple[Layer, ...]) -> int:
     """How many of them, and of those inside blocks, have weights."""
-    return sum(
-        depth(layer.main + layer.shortcut)
-        if isinstance(layer, Residual)
-        else isinstance(layer, Conv | Linear)
-        for layer in layers
-    )
+    return sum(map(_depth, layers))
+
+
+def _depth(layer: Layer) -> int:
+    match layer:
+        case Residual():
+            return depth(layer.main + layer.shortcut)
+        case Segment():
+            return len(_weights(layer))
+    return int(isinstance(layer, Conv | Linear))
+
+
+def _weights(segment: Segment) -> list[tuple[str, str | None]]:
+    """The names of weight and bias of its convolutions and linear layers, in order."""
+    return [
+        (names[0], names[1] if len(names) > 1 else None)
+        for operation in segment.operations
+        if operation.family in ("conv2d", "linear") and (names := operation.parameters)
+    ]
 
 
 def reweighted(detector: Detector, top: int | None = None) -> Detector:

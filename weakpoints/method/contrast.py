@@ -52,6 +52,8 @@ def class_contrast(network: Network, trace: Trace, target: int) -> NDArray[np.fl
     It is taken to the power SHARE_EXPONENT. With one object it is near 1 all over it. Where a
     likely class claims another place it is near 0 there.
     """
+    if _last_map(network, trace) is None:
+        return np.ones(trace.x.shape[2:])  # nothing tells where a class has its evidence
     rivals = [c for c in trace.ranking if c != target][:RIVALS]
     evidence = class_evidence(network, trace, [target, *rivals]).double().cpu().numpy()
     likely = likelihoods(trace, target, rivals) ** PROBABILITY_EXPONENT
@@ -73,6 +75,8 @@ def class_evidence(network: Network, trace: Trace, classes: Sequence[int]) -> Te
     All classes in one walk.
     """
     last = _last_map(network, trace)
+    if last is None:
+        raise ValueError("a network without maps has no evidence in places")
     head, features = network.layers[last + 1 :], trace.activations[last]
     signal = torch.zeros(len(classes), trace.logits.shape[1]).to(trace.logits)
     signal[range(len(classes)), list(classes)] = 1
@@ -97,8 +101,8 @@ def share(target: NDArray[np.float64], rivals: NDArray[np.float64]) -> NDArray[n
     return np.asarray(((target + least) / (target + strongest + least)) ** SHARE_EXPONENT)
 
 
-def _last_map(network: Network, trace: Trace) -> int:
-    """Which layer's output is the last map.
+def _last_map(network: Network, trace: Trace) -> int | None:
+    """Which layer's output is the last map; None where there is none.
 
     It is the one before the averaging and the fully connected layers.
     """
@@ -106,8 +110,7 @@ def _last_map(network: Network, trace: Trace) -> int:
     if any(isinstance(layer, Segment) for layer in layers):
         # a graph's averaging is inside a segment: the last square map of more than one pixel
         shapes = [activation.shape for activation in trace.activations]
-        return max(
-            (i for i, s in enumerate(shapes) if len(s) == 4 and s[2] == s[3] > 1),
-            default=0,
-        )
-    return max(i for i, layer in enumerate(layers) if not isinstance(layer, AveragePool | Linear))
+        maps = [i for i, s in enumerate(shapes) if len(s) == 4 and s[2] == s[3] > 1]
+    else:
+        maps = [i for i, layer in enumerate(layers) if not isinstance(layer, AveragePool | Linear)]
+    return max(maps, default=None)

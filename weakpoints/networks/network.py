@@ -173,7 +173,7 @@ class Network:
     def like(self) -> Tensor:
         """A weight, for its device and dtype."""
         for layer in self.layers:
-            if isinstance(layer, Conv):
+            if isinstance(layer, Conv | Linear):
                 return layer.weight
             if isinstance(layer, Segment) and layer.tensors:
                 return next(t for t in layer.tensors.values() if t.is_floating_point())

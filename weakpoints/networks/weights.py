@@ -2,10 +2,11 @@
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from weakpoints.errors import WeightsError
 from weakpoints.networks.download import verify
+from weakpoints.networks.graph.graph import Graph
 from weakpoints.networks.manifest import Entry
 
 
@@ -42,18 +43,11 @@ def _state_dict(state: object, entry: Entry) -> dict[str, Tensor]:
     return state
 
 
-def assign(module: nn.Module, state: dict[str, Tensor], entry: Entry) -> None:
-    """Gives a module its tensors: all of them and no others, of the right shapes, in its types.
-
-    The module may be on the meta device, too.
-    """
-    wanted = module.state_dict()
-    wanted = {
-        key: value
-        for key, value in wanted.items()
-        if not (key.endswith("num_batches_tracked") and key not in state)
-    }
-    missing, unknown = sorted(wanted.keys() - state), sorted(state.keys() - wanted)
+def fitting(state: dict[str, Tensor], graph: Graph, entry: Entry) -> dict[str, Tensor]:
+    """What the graph reads, in float32: all of it is there, nothing else is, and it is finite."""
+    wanted = graph.parameters
+    counters = {key for key in state if key.endswith("num_batches_tracked")}
+    missing, unknown = sorted(wanted - state.keys()), sorted(state.keys() - wanted - counters)
     if missing or unknown:
         raise WeightsError(
             f"the weights of {entry.name!r} do not fit {entry.architecture}: "
@@ -63,23 +57,22 @@ def assign(module: nn.Module, state: dict[str, Tensor], entry: Entry) -> None:
                 if keys
             )
         )
-    for key, value in wanted.items():
-        if value.shape != state[key].shape:
+    return {key: _real(key, state[key], entry, weight=key in graph.weights) for key in wanted}
+
+
+def _real(key: str, tensor: Tensor, entry: Entry, *, weight: bool) -> Tensor:
+    """weight: of a convolution or the like; other tensors may be indices."""
+    if not tensor.is_floating_point():
+        if weight or tensor.is_complex():
             raise WeightsError(
-                f"the weights of {entry.name!r} do not fit: {key} is {list(state[key].shape)}, "
-                f"{entry.architecture} with {len(entry.labels)} labels wants {list(value.shape)}"
-            )
-        if value.is_floating_point() and not state[key].is_floating_point():
-            raise WeightsError(
-                f"the weights of {entry.name!r} do not fit: {key} is of {state[key].dtype}, and "
+                f"the weights of {entry.name!r} do not fit: {key} is of {tensor.dtype}, and "
                 "floating point is needed"
             )
+        return tensor
     # A file in half precision is a smaller download, not another arithmetic: `precision` says that.
-    state = {key: value.to(wanted[key].dtype) for key, value in state.items()}
-    for key, value in state.items():
-        if not value.sum().isfinite() and not value.isfinite().all():  # a sum is the quicker look
-            raise WeightsError(
-                f"the weights of {entry.name!r} are no numbers: {key} has NaN or infinity"
-            )
-    counters = {key: torch.tensor(0) for key in module.state_dict().keys() - wanted}
-    module.load_state_dict(state | counters, strict=True, assign=True)
+    tensor = tensor.to(torch.float32)
+    if not tensor.sum().isfinite() and not tensor.isfinite().all():  # a sum is the quicker look
+        raise WeightsError(
+            f"the weights of {entry.name!r} are no numbers: {key} has NaN or infinity"
+        )
+    return tensor

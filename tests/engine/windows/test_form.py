@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.conftest import toy_efficientnet_lite, toy_mobilenet
+from tests.tables import network_of
 from tests.toys import seeded
 from weakpoints.engine.engine import Incremental
 from weakpoints.engine.windows import form as form_module
 from weakpoints.engine.windows.form import CHUNK, WindowsForm, pieces
-from weakpoints.networks.architectures import network_of
 from weakpoints.networks.graph.chain import network_of_graph
 from weakpoints.networks.graph.export import graph_of
 from weakpoints.networks.graph.flatten import graph_of_layers

@@ -11,12 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from app.settings import Settings
 from weakpoints import Weakpoints, WeightsError, export
 from weakpoints.engine.engine import Incremental
 from weakpoints.method.guided import guided_maps, walk_back
+from weakpoints.method.occlusion import positions
+from weakpoints.networks.graph.adding import default_occluder
 from weakpoints.networks.graph.chain import network_of_graph
 from weakpoints.networks.graph.export import graph_of
 from weakpoints.networks.graph.files import from_json, to_json
+from weakpoints.networks.manifest import find
 from weakpoints.networks.network import Conv, Network
 
 SIDE = 32
@@ -192,8 +196,8 @@ X, W = {"value": "x"}, {"parameter": "stem.weight"}
 EDITS = {
     "no operation that a graph may have": {"kind": "system.default"},
     "no operation before it puts out": {"arguments": [{"value": "linear"}, W]},
-    "the weights do not have": {"arguments": [X, {"parameter": "none.weight"}]},
-    "at most 67108864": {"kind": "constant_pad_nd.default", "arguments": [X, [9000] * 4]},
+    r"1 missing \(none.weight\); 1 unknown": {"arguments": [X, {"parameter": "none.weight"}]},
+    "at most 67108864": {"arguments": [X, W, None, [1, 1], [9000, 9000]]},
     "can't be computed": {"arguments": [X, W, None, [1, 1], [-1, -1]]},
 }
 
@@ -259,3 +263,32 @@ def test_guided_maps_of_two_classes_are_those_of_each(x: Tensor) -> None:
     both = guided_maps(network, trace, [1, 2], rule="guided", pictures=[0, 0])
     one = guided_maps(network, trace, [2], rule="guided")
     torch.testing.assert_close(torch.from_numpy(both[1:]), torch.from_numpy(one))
+
+
+def test_a_classifier_without_maps_is_explained_without_contrast() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 5)).requires_grad_(False)
+    found = Weakpoints(module=module, labels=LABELS, side=SIDE, device="cpu")
+    picture = torch.randint(256, (40, 50, 3), generator=torch.Generator().manual_seed(4))
+    maps = found.detect(picture.to(torch.uint8).numpy()).maps
+    assert maps.fine.max() > 0
+    assert maps.coarse.max() > 0
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "vgg16"])
+def test_the_default_detection_is_what_was_measured_on_the_manifest_s(name: str) -> None:
+    entry = find(Settings().manifest, name)
+    assert default_occluder(entry.side) == entry.occluder
+
+
+@pytest.mark.parametrize("side", [1, 7, 32, 96, 106, 224, 299, 518])
+def test_the_default_boxes_are_thirty_six_where_the_side_has_so_many(side: int) -> None:
+    box = default_occluder(side)
+    assert box.stride <= box.patch <= side
+    assert len(positions(side, box.patch, box.stride)) == min(6, side)
+
+
+def test_a_graph_whose_first_tensor_is_of_indices_is_computed_in_float64(x: Tensor) -> None:
+    graph, tensors = graph_of(made(Gated), SIDE)
+    tensors = {"a": torch.zeros(1, dtype=torch.int64)} | tensors
+    assert network_of_graph(graph, tensors, SIDE).logits(x).dtype == torch.float64

@@ -45,7 +45,7 @@ def after(
 
     values, out: for their shapes alone.
     """
-    if any(layouts[name] is None for name in operation.inputs):
+    if not operation.inputs or any(layouts[name] is None for name in operation.inputs):
         return None
     family, first = operation.family, operation.inputs[0]
     layout, value = layouts[first], values[first]

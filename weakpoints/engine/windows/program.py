@@ -63,7 +63,6 @@ class Program:
 @torch.inference_mode()
 def program_of(graph: Graph, tensors: Mapping[str, Tensor], side: int) -> Program:
     """For pictures of side x side."""
-    graph, tensors = _without_constants(graph, dict(tensors))
     writer = _Writer(graph, tensors, side)
     for i, operation in enumerate(graph.operations):
         writer.add(operation)
@@ -74,27 +73,6 @@ def program_of(graph: Graph, tensors: Mapping[str, Tensor], side: int) -> Progra
         if step.layout is not None
     }
     return Program(graph.picture, tuple(writer.steps), graph.output, writer.layouts, depths)
-
-
-def _without_constants(graph: Graph, tensors: dict[str, Tensor]) -> tuple[Graph, dict[str, Tensor]]:
-    """What depends on tensors of the network alone is computed once."""
-    constants: dict[str, Any] = {}
-    operations = []
-    for operation in graph.operations:
-        operation = operation.replaced(constants)
-        leaves = str([operation.arguments, operation.options])
-        if "'value'" in leaves or "'batch'" in leaves:
-            operations.append(operation)
-            continue
-        out = operation({}, tensors, 0)
-        if isinstance(out, Tensor):
-            name = f"constant {operation.name}"
-            tensors[name], constants[operation.name] = out, {"parameter": name}
-        elif isinstance(out, int | float):
-            constants[operation.name] = out
-        else:
-            operations.append(operation)
-    return Graph(graph.picture, tuple(operations), graph.output), tensors
 
 
 class _Writer:

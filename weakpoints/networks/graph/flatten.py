@@ -25,6 +25,7 @@ def graph_of_layers(layers: Iterable[Layer]) -> tuple[Graph, dict[str, Tensor]]:
 class _Writer:
     operations: list[Operation] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
+    one_cell: dict[str, int] = field(default_factory=dict)  # the axes of such values
 
     def chain(self, layers: Iterable[Layer], value: str) -> str:
         """The name of what the last layer puts out for the value of that name."""
@@ -43,15 +44,19 @@ class _Writer:
                 main, shortcut = (self.chain(part, value) for part in (layer.main, layer.shortcut))
                 value = self._add("add.Tensor", main, {"value": shortcut})
             case AveragePool():
-                return self._add("adaptive_avg_pool2d.default", value, [layer.side, layer.side])
+                value = self._add("adaptive_avg_pool2d.default", value, [layer.side, layer.side])
+                self.one_cell.update({value: 4} if layer.side == 1 else {})
+                return value
             case Linear():
                 value = self._linear(layer, value)
             case Segment():
                 return self._segment(layer, value)
-        if not layer.relu:
+        if layer.relu and layer.ceiling == inf:
+            value = self._add("relu.default", value)
+        if isinstance(layer, Linear):
+            self.one_cell[value] = 2
+        if not layer.relu or layer.ceiling == inf:
             return value
-        if layer.ceiling == inf:
-            return self._add("relu.default", value)
         return self._add("hardtanh.default", value, 0.0, layer.ceiling)
 
     def _conv(self, layer: Conv, value: str) -> str:
@@ -63,9 +68,11 @@ class _Writer:
 
     def _linear(self, layer: Linear, value: str) -> str:
         """A map's cells lie one after the other; of a vector there is one."""
-        cells = self._add("movedim.int", value, 1, -1)
-        flat = self._add("flatten.using_ints", cells, 1)
-        return self._add("linear.default", flat, *self._weights(layer.weight, layer.bias))
+        if value not in self.one_cell:
+            value = self._add("movedim.int", value, 1, -1)
+        if self.one_cell.get(value) != 2:
+            value = self._add("flatten.using_ints", value, 1)
+        return self._add("linear.default", value, *self._weights(layer.weight, layer.bias))
 
     def _segment(self, segment: Segment, value: str) -> str:
         self.tensors.update(segment.tensors)

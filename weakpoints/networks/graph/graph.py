@@ -22,6 +22,7 @@ ACTIVATIONS = {  # where guided backpropagation clips: elementwise, and not line
     *("relu", "relu6", "hardtanh", "leaky_relu", "elu", "selu", "celu", "prelu", "softplus"),
     *("silu", "gelu", "mish", "hardswish", "sigmoid", "hardsigmoid", "tanh", "clamp", "clamp_min"),
 }
+WEIGHTED = {"conv2d", "batch_norm", "linear", "layer_norm", "group_norm", "addmm"}
 PURE = ACTIVATIONS | {
     *("conv2d", "batch_norm", "linear", "matmul", "bmm", "addmm", "mm", "einsum"),
     *("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "mean", "amax"),
@@ -31,21 +32,21 @@ PURE = ACTIVATIONS | {
     *("unsqueeze", "unflatten", "expand", "expand_as", "contiguous", "clone", "pad", "roll"),
     *("slice", "select", "chunk", "split", "split_with_sizes", "unbind", "index", "index_select"),
     *("pixel_shuffle", "pixel_unshuffle", "to", "type_as", "var_mean", "linalg_vector_norm"),
+    *("constant_pad_nd", "unfold", "movedim", "swapaxes", "t", "abs", "maximum", "minimum", "tile"),
     *(
-        "constant_pad_nd",
-        "unfold",
-        "movedim",
-        "swapaxes",
-        "t",
-        "abs",
-        "maximum",
-        "minimum",
-        "tile",
         "repeat",
+        "new_zeros",
+        "zeros_like",
+        "zero",
+        "full_like",
+        "fill",
+        "copy",
+        "where",
+        "ne",
+        "eq",
     ),
-    *("new_zeros", "zeros_like", "full_like", "fill", "copy", "where", "ne", "eq", "masked_fill"),
-    *("slice_scatter", "select_scatter", "lift_fresh_copy", "native_layer_norm", "hardtanh"),
-    *("rms_norm", "instance_norm", "var", "std", "narrow", "channel_shuffle", "im2col"),
+    *("masked_fill", "slice_scatter", "select_scatter", "lift_fresh_copy", "native_layer_norm"),
+    *("rms_norm", "instance_norm", "var", "std", "narrow", "channel_shuffle", "im2col", "hardtanh"),
 }
 ON_NUMBERS: dict[str, Callable[..., Any]] = {
     "getitem": operator.getitem,
@@ -121,6 +122,21 @@ class Graph:
     picture: str
     operations: tuple[Operation, ...]
     output: str
+
+    @property
+    def parameters(self) -> set[str]:
+        """The tensors that it reads."""
+        return {name for operation in self.operations for name in operation.parameters}
+
+    @property
+    def weights(self) -> set[str]:
+        """Those of them that a convolution, a normalisation or a linear layer reads."""
+        return {
+            name
+            for operation in self.operations
+            if operation.family in WEIGHTED
+            for name in operation.parameters
+        }
 
     def check(self, tensors: Mapping[str, Tensor]) -> None:
         """Raises WeightsError where an operation reads what is not there, or is none of ours."""

@@ -10,9 +10,66 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weakpoints.networks.graph.graph import ACTIVATIONS, Operation
+from weakpoints.errors import WeightsError
+from weakpoints.networks.graph.graph import ACTIVATIONS, Graph, Operation
 
 ARITHMETIC = {"add", "sub", "mul", "div"}
+BATCH = 3  # pictures of the trial on the meta device: a number that shapes rarely have
+# What asks for more is a mistake or an attack.
+LARGEST = 2**26  # numbers of one value, for one picture
+PARTS = 2**16  # of a value that is split
+NUMBER = 2**40  # of sizes that are multiplied
+Shapes = Mapping[str, tuple[int, ...] | None]
+
+
+def shapes_of(graph: Graph, tensors: Mapping[str, Tensor], side: int) -> Shapes:
+    """Of every value, None where it is no tensor; nothing is computed or allocated."""
+    on_meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
+    dtypes = (tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
+    dtype = next(dtypes, torch.float32)
+    values: dict[str, Any] = {
+        graph.picture: torch.empty(BATCH, 3, side, side, device="meta", dtype=dtype)
+    }
+    for operation in graph.operations:
+        _check_parts(operation, values)
+        try:
+            out = made(operation, values, on_meta, BATCH)
+        except Exception as error:  # shapes that do not fit raise almost anything
+            reason = str(error).strip().splitlines()[0][:200]
+            raise WeightsError(
+                f"the graph's {operation.name!r} can't be computed: {reason}"
+            ) from error
+        if isinstance(out, Tensor) and out.numel() > BATCH * LARGEST:
+            raise WeightsError(
+                f"the graph's {operation.name!r} would hold {out.numel() // BATCH} numbers; "
+                f"at most {LARGEST} are allowed",
+                limit=LARGEST,
+                actual=out.numel() // BATCH,
+            )
+        if isinstance(out, int) and abs(out) > NUMBER:
+            raise WeightsError(
+                f"the graph's {operation.name!r} is a number beyond {NUMBER}", limit=NUMBER
+            )
+        values[operation.name] = out
+    return {
+        name: tuple(out.shape) if isinstance(out, Tensor) else None for name, out in values.items()
+    }
+
+
+def _check_parts(operation: Operation, values: Mapping[str, Any]) -> None:
+    """Raises WeightsError before a list is made that alone would fill the memory."""
+    if operation.family not in ("split", "split_with_sizes", "chunk", "unbind"):
+        return
+    longest = max(
+        (max(getattr(values[name], "shape", ()), default=0) for name in operation.inputs), default=0
+    )
+    if longest > PARTS:
+        raise WeightsError(
+            f"the graph's {operation.name!r} splits an axis of {longest}; at most {PARTS} are "
+            "allowed",
+            limit=PARTS,
+            actual=longest,
+        )
 
 
 def made(
@@ -31,13 +88,33 @@ def made(
             return _mean(values[name], axes, keep=bool(keep and keep[0]))
         case "adaptive_avg_pool2d.default", ({"value": name}, [int() as height, int() as width]):
             return values[name].new_empty(*values[name].shape[:-2], height, width)
-        case "linear.default", ({"value": name}, {"parameter": weight}, *_) if (
-            values[name].shape[-1] == tensors[weight].shape[-1]
+        case "linear.default", ({"value": name}, {"parameter": weight}, *bias) if values[
+            name
+        ].shape[-1] == tensors[weight].shape[-1] and all(
+            _fits(each, tensors, len(tensors[weight])) for each in bias
         ):
             return values[name].new_empty(*values[name].shape[:-1], len(tensors[weight]))
+        case "batch_norm.default", ({"value": name}, *_) if (
+            len({values[name].shape[1], *(len(tensors[p]) for p in operation.parameters)}) == 1
+        ):
+            return torch.empty_like(values[name])
+        case "layer_norm.default", ({"value": name}, [*sizes], *_) if [
+            *values[name].shape[-len(sizes) :]
+        ] == sizes and all([*tensors[p].shape] == sizes for p in operation.parameters):
+            return values[name].new_empty(values[name].shape)
+        case "pad.default" | "constant_pad_nd.default", ({"value": name}, [*rim], *_) if (
+            len(rim) == 4 and min(rim) >= 0 and values[name].dim() == 4
+        ):
+            left, right, top, bottom = rim
+            n, c, height, width = values[name].shape
+            return values[name].new_empty(n, c, height + top + bottom, width + left + right)
         case "cat.default", ([*_], *axis) if len(names) > 1:
             return _joined([values[name] for name in names], axis[0] if axis else 0)
     return operation(values, tensors, batch)
+
+
+def _fits(bias: Any, tensors: Mapping[str, Tensor], length: int) -> bool:
+    return bias is None or tensors[bias["parameter"]].shape == (length,)
 
 
 def _broadcast(inputs: list[Tensor]) -> Tensor:

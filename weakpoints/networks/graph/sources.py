@@ -9,7 +9,9 @@ from typing import Any
 from torch import nn
 
 from weakpoints.errors import WeightsError
-from weakpoints.networks.graph.files import IMAGENET_MEAN, IMAGENET_STD, Channels, tensors_of
+from weakpoints.networks.graph.adding import IMAGENET_MEAN, IMAGENET_STD
+from weakpoints.networks.graph.files import tensors_of
+from weakpoints.networks.manifest import Channels
 
 SIDE = 224
 
@@ -30,6 +32,19 @@ def source(name: str, weights: Path | None, classes: int | None) -> Source:
 
     classes: how many, where a file of weights was given. Raises WeightsError.
     """
+    made = architecture(name, classes, pretrained=weights is None)
+    if weights is None:
+        return made
+    state = tensors_of(weights)
+    try:
+        made.module.load_state_dict(state, strict=True)
+    except Exception as error:  # other names, other shapes
+        raise _impossible(name, error) from error
+    return made
+
+
+def architecture(name: str, classes: int | None, *, pretrained: bool) -> Source:
+    """With the library's own weights, or with random ones for so many classes."""
     library, _, architecture = name.partition(":")
     makers = {"torchvision": _torchvision, "timm": _timm}
     if library not in makers or not architecture:
@@ -40,15 +55,14 @@ def source(name: str, weights: Path | None, classes: int | None) -> Source:
     if find_spec(library) is None:
         raise WeightsError(f"{name} needs {library}: pip install {library}")
     try:
-        made = makers[library](architecture, weights is None, classes)
-        if weights is not None:
-            made.module.load_state_dict(tensors_of(weights), strict=True)
-    except WeightsError:
-        raise
-    except Exception as error:  # an unknown name, a download that fails, other weights
-        reason = " ".join(str(error).split())[:300]
-        raise WeightsError(f"{name} can't be made with these weights: {reason}") from error
-    return made
+        return makers[library](architecture, pretrained, classes)
+    except Exception as error:  # an unknown name, a download that fails
+        raise _impossible(name, error) from error
+
+
+def _impossible(name: str, error: Exception) -> WeightsError:
+    reason = " ".join(str(error).split())[:300]
+    return WeightsError(f"{name} can't be made with these weights: {reason}")
 
 
 def _torchvision(name: str, pretrained: bool, classes: int | None) -> Source:

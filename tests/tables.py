@@ -1,57 +1,17 @@
-"""VGGs, ResNets, MobileNetV2 and EfficientNet-Lite.
+"""Tables of layers written by hand for each family: what the tables of graphs are compared with."""
 
-They are built, given weights, and written as layer tables.
-"""
-
-import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models import mobilenetv2, resnet, vgg
 
-from weakpoints.errors import WeightsError
-from weakpoints.networks.download import verify
-from weakpoints.networks.efficientnet_lite import Block, EfficientNetLite, SameConv2d
-from weakpoints.networks.graph.files import load
-from weakpoints.networks.manifest import Entry
+from weakpoints.networks.modules.efficientnet_lite import Block, EfficientNetLite, SameConv2d
+from weakpoints.networks.modules.small_vgg import SmallVGG, fold_batch_norm
 from weakpoints.networks.network import AveragePool, Conv, Layer, Linear, MaxPool, Network, Residual
-from weakpoints.networks.small_vgg import SmallVGG, narrow_vgg16
-from weakpoints.networks.weights import assign, load_state
-
-if TYPE_CHECKING:  # torchvision brings PyTorch's compiler with it, which takes a second
-    from torchvision.models import mobilenetv2, resnet, vgg
-
-ARCHITECTURES = (
-    *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")),
-    *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
-    "mobilenet_v2",
-    "efficientnet_lite0",
-)
-
-
-def load_network(entry: Entry, device: str = "cpu") -> Network:
-    """The network of a manifest entry with its verified weights.
-
-    Raises WeightsError where file and architecture differ.
-    """
-    if entry.graph is not None and entry.graph_sha256 is not None:
-        verify(entry)
-        return load(entry.graph, entry.graph_sha256, entry.path, entry.side, entry.labels, device)
-    return network_of(
-        load_module(entry).to(device).to(memory_format=torch.channels_last)
-    )  # the faster layout on CPU and GPU alike
-
-
-def load_module(entry: Entry) -> nn.Module:
-    """The entry's module with its verified weights."""
-    with torch.device("meta"):
-        module = skeleton(entry)
-    assign(module, load_state(entry), entry)
-    return module.eval().requires_grad_(False)
 
 
 def network_of(module: nn.Module) -> Network:
@@ -67,42 +27,7 @@ def network_of(module: nn.Module) -> Network:
     return Network(tuple(layers))
 
 
-def fold_batch_norm(model: "SmallVGG | vgg.VGG") -> "SmallVGG | vgg.VGG":
-    """The same function without batch-norm.
-
-    Each normalisation is multiplied into the convolution before it.
-    """
-    layers: list[nn.Module] = []
-    for layer in model.eval().features:
-        if isinstance(layer, nn.BatchNorm2d):
-            layers[-1] = _fuse(layers[-1], layer)
-        else:
-            layers.append(layer)
-    folded = copy.copy(model)
-    folded._modules = {**model._modules, "features": nn.Sequential(*layers)}
-    return folded
-
-
-def skeleton(entry: Entry) -> nn.Module:
-    """The entry's architecture, with random weights."""
-    classes = len(entry.labels)
-    if entry.widths is not None:
-        return narrow_vgg16(entry.widths, classes, batch_norm=entry.architecture.endswith("_bn"))
-    if entry.architecture not in ARCHITECTURES:
-        raise WeightsError(
-            f"network {entry.name!r} has architecture {entry.architecture!r}; "
-            f"known are {', '.join(ARCHITECTURES)}"
-        )
-    if entry.architecture == "efficientnet_lite0":
-        return EfficientNetLite(entry.side, classes)
-    from torchvision.models import get_model
-
-    return cast("nn.Module", get_model(entry.architecture, weights=None, num_classes=classes))
-
-
 def _torchvision_layers(module: nn.Module) -> Iterator[Layer]:
-    from torchvision.models import mobilenetv2, resnet, vgg  # here already, if it is one of these
-
     match module:
         case vgg.VGG():
             return _vgg_layers(module)
@@ -113,7 +38,7 @@ def _torchvision_layers(module: nn.Module) -> Iterator[Layer]:
     raise TypeError(f"no table is known for {type(module).__name__}")
 
 
-def _vgg_layers(module: "SmallVGG | vgg.VGG") -> Iterator[Layer]:
+def _vgg_layers(module: SmallVGG | vgg.VGG) -> Iterator[Layer]:
     layers = [*fold_batch_norm(module).features, module.avgpool, *module.classifier]
     cells = _average_pool(module.avgpool).side ** 2
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
@@ -139,7 +64,7 @@ def _by_cells(weight: Tensor, cells: int) -> Tensor:
     return weight.view(len(weight), -1, cells).transpose(1, 2).flatten(1)
 
 
-def _resnet_layers(module: "resnet.ResNet") -> Iterator[Layer]:
+def _resnet_layers(module: resnet.ResNet) -> Iterator[Layer]:
     yield _conv(_fuse(module.conv1, module.bn1), relu=True)
     yield _max_pool(module.maxpool)
     for block in (*module.layer1, *module.layer2, *module.layer3, *module.layer4):
@@ -157,7 +82,7 @@ def _resnet_layers(module: "resnet.ResNet") -> Iterator[Layer]:
     yield Linear(module.fc.weight, module.fc.bias, relu=False)
 
 
-def _mobilenet_layers(module: "mobilenetv2.MobileNetV2") -> Iterator[Layer]:
+def _mobilenet_layers(module: mobilenetv2.MobileNetV2) -> Iterator[Layer]:
     """Inverted residuals (Sandler et al. 2018).
 
     One whose shapes change is a chain without shortcut.

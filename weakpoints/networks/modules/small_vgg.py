@@ -4,10 +4,12 @@ Parameters are named and initialised as torchvision's. torchvision itself stays 
 brings PyTorch's compiler, which takes a second of a start that takes two without it.
 """
 
+import copy
 from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class SmallVGG(nn.Module):
@@ -66,3 +68,20 @@ def _features(blocks: Sequence[str | int], batch_norm: bool) -> nn.Sequential:
         layers.append(nn.ReLU(inplace=True))
         channels = block
     return nn.Sequential(*layers)
+
+
+def fold_batch_norm(model: SmallVGG) -> SmallVGG:
+    """The same function without batch-norm.
+
+    Each normalisation is multiplied into the convolution before it.
+    """
+    layers: list[nn.Module] = []
+    for layer in model.eval().features:
+        if isinstance(layer, nn.BatchNorm2d):
+            conv = cast("nn.Conv2d", layers[-1])
+            layers[-1] = fuse_conv_bn_eval(conv, layer).requires_grad_(False)
+        else:
+            layers.append(layer)
+    folded = copy.copy(model)
+    folded._modules = {**model._modules, "features": nn.Sequential(*layers)}
+    return folded
