@@ -41,11 +41,11 @@ def main() -> None:
     axes[0].set_title("marked")
     draw(axes[0], PLACES, np.ones(len(NAMES), bool))
     for axis, image, title in ((axes[1], hopper, "found"), (axes[2], wider, "found, mirrored")):
-        found = finder.find(image)
-        print(title, found.confidence.round(2))
+        named = finder.find(image)
+        print(title, named.confidence.round(2))
         axis.imshow(image)
         axis.set_title(title)
-        draw(axis, found.xy, found.visible)
+        draw(axis, named.xy, named.visible)
     for axis in axes:
         axis.axis("off")
     figure.savefig(OUT, dpi=90)

@@ -37,7 +37,7 @@ def published() -> str:
         for run in ("efficientnet_lite0", "vgg16real")
     )
     theirs = (
-        (name, "PF-WILLOW's pairs", "of its validation pairs", *shares)
+        (name, "PF-WILLOW's pairs", "of validation pairs", *shares)
         for name, shares in PUBLISHED.items()
     )
     return table(("", "photographs", "keypoints that chose layers", *ALPHAS), [*ours, *theirs])
