@@ -46,7 +46,7 @@ def plan(similarity: np.ndarray) -> Any:
     return scaled / scaled.max(), columns
 
 
-def offset_votes(moved: np.ndarray, place: np.ndarray) -> Any:
+def offset_votes(moved: np.ndarray, place: np.ndarray, deviation: float) -> Any:
     """(O, O) of one landmark at x, y, without the blur, from each block's first cell."""
     counted = np.zeros((votes.OFFSETS, votes.OFFSETS))
     middle = (votes.STEP - 1) / 2
@@ -55,7 +55,7 @@ def offset_votes(moved: np.ndarray, place: np.ndarray) -> Any:
         y, x = row * votes.STEP, column * votes.STEP
         to_y, to_x = divmod(target, GRID)
         apart = (x + middle - place[0]) ** 2 + (y + middle - place[1]) ** 2
-        near = np.exp(-apart / (2 * votes.NEAR**2))
+        near = np.exp(-apart / (2 * deviation**2))
         counted[to_y - y + GRID - 1, to_x - x + GRID - 1] += near * moved[block, target]
     return counted
 

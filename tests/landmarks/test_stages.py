@@ -62,14 +62,16 @@ def test_transport_is_sinkhorns() -> None:
 
 
 def test_votes_count_offsets_near_the_landmark() -> None:
-    plan = torch.zeros(BLOCKS**2, GRID**2)
+    near, plan = 4.0, torch.zeros(BLOCKS**2, GRID**2)
     rng = np.random.default_rng(4)
     chosen = rng.integers(0, (BLOCKS**2, GRID**2), (60, 2))
     plan[chosen[:, 0], chosen[:, 1]] = torch.from_numpy(rng.random(60)).float()
     places = torch.tensor([[3.2, 20.0], [14.0, 7.5]])
-    expected = [oracle.offset_votes(plan.double().numpy(), place) for place in places.numpy()]
+    expected = [oracle.offset_votes(plan.double().numpy(), place, near) for place in places.numpy()]
     smooth = blurred(torch.from_numpy(np.stack(expected)).float(), OFFSET_BLUR)
-    assert offset_votes(plan, places).numpy() == pytest.approx(smooth.numpy(), abs=1e-6)
+    assert offset_votes(by_offset(plan), places, near).numpy() == pytest.approx(
+        smooth.numpy(), abs=1e-6
+    )
 
 
 def test_the_layout_by_offset_keeps_every_pair_and_forgets_the_last_plan() -> None:

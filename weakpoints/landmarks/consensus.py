@@ -13,8 +13,8 @@ Array = NDArray[np.float64]
 # Deviations in units of the landmarks' extent, chosen on given photographs.
 SHIFT = 3.0
 AFFINE = 1.0
-REST, REACH = 0.1, 0.6  # of the spline, and how far it is alike
-NOISE = 0.05  # of a point that is found with full weight
+REST, REACH = 0.15, 0.6  # of the spline, and how far it is alike
+NOISE = 0.02  # of a point that is found with full weight
 FLOOR = 0.1  # no prediction is surer than this
 FAR = 0.1  # a point this far from its prediction counts half
 UNSEEN = 1e-9  # weight of a landmark that says nothing

@@ -21,7 +21,8 @@ from weakpoints.landmarks.maps import (
 from weakpoints.landmarks.matching import Matched, Reference, extent_of, match_all
 from weakpoints.progress import Progress, no_progress
 
-AGREEMENT_ROUNDS = 3
+AGREEMENT_ROUNDS = 8  # at most
+STILL = 0.01  # cells: a round that moves no point further is the last
 NEARBY = 0.03  # extents: a point is where most of its map lies around it, not on the one best cell
 
 
@@ -77,8 +78,10 @@ def _agree(matched: Sequence[Matched], maps: Tensor) -> tuple[Array, Expected]:
         said = [predict_from_others(match.shape, places, weight) for match in matched]
         expected = _mean_of(said, matched)
         posterior = maps * _around(expected)
-        places = peaks(posterior)
+        before, places = places, peaks(posterior)
         away = np.linalg.norm(places - expected.places, axis=1) / extent
+        if np.abs(places - before).max() < STILL:
+            break
     return peaks(blurred(posterior, NEARBY * extent)), expected
 
 

@@ -12,9 +12,10 @@ from weakpoints.landmarks.maps import blurred, cell_centres
 OFFSETS = 2 * GRID - 1  # of a target's cell from a reference's, along each axis
 STEP = 2  # cells of the reference are taken in blocks of STEP x STEP: a quarter of the work
 BLOCKS = GRID // STEP  # along each axis
-NEAR = 4.0  # cells: deviation of the Gaussian in which cells vote for a landmark
+# Deviation in cells of the Gaussian in which blocks vote for a landmark, and the votes' power: the
+# blocks at it say where it goes to a cell, those around it which of several places is right.
+VOTES = ((2.0, 0.5), (4.0, 1.0))
 OFFSET_BLUR = 1.5  # cells: votes for nearly the same offset count together
-SHARPNESS = 1.5  # power of the votes: a pair that few others follow counts little
 _own = threading.local()  # 2 MB, whose fetching anew would take longer than the votes
 
 
@@ -24,25 +25,27 @@ def block_centres() -> Tensor:
 
 
 def landmark_maps(plan: Tensor, own: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each landmark of the reference goes: (L, G, G) of sum 1, and its votes (L, O, O).
+    """Where each landmark of the reference goes: (L, G, G) of sum 1, and the wide votes (L, O, O).
 
     plan: (B * B, G * G) of the reference's blocks. own: (L, G * G), the landmarks' own rows of it.
     places: (L, 2) x, y in cells. Each pair counts times the votes for its offset from the blocks
     near the landmark.
     """
-    votes = offset_votes(plan, places)
-    maps = own.view(-1, GRID, GRID) * votes_at(votes, places) ** SHARPNESS
+    by_block, maps = by_offset(plan), own.view(-1, GRID, GRID)
+    for near, power in VOTES:
+        votes = offset_votes(by_block, places, near)
+        maps = maps * votes_at(votes, places) ** power
     return maps / maps.sum((1, 2), keepdim=True).clamp(min=1e-30), votes
 
 
-def offset_votes(plan: Tensor, places: Tensor) -> Tensor:
-    """(L, O, O): the plan's mass at each offset (y, x), of the blocks near each landmark.
+def offset_votes(by_block: Tensor, places: Tensor, near: float) -> Tensor:
+    """(L, O, O): the mass at each offset (y, x), of the blocks near each landmark.
 
+    by_block: as `by_offset` lays a plan out. near: the deviation of the Gaussian, in cells.
     The offset is from a block's first cell, and no offset is in the middle.
     """
-    near = (block_centres()[None] - places[:, None]).square().sum(2)
-    by_block = by_offset(plan)
-    votes = (torch.exp(-near / (2 * NEAR**2)) @ by_block).view(-1, OFFSETS, OFFSETS)
+    apart = (block_centres()[None] - places[:, None]).square().sum(2)
+    votes = (torch.exp(-apart / (2 * near**2)) @ by_block).view(-1, OFFSETS, OFFSETS)
     return blurred(votes, OFFSET_BLUR)
 
 
