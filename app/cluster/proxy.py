@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.service.http.problem_document import MEDIA_TYPE, problem_document
-from app.service.http.request_ids import request_id_of
+from app.service.http.requests import request_id_of
 from weakpoints.errors import DeadlinePassed, QueueFull, Unavailable, UploadTooSlow, WeakpointsError
 
 log = logging.getLogger("weakpoints")

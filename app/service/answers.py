@@ -21,13 +21,13 @@ from app.schemas.answers import (
     detection,
 )
 from app.schemas.queries import Strict, options_of
-from app.service.http.callers import caller_of
 from app.service.http.deadlines import Caller, deadline
 from app.service.http.problems import problem_body
+from app.service.http.requests import caller_of
 from app.service.intake.upload import NO_COMPANIONS, Upload, read_uploads
 from app.service.lifecycle import Service, service_of
 from app.service.observability.tracing import trace_stages
-from app.service.scheduling.photograph_request import PhotographRequest
+from app.service.scheduling.photographs import PhotographRequest
 from weakpoints.errors import BadOption, DeadlinePassed, WeakpointsError
 from weakpoints.method.localization import Localization
 from weakpoints.method.stopwatch import Stopwatch

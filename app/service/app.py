@@ -13,10 +13,9 @@ from app.service.api.openapi import ABOUT
 from app.service.api.pages import add_pages
 from app.service.api.probes import probes
 from app.service.http.api_keys import let_in
-from app.service.http.middleware import Prefix, add_rules
-from app.service.http.paths import is_quiet
+from app.service.http.middleware import add_rules
 from app.service.http.problems import add_problems
-from app.service.http.request_context import RequestContext
+from app.service.http.requests import is_quiet
 from app.service.labelstudio import routes as labelstudio
 from app.service.labelstudio.studio import LabelStudio
 from app.service.lifecycle import Service
@@ -62,11 +61,8 @@ def create_app(
     )
     app.state.service = service
     app.state.label_studio = LabelStudio(settings, service.landmark_sets)
-    add_rules(app, settings.origins)
+    add_rules(app, service.metrics, settings.origins, settings.root_path)
     add_problems(app, service.metrics)
-    app.add_middleware(RequestContext, metrics=service.metrics)  # outside of all other rules
-    if settings.root_path:
-        app.add_middleware(Prefix, prefix=settings.root_path)
     app.include_router(probes)
     keys = [Depends(let_in)] if settings.api_keys else []
     for routes in (detect.routes, heatmap.routes, landmarks.routes, kserve.routes):

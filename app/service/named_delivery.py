@@ -14,7 +14,7 @@ from app.schemas.queries import LandmarksQuery
 from app.service.answers import Answer, Delivery, timed
 from app.service.intake.upload import Upload
 from app.service.lifecycle import Service
-from app.service.scheduling.photograph_request import PhotographRequest
+from app.service.scheduling.photographs import PhotographRequest
 from weakpoints.errors import BadAnnotations, BadOption, WeakpointsError
 from weakpoints.landmarks.annotations import Annotations, Marked, check_inside, read_annotations
 from weakpoints.landmarks.landmark_set import LandmarkSet

@@ -9,11 +9,9 @@ from app.schemas.answers import Detection, ModelCard, Result, Results, model_car
 from app.schemas.queries import DetectQuery
 from app.service.answers import delivered, detection_of, results_of
 from app.service.api.openapi import EVENTS, FILES, JSON, LINES, TIMED, photographs, streams
-from app.service.api.parameters import reject_repeated_options
-from app.service.api.streaming import Send, event, progress_events
-from app.service.api.streams import events, line, lines
-from app.service.http.accept import preferred
+from app.service.api.streaming import Send, event, events, line, lines, progress_events
 from app.service.http.problems import RESPONSES
+from app.service.http.requests import preferred, reject_repeated_options
 from app.service.lifecycle import service_of
 
 routes = APIRouter()

@@ -11,10 +11,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from app.schemas.queries import HeatmapQuery
 from app.service.answers import delivered, detection_of
 from app.service.api.openapi import EXTENT, FILE, FORMATS, NPZ, PNG, TIMED, photographs
-from app.service.api.parameters import reject_repeated_options
 from app.service.api.streaming import ChunkedResponse
-from app.service.http.accept import preferred
 from app.service.http.problems import RESPONSES
+from app.service.http.requests import preferred, reject_repeated_options
 from app.service.lifecycle import service_of
 from weakpoints.method.arrays import npz
 from weakpoints.method.render import heatmap_png

@@ -28,12 +28,12 @@ from app.service.api.kserve_body import (
     with_index,
 )
 from app.service.api.kserve_landmarks import NamedPredictions, named_by, set_named
-from app.service.http.callers import caller_of
 from app.service.http.deadlines import deadline
 from app.service.http.problems import V1, V1_RESPONSES
+from app.service.http.requests import caller_of
 from app.service.intake.upload import UploadPace
 from app.service.lifecycle import Service, service_of
-from app.service.scheduling.photograph_request import PhotographRequest
+from app.service.scheduling.photographs import PhotographRequest
 from weakpoints.errors import TooLarge, Unavailable, UnknownModel
 from weakpoints.method.localization import Localization
 from weakpoints.method.render import heatmap_png

@@ -7,10 +7,10 @@ from app.schemas.landmarks import NamedPointsFound, named_answer
 from app.schemas.queries import LandmarksParameters
 from app.service.answers import timed
 from app.service.api.kserve_body import InstanceRequest
-from app.service.http.callers import caller_of
+from app.service.http.requests import caller_of
 from app.service.lifecycle import Service, service_of
 from app.service.named_delivery import check_objects, named_on
-from app.service.scheduling.photograph_request import PhotographRequest
+from app.service.scheduling.photographs import PhotographRequest
 from weakpoints.errors import UnknownLandmarks, UnknownModel
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.landmarks.named import NamedPoints

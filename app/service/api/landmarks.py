@@ -25,9 +25,8 @@ from app.service.api.openapi import (
     posted,
     streams,
 )
-from app.service.api.parameters import reject_repeated
-from app.service.http.accept import preferred
 from app.service.http.problems import RESPONSES
+from app.service.http.requests import preferred, reject_repeated
 from app.service.intake.upload import UploadPace, read_body
 from app.service.lifecycle import Service, service_of
 from app.service.named_delivery import (

@@ -11,10 +11,9 @@ from app.schemas.landmarks import NamedPointsOfSeveral, NamedResult, NamedResult
 from app.schemas.queries import LandmarksQuery
 from app.service.answers import Answer, Delivery, delivered
 from app.service.api.openapi import EVENTS, JSON, LINES
-from app.service.api.streaming import Send, event, progress_events
-from app.service.api.streams import events, line, lines
-from app.service.http.accept import preferred
+from app.service.api.streaming import Send, event, events, line, lines, progress_events
 from app.service.http.problems import problem_body
+from app.service.http.requests import preferred
 from app.service.named_delivery import NamedAnswer, NamedDelivery, told, with_finder
 from weakpoints.errors import WeakpointsError
 from weakpoints.landmarks.named import NamedPoints

@@ -4,15 +4,20 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 
-from fastapi.sse import format_sse_event
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse, format_sse_event
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 from starlette.types import Send as SendMessage
 
+from app.service.answers import problem_after_status
+from app.service.api.openapi import LINES
+from app.service.lifecycle import service_of
 from weakpoints.errors import WeakpointsError
 from weakpoints.progress import Progress
 
@@ -22,8 +27,9 @@ CHUNK = 2**18  # bytes of a large answer that are sent at once
 KEEP_ALIVE_COMMENT = format_sse_event(comment="still waiting")
 Send = Callable[[bytes], None]
 """Sends a chunk of the answer; for any thread."""
-
-
+Work = Callable[[Send], Coroutine[Any, Any, None]]
+Failed = Callable[[dict[str, Any]], bytes]
+"""A problem document as a chunk of the stream."""
 BREAKS = {ord(mark): f"\\u{ord(mark):04x}" for mark in "\x7f\x85\u2028\u2029"}
 
 
@@ -46,28 +52,37 @@ def progress_events(send: Send) -> Progress:
     return progress
 
 
-@dataclass(frozen=True)
-class StreamMessages:
-    """What a stream says beside what its work sends.
+def line(result: BaseModel) -> bytes:
+    """One result as a line of a stream."""
+    return one_line(result.model_dump_json()).encode() + b"\n"
 
-    failed: the last chunk where the work fails. keep_alive: what is sent when nothing came for
-    KEEP_ALIVE_SECONDS, if anything may be.
-    """
 
-    failed: Callable[[WeakpointsError], bytes]
-    keep_alive: bytes = b""
+async def lines(request: Request, work: Work) -> StreamingResponse:
+    """What `work` sends, and a line with the problem where it fails."""
+
+    def failed(problem: dict[str, Any]) -> bytes:
+        return json.dumps({"problem": problem}).encode() + b"\n"
+
+    return StreamingResponse(await streamed(request, work, failed), media_type=LINES)
+
+
+async def events(request: Request, work: Work) -> EventSourceResponse:
+    """What `work` sends, kept alive meanwhile, and the event `error` where it fails."""
+
+    def failed(problem: dict[str, Any]) -> bytes:
+        return event("error", json.dumps(problem))
+
+    return EventSourceResponse(await streamed(request, work, failed, KEEP_ALIVE_COMMENT))
 
 
 async def streamed(
-    work: Callable[[Send], Coroutine[Any, Any, None]],
-    messages: StreamMessages,
-    gone: Callable[[], None],
+    request: Request, work: Work, failed: Failed, keep_alive: bytes = b""
 ) -> AsyncIterator[bytes]:
-    """What `work` sends, as it comes.
+    """What `work` sends, as it comes; failed: makes the last chunk where it fails.
 
     To be awaited before the answer begins: what `work` raises before it has sent anything is
-    raised here, and gets a status. Closing the iterator early cancels the work; then, or when the
-    caller hangs up, `gone` is called.
+    raised here, and gets a status. Closing the iterator early cancels the work.
+    keep_alive: sent when nothing came for KEEP_ALIVE_SECONDS, if anything may be.
     """
     loop = asyncio.get_running_loop()
     chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -81,7 +96,7 @@ async def streamed(
         first = await chunks.get()
         if first is None:
             job.result()
-        return _chunks(first, chunks, job, messages, gone)
+        return _chunks(first, chunks, job, request, failed, keep_alive)
     except BaseException:
         await _end(job)
         raise
@@ -93,15 +108,17 @@ async def _chunks(
     chunk: bytes | None,
     chunks: asyncio.Queue[bytes | None],
     job: asyncio.Task[None],
-    messages: StreamMessages,
-    gone: Callable[[], None],
+    request: Request,
+    failed: Failed,
+    keep_alive: bytes,
 ) -> AsyncIterator[bytes]:
     """`chunk`, then those of the queue; None is the last: the job is done."""
+    gone = service_of(request).metrics.gone
     try:
         while chunk is not None:
             if chunk:
                 yield chunk
-            chunk = await _next(chunks, messages.keep_alive)
+            chunk = await _next(chunks, keep_alive)
         job.result()
     except (asyncio.CancelledError, GeneratorExit):
         gone()
@@ -109,10 +126,11 @@ async def _chunks(
     except ClientDisconnect:
         gone()
     except WeakpointsError as error:
-        yield messages.failed(error)
+        yield failed(problem_after_status(request, error))
     except Exception as error:
         log.error("a stream failed", exc_info=error)
-        yield messages.failed(WeakpointsError("something went wrong here; the log has it"))
+        unforeseen = WeakpointsError("something went wrong here; the log has it")
+        yield failed(problem_after_status(request, unforeseen))
     finally:
         await _end(job)
         del job

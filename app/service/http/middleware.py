@@ -1,9 +1,13 @@
-"""Rules for every request, as pure ASGI.
+"""Rules for every request, as pure ASGI: they buffer nothing, and the routes see a hang-up.
 
-The prefix, what is refused before a route sees it, HEAD, redirects, CORS.
+The prefix, what is refused before a route sees it, HEAD, redirects, CORS; and around all of them
+the request's id, security headers, metrics and log line.
 """
 
+import asyncio
+import logging
 import posixpath
+import time
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
@@ -13,17 +17,29 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.service.http.paths import is_quiet
 from app.service.http.problems import problem
+from app.service.http.requests import QUIET, is_quiet, request_id_of
+from app.service.observability.metrics import Metrics
+from app.service.observability.tracing import trace_id
 
+log = logging.getLogger("weakpoints")
+SECURITY = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
 SAFE = {"GET", "HEAD", "OPTIONS"}  # RFC 9110, 9.2.1: they change nothing
 STREAMS = ("text/event-stream", "application/x-ndjson")
 ANY = "*"
 EXPOSED = ("X-Request-ID", "Server-Timing", "Cache-Status", "X-Map-Min", "X-Map-Max", "Retry-After")
 
 
-def add_rules(app: FastAPI, origins: tuple[str, ...]) -> None:
-    """`origins`: of the pages of other sites that may ask from a browser."""
+def add_rules(app: FastAPI, metrics: Metrics, origins: tuple[str, ...], prefix: str) -> None:
+    """The innermost rule first. origins: of the pages of other sites that may ask from a browser.
+
+    prefix: see `Prefix`; "" for none.
+    """
     app.add_middleware(CrossSiteAndOverload, origins=frozenset(origins))
     app.add_middleware(HeadAndRelativeRedirects)
     if origins:
@@ -34,6 +50,9 @@ def add_rules(app: FastAPI, origins: tuple[str, ...]) -> None:
             allow_headers=("*",),
             expose_headers=EXPOSED,
         )
+    app.add_middleware(RequestContext, metrics=metrics)
+    if prefix:
+        app.add_middleware(Prefix, prefix=prefix)
 
 
 class Prefix:
@@ -142,3 +161,64 @@ def relative(path: str, location: str) -> str:
 
 def _query(query: str) -> str:
     return f"?{query}" if query else ""
+
+
+class RequestContext:
+    """An error that nobody foresaw becomes a 500 without details."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        request_id = request_id_of(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        started, status, start = False, 500, time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started, status
+            started = True
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message).update({"x-request-id": request_id, **SECURITY})
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        except asyncio.CancelledError:  # the server stops, and the time that it gave is over
+            if started:
+                raise
+            await problem(
+                Request(scope),
+                503,
+                "unavailable",
+                "Unavailable",
+                "the service stopped before this was done",
+                retry_after=5,
+            )(scope, receive, send_with_id)
+        except Exception as error:
+            log.error("request %s failed", request_id, exc_info=error)
+            if started:
+                raise
+            detail = "something went wrong here; the log has it under the request id"
+            await problem(Request(scope), 500, "internal-error", "Internal error", detail)(
+                scope, receive, send_with_id
+            )
+        finally:
+            seconds = time.perf_counter() - start
+            route = getattr(scope.get("route"), "path", "unmatched")
+            self.metrics.requests.labels(route, status).observe(seconds)
+            if route not in QUIET:
+                traced = {"trace_id": trace_id()} if trace_id() else {}
+                log.info(
+                    "request",
+                    extra={
+                        "request_id": request_id,
+                        **traced,
+                        "route": route,
+                        "status": status,
+                        "seconds": round(seconds, 4),
+                    },
+                )

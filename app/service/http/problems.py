@@ -12,8 +12,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from app.schemas.answers import Problem
 from app.schemas.queries import bad_option
-from app.service.http.paths import is_quiet
 from app.service.http.problem_document import MEDIA_TYPE, problem_document
+from app.service.http.requests import is_quiet
 from app.service.observability.metrics import Metrics
 from weakpoints.errors import WeakpointsError
 

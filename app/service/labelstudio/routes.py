@@ -13,8 +13,8 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
 from app.service.http.api_keys import let_label_studio_in
-from app.service.http.callers import caller_of
 from app.service.http.deadlines import Caller, deadline
+from app.service.http.requests import caller_of
 from app.service.intake.upload import UploadPace, check_encoding, read_body
 from app.service.labelstudio.configuration import read_configuration
 from app.service.labelstudio.predicting import MOST, SECONDS, SHARE, Prediction

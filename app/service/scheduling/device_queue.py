@@ -5,13 +5,15 @@ A full queue takes from who has most in it. What can't be answered in time is re
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil
 from typing import Generic, TypeVar
 
-from app.service.scheduling.claims import Claim, Full
 from app.service.scheduling.fair_share import FairShare
-from app.service.scheduling.forecast import Forecast
+from app.service.scheduling.forecast import Claim, Forecast, Full
+from weakpoints.errors import QueueFull
 
 T = TypeVar("T")
 
@@ -23,12 +25,6 @@ class QueueEntry(Generic[T]):
     item: T
     claim: Claim
     alone: bool = False
-
-
-Amount = Callable[[Claim], int]
-"""How much of what is short a claim has."""
-Lacks = Callable[[Claim, list[QueueEntry[T]]], Full | None]
-"""What there would be too much of with a claim, after some have left."""
 
 
 class DeviceQueue(Generic[T]):
@@ -50,16 +46,19 @@ class DeviceQueue(Generic[T]):
         return len(self._waiting)
 
     def check(self, claim: Claim) -> None:
-        """Raises Full where `put` would."""
-        with self._changed:
+        """Raises QueueFull where `put` would."""
+        with self._locked():
             self._forecast.check(claim, self._claims())
-            self._leaving(claim, self._lacks_room, _one)
+            self._leaving(claim)
 
     def put(self, item: T, claim: Claim) -> list[T]:
-        """Returns the items that lost their places to it, those of who holds most. Raises Full."""
-        with self._changed:
+        """Returns the items that lost their places to it, those of who holds most.
+
+        Raises QueueFull.
+        """
+        with self._locked():
             self._forecast.check(claim, self._claims())
-            leaving = self._sent_away(claim, self._lacks_room, _one)
+            leaving = self._remove(self._leaving(claim))
             self._shares.enqueue(claim.caller)
             alone = self._forecast.idle and not self._waiting
             self._waiting.append(QueueEntry(item, claim, alone))
@@ -67,13 +66,9 @@ class DeviceQueue(Generic[T]):
         return leaving
 
     def hold(self, claim: Claim) -> list[T]:
-        """As `put`, for a picture's pixels, until `release`.
-
-        One picture always fits. Beside others it has to leave as many pixels free as it has, so
-        that a smaller one finds room whatever large ones are held.
-        """
-        with self._changed:
-            leaving = self._sent_away(claim, self._lacks_pixels, _pixels)
+        """As `put`, for a picture's pixels, until `release`."""
+        with self._locked():
+            leaving = self._remove(self._leaving(claim, pixels=True))
             self._held += claim.pixels
         return leaving
 
@@ -132,10 +127,23 @@ class DeviceQueue(Generic[T]):
             self._closed = True
             self._changed.notify_all()
 
-    def seconds_of_all(self) -> float:
-        """Seconds until all that runs and waits is done, if nothing else comes."""
+    def refusal(self, full: Full) -> QueueFull:
+        """What its caller is told, and after how many seconds to try again."""
         with self._changed:
-            return self._forecast.seconds_of_all(self._claims())
+            wait = full.retry_after or self._forecast.seconds_of_all(self._claims())
+        seconds = max(1, ceil(wait))
+        actual = {} if full.actual is None else {"actual": full.actual}
+        detail = f"{full}; try again in {seconds} s"
+        return QueueFull(detail, limit=full.limit, retry_after=seconds, **actual)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Turns Full into QueueFull."""
+        try:
+            with self._changed:
+                yield
+        except Full as full:
+            raise self.refusal(full) from None
 
     def _claims(self) -> list[Claim]:
         return [entry.claim for entry in self._waiting]
@@ -150,57 +158,54 @@ class DeviceQueue(Generic[T]):
         self._waiting = [entry for entry in self._waiting if entry not in late]
         return late
 
-    def _sent_away(self, claim: Claim, lacks: Lacks[T], amount: Amount) -> list[T]:
-        leaving = self._leaving(claim, lacks, amount)
+    def _remove(self, leaving: list[QueueEntry[T]]) -> list[T]:
         self._waiting = [entry for entry in self._waiting if entry not in leaving]
         return [entry.item for entry in leaving]
 
-    def _leaving(self, claim: Claim, lacks: Lacks[T], amount: Amount) -> list[QueueEntry[T]]:
-        """What has to leave for the claim. Raises Full where nobody holds more than its caller."""
+    def _leaving(self, claim: Claim, pixels: bool = False) -> list[QueueEntry[T]]:
+        """What has to leave so that there is a place for the claim, or room for its `pixels`.
+
+        Raises Full where nobody holds more than its caller.
+        """
         leaving: list[QueueEntry[T]] = []
-        while full := lacks(claim, leaving):
+        while full := self._lacks_pixels(claim, leaving) if pixels else self._lacks_place(leaving):
             left = [entry for entry in self._waiting if entry not in leaving]
-            last = _last_of_the_largest(left, claim, amount)
+            last = _last_of_the_largest(left, claim, pixels)
             if last is None:
                 raise full
             leaving.append(last)
         return leaving
 
-    def _lacks_room(self, claim: Claim, leaving: list[QueueEntry[T]]) -> Full | None:
+    def _lacks_place(self, leaving: list[QueueEntry[T]]) -> Full | None:
         if len(self._waiting) - len(leaving) < self.max_waiting:
             return None
         detail = f"{self.max_waiting} requests are waiting, which is the limit"
-        return Full(detail, self.max_waiting, 0.0)
+        return Full(detail, self.max_waiting)
 
     def _lacks_pixels(self, claim: Claim, leaving: list[QueueEntry[T]]) -> Full | None:
         held = self._held - sum(entry.claim.pixels for entry in leaving)
+        # One picture always fits. Beside others it leaves as many pixels free as it has: so a
+        # smaller one finds room whatever large ones are held.
         if not held or held + 2 * claim.pixels <= self.max_pixels:
             return None
         detail = (
             f"pictures at work have {held} pixels; one of {claim.pixels} has to leave as many "
             f"free, and {self.max_pixels} is the limit"
         )
-        return Full(detail, self.max_pixels, 0.0)
-
-
-def _one(claim: Claim) -> int:
-    return 1
-
-
-def _pixels(claim: Claim) -> int:
-    return claim.pixels
+        return Full(detail, self.max_pixels)
 
 
 def _last_of_the_largest(
-    entries: list[QueueEntry[T]], claim: Claim, amount: Amount
+    entries: list[QueueEntry[T]], claim: Claim, pixels: bool
 ) -> QueueEntry[T] | None:
-    """The last entry of the caller that holds most; None where that is not more than the claim's
-    caller would hold.
+    """The last entry of the caller that holds most, of `pixels` or of places.
+
+    None where that is not more than the claim's caller would hold.
     """
-    held = Counter[str]()
+    held = Counter({claim.caller: claim.pixels if pixels else 1})
     for entry in entries:
-        held[entry.claim.caller] += amount(entry.claim)
-    largest = max(held, key=held.__getitem__, default=claim.caller)
-    if largest == claim.caller or held[largest] <= held[claim.caller] + amount(claim):
+        held[entry.claim.caller] += entry.claim.pixels if pixels else 1
+    largest = max(held, key=held.__getitem__)
+    if held[largest] <= held[claim.caller]:
         return None
     return next(entry for entry in reversed(entries) if entry.claim.caller == largest)

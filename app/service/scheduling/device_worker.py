@@ -9,19 +9,38 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from math import ceil
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from app.service.scheduling.claims import Claim, Full
 from app.service.scheduling.device_queue import DeviceQueue
-from app.service.scheduling.jobs import Dropped, Input, Job, Output, end_of_waiting
-from weakpoints.errors import DeviceLost, QueueFull, Unavailable, WeakpointsError
+from app.service.scheduling.forecast import Claim, Full
+from weakpoints.errors import DeviceLost, Unavailable, WeakpointsError
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.progress import Progress, no_progress
 
+Input = TypeVar("Input")
 Pass = TypeVar("Pass")
+Output = TypeVar("Output")
 ANYBODY = Claim()
+HOLDS_MOST = "other callers wait, and yours holds most of the queue"
+TOO_LATE = "other callers went before, and the answer would come after its caller goes"
 STUCK = 120.0  # seconds without progress in a job, after which the device counts as hung
+
+
+class Dropped(Exception):
+    """Raised inside a job whose caller is gone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job(Generic[Input, Output]):
+    """One request in the queue; `dropped` is set when its caller is gone."""
+
+    input: Input
+    claim: Claim
+    clock: Stopwatch
+    progress: Progress
+    future: Future[Output] = field(default_factory=Future)
+    dropped: threading.Event = field(default_factory=threading.Event)
 
 
 class Worker(Generic[Input, Pass, Output]):
@@ -78,19 +97,13 @@ class Worker(Generic[Input, Pass, Output]):
 
     def check_capacity(self, claim: Claim) -> None:
         """Raises QueueFull where `run` would, so that nothing is decoded in vain."""
-        try:
-            self._queue.check(claim)
-        except Full as full:
-            raise self._full(full) from None
+        self._queue.check(claim)
 
     @contextmanager
     def holding(self, claim: Claim) -> Iterator[None]:
         """A picture is in memory. Raises QueueFull where there would be too many pixels."""
-        try:
-            leaving = self._queue.hold(claim)
-        except Full as full:
-            raise self._full(full) from None
-        self._send_away(leaving, self._queue.max_pixels)
+        leaving = self._queue.hold(claim)
+        self._refuse(leaving, HOLDS_MOST, self._queue.max_pixels)
         try:
             yield
         finally:
@@ -114,7 +127,9 @@ class Worker(Generic[Input, Pass, Output]):
                 "the device is lost" if self._broken else "the service is stopping", retry_after=5
             )
         job: Job[Input, Output] = Job(input, claim, clock, progress)
-        self._admit(job)
+        self._queue.check(claim)
+        progress("queue", 0, 1)  # before the device's thread can tell of its own
+        self._refuse(self._queue.put(job, claim), HOLDS_MOST, self._queue.max_waiting)
         try:
             return await asyncio.wrap_future(job.future)
         except asyncio.CancelledError:
@@ -130,35 +145,11 @@ class Worker(Generic[Input, Pass, Output]):
         self._queue.close()
         self._thread.join()
 
-    def _admit(self, job: Job[Input, Output]) -> None:
-        try:
-            self._queue.check(job.claim)
-            job.progress("queue", 0, 1)  # before the device's thread can tell of its own
-            leaving = self._queue.put(job, job.claim)
-        except Full as full:
-            raise self._full(full) from None
-        self._send_away(leaving, self._queue.max_waiting)
-
-    def _send_away(self, leaving: Sequence[Job[Input, Output]], limit: int) -> None:
-        for job in leaving:
+    def _refuse(self, jobs: Sequence[Job[Input, Output]], detail: str, limit: float) -> None:
+        """Those that were in the queue already, and whose callers have not left."""
+        for job in jobs:
             if job.future.set_running_or_notify_cancel():
-                detail = "other callers wait, and yours holds most of the queue"
-                job.future.set_exception(self._full(Full(detail, limit)))
-
-    def _refuse_late(self, late: Sequence[Job[Input, Output]]) -> None:
-        """They were admitted, and callers that had less of the device went before them."""
-        for job in late:
-            if job.future.set_running_or_notify_cancel():
-                detail = (
-                    "other callers went before, and the answer would come after its caller goes"
-                )
-                job.future.set_exception(self._full(Full(detail, 0)))
-
-    def _full(self, full: Full) -> QueueFull:
-        seconds = max(1, ceil(full.retry_after or self._queue.seconds_of_all()))
-        detail = f"{full}; try again in {seconds} s"
-        actual = {} if full.actual is None else {"actual": full.actual}
-        return QueueFull(detail, limit=full.limit, retry_after=seconds, **actual)
+                job.future.set_exception(self._queue.refusal(Full(detail, limit)))
 
     def _serve(self) -> None:
         self._warm_up()
@@ -168,7 +159,7 @@ class Worker(Generic[Input, Pass, Output]):
     def _serve_some(self) -> bool:
         """The next jobs; False once there are none any more. It keeps no picture while it waits."""
         jobs, late = self._queue.take(self._batch)
-        self._refuse_late(late)
+        self._refuse(late, TOO_LATE, 0)
         self._serve_these(jobs)
         return bool(jobs or late)
 
@@ -217,11 +208,12 @@ class Worker(Generic[Input, Pass, Output]):
     def _answer(self, jobs: list[Job[Input, Output]]) -> None:
         self._last_progress = time.perf_counter()
         self._batched(len(jobs))
-        end_of_waiting(jobs)
+        for job in jobs:
+            job.clock.lap("queue")
         network_passes = self._together(jobs)
         for i, job in enumerate(jobs):
             if i > 0:
-                end_of_waiting([job])  # for those before it
+                job.clock.lap("queue")  # it waited again, for those before it
             self._answer_one(job, network_passes[i] if network_passes else None)
         self._last_progress = None
 

@@ -1,13 +1,102 @@
-"""When a request will be answered, by what waits before it: what can't be in time is not begun."""
+"""When a request will be answered, by what waits before it and by how long others took.
+
+What can't be in time is not begun.
+"""
 
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.service.scheduling.claims import Claim, Full
 from app.service.scheduling.fair_share import FairShare
-from app.service.scheduling.pace import Pace
+
+KINDS = 256  # costs whose seconds are kept, the ones last seen
+MEAN, DEVIATION = 1 / 4, 1 / 4  # weight of the newest measurement
+MARGIN = 2  # deviations above the mean, within which nearly all requests of a cost end
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a request asks of the queue.
+
+    pixels: of its picture. expensive: whether it takes so long that others may be answered between
+    two of its steps. cost: how much dearer it is than others, see `Pace`. until: when its caller
+    goes, on time.monotonic's clock.
+    """
+
+    caller: str = ""
+    pixels: int = 0
+    expensive: bool = False
+    cost: int = 0
+    until: float = math.inf
+
+
+class Full(Exception):
+    """The limit that is reached, in words, and its number.
+
+    retry_after: seconds after which there may be room; 0: when all that waits is done. actual: what
+    the claim comes to.
+    """
+
+    def __init__(
+        self, detail: str, limit: float, retry_after: float = 0.0, actual: float | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.limit, self.retry_after, self.actual = limit, retry_after, actual
+
+
+@dataclass
+class _Seconds:
+    """As TCP estimates a round trip (Jacobson 1988): a moving mean, and its mean deviation."""
+
+    mean: float
+    deviation: float
+
+    def add(self, seconds: float) -> None:
+        self.deviation += DEVIATION * (abs(seconds - self.mean) - self.deviation)
+        self.mean += MEAN * (seconds - self.mean)
+
+
+class Pace:
+    """Seconds by cost: a number that says how much dearer one request is than another.
+
+    Not for several threads at once.
+    """
+
+    def __init__(self) -> None:
+        self._measured: OrderedDict[int, _Seconds] = OrderedDict()
+
+    def measure(self, cost: int, seconds: float) -> None:
+        """A request of this cost took so many seconds."""
+        if cost in self._measured:
+            self._measured[cost].add(seconds)
+        else:
+            self._measured[cost] = _Seconds(seconds, seconds / 4)
+        self._measured.move_to_end(cost)
+        if len(self._measured) > KINDS:
+            self._measured.popitem(last=False)
+
+    def measure_part(self, cost: int, seconds: float) -> None:
+        """One that was given up after so many seconds: it would have taken longer."""
+        if seconds > self.expected(cost):
+            self.measure(cost, seconds)
+
+    def expected(self, cost: int) -> float:
+        """The mean; of a cost that was never seen, by the nearest that was. 0: nothing is known."""
+        if cost in self._measured:
+            return self._measured[cost].mean
+        if not self._measured:
+            return 0.0
+        # Dearer ones in proportion. Cheaper ones are not taken for that much quicker: there is
+        # work that each request has, whatever it costs.
+        nearest = min(self._measured, key=lambda known: abs(known - cost))
+        return self._measured[nearest].mean * max(1.0, cost / max(nearest, 1))
+
+    def at_most(self, cost: int) -> float:
+        """What nearly all of this cost take."""
+        margin = MARGIN * self._measured[cost].deviation if cost in self._measured else 0.0
+        return self.expected(cost) + margin
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from app.decoding.handle import Call
 from app.decoding.pool import Decoders
 from app.service.observability.metrics import Metrics
-from app.service.scheduling.claims import Claim
-from app.service.scheduling.decode_slots import DecodeSlots
-from app.service.scheduling.device_worker import Worker
-from app.service.scheduling.jobs import Dropped
-from app.service.scheduling.photograph_request import PhotographRequest, ReceivedPhotograph
-from app.service.scheduling.result_cache import ResultCache, key
-from app.service.scheduling.upload_places import UploadPlaces
+from app.service.scheduling.device_worker import Dropped, Worker
+from app.service.scheduling.forecast import Claim
+from app.service.scheduling.photographs import (
+    PhotographRequest,
+    ReceivedPhotograph,
+    ResultCache,
+    key,
+)
+from app.service.scheduling.slots import DecodeSlots, UploadPlaces
 from app.settings import Settings
 from weakpoints.images.decode import is_large, is_large_size
 from weakpoints.method.detector import Detector

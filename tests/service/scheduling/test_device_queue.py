@@ -5,9 +5,10 @@ from collections import Counter
 
 import pytest
 
-from app.service.scheduling.claims import Claim, Full
 from app.service.scheduling.device_queue import DeviceQueue
+from app.service.scheduling.forecast import Claim
 from tests.service import Clock
+from weakpoints.errors import QueueFull
 
 SECONDS, WAITS = 0.1, 1.0  # of the device for each request; that a caller waits
 
@@ -24,7 +25,7 @@ class Device:
     def send(self, claim: Claim) -> None:
         try:
             self.outcomes["refused"] += len(self.queue.put(claim, claim))
-        except Full:
+        except QueueFull:
             self.outcomes["refused"] += 1
         self._begin()
 

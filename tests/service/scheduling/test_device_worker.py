@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from app.service.scheduling.claims import Claim
 from app.service.scheduling.device_worker import Worker
+from app.service.scheduling.forecast import Claim
 from tests.service import Clock
 from weakpoints.errors import DeviceLost, QueueFull, Unavailable
 from weakpoints.method.stopwatch import Stopwatch

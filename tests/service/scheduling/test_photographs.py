@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from app.decoding.pool import Decoders
-from app.service.scheduling.claims import Claim
-from app.service.scheduling.result_cache import ResultCache, key
+from app.service.scheduling.forecast import Claim
+from app.service.scheduling.photographs import ResultCache, key
 from tests.service import STREAM, picture, post, running, serving
 from weakpoints.method.detector import Detector
 from weakpoints.options import choose

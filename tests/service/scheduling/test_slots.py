@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from app.service.scheduling.decode_slots import DecodeSlots
+from app.service.scheduling.slots import DecodeSlots
 
 
 @asynccontextmanager

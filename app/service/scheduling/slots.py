@@ -1,15 +1,21 @@
-"""A few slots for much work, given out in turns among callers.
+"""How many pictures are received and decoded at the same time, and whose.
 
-What has begun is not interrupted. So the last free slot is for small work alone: large work never
-keeps it waiting, however much of it there is.
+Decoding that has begun is not interrupted. So the last free slot is for small work alone: large
+work never keeps it waiting, however much of it there is.
 """
 
 import time
+from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from math import ceil
 
 import anyio
 
 from app.service.scheduling.fair_share import FairShare
+from weakpoints.errors import QueueFull
+
+SHARE = 3 / 4  # of the upload places for one caller at most: the others always find one
 
 
 @dataclass(eq=False)
@@ -65,3 +71,39 @@ class DecodeSlots:
             self._free_for_large -= slot.large
             slot.since = time.monotonic()
             slot.given.set()
+
+
+class UploadPlaces:
+    """For one event loop."""
+
+    def __init__(self, count: int) -> None:
+        self.limiter = anyio.CapacityLimiter(count)
+        self._of = Counter[str]()
+
+    def take(self, caller: str) -> ExitStack:
+        """A place among the uploads that are received and decoded, until it is closed.
+
+        Raises QueueFull.
+        """
+        limit = int(self.limiter.total_tokens)
+        share = ceil(SHARE * limit)
+        if self._of[caller] >= share:
+            raise _crowded(f"{share} pictures of one caller", share)
+        place = ExitStack()
+        try:
+            self.limiter.acquire_on_behalf_of_nowait(place)
+        except anyio.WouldBlock:
+            raise _crowded(f"{limit} pictures", limit) from None
+        place.callback(self.limiter.release_on_behalf_of, place)
+        self._of[caller] += 1
+        place.callback(self._leave, caller)
+        return place
+
+    def _leave(self, caller: str) -> None:
+        self._of[caller] -= 1
+        if not self._of[caller]:
+            del self._of[caller]
+
+
+def _crowded(what: str, limit: int) -> QueueFull:
+    return QueueFull(f"{what} are being received, which is the limit", limit=limit, retry_after=1)
