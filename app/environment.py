@@ -14,7 +14,7 @@ from pydantic_settings import EnvSettingsSource, NoDecode
 SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
 HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 FOREIGN = "label_studio_"  # settings that are read without our prefix as well
-PORTS = {"http": 80, "https": 443}  # browsers leave these out of an origin
+PORT_NUMBERS = {"http": 80, "https": 443}  # browsers leave these out of an origin
 
 
 class Environment(EnvSettingsSource):
@@ -72,7 +72,7 @@ def server(text: str) -> str:
     """The address of a server, "" for none. Raises ValueError for anything else."""
     parts = urlsplit(text)
     plain = parts.username is None and not parts.query and not parts.fragment
-    if text and not (parts.scheme in PORTS and parts.hostname and plain):
+    if text and not (parts.scheme in PORT_NUMBERS and parts.hostname and plain):
         raise ValueError("an address such as http://labelstudio:8080 is expected")
     return text.rstrip("/")
 
@@ -95,7 +95,7 @@ def origin(text: str) -> str:
     name = f"[{host}]" if ":" in host else host.encode("idna").decode()
     if not HOST.fullmatch(name):
         raise ValueError(f"{text!r} is no origin: {host!r} is no host")
-    of_its_own = "" if port in (None, PORTS.get(parts.scheme)) else f":{port}"
+    of_its_own = "" if port in (None, PORT_NUMBERS.get(parts.scheme)) else f":{port}"
     origin = f"{parts.scheme}://{name}{of_its_own}"
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError(f"{text!r} is an address, not an origin; its origin is {origin}")
@@ -135,6 +135,6 @@ Networks = Annotated[tuple[IPvAnyNetwork, ...], *Listed]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(origin)], ...], *Listed]
 File = Annotated[Path, AfterValidator(expanded)]
 MOST_SECONDS = 366 * 86_400.0  # more is as good as never, and clocks of the system end somewhere
-MOST = 2**50  # pixels, bytes or boxes: so that what they are multiplied by stays a number
+LONGEST_LIST = 2**50  # pixels, bytes or boxes: so that what they are multiplied by stays a number
 Seconds = Annotated[float, Le(MOST_SECONDS)]
-Amount = Annotated[int, Le(MOST)]
+Amount = Annotated[int, Le(LONGEST_LIST)]

@@ -19,7 +19,7 @@ from pydantic_settings import (
 )
 
 from app.environment import (
-    MOST,
+    LONGEST_LIST,
     MOST_SECONDS,
     Amount,
     Environment,
@@ -141,7 +141,7 @@ class Settings(BaseSettings):
         gt=0,
         description="seconds after which a body must come at `upload_rate` at least",
     )
-    upload_rate: Annotated[float, Le(MOST)] = Field(
+    upload_rate: Annotated[float, Le(LONGEST_LIST)] = Field(
         1024,
         gt=0,
         description="bytes a second that a body must come at on average; less is 408",

@@ -17,13 +17,13 @@ from PIL import Image
 from weakpoints.images.header import readable
 
 Attack = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[str]]
-LARGEST = 7000  # pixels of a side: 49 of the 50 megapixels that are allowed
+LARGEST_SIDE = 7000  # pixels of a side: 49 of the 50 megapixels that are allowed
 OWN = (
     1024,
     960,
 )  # a width and a height that are easily found in a file, whole blocks of each codec
 HUGE = {"JPEG": (65_500, 65_500), "WEBP": (16_383, 16_383)}  # what the format can say at most
-FORMATS: dict[str, dict[str, Any]] = {  # as Pillow writes them, fast
+ATTACKED_FORMATS: dict[str, dict[str, Any]] = {  # as Pillow writes them, fast
     "JPEG": {},
     "PNG": {},
     "WEBP": {"quality": 1, "method": 0},
@@ -39,9 +39,9 @@ SIZE_AS = {"JPEG": ">HH", "PNG": ">II", "WEBP": "<HH", "GIF": "<HH", "BMP": "<ii
 @cache
 def attacks() -> dict[str, Attack]:
     """By name. Takes seconds the first time: the pictures are encoded."""
-    kinds = [kind for kind in FORMATS if kind != "HEIF" or _heic_is_read()]
-    small = picture("JPEG", 64, 64)
-    scans = picture("JPEG", 4000, 4000, progressive=True)
+    kinds = [kind for kind in ATTACKED_FORMATS if kind != "HEIF" or _heic_is_read()]
+    small = plain_picture("JPEG", 64, 64)
+    scans = plain_picture("JPEG", 4000, 4000, progressive=True)
     return {
         **{f"bomb {kind}": sent(bomb(kind)) for kind in kinds},
         **{f"claims {kind}": sent(claims(kind)) for kind in kinds},
@@ -61,7 +61,7 @@ def attacks() -> dict[str, Attack]:
     }
 
 
-def picture(kind: str, width: int, height: int, **options: Any) -> bytes:
+def plain_picture(kind: str, width: int, height: int, **options: Any) -> bytes:
     """An even one, tiny as a file."""
     if kind == "BMP":
         return _run_lengths(width, height)
@@ -83,13 +83,16 @@ def _run_lengths(width: int, height: int) -> bytes:
 
 def bomb(kind: str) -> bytes:
     """As many pixels as are allowed; of HEIC fewer, which take half a minute to encode."""
-    side = 2000 if kind == "HEIF" else LARGEST
-    return picture(kind, side, side, **FORMATS[kind])
+    side = 2000 if kind == "HEIF" else LARGEST_SIDE
+    return plain_picture(kind, side, side, **ATTACKED_FORMATS[kind])
 
 
 def claims(kind: str) -> bytes:
     """A small file that says it is huge."""
-    data, (width, height) = picture(kind, *OWN, **FORMATS[kind]), HUGE.get(kind, (60_000, 60_000))
+    data, (width, height) = (
+        plain_picture(kind, *OWN, **ATTACKED_FORMATS[kind]),
+        HUGE.get(kind, (60_000, 60_000)),
+    )
     if kind == "TIFF":  # each side is an entry of its own: tag, type, count, value
         for tag, own, claimed in ((256, OWN[0], width), (257, OWN[1], height)):
             data = _replaced(data, struct.pack("<HHIHH", tag, 3, 1, own, 0), "<HHIHH", tag, claimed)
@@ -119,7 +122,7 @@ def more_scans(data: bytes, count: int) -> bytes:
     return data[:-2] + data[data.rindex(b"\xff\xc4") : -2] * count + data[-2:]
 
 
-def head(length: int | None, path: str = "/detect") -> bytes:
+def request_head(length: int | None, path: str = "/detect") -> bytes:
     framing = "transfer-encoding: chunked" if length is None else f"content-length: {length}"
     lines = (f"POST {path} HTTP/1.1", "host: x", "content-type: image/jpeg", framing, "", "")
     return "\r\n".join(lines).encode()
@@ -132,20 +135,20 @@ async def status(reader: asyncio.StreamReader) -> str:
 
 def sent(body: bytes, path: str = "/detect") -> Attack:
     async def go(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
-        writer.write(head(len(body), path) + body)
+        writer.write(request_head(len(body), path) + body)
         return await status(reader)
 
     return go
 
 
 async def no_head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
-    writer.write(head(9)[:-2])
+    writer.write(request_head(9)[:-2])
     return await status(reader)
 
 
 def stalled(body: bytes) -> Attack:
     async def go(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
-        writer.write(head(1_000_000) + body)
+        writer.write(request_head(1_000_000) + body)
         return await status(reader)
 
     return go
@@ -155,14 +158,14 @@ def byte_by_byte(body: bytes) -> Attack:
     chunks = b"".join(b"1\r\n" + body[i % len(body) :][:1] + b"\r\n" for i in range(20_000))
 
     async def go(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
-        writer.write(head(None) + chunks + b"0\r\n\r\n")
+        writer.write(request_head(None) + chunks + b"0\r\n\r\n")
         return await status(reader)
 
     return go
 
 
 def unread(body: bytes) -> Attack:
-    request = head(len(body), "/heatmap?style=gray16&size=image") + body
+    request = request_head(len(body), "/heatmap?style=gray16&size=image") + body
 
     async def go(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
         writer.write(request * 20)
@@ -174,7 +177,7 @@ def unread(body: bytes) -> Attack:
 
 def hung_up(body: bytes, most: float) -> Attack:
     async def go(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
-        writer.write(head(len(body)) + body)
+        writer.write(request_head(len(body)) + body)
         await asyncio.sleep(random.uniform(0, most))
         return "hung up"
 

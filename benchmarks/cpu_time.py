@@ -43,9 +43,9 @@ def main() -> None:
         options, seconds = choose(patch=patch, stride=stride, colours=colours), []
         for _ in range(args.repeats):
             start = time.process_time()
-            found = detector.locate(image, options)
+            localization = detector.locate(image, options)
             seconds.append(time.process_time() - start)
-        passes = box_count(detector.input.side, found.options) * colours
+        passes = box_count(detector.input.side, localization.options) * colours
         rows.append(
             {
                 "patch": patch,

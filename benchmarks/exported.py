@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks.machine import seconds
 
-BATCHES = (1, 4, 8, 16)
+EXPORT_BATCHES = (1, 4, 8, 16)
 Logits = NDArray[np.float32]
 Forward = Callable[[NDArray[np.float32]], Logits]  # (N, 3, S, S) to (N, C)
 
@@ -83,7 +83,7 @@ def quickest(
     at: Callable[[int, str], Forward], x: Tensor, hints: tuple[str, ...]
 ) -> tuple[Forward, dict[str, object]]:
     tried = []
-    for batch in BATCHES:
+    for batch in EXPORT_BATCHES:
         pictures = x.cpu().repeat(batch, 1, 1, 1).contiguous().numpy()
         for hint in hints:
             forward = at(batch, hint)

@@ -11,29 +11,26 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from benchmarks import gpu_steps
+from benchmarks.gpu_steps import DEVICE, Figures
 from benchmarks.machine import seconds
+from benchmarks.record import RESULTS
 from weakpoints import __version__
 from weakpoints.networks.device import host_of
-
-RESULTS = Path(__file__).parent / "results"
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-Figures = dict[str, Any]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("step", choices=STEPS)
+    parser.add_argument("step", choices=GPU_STEPS)
     step = parser.parse_args().step
     if DEVICE == "cpu":
         print(f"{step}: no CUDA device here; tried on the CPU, its figures are not kept")
     begun = time.perf_counter()
     try:
-        for name, figures in STEPS[step]():
+        for name, figures in GPU_STEPS[step]():
             taken = round(time.perf_counter() - begun, 1)
             if name.startswith(f"{step}-"):  # a section of its own
                 keep(name, figures)
@@ -76,7 +73,7 @@ def head() -> Figures:
     }
 
 
-def machine() -> gpu_steps.Found:
+def machine() -> gpu_steps.StepFigures:
     """What this GPU moves and multiplies at most: what all other figures are read against."""
     size, numbers = (8192, 2**30) if DEVICE == "cuda" else (256, 2**20)
     one = torch.empty(numbers, dtype=torch.float32, device=DEVICE).normal_()
@@ -95,14 +92,14 @@ def machine() -> gpu_steps.Found:
     yield "products_per_second", rates
 
 
-STEPS: dict[str, Callable[[], gpu_steps.Found]] = {
+GPU_STEPS: dict[str, Callable[[], gpu_steps.StepFigures]] = {
     "machine": machine,
     "tests": partial(gpu_steps.tests, "-m", "gpu", "tests/method", "tests/engine"),
     "folders": partial(gpu_steps.tests, "tests/method", "tests/engine", "tests/networks"),
     "vgg16": partial(gpu_steps.network, "vgg16"),
     "efficientnet_lite0": partial(gpu_steps.network, "efficientnet_lite0"),
     "bundled": partial(gpu_steps.network, "bundled"),
-    "service": gpu_steps.service,
+    "service": gpu_steps.service_seconds,
 }
 
 if __name__ == "__main__":

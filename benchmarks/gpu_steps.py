@@ -20,9 +20,9 @@ from torch import Tensor
 from app.settings import Settings
 from benchmarks.machine import seconds
 from benchmarks.modules import skeleton
-from benchmarks.precision import fidelity
-from benchmarks.several import service as served
-from benchmarks.speed import setting, speed_of
+from benchmarks.precision import precision_fidelity
+from benchmarks.several import served
+from benchmarks.speed import speed_of, speed_setting
 from weakpoints.engine.engine import Incremental
 from weakpoints.engine.trial import Boxes, whole_passes
 from weakpoints.loading import load_detector
@@ -39,12 +39,12 @@ WORK = Path(os.environ.get("GPU_WORK", "."))
 PRECISIONS: tuple[Precision, ...] = ("float16", "tf32", "float32")
 POSITIONS = 729 if ON_GPU else 200
 WAITING = (1, 4, 16) if ON_GPU else (1, 2)
-BATCH = 8 if ON_GPU else 1
+GPU_BATCH = 8 if ON_GPU else 1
 Figures = dict[str, Any]
-Found = Iterator[tuple[str, Any]]
+StepFigures = Iterator[tuple[str, Any]]
 
 
-def tests(*arguments: str) -> Found:
+def tests(*arguments: str) -> StepFigures:
     """What pytest says of the tests that need a GPU; here it only collects them."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     done = subprocess.run(
@@ -59,7 +59,7 @@ def tests(*arguments: str) -> Found:
     yield "pytest", {word: int(count) for count, word in counts} | {"lines": lines[:20]}
 
 
-def network(name: str) -> Found:
+def network(name: str) -> StepFigures:
     """All figures of one network, the most wanted first."""
     begun = time.perf_counter()
     quick = load_detector(manifest(name), name, DEVICE)
@@ -69,16 +69,16 @@ def network(name: str) -> Found:
     begun = time.perf_counter()
     rehearse(quick, 1)
     yield "rehearse_1_seconds", time.perf_counter() - begun
-    yield "detection", detection(quick)
+    yield "detection", detection_seconds(quick)
     if ON_GPU:
-        yield f"{name}-float16", occlusion(name, "float16")
+        yield f"{name}-float16", occlusion_speed(name, "float16")
     yield from agreement(name, quick.network)
     exact = load_detector(manifest(name), name, DEVICE, precision="float32")
-    yield "fidelity", fidelity(exact, quick, photographs(), Options(), WAITING, list)
+    yield "fidelity", precision_fidelity(exact, quick, sample_paths(), Options(), WAITING, list)
     for precision in ("tf32", "float32") if ON_GPU else ():
-        yield f"{name}-{precision}", occlusion(name, precision)
+        yield f"{name}-{precision}", occlusion_speed(name, precision)
     begun = time.perf_counter()
-    rehearse(quick, BATCH)
+    rehearse(quick, GPU_BATCH)
     yield "rehearse_8_seconds", time.perf_counter() - begun
 
 
@@ -109,15 +109,15 @@ def entry(name: str) -> Entry:
     return find(manifest(name), name)
 
 
-def photographs() -> list[Path]:
+def sample_paths() -> list[Path]:
     folder = Path(os.environ.get("GPU_PHOTOGRAPHS", "."))
     own = Path(__file__).parents[1] / "weakpoints" / "trial.png"
     return sorted(folder.glob("*.jpg"))[: 16 if ON_GPU else 2] or [own]
 
 
-def detection(detector: Detector) -> Figures:
+def detection_seconds(detector: Detector) -> Figures:
     """Milliseconds of each stage of a default detection, the median of seven."""
-    data = photographs()[0].read_bytes()
+    data = sample_paths()[0].read_bytes()
     answers = [detector(data, Options(), Settings().limits) for _ in range(9 if ON_GPU else 3)]
     return {
         "stages_ms": {
@@ -128,7 +128,7 @@ def detection(detector: Detector) -> Figures:
     }
 
 
-def occlusion(name: str, precision: Precision) -> Figures:
+def occlusion_speed(name: str, precision: Precision) -> Figures:
     """Ours against whole passes in their best batch, plain or compiled."""
     figures = speed_of(
         entry(name), POSITIONS, ["full"], rounds=7, device=DEVICE, precision=precision
@@ -137,13 +137,13 @@ def occlusion(name: str, precision: Precision) -> Figures:
 
 
 @torch.inference_mode()
-def agreement(name: str, network: Network) -> Found:
+def agreement(name: str, network: Network) -> StepFigures:
     """Drops of the likeliest class's logit, windows in each precision against masked whole passes
     in float64: the largest difference over the largest drop, and the correlation.
 
     Of every eighth box, over noise; and the seconds of the windows of all boxes.
     """
-    where = setting(entry(name).side, POSITIONS)
+    where = speed_setting(entry(name).side, POSITIONS)
     generator = torch.Generator().manual_seed(3)
     x = torch.randn(1, 3, where.side, where.side, generator=generator).to(network.like)
     colours = torch.randn(len(where.corners), 3, generator=generator).to(x)
@@ -165,14 +165,14 @@ def agreement(name: str, network: Network) -> Found:
         yield (
             f"agreement_{precision}",
             {
-                "windows": apart(mine, drops),
-                "whole_passes": apart(whole, drops),
+                "windows": logit_differences(mine, drops),
+                "whole_passes": logit_differences(whole, drops),
                 "windows_seconds": min(taken),
             },
         )
 
 
-def apart(actual: Tensor, expected: Tensor) -> Figures:
+def logit_differences(actual: Tensor, expected: Tensor) -> Figures:
     return {
         "largest_difference_of_largest_drop": float(
             (actual - expected).abs().max() / expected.abs().max()
@@ -181,21 +181,21 @@ def apart(actual: Tensor, expected: Tensor) -> Figures:
     }
 
 
-def service() -> Found:
+def service_seconds() -> StepFigures:
     """`weakpoints serve`: how long it starts, and the answers a second of sixteen callers."""
     name = "efficientnet_lite0" if ON_GPU else "bundled"
     os.environ |= {"WEAKPOINTS_NETWORK": name, "WEAKPOINTS_DEVICE": DEVICE}
-    files = [path.read_bytes() for path in photographs()]
+    files = [path.read_bytes() for path in sample_paths()]
     many = [files[i % len(files)] for i in range(128 if ON_GPU else 2)]
     begun = time.perf_counter()
     with served(8765) as (client, _), ThreadPoolExecutor(16) as callers:
         yield "start_seconds", time.perf_counter() - begun
-        yield "one_caller_seconds", [call(client, many[0]) for _ in range(5)]
+        yield "one_caller_seconds", [timed_call(client, many[0]) for _ in range(5)]
         begun = time.perf_counter()
-        took = list(callers.map(lambda data: call(client, data), many))
+        took = list(callers.map(lambda data: timed_call(client, data), many))
         yield "answers_per_second", len(took) / (time.perf_counter() - begun)
         yield "p95_seconds", sorted(took)[int(len(took) * 0.95)]
 
 
-def call(client: Any, data: bytes) -> float:
+def timed_call(client: Any, data: bytes) -> float:
     return seconds(lambda: client.detect(data), "cpu")

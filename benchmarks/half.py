@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from app.settings import Settings
-from benchmarks.precision import fidelity
+from benchmarks.precision import precision_fidelity
 from benchmarks.record import record
 from weakpoints.engine.engine import Incremental
 from weakpoints.engine.scratch import Scratch
@@ -89,7 +89,7 @@ def main() -> None:
     figures: dict[str, object] = {}
     for name in ("float16", "bfloat16"):
         other = replace(exact, occluder=RoundedIncremental(exact.network, getattr(torch, name)))
-        figures[name] = fidelity(exact, other, paths, Options(), (), tqdm) | {
+        figures[name] = precision_fidelity(exact, other, paths, Options(), (), tqdm) | {
             "precision": f"{name}, emulated in float32"
         }
     record("half", figures)

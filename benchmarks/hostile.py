@@ -42,13 +42,13 @@ from benchmarks.load import PAUSE, sleeping_service
 from benchmarks.memory import tree_memory
 
 ORDINARY, HOSTILE = 52, 12  # callers
-DEVICE = 0.01  # seconds
+DEVICE_SECONDS = 0.01  # seconds
 RATE = 40.0  # ordinary photographs a second
 BURST = 3  # times that rate come to warm up
 LAST = 40.0  # seconds that a hostile request may take
 REST = 6.0  # seconds after which children are idle and every deadline of an upload is over
-PROBE = 0.02  # seconds between probes
-PROBES = 10  # for each look at the memory, which costs milliseconds
+PROBE_INTERVAL = 0.02  # seconds between probes
+PROBES_PER_LOOK = 10  # for each look at the memory, which costs milliseconds
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class Pace:
+class Schedule:
     """Requests by number, each due at its time on time.monotonic's clock."""
 
     start: float
@@ -89,19 +89,19 @@ async def until(moment: float) -> None:
 
 
 @cache
-def photographs() -> list[tuple[tuple[int, int], bytes]]:
+def known_photographs() -> list[tuple[tuple[int, int], bytes]]:
     """Sizes, by which answers are known, and files: more than there are callers."""
-    return [((440 + n, 330 + n), photograph(440 + n, 330 + n, n)) for n in range(97)]
+    return [((440 + n, 330 + n), textured_jpeg(440 + n, 330 + n, n)) for n in range(97)]
 
 
-def photograph(width: int, height: int, seed: int) -> bytes:
+def textured_jpeg(width: int, height: int, seed: int) -> bytes:
     coarse = np.random.default_rng(seed).integers(0, 255, (24, 32, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(buffer, "JPEG")
     return buffer.getvalue()
 
 
-def ordinary(port: int, pace: Pace) -> Ordinary:
+def ordinary(port: int, pace: Schedule) -> Ordinary:
     async def all_of_them() -> None:
         await asyncio.gather(*(ask(port, n, pace, seen) for n in range(ORDINARY)))
 
@@ -110,15 +110,15 @@ def ordinary(port: int, pace: Pace) -> Ordinary:
     return seen
 
 
-async def ask(port: int, caller: int, pace: Pace, seen: Ordinary) -> None:
+async def ask(port: int, caller: int, pace: Schedule, seen: Ordinary) -> None:
     transport = httpx2.AsyncHTTPTransport(local_address=f"127.0.2.{1 + caller}")
     async with httpx2.AsyncClient(
         transport=transport, base_url=f"http://127.0.0.1:{port}", timeout=60
     ) as client:
         for n, due in pace.of(caller, ORDINARY):
-            size, body = photographs()[n % len(photographs())]
+            size, body = known_photographs()[n % len(known_photographs())]
             await until(due)
-            answer = await answered(client, body, seen)
+            answer = await post_ordinary(client, body, seen)
             if answer is None:
                 continue
             image_size = answer.json()["image"]
@@ -126,7 +126,7 @@ async def ask(port: int, caller: int, pace: Pace, seen: Ordinary) -> None:
             seen.latencies.append(time.monotonic() - due)
 
 
-async def answered(
+async def post_ordinary(
     client: httpx2.AsyncClient, body: bytes, seen: Ordinary
 ) -> httpx2.Response | None:
     """What is refused for want of room is sent again; None where it is lost."""
@@ -145,7 +145,7 @@ async def answered(
         await asyncio.sleep(PAUSE)
 
 
-def hostile(port: int, pace: Pace) -> tuple[dict[str, Counter[str]], float]:
+def hostile(port: int, pace: Schedule) -> tuple[dict[str, Counter[str]], float]:
     """The answers to each attack by status, and the seconds that the last one began too late."""
 
     async def all_of_them() -> list[float]:
@@ -155,7 +155,7 @@ def hostile(port: int, pace: Pace) -> tuple[dict[str, Counter[str]], float]:
     return seen, max(asyncio.run(all_of_them()))
 
 
-async def attack(port: int, caller: int, pace: Pace, seen: dict[str, Counter[str]]) -> float:
+async def attack(port: int, caller: int, pace: Schedule, seen: dict[str, Counter[str]]) -> float:
     names, late = list(attacks()), 0.0
     for n, due in pace.of(caller, HOSTILE):
         name = names[n % len(names)]
@@ -192,17 +192,17 @@ def watch(port: int, pid: int, working: Sequence[Future[Any]]) -> Watched:
     seen, round = Watched(), 0
     while not all(task.done() for task in working):
         start = time.monotonic()
-        if failed := probe(port):
+        if failed := probe_outcome(port):
             seen.failed[failed] += 1
         seen.probes.append(time.monotonic() - start)
-        if round % PROBES == 0:
+        if round % PROBES_PER_LOOK == 0:
             seen.memory.append(tree_memory(pid))
         round += 1
-        time.sleep(PROBE)
+        time.sleep(PROBE_INTERVAL)
     return seen
 
 
-def probe(port: int) -> str:
+def probe_outcome(port: int) -> str:
     """Empty where it is answered 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
@@ -228,15 +228,15 @@ def phase(
     pools: Sequence[ProcessPoolExecutor],
     port: int,
     pid: int,
-    ordinary_pace: Pace,
-    hostile_pace: Pace,
+    ordinary_pace: Schedule,
+    hostile_pace: Schedule,
 ) -> dict[str, Any]:
     ordinary_run = pools[0].submit(ordinary, port, ordinary_pace)
     hostile_run = pools[1].submit(hostile, port, hostile_pace)
     watched = watch(port, pid, [ordinary_run, hostile_run])
     seconds = time.monotonic() - ordinary_pace.start
     ordinary_seen, (attacked, late) = ordinary_run.result(), hostile_run.result()
-    return figures(ordinary_seen, watched) | {
+    return summary_of(ordinary_seen, watched) | {
         "seconds": seconds,
         "hostile": {name: dict(count) for name, count in attacked.items() if count},
         "hostile_5xx": sum(
@@ -249,7 +249,7 @@ def phase(
     }
 
 
-def figures(seen: Ordinary, watched: Watched) -> dict[str, Any]:
+def summary_of(seen: Ordinary, watched: Watched) -> dict[str, Any]:
     latencies, probes = 1000 * np.array(seen.latencies), 1000 * np.array(watched.probes)
     return {
         "ordinary": len(latencies),
@@ -274,30 +274,30 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000, help="a fifth of them hostile")
     parser.add_argument("--rate", type=float, default=RATE, help="ordinary ones a second")
     arguments = parser.parse_args()
-    print(json.dumps(measured(arguments.requests, arguments.rate), indent=1))
+    print(json.dumps(hostile_mix(arguments.requests, arguments.rate), indent=1))
 
 
-def measured(requests: int, rate: float) -> dict[str, Any]:
+def hostile_mix(requests: int, rate: float) -> dict[str, Any]:
     ordinary, hostile = requests * 4 // 5, requests // 5
     with (
-        sleeping_service(Settings(network="bundled"), DEVICE) as (port, pid),
+        sleeping_service(Settings(network="bundled"), DEVICE_SECONDS) as (port, pid),
         ProcessPoolExecutor(1, get_context("spawn")) as senders,
         ProcessPoolExecutor(1, get_context("spawn")) as attackers,
     ):
 
         def run(ordinary: int, hostile: int, rate: float = rate) -> dict[str, Any]:
             start = time.monotonic() + 1
-            paces = Pace(start, rate, ordinary), Pace(start, rate / 4, hostile)
+            paces = Schedule(start, rate, ordinary), Schedule(start, rate / 4, hostile)
             return phase((senders, attackers), port, pid, *paces)
 
-        for made in (senders.submit(photographs), attackers.submit(made_ready)):
+        for made in (senders.submit(known_photographs), attackers.submit(made_ready)):
             made.result()  # pictures are encoded before the clock starts
         run(ordinary // 10, 0, BURST * rate)  # to warm up, all that decodes too
         alone, before = run(ordinary, 0), at_rest(pid)
         beside, after = run(ordinary, hostile), at_rest(pid)
     return {
         "callers": {"ordinary": ORDINARY, "hostile": HOSTILE},
-        "device_ms": 1000 * DEVICE,
+        "device_ms": 1000 * DEVICE_SECONDS,
         "ordinary_a_second": rate,
         "alone": alone,
         "beside": beside,

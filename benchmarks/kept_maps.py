@@ -18,12 +18,12 @@ from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.method.suppression import sigma_of
 from weakpoints.options import ResolvedOptions, choose
 
-FINEST = ((64, 32), (32, 32))  # box and step whose drops are kept, in one colour
-Array = NDArray[np.float64]
+FINEST_BOXES = ((64, 32), (32, 32))  # box and step whose drops are kept, in one colour
+MapArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Setting:
+class MapSetting:
     """A box and its step in pixels, the coarse map's weight, and the step of the kept positions."""
 
     patch: int
@@ -31,7 +31,7 @@ class Setting:
     weight: float
     kept_step: int = 32
 
-    def map(self, drops: Array, side: int) -> tuple[Array, int]:
+    def map(self, drops: MapArray, side: int) -> tuple[MapArray, int]:
         """(S, S) coarse map, and its forward passes, from (n, n) drops of the kept positions."""
         starts = positions(side, self.patch, self.kept_step)
         chosen = positions(side, self.patch, self.step)
@@ -40,13 +40,13 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Picture:
+class MapPicture:
     """A photograph with its maps. fine: (S, S). drops: (n, n) of each kept box and step."""
 
     scene: Scene
     options: ResolvedOptions
-    fine: Array
-    drops: dict[int, Array]
+    fine: MapArray
+    drops: dict[int, MapArray]
 
     @property
     def count(self) -> int:
@@ -56,11 +56,11 @@ class Picture:
 
     def points(
         self,
-        setting: Setting,
+        setting: MapSetting,
         count: int | None = None,
         spread_out: bool = True,
         evidence: bool = True,
-    ) -> Array:
+    ) -> MapArray:
         """(N, 2): the first `count` candidates as they are taken, refined; None: all.
 
         Without evidence they are ranked as corners alone.
@@ -78,13 +78,13 @@ class Picture:
         return refined(scene, find_peaks(scene, score, sigma)).points
 
 
-def picture(
+def map_picture(
     detector: Detector,
     image: NDArray[np.uint8],
     target: int | None,
     kept: Path,
-    boxes: Sequence[tuple[int, int]] = FINEST,
-) -> Picture:
+    boxes: Sequence[tuple[int, int]] = FINEST_BOXES,
+) -> MapPicture:
     """With the maps from the folder, or made and kept there."""
     options = choose(target_class=target, colours=1)
     prepared = detector.prepare(image, options, Stopwatch())
@@ -94,7 +94,7 @@ def picture(
     file = kept / f"{digest.hexdigest()[:20]}.npz"
     if not file.exists():
         (seen,) = detector.forward_backward([prepared])
-        found: dict[str, Any] = {"fine": seen.fine[0]}
+        maps_by_name: dict[str, Any] = {"fine": seen.fine[0]}
         with detector.device():
             for patch, stride in boxes:
                 asked = replace(prepared.options, patch=patch, stride=stride)
@@ -105,10 +105,10 @@ def picture(
                 )
                 clean, covered = scores
                 drops = (clean - covered).clamp(min=0).cpu().numpy()
-                found[f"drops_{patch}"] = drops.reshape(2 * (round(drops.size**0.5),))
+                maps_by_name[f"drops_{patch}"] = drops.reshape(2 * (round(drops.size**0.5),))
         kept.mkdir(parents=True, exist_ok=True)
-        np.savez(file, allow_pickle=False, **found)
+        np.savez(file, allow_pickle=False, **maps_by_name)
     with np.load(file) as maps:
         dropped = {patch: maps[f"drops_{patch}"].astype(float) for patch, _ in boxes}
         fine = maps["fine"].astype(float)
-    return Picture(prepared.scene, prepared.options, fine, dropped)
+    return MapPicture(prepared.scene, prepared.options, fine, dropped)

@@ -36,10 +36,10 @@ from weakpoints.options import Options, choose
 from weakpoints.progress import Progress, no_progress
 from weakpoints_client import AsyncClient, Refused
 
-CALLERS = (1, 4, 16, 64)
+CALLER_COUNTS = (1, 4, 16, 64)
 START = 120.0  # seconds that the service may take to start
 PAUSE = 0.05  # seconds after which a refused caller comes again: sooner than it was told to
-PROBE = 0.02
+PROBE_PAUSE = 0.02
 NOTHING = torch.empty(0)
 
 
@@ -81,7 +81,7 @@ class Sleeping(Detector):
 
 
 @dataclass
-class Run:
+class LoadRun:
     """What the callers of one run saw, in seconds."""
 
     answered: int = 0
@@ -101,12 +101,15 @@ def service_load(settings: Settings, requests: int, device_ms: float) -> dict[st
     """
     with sleeping_service(settings, device_ms / 1000) as (port, pid):
         engine = _back_to_back(min(requests, 200), device_ms / 1000)
-        runs = {callers: asyncio.run(_run(port, pid, callers, requests)) for callers in CALLERS}
+        runs = {
+            callers: asyncio.run(_run_callers(port, pid, callers, requests))
+            for callers in CALLER_COUNTS
+        }
     return {
         "device_ms": device_ms,
         "requests": requests,
         "engine": engine,
-        **{f"{n}_callers": _figures(run, engine) for n, run in runs.items()},
+        **{f"{n}_callers": _load_figures(run, engine) for n, run in runs.items()},
     }
 
 
@@ -118,7 +121,7 @@ def sleeping_service(settings: Settings, seconds: float) -> Iterator[tuple[int, 
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    child = context.Process(target=_serve, args=(settings, seconds, there), daemon=True)
+    child = context.Process(target=_serve_in_child, args=(settings, seconds, there), daemon=True)
     child.start()
     try:
         port = here.recv() if here.poll(START) else None
@@ -130,7 +133,7 @@ def sleeping_service(settings: Settings, seconds: float) -> Iterator[tuple[int, 
         child.join()
 
 
-def _serve(settings: Settings, seconds: float, pipe: Connection) -> None:
+def _serve_in_child(settings: Settings, seconds: float, pipe: Connection) -> None:
     limit_malloc_arenas()
     real = loaded(settings)
     answer = real.locate(
@@ -160,10 +163,10 @@ def _back_to_back(count: int, seconds: float) -> dict[str, float]:
     return {"images_per_second": 1 / seconds, "ms_per_image": 1000 * seconds}
 
 
-async def _run(port: int, pid: int, callers: int, requests: int) -> Run:
-    run, left, url = Run(), iter(range(requests)), f"http://127.0.0.1:{port}"
+async def _run_callers(port: int, pid: int, callers: int, requests: int) -> LoadRun:
+    run, left, url = LoadRun(), iter(range(requests)), f"http://127.0.0.1:{port}"
     async with AsyncClient(url) as client, httpx2.AsyncClient(base_url=url, timeout=60) as prober:
-        probing = asyncio.create_task(probe(prober, run, pid))
+        probing = asyncio.create_task(probe_again(prober, run, pid))
         start = time.perf_counter()
         await asyncio.gather(*(_call(client, run, left) for _ in range(callers)))
         run.seconds = time.perf_counter() - start
@@ -172,7 +175,7 @@ async def _run(port: int, pid: int, callers: int, requests: int) -> Run:
     return run
 
 
-async def _call(client: AsyncClient, run: Run, left: Iterator[int]) -> None:
+async def _call(client: AsyncClient, run: LoadRun, left: Iterator[int]) -> None:
     """One caller: each of its photographs has a size of its own, by which its answer is known."""
     for number in left:
         width, height = 64 + number % 97, 64 + number % 89
@@ -197,17 +200,17 @@ async def _call(client: AsyncClient, run: Run, left: Iterator[int]) -> None:
             break
 
 
-async def probe(client: httpx2.AsyncClient, run: Run, pid: int) -> None:
+async def probe_again(client: httpx2.AsyncClient, run: LoadRun, pid: int) -> None:
     """Asks `/livez` again and again, and notes the memory of the process."""
     while True:
         start = time.perf_counter()
         (await client.get("/livez")).raise_for_status()
         run.probes.append(time.perf_counter() - start)
         run.memory.append(status_bytes(pid, "VmRSS") or 0)
-        await asyncio.sleep(PROBE)
+        await asyncio.sleep(PROBE_PAUSE)
 
 
-def _figures(run: Run, engine: dict[str, float]) -> dict[str, Any]:
+def _load_figures(run: LoadRun, engine: dict[str, float]) -> dict[str, Any]:
     latencies, probes, third = (
         np.array(run.latencies) * 1000,
         np.array(run.probes) * 1000,

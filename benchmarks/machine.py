@@ -12,7 +12,7 @@ from torch import Tensor
 from app import allocator
 from benchmarks import memory as resident
 
-LARGEST = {"cpu": 2048, "cuda": 8192}  # rows and columns of a product that is quick
+PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}  # rows and columns of a product that is quick
 
 
 def seconds(run: Callable[[], object], device: str) -> float:
@@ -28,13 +28,13 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def reset_peak(device: str) -> None:
+def reset_device_peak(device: str) -> None:
     """Before `memory` is asked for the peak of what follows."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         return
     allocator.trim_heap()  # or what was freed before would still be resident
-    resident.reset_peak("self")
+    resident.reset_process_peak("self")
 
 
 def memory(device: str, field: str) -> int | None:
@@ -48,7 +48,7 @@ def memory(device: str, field: str) -> int | None:
 
 def matmul_rate(x: Tensor) -> float:
     """Multiplications a second of the LARGEST product, the best of ten."""
-    size = LARGEST[x.device.type]
+    size = PRODUCT_SIZE[x.device.type]
     a = torch.randn(size, size, dtype=torch.float32).to(x)
     return size**3 / min(seconds(lambda: a @ a, x.device.type) for _ in range(10))
 

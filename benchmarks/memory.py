@@ -7,7 +7,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 IN_MEMORY = "/memfd:"  # what a file without a name in any folder is called
-BLOCK = 512  # bytes of st_blocks' unit
+STAT_BLOCK = 512  # bytes of st_blocks' unit
 
 
 def status_bytes(pid: int | str, field: str) -> int | None:
@@ -23,7 +23,7 @@ def status_bytes(pid: int | str, field: str) -> int | None:
     return next((int(words[1]) * 1024 for words in sizes), None)
 
 
-def reset_peak(pid: int | str) -> None:
+def reset_process_peak(pid: int | str) -> None:
     """VmHWM begins anew, where there is /proc."""
     clear = PROC / str(pid) / "clear_refs"
     if clear.exists():
@@ -32,10 +32,10 @@ def reset_peak(pid: int | str) -> None:
 
 def tree_memory(pid: int) -> int:
     """Bytes of a process and of all that it started."""
-    return memory_of(tree(pid))
+    return memory_of_processes(tree(pid))
 
 
-def memory_of(processes: Iterable[int]) -> int:
+def memory_of_processes(processes: Iterable[int]) -> int:
     """Bytes: each page is counted once, though several processes share it, and files in memory too,
     which no process has mapped.
     """
@@ -67,4 +67,4 @@ def _in_memory(pid: int) -> Iterator[tuple[tuple[int, int], int]]:
         with suppress(OSError):
             if os.readlink(link).startswith(IN_MEMORY):
                 status = link.stat()
-                yield (status.st_dev, status.st_ino), status.st_blocks * BLOCK
+                yield (status.st_dev, status.st_ino), status.st_blocks * STAT_BLOCK

@@ -38,10 +38,10 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     describer = Describer(load_detector(asked.manifest, asked.network, "cpu"))
-    print(json.dumps({"network": asked.network, **measured(describer)}))
+    print(json.dumps({"network": asked.network, **named_seconds(describer)}))
 
 
-def measured(describer: Describer) -> dict[str, Any]:
+def named_seconds(describer: Describer) -> dict[str, Any]:
     image, options = decode(PHOTOGRAPH.read_bytes(), Limits()), choose()
     height, width, _ = image.shape
     rng = np.random.default_rng(0)
@@ -52,18 +52,20 @@ def measured(describer: Describer) -> dict[str, Any]:
         other = np.clip(image[:, :: (-1) ** number] + noise, 0, 255).astype(np.uint8)
         references.append(describer.reference(other, places, np.ones(LANDMARKS, bool), options))
     prepared = describer.prepare(image, options, Stopwatch())
-    figures: dict[str, Any] = {"forward": timed(partial(describer.look, [prepared]))}
+    figures: dict[str, Any] = {"forward": quartiles_of(partial(describer.look, [prepared]))}
     (evidence,) = describer.look([prepared])
     names, network = tuple(map(str, range(LANDMARKS))), describer.detector.model.sha256
     for count in REFERENCES:
         named = NamedPoints(
             describer, Pattern("object", names, (), tuple(references[:count]), network)
         )
-        figures[f"references_{count}"] = timed(partial(named.named, prepared, evidence, options))
+        figures[f"references_{count}"] = quartiles_of(
+            partial(named.named, prepared, evidence, options)
+        )
     return figures
 
 
-def timed(work: Callable[[], object]) -> dict[str, float]:
+def quartiles_of(work: Callable[[], object]) -> dict[str, float]:
     work()  # once for what is kept
     clock, processor = [], []
     for _ in range(REPEATS):

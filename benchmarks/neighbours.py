@@ -39,7 +39,7 @@ for data in files:
     seconds.append(time.perf_counter() - start)
 print(statistics.median(seconds))
 """
-Run = Callable[[int], list[float]]  # so many at once; the seconds of each
+ServiceRun = Callable[[int], list[float]]  # so many at once; the seconds of each
 Enter = Callable[[], None] | None  # called in a process before its program starts
 
 
@@ -72,7 +72,7 @@ def commands(line: Callable[[int], list[str]], enter: Enter, count: int) -> list
         return list(threads.map(seconds, range(count)))
 
 
-def service(files: list[Path], enter: Enter, count: int) -> list[float]:
+def service_rates(files: list[Path], enter: Enter, count: int) -> list[float]:
     """Median seconds of a request to `/detect`, one caller a service."""
     command = (sys.executable, "-m", "weakpoints", "serve")
     with ThreadPoolExecutor(count) as threads:
@@ -89,14 +89,14 @@ def _one_service(files: list[Path], enter: Enter, command: tuple[str, ...]) -> f
     return statistics.median(seconds[1:])
 
 
-def measured(run: Callable[[Enter, int], list[float]], rounds: int) -> dict[str, object]:
+def interleaved(run: Callable[[Enter, int], list[float]], rounds: int) -> dict[str, object]:
     """Medians over the rounds; in each, every condition once."""
     conditions: dict[str, list[float]] = {}
     for _ in range(rounds):
         for name, neighbour, count in (("alone", False, 1), ("loop", True, 1), ("two", False, 2)):
             with busy_loop() if neighbour else nullcontext():
                 conditions.setdefault(name, []).append(statistics.mean(run(None, count)))
-        with quota() as enter:
+        with cpu_quota() as enter:
             if enter is not None:
                 conditions.setdefault("quota_of_one_core", []).append(*run(enter, 1))
     alone = statistics.median(conditions["alone"])
@@ -111,7 +111,7 @@ def measured(run: Callable[[Enter, int], list[float]], rounds: int) -> dict[str,
 
 
 @contextmanager
-def quota() -> Iterator[Enter]:
+def cpu_quota() -> Iterator[Enter]:
     """What puts a process into a control group of one core; None where none can be made."""
     name = f"weakpoints-{os.getpid()}"
     for folder, files in (
@@ -131,14 +131,14 @@ def quota() -> Iterator[Enter]:
                 folder.rmdir()
             continue
         try:
-            yield partial(_join, folder / "cgroup.procs")
+            yield partial(_move_into, folder / "cgroup.procs")
         finally:
             _remove(folder)
         return
     yield None
 
 
-def _join(processes: Path) -> None:
+def _move_into(processes: Path) -> None:
     processes.write_text(str(os.getpid()))
 
 
@@ -171,9 +171,9 @@ def main() -> None:
                 commands,
                 lambda _: [*weakpoints, "batch", str(source), "--out", f"{folder}/{next(number)}"],
             ),
-            "service": partial(service, files),
+            "service": partial(service_rates, files),
         }
-        figures = {name: measured(runs[name], arguments.rounds) for name in arguments.only}
+        figures = {name: interleaved(runs[name], arguments.rounds) for name in arguments.only}
     print(json.dumps({"photographs": len(files), **figures}, indent=1))
 
 

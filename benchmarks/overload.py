@@ -27,13 +27,13 @@ import numpy as np
 
 from docs.running import SERVE, serving
 
-DEVICE = ("trace", "guided", "occlusion")  # stages in which the device works
-ALONE = 6  # requests that are answered one after the other, after one that warms up
+DEVICE_STAGES = ("trace", "guided", "occlusion")  # stages in which the device works
+ALONE_REQUESTS = 6  # requests that are answered one after the other, after one that warms up
 VAIN = 1.0  # seconds after which a refusal is no refusal at once
 
 
 @dataclass
-class Outcomes:
+class OverloadOutcomes:
     """What the callers of one run saw, in seconds."""
 
     statuses: Counter[int] = field(default_factory=Counter)
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--deadline", type=float, default=60.0, help="seconds that callers wait")
     parser.add_argument("--callers", type=int, default=32)
     given = parser.parse_args()
-    with _service(given.url) as url:
+    with _service_at(given.url) as url:
         figures = asyncio.run(
             overload(url, given.times, given.seconds, given.deadline, given.callers)
         )
@@ -64,23 +64,27 @@ async def overload(
     url: str, times: float, seconds: float, deadline: float, callers: int
 ) -> dict[str, Any]:
     async with httpx2.AsyncClient(base_url=url, timeout=deadline + 60) as client:
-        alone = Outcomes()
-        for number in range(ALONE + 1):
-            await _send(client, alone if number else Outcomes(), number, deadline, "10.0.0.1")
-        if alone.statuses[200] != ALONE:
+        alone = OverloadOutcomes()
+        for number in range(ALONE_REQUESTS + 1):
+            await _send(
+                client, alone if number else OverloadOutcomes(), number, deadline, "10.0.0.1"
+            )
+        if alone.statuses[200] != ALONE_REQUESTS:
             raise SystemExit(f"one caller alone was answered {dict(alone.statuses)}")
-        seconds_each = alone.device / ALONE
-        seen, rng = Outcomes(), random.Random(0)
+        seconds_each = alone.device / ALONE_REQUESTS
+        seen, rng = OverloadOutcomes(), random.Random(0)
         start = time.monotonic()
         sending = []
         for number in range(round(seconds * times / seconds_each)):
             await asyncio.sleep(max(0.0, start + number * seconds_each / times - time.monotonic()))
             caller = f"10.1.0.{rng.randrange(callers)}"
             sending.append(
-                asyncio.create_task(_send(client, seen, ALONE + 1 + number, deadline, caller))
+                asyncio.create_task(
+                    _send(client, seen, ALONE_REQUESTS + 1 + number, deadline, caller)
+                )
             )
         await asyncio.gather(*sending)
-    return _figures(alone, seen, seconds_each) | {
+    return _overload_figures(alone, seen, seconds_each) | {
         "times": times,
         "seconds": seconds,
         "deadline_s": deadline,
@@ -89,13 +93,13 @@ async def overload(
 
 
 async def _send(
-    client: httpx2.AsyncClient, seen: Outcomes, number: int, deadline: float, caller: str
+    client: httpx2.AsyncClient, seen: OverloadOutcomes, number: int, deadline: float, caller: str
 ) -> None:
     """A photograph of its own, by its number."""
     start = time.monotonic()
     answer = await client.post(
         "/detect",
-        content=_photograph(number),
+        content=_numbered_jpeg(number),
         headers={
             "content-type": "image/jpeg",
             "x-request-timeout": f"{deadline:g}",
@@ -108,19 +112,21 @@ async def _send(
     if answer.status_code == 200:
         seen.latencies.append(took)
         stages = answer.json()["timing_ms"]
-        seen.device += sum(stages[stage] for stage in DEVICE) / 1000
+        seen.device += sum(stages[stage] for stage in DEVICE_STAGES) / 1000
     elif answer.status_code == 429:
         seen.refused_after.append(took)
         seen.retry_after.append(int(answer.headers["retry-after"]))
 
 
-def _photograph(number: int) -> bytes:
+def _numbered_jpeg(number: int) -> bytes:
     rng = np.random.default_rng(number)
     small = rng.integers(0, 255, (12, 16, 3), np.uint8)
     return bytes(cv2.imencode(".jpg", cv2.resize(small, (480, 360)))[1])
 
 
-def _figures(alone: Outcomes, seen: Outcomes, seconds_each: float) -> dict[str, Any]:
+def _overload_figures(
+    alone: OverloadOutcomes, seen: OverloadOutcomes, seconds_each: float
+) -> dict[str, Any]:
     busy = seen.last - seen.first
     return {
         "device_s_alone": seconds_each,
@@ -143,7 +149,7 @@ def _percentiles(values: list[Any]) -> dict[str, float] | None:
 
 
 @contextmanager
-def _service(url: str | None) -> Iterator[str]:
+def _service_at(url: str | None) -> Iterator[str]:
     """The service in a process of its own, unless one runs already."""
     if url:
         yield url

@@ -21,9 +21,9 @@ from weakpoints.method.localization import Localization
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.options import Options
 
-MAPS = ("fused", "coarse", "fine")
+COMPARED_MAPS = ("fused", "coarse", "fine")
 FIRST = 20  # keypoints that have to be the same
-NEAR = 0.5  # pixels of the photograph
+NEAR_PIXELS = 0.5  # pixels of the photograph
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Likeness:
     keypoints: float
 
 
-def fidelity(
+def precision_fidelity(
     exact: Detector,
     other: Detector,
     paths: Sequence[Path],
@@ -53,7 +53,7 @@ def fidelity(
     rows = []
     for path in progress(paths):
         image = read(path)
-        rows.append(alike(exact.locate(image, options), other.locate(image, options)))
+        rows.append(likeness(exact.locate(image, options), other.locate(image, options)))
     maps = np.array([result.maps for result in rows])
     same = [result.keypoints for result in rows]
     return {
@@ -63,11 +63,11 @@ def fidelity(
         "photographs": len(rows),
         "spearman": {
             name: {"median": float(np.median(column)), "least": float(column.min())}
-            for name, column in zip(MAPS, maps.T, strict=True)
+            for name, column in zip(COMPARED_MAPS, maps.T, strict=True)
         },
         "same_keypoints": {
             "first": FIRST,
-            "within_px": NEAR,
+            "within_px": NEAR_PIXELS,
             "mean": statistics.mean(same),
             "least": min(same),
         },
@@ -77,17 +77,17 @@ def fidelity(
     }
 
 
-def alike(one: Localization, other: Localization) -> Likeness:
+def likeness(one: Localization, other: Localization) -> Likeness:
     maps = tuple(
         float(spearmanr(getattr(one.maps, name), getattr(other.maps, name), axis=None).statistic)
-        for name in MAPS
+        for name in COMPARED_MAPS
     )
     points, others = (
         np.array([(p.x, p.y) for p in result.keypoints[:FIRST]]).reshape(-1, 2)
         for result in (one, other)
     )
     return Likeness(
-        maps, len(one_to_one(points, others, NEAR)[0]) / max(len(points), len(others), 1)
+        maps, len(one_to_one(points, others, NEAR_PIXELS)[0]) / max(len(points), len(others), 1)
     )
 
 

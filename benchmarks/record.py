@@ -21,9 +21,9 @@ import torch
 from torchvision.models import get_model
 
 from app.settings import Settings
-from benchmarks.machine import memory, reset_peak
+from benchmarks.machine import memory, reset_device_peak
 from benchmarks.modules import network_of
-from benchmarks.speed import Setting, products
+from benchmarks.speed import SpeedSetting, products
 from weakpoints import __version__
 from weakpoints.engine.engine import BUDGET, Incremental
 from weakpoints.evaluation.accuracy import accuracy
@@ -44,7 +44,7 @@ def main() -> None:
     args = parser.parse_args()
     only = args.only or WHAT
     if "occlusion" in only:
-        record("occlusion", occlusion())
+        record("occlusion", occlusion_record())
     if "cost" in only:
         figures = cost()
         record("cost", figures)
@@ -89,7 +89,7 @@ def main() -> None:
     )
 
 
-def occlusion() -> dict[str, object]:
+def occlusion_record() -> dict[str, object]:
     """What `weakpoints benchmark occlusion` prints, each network in a process of its own."""
     asked = {"vgg16": ("729", "1"), "bundled": ("729", "5")}
     command = [sys.executable, "-m", "weakpoints", "benchmark", "occlusion", "--json"]
@@ -169,7 +169,7 @@ def _cost(label: str, architecture: str, box: int, step: int, images: int) -> di
     traces = [network.trace(torch.randn(1, 3, 224, 224)) for _ in range(images)]
     colours, seconds = torch.zeros(len(corners), 3), []
     for _ in range(3):
-        reset_peak("cpu")
+        reset_device_peak("cpu")
         before, start = memory("cpu", "VmRSS"), time.perf_counter()
         for trace in traces:
             engine.logits(trace, corners, box, colours)
@@ -183,7 +183,7 @@ def _cost(label: str, architecture: str, box: int, step: int, images: int) -> di
         "images": images,
         "seconds": statistics.median(seconds[1:]),
         "spread": max(seconds[1:]) - min(seconds[1:]),
-        "products": products(network, Setting(224, box, step)) if step <= box else None,
+        "products": products(network, SpeedSetting(224, box, step)) if step <= box else None,
         "peak_memory_bytes": None if before is None or peak is None else peak - before,
     }
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from benchmarks.machine import seconds
 
-BATCHES = {"cpu": (1, 4, 8, 16, 32), "cuda": (32, 128, 256)}  # the best of them is taken
-Corners = tuple[tuple[int, int], ...]
+RIVAL_BATCHES = {"cpu": (1, 4, 8, 16, 32), "cuda": (32, 128, 256)}  # the best of them is taken
+BoxCorners = tuple[tuple[int, int], ...]
 
 
 def best_forward(module: nn.Module, x: Tensor) -> tuple[Callable[[Tensor], Tensor], int, bool]:
@@ -22,7 +22,7 @@ def best_forward(module: nn.Module, x: Tensor) -> tuple[Callable[[Tensor], Tenso
     compiled = torch.compile(module, dynamic=False, options={"freezing": True})
     tried: list[tuple[float, int, bool]] = []
     with torch.inference_mode():
-        for batch in BATCHES[x.device.type]:
+        for batch in RIVAL_BATCHES[x.device.type]:
             for is_compiled, forward in ((False, module), (True, compiled)):
                 try:
                     tried.append((_per_picture(forward, x, batch), batch, is_compiled))
@@ -40,7 +40,7 @@ def _per_picture(forward: Callable[[Tensor], Tensor], x: Tensor, batch: int) -> 
 
 @torch.inference_mode()
 def full(
-    forward: Callable[[Tensor], Tensor], x: Tensor, corners: Corners, box: int, batch: int
+    forward: Callable[[Tensor], Tensor], x: Tensor, corners: BoxCorners, box: int, batch: int
 ) -> Tensor:
     """(P, C) logits of each masked picture; all batches have one size, so that nothing is compiled
     twice.
@@ -59,7 +59,7 @@ def best_captum(module: nn.Module, x: Tensor) -> int:
     box, step = x.shape[-1] // 2, -(-x.shape[-1] // 12)
     captum(module, x, box, step, 1)
     return min(
-        BATCHES[x.device.type],
+        RIVAL_BATCHES[x.device.type],
         key=lambda batch: seconds(lambda: captum(module, x, box, step, batch), x.device.type),
     )
 

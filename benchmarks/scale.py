@@ -33,13 +33,13 @@ from weakpoints.options import Options, choose
 from weakpoints.progress import Progress, no_progress
 
 WORKERS = (1, 2, 4)
-CALLERS = 4  # for each worker: more than it needs to be busy
+CALLERS_PER_WORKER = 4  # for each worker: more than it needs to be busy
 LOAD = 0.7  # of what the workers can do: the rate at which latency is measured
-PORT = 8480
+SCALE_PORT = 8480
 
 
 @dataclass
-class Outcomes:
+class ScaleOutcomes:
     """What callers saw, in seconds."""
 
     seconds: float = 0.0
@@ -47,7 +47,7 @@ class Outcomes:
     latencies: list[float] = field(default_factory=list)
 
 
-def scale(
+def scale_figures(
     settings: Settings, photographs: Collection, device_ms: float, count: int
 ) -> dict[str, Any]:
     """Photographs a second of the service and of a collection.
@@ -56,8 +56,8 @@ def scale(
     each worker of the network one core.
     """
     with connected(num_cpus=2 * max(WORKERS), include_dashboard=False, log_to_driver=False):
-        figures = _measured(settings, photographs, device_ms / 1000, count)
-    figures |= {"network_plain": _plain(loaded(settings), photographs)}
+        figures = _by_workers(settings, photographs, device_ms / 1000, count)
+    figures |= {"network_plain": _plain_figures(loaded(settings), photographs)}
     return {
         "device_ms": device_ms,
         "count": count,
@@ -67,27 +67,31 @@ def scale(
     }
 
 
-def _measured(
+def _by_workers(
     settings: Settings, photographs: Collection, device: float, count: int
 ) -> dict[str, Any]:
     from app.cluster.serving import running
 
     figures: dict[str, Any] = {}
-    service = settings.model_copy(update={"port": PORT, "cache_bytes": 0})
+    service = settings.model_copy(update={"port": SCALE_PORT, "cache_bytes": 0})
     sleeping, network = partial(asleep, settings, device), partial(loaded, settings)
     for workers in WORKERS:
         with pictures(count * workers) as made:
             with running(service, Share(workers, 0.5), sleeping):
-                figures[f"sleeping_service_{workers}"] = _service(made, workers, device)
-            figures[f"sleeping_collection_{workers}"] = _collection(made, Share(workers), sleeping)
+                figures[f"sleeping_service_{workers}"] = _service_figures(made, workers, device)
+            figures[f"sleeping_collection_{workers}"] = _collection_figures(
+                made, Share(workers), sleeping
+            )
     for workers in WORKERS[:2]:
         with running(service, Share(workers), network):
-            outcomes = asyncio.run(_closed(photographs, CALLERS * workers))
+            outcomes = asyncio.run(_closed(photographs, CALLERS_PER_WORKER * workers))
         figures[f"network_service_{workers}"] = {
             "images_per_second": len(photographs.names) / outcomes.seconds,
             **_statuses(outcomes),
         }
-        figures[f"network_collection_{workers}"] = _collection(photographs, Share(workers), network)
+        figures[f"network_collection_{workers}"] = _collection_figures(
+            photographs, Share(workers), network
+        )
     return figures
 
 
@@ -107,9 +111,9 @@ def pictures(count: int) -> Iterator[Collection]:
         yield open_collection(folder)
 
 
-def _service(made: Collection, workers: int, device: float) -> dict[str, Any]:
+def _service_figures(made: Collection, workers: int, device: float) -> dict[str, Any]:
     """The service at its fullest, then at LOAD with callers that come at random."""
-    full = asyncio.run(_closed(made, CALLERS * workers))
+    full = asyncio.run(_closed(made, CALLERS_PER_WORKER * workers))
     rate = LOAD * workers / device
     calm = asyncio.run(_open(made, rate))
     return {
@@ -124,7 +128,7 @@ def _service(made: Collection, workers: int, device: float) -> dict[str, Any]:
     }
 
 
-def _collection(
+def _collection_figures(
     photographs: Collection, share: Share, load: Callable[[], Detector]
 ) -> dict[str, Any]:
     """Seconds until its first row and its last, and photographs a second while every worker works.
@@ -178,7 +182,7 @@ def stamped(load: Callable[[], Detector], folder: str) -> Detector:
     )
 
 
-def _plain(detector: Detector, photographs: Collection) -> dict[str, Any]:
+def _plain_figures(detector: Detector, photographs: Collection) -> dict[str, Any]:
     """Here, with every core; and how large the files are that a batch leaves."""
     engine, start = (
         plain(detector, photographs.reader, choose(), Settings().limits),
@@ -200,9 +204,9 @@ def _plain(detector: Detector, photographs: Collection) -> dict[str, Any]:
     return {"images_per_second": count / seconds, "bytes_per_image": sizes}
 
 
-async def _closed(photographs: Collection, callers: int) -> Outcomes:
+async def _closed(photographs: Collection, callers: int) -> ScaleOutcomes:
     """Callers that ask one after the other."""
-    outcomes, left, start = Outcomes(), iter(photographs.names), time.perf_counter()
+    outcomes, left, start = ScaleOutcomes(), iter(photographs.names), time.perf_counter()
 
     async def call(client: httpx2.AsyncClient) -> None:
         for name in left:
@@ -214,10 +218,10 @@ async def _closed(photographs: Collection, callers: int) -> Outcomes:
     return outcomes
 
 
-async def _open(photographs: Collection, rate: float) -> Outcomes:
+async def _open(photographs: Collection, rate: float) -> ScaleOutcomes:
     """Callers that come at random, so many a second, whether others wait or not."""
     outcomes, gaps = (
-        Outcomes(),
+        ScaleOutcomes(),
         np.random.default_rng(0).exponential(1 / rate, len(photographs.names)),
     )
     loop, due, calls = asyncio.get_running_loop(), np.cumsum(gaps), []
@@ -231,7 +235,7 @@ async def _open(photographs: Collection, rate: float) -> Outcomes:
 
 
 async def _ask(
-    client: httpx2.AsyncClient, photographs: Collection, name: str, outcomes: Outcomes
+    client: httpx2.AsyncClient, photographs: Collection, name: str, outcomes: ScaleOutcomes
 ) -> None:
     data, start = photographs.reader.read(name, 2**30), time.perf_counter()
     answer = await client.post("/detect", content=data, headers={"content-type": "image/png"})
@@ -241,10 +245,10 @@ async def _ask(
 
 def _client() -> httpx2.AsyncClient:
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-    return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", timeout=300, limits=limits)
+    return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{SCALE_PORT}", timeout=300, limits=limits)
 
 
-def _statuses(outcomes: Outcomes) -> dict[str, Any]:
+def _statuses(outcomes: ScaleOutcomes) -> dict[str, Any]:
     return {"statuses": {str(status): count for status, count in sorted(outcomes.statuses.items())}}
 
 

@@ -17,18 +17,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.memory import reset_peak, status_bytes
+from benchmarks.memory import reset_process_peak, status_bytes
 from docs.running import SERVE, serving
 from weakpoints.evaluation.photographs import sample
 from weakpoints_client import Client, Detection
 
 COUNT, CLASSES = 16, 3
 WAIT = 600.0  # seconds for an answer
-Figures = dict[str, Any]
+Comparison = dict[str, Any]
 
 
 @contextmanager
-def service(port: int) -> Iterator[tuple[Client, int]]:
+def served(port: int) -> Iterator[tuple[Client, int]]:
     """The service, ready, and its process's number."""
     wait = str(WAIT)
     with (
@@ -40,17 +40,17 @@ def service(port: int) -> Iterator[tuple[Client, int]]:
 
 def peak(pid: int, run: Callable[[], object]) -> tuple[float, int]:
     """Seconds of a run, and the most bytes that the process had resident in it (Linux)."""
-    reset_peak(pid)
+    reset_process_peak(pid)
     start = time.perf_counter()
     run()
     seconds = time.perf_counter() - start
     return seconds, status_bytes(pid, "VmHWM") or 0
 
 
-def compared(pid: int, rounds: int, runs: dict[str, Callable[[], object]]) -> Figures:
+def compared(pid: int, rounds: int, runs: dict[str, Callable[[], object]]) -> Comparison:
     """Medians of what the runs take, in turn, and how the second compares with the first."""
     taken = [[peak(pid, run) for run in runs.values()] for _ in range(rounds)]
-    figures: Figures = {
+    figures: Comparison = {
         name: {
             "seconds": statistics.median(result[i][0] for result in taken),
             "peak_memory_bytes": max(result[i][1] for result in taken),
@@ -61,7 +61,7 @@ def compared(pid: int, rounds: int, runs: dict[str, Callable[[], object]]) -> Fi
     return figures | {"ratio": statistics.median(ratios), "ratios": ratios}
 
 
-def photographs(client: Client, pid: int, paths: Sequence[Path], rounds: int) -> Figures:
+def compare_photographs(client: Client, pid: int, paths: Sequence[Path], rounds: int) -> Comparison:
     files = [path.read_bytes() for path in paths]
 
     def alone() -> None:
@@ -75,7 +75,7 @@ def photographs(client: Client, pid: int, paths: Sequence[Path], rounds: int) ->
     return compared(pid, rounds, {"sixteen_callers": alone, "one_request": together})
 
 
-def classes(client: Client, pid: int, path: Path, rounds: int) -> Figures:
+def classes(client: Client, pid: int, path: Path, rounds: int) -> Comparison:
     file = path.read_bytes()
     ranking = [top.class_id for top in client.detect(file, seconds=WAIT).prediction.top]
 
@@ -92,11 +92,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8017)
     args = parser.parse_args()
     paths = sample(args.images, COUNT)
-    with service(args.port) as (client, pid):
+    with served(args.port) as (client, pid):
         client.detect(paths[0].read_bytes(), seconds=WAIT)
         figures = {
             "network": client.model().name,
-            "photographs": photographs(client, pid, paths, args.rounds),
+            "photographs": compare_photographs(client, pid, paths, args.rounds),
             "classes": classes(client, pid, paths[0], 3 * args.rounds),
         }
     print(json.dumps(figures))

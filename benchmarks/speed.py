@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import exported
-from benchmarks.machine import busy_loop, matmul_rate, memory, reset_peak, seconds
+from benchmarks.machine import busy_loop, matmul_rate, memory, reset_device_peak, seconds
 from benchmarks.modules import load_module, network_of, skeleton
 from benchmarks.rivals import best_captum, best_forward, captum, full
 from weakpoints.engine.engine import Incremental
@@ -30,7 +30,7 @@ from weakpoints.options import Precision
 
 
 @dataclass(frozen=True)
-class Setting:
+class SpeedSetting:
     """Boxes of `box` pixels every `step` over a picture of `side`."""
 
     side: int
@@ -80,7 +80,7 @@ def speed_of(
         module = load_module(entry) if trained else skeleton(entry).eval().requires_grad_(False)
     figures = compare(
         module,
-        setting(entry.side, limit),
+        speed_setting(entry.side, limit),
         against,
         rounds=rounds,
         device=device,
@@ -90,7 +90,7 @@ def speed_of(
     return {"network": entry.name, "weights": "trained" if trained else "random", **figures}
 
 
-def setting(side: int, limit: int) -> Setting:
+def speed_setting(side: int, limit: int) -> SpeedSetting:
     """The default box, a fourteenth of the side, at the finest step that `limit` allows.
 
     That is the step that asks for no more than `limit` positions. Raises BadOption where there is
@@ -98,7 +98,7 @@ def setting(side: int, limit: int) -> Setting:
     """
     box = side // 14
     for step in range(max(box // 2, 1), box + 1):
-        tried = Setting(side, box, step)
+        tried = SpeedSetting(side, box, step)
         if len(tried.corners) <= limit:
             return tried
     raise BadOption(
@@ -111,7 +111,7 @@ def setting(side: int, limit: int) -> Setting:
 
 def compare(
     module: nn.Module,
-    where: Setting,
+    where: SpeedSetting,
     against: Sequence[str],
     *,
     rounds: int,
@@ -132,12 +132,12 @@ def compare(
     openvino, onnxruntime: whole passes of the exported network, on a CPU in float32.
     """
     with arithmetic(device, precision), tuned(device):  # the rivals, too
-        return _compare(module, where, against, rounds, device, precision, neighbour)
+        return _compare_in_rounds(module, where, against, rounds, device, precision, neighbour)
 
 
-def _compare(
+def _compare_in_rounds(
     module: nn.Module,
-    where: Setting,
+    where: SpeedSetting,
     against: Sequence[str],
     rounds: int,
     device: str,
@@ -202,7 +202,7 @@ def _compare(
 
 
 def _rivals(
-    module: nn.Module, x: Tensor, where: Setting, against: Sequence[str]
+    module: nn.Module, x: Tensor, where: SpeedSetting, against: Sequence[str]
 ) -> Iterator[Contestant]:
     if "full" in against:
         forward, batch, compiled = best_forward(module, x)
@@ -224,7 +224,7 @@ def _in_turn(contestants: Sequence[Contestant], rounds: int, device: str) -> dic
     figures = {contestant.name: Measured() for contestant in contestants}
     for _ in range(rounds):
         for contestant in contestants:
-            reset_peak(device)
+            reset_device_peak(device)
             before = memory(device, "VmRSS")
             figures[contestant.name].seconds.append(seconds(contestant.run, device))
             after = memory(device, "VmHWM")
@@ -235,7 +235,7 @@ def _in_turn(contestants: Sequence[Contestant], rounds: int, device: str) -> dic
     return figures
 
 
-def products(network: Network, where: Setting) -> dict[str, int]:
+def products(network: Network, where: SpeedSetting) -> dict[str, int]:
     """Multiplications for all positions: of full passes, of what the form of windows needs (the
     theoretical saving), and those computed.
     """

@@ -6,7 +6,7 @@ from typing import Any
 CONTESTANTS = ("ours", "full", "captum_default", "captum_best", "openvino", "onnxruntime")
 
 
-def table(figures: Mapping[str, Any]) -> str:
+def speed_table(figures: Mapping[str, Any]) -> str:
     """One line a contestant, and what the windows save."""
     lines = [
         f"{figures['network']} ({figures['weights']} weights), {figures['side']} px, "
@@ -14,7 +14,7 @@ def table(figures: Mapping[str, Any]) -> str:
         f"{figures['device']}, {figures['precision']}, {figures['threads']} threads",
         f"{'':16}{'s/image':>10}{'spread':>10}{'times ours':>12}{'peak MiB':>10}{'beside':>10}",
     ]
-    lines += [_line(name, figures[name]) for name in CONTESTANTS if name in figures]
+    lines += [_speed_line(name, figures[name]) for name in CONTESTANTS if name in figures]
     rate = figures["ours_products_per_second"] / figures["matmul_products_per_second"]
     turned = figures["saving_turned_into_time"]
     lines.append(
@@ -28,7 +28,7 @@ def table(figures: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _line(name: str, measured: Mapping[str, Any]) -> str:
+def _speed_line(name: str, measured: Mapping[str, Any]) -> str:
     peak, beside = measured["peak_memory_bytes"], measured["seconds_beside_a_loop"]
     return (
         f"{name:16}{measured['seconds_per_image']:10.3f}{measured['spread']:10.3f}"

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from benchmarks.machine import memory, reset_peak
-from benchmarks.several import service
+from benchmarks.machine import memory, reset_device_peak
+from benchmarks.several import served
 from weakpoints.images.decode import decode
 from weakpoints.images.pixels import SRGB
 from weakpoints.method.close_up import close_up
@@ -33,17 +33,17 @@ from weakpoints.method.peaks import Scene, find_peaks, refined
 from weakpoints.method.render import encode, overlay
 from weakpoints.options import Limits, choose, resolve
 
-SIZES = {12: (4000, 3000), 24: (6000, 4000), 48: (8000, 6000)}
+STAGE_SIZES = {12: (4000, 3000), 24: (6000, 4000), 48: (8000, 6000)}
 SPEC = InputSpec(224, (0.5,) * 3, (0.25,) * 3)
-ROUNDS = 3
-PORT = 8873
+STAGE_ROUNDS = 3
+STAGES_PORT = 8873
 CALLER = "203.0.113.7"
-Pixels = NDArray[np.uint8]
+RgbImage = NDArray[np.uint8]
 
 
-def photograph(megapixels: int) -> Pixels:
+def synthetic_photograph(megapixels: int) -> RgbImage:
     """(H, W, 3): discs of all sizes under the noise of a sensor."""
-    width, height = SIZES[megapixels]
+    width, height = STAGE_SIZES[megapixels]
     rng, image = np.random.default_rng(0), np.full((height, width, 3), 128, np.uint8)
     for _ in range(400):
         centre = (int(rng.integers(width)), int(rng.integers(height)))
@@ -56,7 +56,7 @@ def photograph(megapixels: int) -> Pixels:
     return image
 
 
-def jpeg(image: Pixels, **more: Any) -> bytes:
+def jpeg(image: RgbImage, **more: Any) -> bytes:
     file = BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=90, **more)
     return file.getvalue()
@@ -70,7 +70,7 @@ def other_profile() -> bytes:
 
 def stages(megapixels: int) -> dict[str, Callable[[], object]]:
     """Each stage by its name; what it needs is made before."""
-    image = photograph(megapixels)
+    image = synthetic_photograph(megapixels)
     height, width, _ = image.shape
     turned = Image.Exif()
     turned[0x0112] = 6
@@ -97,15 +97,15 @@ def stages(megapixels: int) -> dict[str, Callable[[], object]]:
     }
 
 
-def measured(megapixels: int) -> dict[str, dict[str, float]]:
+def stage_seconds(megapixels: int) -> dict[str, dict[str, float]]:
     """Of each stage, the median seconds and the bytes that it takes at its peak."""
     cv2.setNumThreads(1)
     figures = {}
     for name, run in stages(megapixels).items():
-        reset_peak("cpu")
+        reset_device_peak("cpu")
         before = memory("cpu", "VmRSS") or 0
         taken = []
-        for _ in range(ROUNDS):
+        for _ in range(STAGE_ROUNDS):
             start = time.perf_counter()
             run()
             taken.append(time.perf_counter() - start)
@@ -114,13 +114,13 @@ def measured(megapixels: int) -> dict[str, dict[str, float]]:
     return figures
 
 
-def served(megapixels: int) -> dict[str, float]:
+def through_service(megapixels: int) -> dict[str, float]:
     """`/detect` without its occlusion, and how long other callers wait beside it."""
-    large = jpeg(photograph(megapixels))
+    large = jpeg(synthetic_photograph(megapixels))
     small = [jpeg(np.full((60, 80 + i, 3), 90, np.uint8)) for i in range(200)]
     os.environ |= {"WEAKPOINTS_PROXIES": '["127.0.0.1"]', "WEAKPOINTS_NETWORK": "bundled"}
-    with service(PORT):
-        runs = [post(large)["timing_ms"] for _ in range(ROUNDS)]
+    with served(STAGES_PORT):
+        runs = [post(large)["timing_ms"] for _ in range(STAGE_ROUNDS)]
         alone = [waited(picture) for picture in small[:20]]
         thread = threading.Thread(target=post, args=(large,))
         thread.start()
@@ -143,7 +143,7 @@ def served(megapixels: int) -> dict[str, float]:
 def post(picture: bytes, caller: str = "") -> dict[str, Any]:
     """The answer to one photograph with few boxes, so that the device is not what is waited for."""
     headers = {"Content-Type": "image/jpeg"} | ({"X-Forwarded-For": caller} if caller else {})
-    address = f"http://127.0.0.1:{PORT}/detect?patch=56&stride=56&colours=1"
+    address = f"http://127.0.0.1:{STAGES_PORT}/detect?patch=56&stride=56&colours=1"
     request = urllib.request.Request(address, picture, headers)
     with urllib.request.urlopen(request) as answer:
         figures: dict[str, Any] = json.load(answer)
@@ -159,11 +159,11 @@ def waited(picture: bytes) -> float:
 def main() -> None:
     figures: dict[str, Any] = {}
     with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for megapixels in SIZES:
-            figures[str(megapixels)] = {"stages": pool.apply(measured, (megapixels,))}
+        for megapixels in STAGE_SIZES:
+            figures[str(megapixels)] = {"stages": pool.apply(stage_seconds, (megapixels,))}
             print(megapixels, file=sys.stderr)
-    for megapixels in SIZES:
-        figures[str(megapixels)]["service"] = served(megapixels)
+    for megapixels in STAGE_SIZES:
+        figures[str(megapixels)]["service"] = through_service(megapixels)
     print(json.dumps(figures, indent=1))
 
 

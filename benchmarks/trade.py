@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.kept_maps import FINEST, Picture, Setting, picture
+from benchmarks.kept_maps import FINEST_BOXES, MapPicture, MapSetting, map_picture
 from weakpoints.evaluation.baselines import Points, grid_points, reweighted
 from weakpoints.evaluation.matching import interval, match, one_to_one
 from weakpoints.evaluation.pairs import choose_cases, compose
@@ -35,18 +35,20 @@ from weakpoints.loading import load_detector
 ALPHA = 0.1
 Array = NDArray[np.float64]
 SETTINGS = [
-    Setting(64, 32, 0.0),
-    Setting(64, 64, 0.2),
-    Setting(64, 32, 0.1),
-    Setting(64, 32, 0.2),
-    Setting(64, 32, 0.3),
-    Setting(32, 32, 0.2),
+    MapSetting(64, 32, 0.0),
+    MapSetting(64, 64, 0.2),
+    MapSetting(64, 32, 0.1),
+    MapSetting(64, 32, 0.2),
+    MapSetting(64, 32, 0.3),
+    MapSetting(32, 32, 0.2),
 ]
-DEFAULT = Setting(64, 32, 0.2)
+DEFAULT = MapSetting(64, 32, 0.2)
 
 
 def on_landmarks(
-    photographs: list[tuple[Landmarked, Picture]], untrained: list[Picture], setting: Setting
+    photographs: list[tuple[Landmarked, MapPicture]],
+    untrained: list[MapPicture],
+    setting: MapSetting,
 ) -> dict[str, Array]:
     """(N, 2) F1 anywhere and F1 in the box of each method, by photograph.
 
@@ -80,7 +82,7 @@ def on_landmarks(
     return {name: np.array(pairs) for name, pairs in rows.items()}
 
 
-def ours(photographs: list[tuple[Landmarked, Picture]], setting: Setting) -> dict[str, Array]:
+def ours(photographs: list[tuple[Landmarked, MapPicture]], setting: MapSetting) -> dict[str, Array]:
     """The same of our keypoints alone."""
     rows = []
     for marked, seen in photographs:
@@ -100,14 +102,14 @@ def _within(marked: Landmarked, xy: Array) -> Array:
     return Points(xy, np.zeros(len(xy))).within(marked.box).xy
 
 
-def on_asked(seen: Picture, mine: NDArray[np.bool_], setting: Setting) -> float:
+def on_asked(seen: MapPicture, mine: NDArray[np.bool_], setting: MapSetting) -> float:
     """The share of the keypoints on the photograph that was asked for."""
     last = np.array(mine.shape[::-1]) - 1
     x, y = np.rint(seen.points(setting, seen.count)).astype(int).clip(0, last).T
     return float(mine[y, x].mean())
 
 
-def again(seen: list[tuple[Warp | None, Picture]], setting: Setting) -> float:
+def again(seen: list[tuple[Warp | None, MapPicture]], setting: MapSetting) -> float:
     """The mean repeatability of one photograph, the first, under its changes."""
     (_, first), *changed = seen
     frame, before = first.scene.frame, first.points(setting, 2 * first.count)
@@ -163,22 +165,25 @@ def main() -> None:
     args = parser.parse_args()
     detector = load_detector(args.manifest, args.network, "cpu")
     marked = [
-        (each, picture(detector, read(each.path), None, args.kept))
+        (each, map_picture(detector, read(each.path), None, args.kept))
         for file, folder in zip(args.annotations, args.images, strict=True)
         for each in read_coco(file, folder)
     ]
     blind = reweighted(detector)
     untrained = [
-        picture(blind, read(each.path), None, args.kept / "random_weights", FINEST[:1])
+        map_picture(blind, read(each.path), None, args.kept / "random_weights", FINEST_BOXES[:1])
         for each, _ in marked
     ]
     pairs = []
     for case in choose_cases(folders_by_class(args.classes, detector.model.labels), args.pairs):
         first, second = (read(path) for path in case.paths)
         mixed, owner = compose(first, second, case.layout, case.corner)
-        pairs.append((picture(detector, mixed, case.target, args.kept), owner == case.asked))
+        pairs.append((map_picture(detector, mixed, case.target, args.kept), owner == case.asked))
     repeats = [
-        [(warp, picture(detector, image, None, args.kept)) for warp, image in changes(read(path))]
+        [
+            (warp, map_picture(detector, image, None, args.kept))
+            for warp, image in changes(read(path))
+        ]
         for path in (sample(args.classes, 22)[: args.repeats] if args.repeats else ())
     ]
     sets = np.array([each.source for each, _ in marked])

@@ -17,7 +17,7 @@ from app.schemas.queries import DetectParameters, DetectQuery, options_of
 from weakpoints.errors import BadOption
 from weakpoints.given_options import options_from
 from weakpoints.options import HINTS, MOST_TARGETS, NAMES, PRESETS, Options, Preset, choose, resolve
-from weakpoints_client.calls import Call
+from weakpoints_client.calls import ApiCall
 
 LABELS = ("ant", "bee, honey", "7", "cat", "cat", "caf\u00e9", "tench, Tinca, tinca")
 
@@ -62,7 +62,7 @@ def everywhere(name: str, value: Any) -> Options | str:
             same = flags == python
         assert same
     if name != "target_class":  # a text, which becomes classes where the network is known
-        params = QueryParams(Call(None, 1, None, {name: value}).options).multi_items()
+        params = QueryParams(ApiCall(None, 1, None, {name: value}).options).multi_items()
         sent = said(lambda: options_of(dict(params), DetectQuery).options())
         sent = "given several times" if len(params) > 1 else sent
         assert sent == python if isinstance(python, Options) else isinstance(sent, str)

@@ -15,7 +15,7 @@ from typing import Any
 from app.schemas.answers import WireKeypoint
 from weakpoints.coco import HALF
 
-VISIBLE = 2
+COCO_VISIBLE = 2
 
 
 def coco_image(number: int, name: str, width: int, height: int) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def coco_annotation(
 ) -> dict[str, Any]:
     """The keypoints of one class on one photograph; `most` as its category has it."""
     rounded = [point.model_dump() for point in points]  # rounded, as the service answers
-    triples = [(round(p["x"] + HALF, 3), round(p["y"] + HALF, 3), VISIBLE) for p in rounded]
+    triples = [(round(p["x"] + HALF, 3), round(p["y"] + HALF, 3), COCO_VISIBLE) for p in rounded]
     xs, ys = [x for x, _, _ in triples] or [0.0], [y for _, y, _ in triples] or [0.0]
     width, height = round(max(xs) - min(xs), 3), round(max(ys) - min(ys), 3)
     return {

@@ -26,7 +26,7 @@ ELSEWHERE = "it lies outside of the folder that names are relative to, which mus
 
 
 @dataclass(frozen=True)
-class Reader:
+class PhotographReader:
     """Reads by name: relative to the root, or an absolute path, or a URL of its own."""
 
     filesystem: AbstractFileSystem
@@ -82,7 +82,7 @@ class Collection:
     of photographs in the COCO file that named them. source: the path of a list that lies here.
     """
 
-    reader: Reader
+    reader: PhotographReader
     names: tuple[str, ...]
     refused: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
@@ -102,7 +102,7 @@ def open_collection(source: str, outside: bool = False, images: str | None = Non
         collection = (
             _folder(filesystem, path)
             if filesystem.isdir(path)
-            else _list(filesystem, path, outside, images)
+            else _listed(filesystem, path, outside, images)
         )
     except Exception as error:  # a file system of fsspec's may raise anything
         raise BadOption(
@@ -170,16 +170,16 @@ def _folder(filesystem: AbstractFileSystem, path: str) -> Collection:
             names.append(name)
         else:
             left_out[printable(suffix) or "without suffix"] += 1
-    return _collection(filesystem, path, names, {}, left_out)
+    return _of_items(filesystem, path, names, {}, left_out)
 
 
-def _list(
+def _listed(
     filesystem: AbstractFileSystem, path: str, outside: bool, images: str | None
 ) -> Collection:
     suffix, refused, ids = splitext(path)[1].lower(), dict[str, str](), dict[str, int]()
     if suffix not in (".txt", ".json"):
         raise ValueError(f"a list ends in .txt or .json, not in {suffix!r}")
-    text = _text(filesystem.cat_file(path))
+    text = _message(filesystem.cat_file(path))
     there, root = _filesystem(images) if images else (filesystem, dirname(path))
     if suffix == ".txt":
         names = [line.strip() for line in text.splitlines() if line.strip()]
@@ -190,7 +190,7 @@ def _list(
         ids = _ids(entries)
     source = path if isinstance(filesystem, LocalFileSystem) else None
     once = _each_file_once(root, names)
-    return replace(_collection(there, root, once, refused, {}), ids=ids, source=source)
+    return replace(_of_items(there, root, once, refused, {}), ids=ids, source=source)
 
 
 def _each_file_once(root: str, names: Sequence[str]) -> list[str]:
@@ -208,7 +208,7 @@ def _ids(entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return whole if len(set(whole.values())) == len(ids) else {}
 
 
-def _collection(
+def _of_items(
     filesystem: AbstractFileSystem,
     root: str,
     names: Sequence[str],
@@ -223,11 +223,11 @@ def _collection(
             odd.add(name)
     refused = refused | {shown[name]: ODD_NAME for name in odd}
     return Collection(
-        Reader(filesystem, root), tuple(sorted(set(shown.values()))), refused, left_out
+        PhotographReader(filesystem, root), tuple(sorted(set(shown.values()))), refused, left_out
     )
 
 
-def _text(data: bytes) -> str:
+def _message(data: bytes) -> str:
     """UTF-8, or UTF-16 as Windows writes it, whose byte-order mark says so."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16")

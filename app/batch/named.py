@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.batch.records import Row
+from app.batch.records import ResultRow
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.landmarks.named import Describer, Named, NamedPoints, Pattern
 from weakpoints.method.detector import Detector
@@ -82,7 +82,7 @@ def digest_of(patterns: Patterns) -> str:
 
 def consistent_patterns(
     detector: Detector,
-    rows: Sequence[Row],
+    rows: Sequence[ResultRow],
     opened: Callable[[str], Image],
     options: Options,
 ) -> dict[int | None, Pattern]:
@@ -91,7 +91,7 @@ def consistent_patterns(
     It is the photograph whose keypoints are found most surely on the others of its class. A class
     with a single photograph has none.
     """
-    classes: dict[int, list[Row]] = {}
+    classes: dict[int, list[ResultRow]] = {}
     for row in rows:
         if row.error is None and row.keypoints and row.class_id is not None:
             classes.setdefault(row.class_id, []).append(row)
@@ -104,7 +104,7 @@ def consistent_patterns(
 
 def _best_reference(
     detector: Detector,
-    members: Sequence[Row],
+    members: Sequence[ResultRow],
     opened: Callable[[str], Image],
     options: Options,
 ) -> Pattern:
@@ -126,7 +126,7 @@ def _best_reference(
     return patterns[int(np.argmax(agreement))]
 
 
-def _pattern(describer: Describer, row: Row, image: Image, options: Options) -> Pattern:
+def _pattern(describer: Describer, row: ResultRow, image: Image, options: Options) -> Pattern:
     points = sorted(row.keypoints, key=lambda point: -point.confidence)[:MOST_POINTS]
     places = np.array([(point.x, point.y) for point in points])
     names = tuple(f"P{number}" for number in range(1, len(points) + 1))

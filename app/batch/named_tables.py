@@ -5,15 +5,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from app.batch.coco import VISIBLE, coco_image
-from app.batch.records import Row
-from app.batch.tables import Rows, good_rows, write_parts, write_table
+from app.batch.coco import COCO_VISIBLE, coco_image
+from app.batch.records import ResultRow
+from app.batch.tables import TableRows, good_rows, write_parts, write_table
 from weakpoints.coco import HALF
 
 
 def write_named_coco(
     path: Path,
-    rows: Rows,
+    rows: TableRows,
     categories: Sequence[dict[str, Any]],
     description: str,
     ids: Mapping[str, int],
@@ -41,7 +41,7 @@ def write_named_coco(
     write_parts(path, description, parts)
 
 
-def write_named_parquet(path: Path, rows: Rows, stamp: dict[str, Any]) -> None:
+def write_named_parquet(path: Path, rows: TableRows, stamp: dict[str, Any]) -> None:
     """One row a landmark; one without a landmark for a photograph that failed or has none."""
     import pyarrow as pa  # heavy, and wanted here alone
 
@@ -56,16 +56,18 @@ def write_named_parquet(path: Path, rows: Rows, stamp: dict[str, Any]) -> None:
     write_table(path, kinds, stamp, rows, _records)
 
 
-def category_of(row: Row, known: Mapping[int, Mapping[str, Any]]) -> int:
+def category_of(row: ResultRow, known: Mapping[int, Mapping[str, Any]]) -> int:
     """A set for all photographs is the only category, and has 1."""
     mine = (row.class_id or 0) + 1
     return mine if mine in known and len(known[mine]["keypoints"]) == len(row.landmarks) else 1
 
 
-def _annotation(number: int, image: int, row: Row, category: int) -> dict[str, Any]:
+def _annotation(number: int, image: int, row: ResultRow, category: int) -> dict[str, Any]:
     points = [point.model_dump() for point in row.landmarks]
     triples = [
-        (round(p["x"] + HALF, 3), round(p["y"] + HALF, 3), VISIBLE) if p["visible"] else (0, 0, 0)
+        (round(p["x"] + HALF, 3), round(p["y"] + HALF, 3), COCO_VISIBLE)
+        if p["visible"]
+        else (0, 0, 0)
         for p in points
     ]
     x, y, w, h = row.model_dump()["bbox"] or (0.0, 0.0, 0.0, 0.0)
@@ -83,7 +85,7 @@ def _annotation(number: int, image: int, row: Row, category: int) -> dict[str, A
     }
 
 
-def _records(row: Row) -> Iterator[dict[str, Any]]:
+def _records(row: ResultRow) -> Iterator[dict[str, Any]]:
     about = row.model_dump(include={"file_name", "error", "label", "width", "height", "class_id"})
     about["probability"] = row.probability
     if not row.landmarks:

@@ -13,14 +13,14 @@ from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ValidationError
 
-from app.schemas.answers import Figure, Pixels, WireKeypoint
+from app.schemas.answers import Figure, PixelLength, WireKeypoint
 from app.schemas.landmarks import WireLandmark, wire_landmark
 from weakpoints.errors import BadOption
 from weakpoints.landmarks.named import Named
 from weakpoints.method.localization import Localization
 
 
-class Row(BaseModel):
+class ResultRow(BaseModel):
     """One photograph: what was found on it, or why nothing could be.
 
     Figures are rounded as the service rounds them. made_of: see `Reader.fingerprint`.
@@ -37,15 +37,15 @@ class Row(BaseModel):
     low_evidence: bool | None = None
     keypoints: list[WireKeypoint] = []
     landmarks: list[WireLandmark] = []
-    bbox: tuple[Pixels, Pixels, Pixels, Pixels] | None = None
+    bbox: tuple[PixelLength, PixelLength, PixelLength, PixelLength] | None = None
 
     @property
     def line(self) -> str:
         return self.model_dump_json(exclude_defaults=True)
 
 
-def found_row(name: str, localization: Localization) -> Row:
-    return Row(
+def found_row(name: str, localization: Localization) -> ResultRow:
+    return ResultRow(
         file_name=name,
         width=localization.width,
         height=localization.height,
@@ -57,9 +57,9 @@ def found_row(name: str, localization: Localization) -> Row:
     )
 
 
-def named_row(name: str, named: Named) -> Row:
+def named_row(name: str, named: Named) -> ResultRow:
     likeliest = named.top[0]
-    return Row(
+    return ResultRow(
         file_name=name,
         width=named.width,
         height=named.height,
@@ -113,7 +113,7 @@ def _is_stamp(line: bytes) -> bool:
         return False
 
 
-def read_rows(path: Path, names: Iterable[str]) -> list[Row]:
+def read_rows(path: Path, names: Iterable[str]) -> list[ResultRow]:
     """The last row of each name in a log that a run has finished."""
     with path.open("r+b") as file:
         file.readline()
@@ -154,27 +154,27 @@ class Log:
         """Whether a row of this photograph is there, made of the file as it is now."""
         return name in self and self._made_of[name] == made_of
 
-    def add(self, line: str, made_of: Mapping[str, str | None]) -> Row:
+    def add(self, line: str, made_of: Mapping[str, str | None]) -> ResultRow:
         """Kept before this returns: a process that is killed afterwards loses nothing.
 
         made_of: of each photograph, see `Reader.fingerprint`.
         """
-        row = Row.model_validate_json(line)
+        row = ResultRow.model_validate_json(line)
         row = row.model_copy(update={"made_of": made_of.get(row.file_name)})
         data, place = row.line.encode() + b"\n", self._file.tell()
         self._file.write(data)
         self._file.flush()
         return self._note(data, place)
 
-    def rows(self, names: Iterable[str]) -> Iterator[Row]:
+    def rows(self, names: Iterable[str]) -> Iterator[ResultRow]:
         """The last row of each, in the order of the names; those without one are left out."""
         for name in names:
             if name in self._places:
                 self._file.seek(self._places[name])
-                yield Row.model_validate_json(self._file.readline())
+                yield ResultRow.model_validate_json(self._file.readline())
 
-    def _note(self, line: bytes, place: int) -> Row:
-        row = Row.model_validate_json(line)
+    def _note(self, line: bytes, place: int) -> ResultRow:
+        row = ResultRow.model_validate_json(line)
         self._places[row.file_name] = place
         self._made_of[row.file_name] = row.made_of
         (self.failed.discard if row.error is None else self.failed.add)(row.file_name)

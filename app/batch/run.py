@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.batch.collection import Collection, Reader, printable, reason
+from app.batch.collection import Collection, PhotographReader, printable, reason
 from app.batch.formats.formats import (
-    DEFAULT,
-    Format,
+    DEFAULT_FORMAT,
+    LabelFormat,
     outputs_of,
     write_formats,
 )
 from app.batch.formats.labelled import labelled_collection
 from app.batch.named import NamedLocator, Patterns, categories_of, digest_of
 from app.batch.named_tables import write_named_coco, write_named_parquet
-from app.batch.records import Row, found_row, named_row, open_log
-from app.batch.tables import Rows, write_coco, write_parquet
+from app.batch.records import ResultRow, found_row, named_row, open_log
+from app.batch.tables import TableRows, write_coco, write_parquet
 from app.decoding.pool import Decoders
 from weakpoints import __version__
 from weakpoints.errors import BadOption, DeviceLost, WeakpointsError
@@ -37,11 +37,11 @@ from weakpoints.options import Limits, Options
 
 Engine = Callable[[Sequence[str]], Iterator[str]]
 """From names to the lines of their rows, in any order."""
-Progress = Callable[[Iterable[str], int], Iterable[str]]
+OnPhotograph = Callable[[Iterable[str], int], Iterable[str]]
 Locates = Detector | NamedLocator
 LOG, COCO, PARQUET = "rows.jsonl", "keypoints.coco.json", "keypoints.parquet"
 OUTPUTS = (LOG, COCO, PARQUET)
-TOLD = 20  # failures that a summary tells; the files have them all
+LISTED_FAILURES = 20  # failures that a summary tells; the files have them all
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ def run_batch(
     out: Path,
     *,
     resume: bool,
-    progress: Progress,
+    progress: OnPhotograph,
     patterns: Patterns | None = None,
-    formats: Sequence[Format] = DEFAULT,
+    formats: Sequence[LabelFormat] = DEFAULT_FORMAT,
 ) -> Summary:
     """Looks at each photograph of the collection and writes what was found into `out`.
 
@@ -84,7 +84,7 @@ def run_batch(
     try:
         out.mkdir(parents=True, exist_ok=True)
         check_outputs(out, collection, outputs_of(formats))
-        done, failures, failed = _rows(
+        done, failures, failed = _result_rows(
             engine,
             model,
             options,
@@ -128,7 +128,7 @@ def check_outputs(out: Path, collection: Collection, more: Sequence[str] = ()) -
             )
 
 
-def _rows(
+def _result_rows(
     engine: Engine,
     model: Model,
     options: Options,
@@ -136,9 +136,9 @@ def _rows(
     out: Path,
     *,
     resume: bool,
-    progress: Progress,
+    progress: OnPhotograph,
     patterns: Patterns | None,
-    formats: Sequence[Format],
+    formats: Sequence[LabelFormat],
 ) -> tuple[int, tuple[str, ...], int]:
     """How many photographs were looked at now, some of the failures, and how many there were."""
     stamp = {
@@ -156,7 +156,7 @@ def _rows(
         todo = [name for name in names if not log.has(name, made_of.get(name))]
         for name in todo:
             if name in refused:
-                log.add(Row(file_name=name, error=refused[name]).line, made_of)
+                log.add(ResultRow(file_name=name, error=refused[name]).line, made_of)
         wanted = [name for name in todo if name not in refused]
         for line in progress(engine(wanted), len(wanted)):
             log.add(line, made_of)
@@ -167,7 +167,9 @@ def _rows(
             )
         _write(out, model, stamp, collection, partial(log.rows, names), patterns, formats)
         failed = [name for name in todo if name in log.failed]
-        failures = tuple(f"{row.file_name}: {row.error}" for row in log.rows(failed[:TOLD]))
+        failures = tuple(
+            f"{row.file_name}: {row.error}" for row in log.rows(failed[:LISTED_FAILURES])
+        )
     return len(todo), failures, len(failed)
 
 
@@ -176,9 +178,9 @@ def _write(
     model: Model,
     stamp: dict[str, Any],
     collection: Collection,
-    rows: Rows,
+    rows: TableRows,
     patterns: Patterns | None,
-    formats: Sequence[Format],
+    formats: Sequence[LabelFormat],
 ) -> None:
     """Parquet and the formats, of the rows of a run that has ended."""
     description = f"weakpoints {__version__}, network {model.name} {model.sha256[:12]}"
@@ -200,7 +202,7 @@ def _write(
     )
 
 
-def plain(detector: Locates, reader: Reader, options: Options, limits: Limits) -> Engine:
+def plain(detector: Locates, reader: PhotographReader, options: Options, limits: Limits) -> Engine:
     """One after the other, here; files are decoded in a child."""
 
     def lines(names: Sequence[str]) -> Iterator[str]:
@@ -210,7 +212,7 @@ def plain(detector: Locates, reader: Reader, options: Options, limits: Limits) -
                     data = reader.read(name, limits.max_bytes)
                     image = decoders.decode(data, background=options.background)
                 except Exception as error:  # of a file system or a file: whatever it is, its record
-                    yield Row(file_name=name, error=reason(error)).line
+                    yield ResultRow(file_name=name, error=reason(error)).line
                     continue
                 yield located(detector, name, image, options)
 
@@ -226,4 +228,4 @@ def located(detector: Locates, name: str, image: NDArray[np.uint8], options: Opt
     except DeviceLost:
         raise
     except Exception as error:
-        return Row(file_name=name, error=reason(error)).line
+        return ResultRow(file_name=name, error=reason(error)).line

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from app.batch.coco import coco_annotation, coco_category, coco_image
-from app.batch.records import Row
+from app.batch.records import ResultRow
 from app.schemas.answers import WireKeypoint
 
-Rows = Callable[[], Iterator[Row]]
+TableRows = Callable[[], Iterator[ResultRow]]
 GROUP = 1000  # photographs a row group of Parquet
 
 
 def write_coco(
-    path: Path, rows: Rows, labels: Sequence[str], description: str, ids: Mapping[str, int]
+    path: Path, rows: TableRows, labels: Sequence[str], description: str, ids: Mapping[str, int]
 ) -> None:
     """COCO keypoints as `coco.py` says; `errors` has what failed.
 
@@ -65,7 +65,7 @@ def write_parts(
         file.write("}\n")
 
 
-def write_parquet(path: Path, rows: Rows, stamp: dict[str, Any]) -> None:
+def write_parquet(path: Path, rows: TableRows, stamp: dict[str, Any]) -> None:
     """One row a keypoint, strongest first.
 
     A photograph without any keypoint has one row without a keypoint, and so has one that failed.
@@ -103,8 +103,8 @@ def write_table(
     path: Path,
     kinds: dict[str, Any],
     stamp: dict[str, Any],
-    rows: Rows,
-    records: Callable[[Row], Iterator[dict[str, Any]]],
+    rows: TableRows,
+    records: Callable[[ResultRow], Iterator[dict[str, Any]]],
 ) -> None:
     """Parquet with columns of these kinds; `records` makes the lines of a photograph's row."""
     import pyarrow as pa
@@ -117,7 +117,7 @@ def write_table(
             writer.write_table(pa.Table.from_pylist(group, schema))
 
 
-def good_rows(rows: Rows, ids: Mapping[str, int]) -> Iterator[tuple[int, Row]]:
+def good_rows(rows: TableRows, ids: Mapping[str, int]) -> Iterator[tuple[int, ResultRow]]:
     """Those without an error, with their ids; who has none gets the next free one from 1."""
     taken = set(ids.values())
     free = (number for number in count(1) if number not in taken)
@@ -127,7 +127,7 @@ def good_rows(rows: Rows, ids: Mapping[str, int]) -> Iterator[tuple[int, Row]]:
             yield (next(free) if given is None else given), row
 
 
-def by_class(row: Row) -> dict[int, list[WireKeypoint]]:
+def by_class(row: ResultRow) -> dict[int, list[WireKeypoint]]:
     """The keypoints of each class that was explained, the first one's even if it has none."""
     by_class: dict[int, list[WireKeypoint]] = {row.class_id or 0: []}
     for point in row.keypoints:
@@ -135,7 +135,7 @@ def by_class(row: Row) -> dict[int, list[WireKeypoint]]:
     return by_class
 
 
-def _most_points(rows: Rows) -> Counter[int]:
+def _most_points(rows: TableRows) -> Counter[int]:
     """By class, the keypoints of the photograph that has the most."""
     most = Counter[int]()
     for _, row in good_rows(rows, {}):
@@ -144,15 +144,15 @@ def _most_points(rows: Rows) -> Counter[int]:
     return most
 
 
-def _records(row: Row) -> Iterator[dict[str, Any]]:
+def _records(row: ResultRow) -> Iterator[dict[str, Any]]:
     about = row.model_dump(exclude={"keypoints", "made_of"})
     if not row.keypoints:
         yield about
     for rank, point in enumerate(row.keypoints):
-        yield about | {"rank": rank} | _flat(point)
+        yield about | {"rank": rank} | _flat_columns(point)
 
 
-def _flat(point: WireKeypoint) -> dict[str, Any]:
+def _flat_columns(point: WireKeypoint) -> dict[str, Any]:
     figures = point.model_dump()
     if covariance := figures.pop("covariance"):
         (xx, xy), (_, yy) = covariance

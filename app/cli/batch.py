@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from app.cli.parameters import Json, Network, OptionFlags, Where
+from app.cli.parameters import Json, NetworkFlags, OptionFlags, Where
 from app.cli.terminal import bar, say, show
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from app.batch.collection import Collection
-    from app.batch.formats.formats import Format
+    from app.batch.formats.formats import LabelFormat
     from app.batch.named import Patterns
     from app.batch.run import Engine, Locates, Summary
     from app.settings import Settings
@@ -76,7 +76,7 @@ def batch(
         ),
     ] = "coco",
     as_json: Json = False,
-    network: Network = Network(),
+    network: NetworkFlags = NetworkFlags(),
     where: Where = Where(),
     given: OptionFlags = OptionFlags(),
 ) -> int:
@@ -102,7 +102,7 @@ def batch(
     elif consistent:
         summary = _consistent(*arguments)
     else:
-        summary = _run(*arguments, partial(loaded, settings), detector)
+        summary = _run_batch(*arguments, partial(loaded, settings), detector)
     for failure in summary.failures:
         say(failure)
     done = f"{summary.done} done, {summary.skipped} done before, {summary.failed} failed"
@@ -121,7 +121,7 @@ class _Engine:
     settings: "Settings"
     collection: "Collection"
     options: "Options"
-    formats: "Sequence[Format]"
+    formats: "Sequence[LabelFormat]"
 
     @contextmanager
     def of(self, load: "Callable[[], Locates]", here: "Locates") -> "Iterator[Engine]":
@@ -139,7 +139,7 @@ class _Engine:
             yield on_ray(load, self.where.share, reader, self.options, limits)
 
 
-def _run(
+def _run_batch(
     run: _Engine,
     detector: "Detector",
     out: Path,
@@ -175,7 +175,7 @@ def _by_set(
     learnt = LandmarkSet.load(landmarks)
     here = by_set(lambda: detector, learnt)
     load = partial(by_set, partial(loaded, run.settings), learnt)
-    return _run(run, detector, out, resume, load, here, here.patterns)
+    return _run_batch(run, detector, out, resume, load, here, here.patterns)
 
 
 def _consistent(run: _Engine, detector: "Detector", out: Path, resume: bool) -> "Summary":
@@ -187,7 +187,7 @@ def _consistent(run: _Engine, detector: "Detector", out: Path, resume: bool) -> 
 
     settings, first = run.settings, out / "keypoints"
     unnamed = replace(run, formats=("coco",))
-    _run(unnamed, detector, first, resume, partial(loaded, settings), detector)
+    _run_batch(unnamed, detector, first, resume, partial(loaded, settings), detector)
     reader, limits = run.collection.reader, settings.limits
 
     def opened(name: str) -> "NDArray[np.uint8]":
@@ -196,4 +196,6 @@ def _consistent(run: _Engine, detector: "Detector", out: Path, resume: bool) -> 
     rows = read_rows(first / "rows.jsonl", run.collection.names)
     patterns = consistent_patterns(detector, rows, opened, run.options)
     load = partial(by_class, partial(loaded, settings), patterns)
-    return _run(run, detector, out, resume, load, by_class(lambda: detector, patterns), patterns)
+    return _run_batch(
+        run, detector, out, resume, load, by_class(lambda: detector, patterns), patterns
+    )

@@ -12,17 +12,17 @@ from app.cli.parameters import (
     Count,
     Folder,
     Json,
-    Network,
+    NetworkFlags,
     OptionFlags,
     command_group,
-    read_settings,
+    settings_of_arguments,
 )
 from app.cli.terminal import bar, say, show
 from weakpoints.errors import WeakpointsError
 
 benchmark = command_group("benchmark", "measure how fast it is")
 
-Precision = Literal["float32", "tf32", "float16"]
+PrecisionFlag = Literal["float32", "tf32", "float16"]
 Rounds = Annotated[Count, Parameter(help="each is timed so often, in turn")]
 AtLeast8 = Annotated[int, Parameter(validator=validators.Number(gte=8))]
 
@@ -39,7 +39,7 @@ HOW = {  # what a benchmark imports beside the service, and where that comes fro
     "onnxscript": "--against onnxruntime exports by onnxscript, which is not installed: "
     "pip install onnxscript",
 }
-NEEDED = {  # by a rival; whole passes of PyTorch's need nothing more
+EXTRA_OF_RIVAL = {  # by a rival; whole passes of PyTorch's need nothing more
     "full": [],
     "captum": ["captum"],
     "openvino": ["openvino"],
@@ -60,28 +60,30 @@ def require(*modules: str) -> None:
 def occlusion(
     *,
     device: Literal["cpu", "cuda"] = "cpu",
-    precision: Precision = "float32",
+    precision: PrecisionFlag = "float32",
     positions: Annotated[Count, Parameter(help="at most so many boxes")] = 729,
     rounds: Rounds = 3,
     against: Annotated[
-        str, Parameter(help=f"any of {','.join(NEEDED)}, or nothing")
+        str, Parameter(help=f"any of {','.join(EXTRA_OF_RIVAL)}, or nothing")
     ] = "full,captum",
     neighbour: Annotated[
         bool,
         Parameter(help="time them beside a busy loop of another process, too", show_default=False),
     ] = False,
     as_json: Json = False,
-    network: Network = Network(),
+    network: NetworkFlags = NetworkFlags(),
 ) -> int:
     """the occlusion of one picture, against what people use"""
     rivals = [name for name in against.split(",") if name]
-    if unknown := set(rivals) - set(NEEDED):
-        return say(f"--against {', '.join(sorted(unknown))}: known are {', '.join(NEEDED)}", 2)
+    if unknown := set(rivals) - set(EXTRA_OF_RIVAL):
+        return say(
+            f"--against {', '.join(sorted(unknown))}: known are {', '.join(EXTRA_OF_RIVAL)}", 2
+        )
     if device != "cpu" and (exported := {"openvino", "onnxruntime"} & set(rivals)):
         return say(f"--against {', '.join(sorted(exported))}: --device cpu only", 2)
-    require(*(module for name in rivals for module in NEEDED[name]))
+    require(*(module for name in rivals for module in EXTRA_OF_RIVAL[name]))
     from benchmarks.speed import speed_of
-    from benchmarks.speed_table import table
+    from benchmarks.speed_table import speed_table
     from weakpoints.networks.manifest import find
 
     settings = network.settings()
@@ -95,7 +97,7 @@ def occlusion(
         precision=precision,
         neighbour=neighbour,
     )
-    show(as_json, figures, table(figures))
+    show(as_json, figures, speed_table(figures))
     return 0
 
 
@@ -107,16 +109,16 @@ def precision(
     queued: Annotated[
         str, Parameter(help="how many wait when speed is measured, or nothing")
     ] = "1,4,16",
-    precision: Precision = "float16",
+    precision: PrecisionFlag = "float16",
     as_json: Json = False,
-    network: Network = Network(),
+    network: NetworkFlags = NetworkFlags(),
     given: OptionFlags = OptionFlags(),
 ) -> int:
     """what a precision changes against float32, and how many images a second it does"""
     from app.loading import loaded
 
     require()
-    from benchmarks.precision import fidelity
+    from benchmarks.precision import precision_fidelity
     from weakpoints.evaluation.photographs import sample
     from weakpoints.evaluation.report import flat
 
@@ -124,7 +126,7 @@ def precision(
     counts = [int(count) for count in queued.split(",") if count.isdecimal() and int(count)]
     exact = loaded(settings.model_copy(update={"precision": "float32"}))
     other = loaded(settings.model_copy(update={"precision": precision}))
-    figures = fidelity(exact, other, paths, options, counts, partial(bar, "precision"))
+    figures = precision_fidelity(exact, other, paths, options, counts, partial(bar, "precision"))
     show(as_json, figures, flat(figures))
     return 0
 
@@ -141,13 +143,13 @@ def service(
     from benchmarks.load import service_load
     from weakpoints.evaluation.report import flat
 
-    figures = service_load(read_settings(), requests, device_ms)
+    figures = service_load(settings_of_arguments(), requests, device_ms)
     show(as_json, figures, flat(figures))
     return 0
 
 
 @benchmark.command
-def scale(
+def scale_figures(
     *,
     images: Annotated[str, Parameter(help="photographs for the network, as for batch")],
     device_ms: Annotated[Above0, Parameter(help="milliseconds of the device that sleeps")] = 100.0,
@@ -158,10 +160,10 @@ def scale(
     """what more workers of a Ray cluster on this machine bring"""
     require("weakpoints_client")
     from app.batch.collection import open_collection, subset
-    from benchmarks.scale import scale
+    from benchmarks.scale import scale_figures
     from weakpoints.evaluation.report import flat
 
     photographs = subset(open_collection(images), limit)
-    figures = scale(read_settings(), photographs, device_ms, count)
+    figures = scale_figures(settings_of_arguments(), photographs, device_ms, count)
     show(as_json, figures, flat(figures))
     return 0

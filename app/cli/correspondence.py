@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from app.cli.parameters import Count, Folder, Json, Network
+from app.cli.parameters import Count, Folder, Json, NetworkFlags
 from app.cli.terminal import bar, show
 
 
@@ -18,7 +18,7 @@ def correspondence(
         Count, Parameter(help="photographs that show the landmarks; 1: every ordered pair")
     ] = 1,
     as_json: Json = False,
-    network: Network = Network(),
+    network: NetworkFlags = NetworkFlags(),
 ) -> int:
     """is a landmark of one photograph found on another of its class?"""
     from app.loading import loaded
@@ -28,23 +28,23 @@ def correspondence(
     categories = read_categories(annotations.read_bytes(), str(annotations))
     detector = loaded(network.settings())
     figures = correspondence(detector, categories, images, references, partial(bar, "cases"))
-    show(as_json, {"network": detector.model.name, **figures}, _text(figures))
+    show(as_json, {"network": detector.model.name, **figures}, _formatted(figures))
     return 0
 
 
-def _text(figures: dict[str, Any]) -> str:
+def _formatted(figures: dict[str, Any]) -> str:
     rows = [("all", figures), *figures["by_category"].items(), *figures["baselines"].items()]
     quarters = " ".join(f"{share:.2f}" for share in figures["quarters"])
     return "\n".join(
         [
             f"{figures['cases']} cases, {figures['references']} references each; right at",
-            *(_line(name, figures) for name, figures in rows),
+            *(_table_line(name, figures) for name, figures in rows),
             f"right at 0.1 by quarters of the confidence: {quarters}",
             f"calibration error {figures['calibration_error']:.3f}",
         ]
     )
 
 
-def _line(name: str, figures: dict[str, Any]) -> str:
+def _table_line(name: str, figures: dict[str, Any]) -> str:
     shares = "  ".join(f"{alpha} {share:.3f}" for alpha, share in figures["pck"].items())
     return f"  {name:20} {shares}"

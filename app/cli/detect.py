@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from app.cli.parameters import Json, Network, OptionFlags
+from app.cli.parameters import Json, NetworkFlags, OptionFlags
 from app.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def detect(
         Path | None, Parameter(help="write the maps of each photograph as an .npz here")
     ] = None,
     as_json: Json = False,
-    network: Network = Network(),
+    network: NetworkFlags = NetworkFlags(),
     given: OptionFlags = OptionFlags(),
 ) -> int:
     """keypoints of photographs"""

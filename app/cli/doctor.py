@@ -1,10 +1,10 @@
 """`weakpoints doctor`."""
 
-from app.cli.parameters import Json, Network
+from app.cli.parameters import Json, NetworkFlags
 from app.cli.terminal import show
 
 
-def doctor(*, as_json: Json = False, network: Network = Network()) -> int:
+def doctor(*, as_json: Json = False, network: NetworkFlags = NetworkFlags()) -> int:
     """what the service has here: network, device, driver, versions, fast paths"""
     from app.loading import loaded
     from weakpoints.doctor import examine

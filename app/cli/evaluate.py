@@ -10,8 +10,16 @@ from cyclopts import Parameter
 
 from app.cli.correspondence import correspondence
 from app.cli.outputs import REPORT, ReportFile, check_charts, check_output
-from app.cli.parameters import Count, Folder, Json, Network, OptionFlags, command_group
-from app.cli.studies import ON_LANDMARKS, ON_PHOTOGRAPHS, STUDIES, measure, montages, page, records
+from app.cli.parameters import Count, Folder, Json, NetworkFlags, OptionFlags, command_group
+from app.cli.studies import (
+    ON_LANDMARKS,
+    ON_PHOTOGRAPHS,
+    STUDIES,
+    measure,
+    montages,
+    records,
+    report_page,
+)
 from app.cli.terminal import bar, say, show
 
 if TYPE_CHECKING:
@@ -25,12 +33,12 @@ ByClass = Annotated[
     Folder, Parameter(help="one sub-folder for each class, named by label or index")
 ]
 Limit = Annotated[Count, Parameter(help="photographs drawn from the folder")]
-Photographs = Annotated[Folder, Parameter(help="folder of photographs")]
+PhotographsFlag = Annotated[Folder, Parameter(help="folder of photographs")]
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Marked:
+class MarkedPhotographs:
     """Photographs with landmarks."""
 
     annotations: Annotated[
@@ -92,7 +100,7 @@ def accuracy(
     *,
     images: Annotated[Folder, Parameter(help="folder with one sub-folder for each class")],
     as_json: Json = False,
-    network: Network = Network(),
+    network: NetworkFlags = NetworkFlags(),
 ) -> int:
     """top-1 and top-5 on a folder with one sub-folder a class"""
     from app.loading import loaded
@@ -112,10 +120,10 @@ def accuracy(
 @evaluate.command(help=ON_LANDMARKS["landmarks"].question)
 def landmarks(
     *,
-    marked: Marked,
+    marked: MarkedPhotographs,
     outputs: OutputFlags = OutputFlags(),
     as_json: Json = False,
-    network: Network = Network(),
+    network: NetworkFlags = NetworkFlags(),
     given: OptionFlags = OptionFlags(),
 ) -> int:
     return _study("landmarks", marked.photographs, outputs, as_json, network, given)
@@ -126,11 +134,11 @@ def _on_photographs(name: str) -> Callable[..., int]:
 
     def study(
         *,
-        images: Photographs,
+        images: PhotographsFlag,
         limit: Limit = 30,
         outputs: OutputFlags = OutputFlags(),
         as_json: Json = False,
-        network: Network = Network(),
+        network: NetworkFlags = NetworkFlags(),
         given: OptionFlags = OptionFlags(),
     ) -> int:
         from weakpoints.evaluation.photographs import sample
@@ -151,7 +159,7 @@ def pairs(
     limit: Annotated[Count, Parameter(help="pairs drawn from the folder")] = 48,
     outputs: OutputFlags = OutputFlags(),
     as_json: Json = False,
-    network: Network = Network(),
+    network: NetworkFlags = NetworkFlags(),
     given: OptionFlags = OptionFlags(),
 ) -> int:
     from app.loading import loaded
@@ -160,7 +168,7 @@ def pairs(
 
     detector = loaded(network.settings())
     cases = choose_cases(folders_by_class(images, detector.model.labels), limit)
-    return _measured("pairs", detector, cases, outputs, as_json, given)
+    return _measured_here("pairs", detector, cases, outputs, as_json, given)
 
 
 @evaluate.command(help=STUDIES["fidelity"].question)
@@ -173,7 +181,7 @@ def fidelity(
     ] = False,
     outputs: OutputFlags = OutputFlags(),
     as_json: Json = False,
-    network: Network = Network(),
+    network: NetworkFlags = NetworkFlags(),
     given: OptionFlags = OptionFlags(),
 ) -> int:
     from app.loading import loaded
@@ -183,7 +191,7 @@ def fidelity(
     detector = loaded(network.settings())
     classes = folders_by_class(images, detector.model.labels)
     cases = choose_cases(classes, limit, captum)
-    return _measured("fidelity", detector, cases, outputs, as_json, given)
+    return _measured_here("fidelity", detector, cases, outputs, as_json, given)
 
 
 def _study(
@@ -191,16 +199,16 @@ def _study(
     photographs: Callable[[], Sequence[Any]],
     outputs: OutputFlags,
     as_json: bool,
-    network: Network,
+    network: NetworkFlags,
     given: OptionFlags,
 ) -> int:
     from app.loading import loaded
 
     chosen = photographs()
-    return _measured(name, loaded(network.settings()), chosen, outputs, as_json, given)
+    return _measured_here(name, loaded(network.settings()), chosen, outputs, as_json, given)
 
 
-def _measured(
+def _measured_here(
     name: str,
     detector: "Detector",
     chosen: Sequence[Any],
@@ -214,7 +222,7 @@ def _measured(
     figures = measure(name, detector, chosen, options, outputs.resume)
     if outputs.html:
         pictures = montages(detector, chosen, options) if name in ON_LANDMARKS else ()
-        outputs.html.write_text(page(detector.model.name, {name: figures}, pictures))
+        outputs.html.write_text(report_page(detector.model.name, {name: figures}, pictures))
     show(as_json, figures, flat(figures))
     return 0
 
@@ -222,10 +230,10 @@ def _measured(
 @evaluate.command(help=ON_LANDMARKS["networks"].question)
 def networks(
     *,
-    marked: Marked,
+    marked: MarkedPhotographs,
     outputs: OutputFlags = OutputFlags(),
     as_json: Json = False,
-    network: Network = Network(),
+    network: NetworkFlags = NetworkFlags(),
     given: OptionFlags = OptionFlags(),
 ) -> int:
     from app.loading import loaded
@@ -239,7 +247,7 @@ def networks(
     kept_at = partial(records, "networks", outputs.resume, options)
     figures = STUDIES["networks"].measure(detectors, marked.photographs(), options, kept_at)
     if outputs.html:
-        outputs.html.write_text(page("networks", {"networks": figures}))
+        outputs.html.write_text(report_page("networks", {"networks": figures}))
     show(as_json, figures, flat(figures))
     return 0
 
@@ -247,11 +255,11 @@ def networks(
 @evaluate.command
 def report(
     *,
-    marked: Marked,
+    marked: MarkedPhotographs,
     out: Annotated[Path, Parameter(help="folder for the page, and for records as with --resume")],
     limit: Limit = 30,
     as_json: Json = False,
-    network: Network = Network(),
+    network: NetworkFlags = NetworkFlags(),
     given: OptionFlags = OptionFlags(),
 ) -> int:
     """all studies and a montage as one HTML page that opens offline"""
@@ -272,6 +280,8 @@ def report(
     figures = {"landmarks": measure("landmarks", detector, annotated, options, out)}
     for name in ON_PHOTOGRAPHS:
         figures[name] = measure(name, detector, subset, options, out)
-    path.write_text(page(detector.model.name, figures, montages(detector, annotated, options)))
+    path.write_text(
+        report_page(detector.model.name, figures, montages(detector, annotated, options))
+    )
     show(as_json, figures, str(path))
     return 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from app.cli.outputs import SetFile
-from app.cli.parameters import Count, Folder, Json, Network, OptionFlags, command_group
+from app.cli.parameters import Count, Folder, Json, NetworkFlags, OptionFlags, command_group
 from app.cli.terminal import say, show
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def learn(
     out: Annotated[SetFile, Parameter(help="the landmark set to write, such as car.landmarks")],
     most: Annotated[Count, Parameter(help="references that are kept, those that help")] = 10,
     as_json: Json = False,
-    network: Network = Network(),
+    network: NetworkFlags = NetworkFlags(),
 ) -> int:
     """a landmark set from annotated photographs"""
     from app.loading import loaded
@@ -72,7 +72,7 @@ def find(
     *,
     landmarks: Annotated[Path, Parameter(help="the landmark set")],
     as_json: Json = False,
-    network: Network = Network(),
+    network: NetworkFlags = NetworkFlags(),
     given: OptionFlags = OptionFlags(),
 ) -> int:
     """the named points on photographs"""

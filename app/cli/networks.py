@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from app.cli.parameters import Json, Network, command_group, read_settings
+from app.cli.parameters import Json, NetworkFlags, command_group, settings_of_arguments
 from app.cli.terminal import say, show
 
 networks = command_group("networks", "networks of the manifest, and others that are added to one")
@@ -65,7 +65,7 @@ def list_networks(*, as_json: Json = False, manifest: Manifest = None) -> int:
     """what a manifest has: name, architecture, side, classes, and whether its weights are here"""
     from weakpoints.networks.manifest import read_manifest
 
-    settings = read_settings(manifest=manifest)
+    settings = settings_of_arguments(manifest=manifest)
     rows = [
         {
             "name": entry.name,
@@ -95,7 +95,7 @@ def show_network(
     from app.loading import loaded
     from weakpoints.doctor import describe
 
-    figures = describe(loaded(Network(name, manifest).settings()))
+    figures = describe(loaded(NetworkFlags(name, manifest).settings()))
     lines = [f"{key:20} {_words(value)}" for key, value in figures.items()]
     show(as_json, figures, "\n".join(lines))
     return 0

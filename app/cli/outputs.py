@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-HEAD = 2**16  # bytes of a file in which it says what made it
+HEAD_BYTES = 2**16  # bytes of a file in which it says what made it
 REPORT = b'<meta name="generator" content="weakpoints">'
 LANDMARK_SET = b'"weakpoints":'  # the metadata of a safetensors file
 
@@ -23,12 +23,12 @@ def check_output(path: Path, made_here: bytes, what: str) -> None:
         raise ValueError(f"{path} is a folder; name a file")
     if path.is_file() and path.stat().st_size:
         with path.open("rb") as file:
-            head = file.read(HEAD)
+            head = file.read(HEAD_BYTES)
         if made_here not in head:
             raise ValueError(f"{path} is there and is no {what}; name another file")
 
 
-def _checked(made_here: bytes, what: str) -> Callable[[Any, Path | None], None]:
+def _checked_output(made_here: bytes, what: str) -> Callable[[Any, Path | None], None]:
     return lambda _, path: None if path is None else check_output(path, made_here, what)
 
 
@@ -45,4 +45,4 @@ def _report(_: Any, path: Path | None) -> None:
 
 
 ReportFile = Annotated[Path, Parameter(validator=_report)]
-SetFile = Annotated[Path, Parameter(validator=_checked(LANDMARK_SET, "landmark set"))]
+SetFile = Annotated[Path, Parameter(validator=_checked_output(LANDMARK_SET, "landmark set"))]

@@ -42,16 +42,16 @@ def command_group(name: str, about: str) -> App:
     return group
 
 
-def read_settings(**given: Any) -> "Settings":
+def settings_of_arguments(**given: Any) -> "Settings":
     """As `app.settings` reads them; that is imported when it is needed."""
-    from app.settings import read_settings as read
+    from app.settings import settings_of_arguments as read
 
     return read(**given)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Network:
+class NetworkFlags:
     """Which network, of which manifest."""
 
     network: Annotated[
@@ -63,7 +63,7 @@ class Network:
 
     def settings(self) -> "Settings":
         """Raises WeakpointsError."""
-        return read_settings(network=self.network, manifest=self.manifest)
+        return settings_of_arguments(network=self.network, manifest=self.manifest)
 
 
 @Parameter(name="*", group=Group("Where it runs", sort_key=1))
@@ -116,13 +116,13 @@ def _flag(name: str) -> tuple[str, Any, Any]:
     parameter = Parameter(
         help=" ".join(_help(name, notes, bounds)),
         validator=validators.Number(**bounds) if bounds else (),
-        converter=partial(_number, name) if bounds else None,
+        converter=partial(_parsed_number, name) if bounds else None,
     )
     kind = kinds[0] if simple else str
     return name, Annotated[kind | None, parameter], field(default=None)
 
 
-def _number(name: str, _: Any, tokens: Sequence[Any]) -> int | float | None:
+def _parsed_number(name: str, _: Any, tokens: Sequence[Any]) -> int | float | None:
     """As the service reads it: cyclopts would take 2.7 for 3, and 0x10 for 16."""
     text = tokens[0].value
     try:

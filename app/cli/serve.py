@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from app.cli.parameters import Where, read_settings
+from app.cli.parameters import Where, settings_of_arguments
 from weakpoints.errors import WeakpointsError
 
 Port = Annotated[
@@ -15,17 +15,17 @@ Port = Annotated[
         validator=validators.Number(gte=0, lte=65535),
     ),
 ]
-Host = Annotated[str | None, Parameter(help="address to listen on [default: WEAKPOINTS_HOST]")]
+HostFlag = Annotated[str | None, Parameter(help="address to listen on [default: WEAKPOINTS_HOST]")]
 
 
-def serve(*, host: Host = None, port: Port = None, where: Where = Where()) -> int:
+def serve(*, host: HostFlag = None, port: Port = None, where: Where = Where()) -> int:
     """the REST service"""
     from app.service.observability import logs
 
     logs.log_as_json()
     log = logging.getLogger("weakpoints")
     try:
-        return _serve(host, port, where)
+        return _serve_here(host, port, where)
     except WeakpointsError as error:
         log.critical("the service can't start: %s", error)
     except Exception:  # whatever it is, the log has it as a line of its own kind
@@ -33,7 +33,7 @@ def serve(*, host: Host = None, port: Port = None, where: Where = Where()) -> in
     return 1
 
 
-def _serve(host: str | None, port: int | None, where: Where) -> int:
+def _serve_here(host: str | None, port: int | None, where: Where) -> int:
     from app.cluster.start import require_ray
     from app.service.http import signals
 
@@ -42,7 +42,7 @@ def _serve(host: str | None, port: int | None, where: Where) -> int:
     from app.service import server
 
     try:
-        settings = read_settings(host=host, port=port)
+        settings = settings_of_arguments(host=host, port=port)
     except WeakpointsError as error:
         logging.getLogger("weakpoints").critical("the service can't start: %s", error)
         return 2

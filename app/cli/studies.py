@@ -93,12 +93,12 @@ def measure(
     return STUDIES[study].measure(detector, photographs, options, records_kept)
 
 
-def page(title: str, figures: dict[str, Figures], pictures: Sequence[Any] = ()) -> str:
+def report_page(title: str, figures: dict[str, Figures], pictures: Sequence[Any] = ()) -> str:
     """Figures by study, and a montage for each picture, as HTML."""
-    from weakpoints.evaluation.report import page
+    from weakpoints.evaluation.report import report_page
 
     questions = {name: (STUDIES[name].question, measured) for name, measured in figures.items()}
-    return page(f"weakpoints: {title}", questions, pictures)
+    return report_page(f"weakpoints: {title}", questions, pictures)
 
 
 def montages(

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from io import TextIOBase
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+Item = TypeVar("Item")
 
 
-def bar(what: str, items: Iterable[T], total: int | None = None) -> Iterable[T]:
+def bar(what: str, items: Iterable[Item], total: int | None = None) -> Iterable[Item]:
     """`items`, with a progress bar if there is a stderr: a daemon may have none."""
     if sys.stderr is None:
         return items

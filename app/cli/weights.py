@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from app.cli.parameters import Json, read_settings
+from app.cli.parameters import Json, settings_of_arguments
 from app.cli.terminal import say, show
 
 Names = Annotated[
@@ -29,7 +29,7 @@ def weights(
     from weakpoints.networks.download import pull, verify
     from weakpoints.networks.manifest import read_manifest
 
-    settings = read_settings(manifest=manifest)
+    settings = settings_of_arguments(manifest=manifest)
     entries = read_manifest(settings.manifest, settings.downloads)
     unknown = [name for name in names if name not in entries]
     if unknown or (action == "pull" and not names):

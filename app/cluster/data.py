@@ -12,16 +12,18 @@ import ray
 from ray.data.exceptions import ExecutionTimeoutError, SystemException
 from ray.exceptions import RayError
 
-from app.batch.collection import Reader
-from app.batch.records import Row
+from app.batch.collection import PhotographReader
+from app.batch.records import ResultRow
 from app.batch.run import Engine, Locates, located
-from app.cluster.reading import pixels
+from app.cluster.reading import read_pixels
 from app.cluster.start import Share
 from weakpoints.errors import DeviceLost, WeakpointsError
 from weakpoints.options import Limits, Options
 
-BLOCK = 16  # photographs at most that travel together, and are done again when their node is lost
-ROUNDS = 4  # blocks that each worker has at least, so that they end together
+ROWS_PER_BLOCK = (
+    16  # photographs at most that travel together, and are done again when their node is lost
+)
+BLOCKS_PER_WORKER = 4  # blocks that each worker has at least, so that they end together
 
 
 class Locate:
@@ -46,18 +48,22 @@ class Locate:
 
     def _line(self, item: dict[str, Any]) -> str:
         if item["error"]:
-            return Row(file_name=item["file_name"], error=item["error"]).line
+            return ResultRow(file_name=item["file_name"], error=item["error"]).line
         shape = (item["height"], -1, item["bands"])
         image = np.frombuffer(item["pixels"], np.uint8).reshape(shape)
         return located(self.detector, item["file_name"], image, self.options)
 
 
 def block_size(count: int, workers: int) -> int:
-    return min(BLOCK, ceil(count / (ROUNDS * workers)))
+    return min(ROWS_PER_BLOCK, ceil(count / (BLOCKS_PER_WORKER * workers)))
 
 
 def on_ray(
-    load: Callable[[], Locates], share: Share, reader: Reader, options: Options, limits: Limits
+    load: Callable[[], Locates],
+    share: Share,
+    reader: PhotographReader,
+    options: Options,
+    limits: Limits,
 ) -> Engine:
     """`share.workers` actors on the cluster that this process is connected to.
 
@@ -79,7 +85,7 @@ def on_ray(
         # No core is asked for: reading mostly waits, and the actors may have taken them all.
         tasks = ray.data.TaskPoolStrategy(size=min(2 * workers, blocks))
         images = items.map(
-            pixels,
+            read_pixels,
             fn_kwargs={"reader": reader, "limits": limits, "background": options.background},
             compute=tasks,
             num_cpus=0,

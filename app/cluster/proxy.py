@@ -19,9 +19,11 @@ from weakpoints.errors import DeadlinePassed, QueueFull, Unavailable, UploadTooS
 log = logging.getLogger("weakpoints")
 OURS = "x-content-type-options"  # on every answer of the service, and on none of Ray's
 RAY_S_OWN = "/-/"  # /-/healthz and /-/routes
-GRACE = 0.5  # seconds after a deadline in which the service may still say itself that it has passed
+DEADLINE_GRACE = (
+    0.5  # seconds after a deadline in which the service may still say itself that it has passed
+)
 LOST = Unavailable("the replica that had this request was lost; ask again", retry_after=1)
-REFUSALS: dict[int, WeakpointsError] = {
+RAY_REFUSALS: dict[int, WeakpointsError] = {
     429: QueueFull(
         "every replica is busy and the queue before them is full; try again in 1 s", retry_after=1
     ),
@@ -71,15 +73,15 @@ class RayErrors:
                 await send(message)
             elif message["type"] == "http.response.start":
                 started = True
-                refusal = LOST if bereft else REFUSALS.get(message["status"], LOST)
-                await _problem(refusal, scope["path"], request_id)(scope, receive, send)
+                refusal = LOST if bereft else RAY_REFUSALS.get(message["status"], LOST)
+                await _ray_problem(refusal, scope["path"], request_id)(scope, receive, send)
 
         try:
             await self.app(scope, watched, forward)
         except Exception as error:
             log.error("request %s failed in Ray's proxy", request_id, exc_info=error)
         if not started:
-            await _problem(LOST, scope["path"], request_id)(scope, receive, send)
+            await _ray_problem(LOST, scope["path"], request_id)(scope, receive, send)
 
 
 def _prepare(headers: MutableHeaders) -> str:
@@ -89,12 +91,12 @@ def _prepare(headers: MutableHeaders) -> str:
     """
     headers["x-request-id"] = request_id = request_id_of(headers)
     del headers["x-request-disconnect-disabled"], headers["x-request-timeout-seconds"]
-    if seconds := _seconds(headers):
-        headers["x-request-timeout-seconds"] = f"{seconds + GRACE:.3f}"
+    if seconds := _seconds_asked_for(headers):
+        headers["x-request-timeout-seconds"] = f"{seconds + DEADLINE_GRACE:.3f}"
     return request_id
 
 
-def _seconds(headers: Headers) -> float | None:
+def _seconds_asked_for(headers: Headers) -> float | None:
     try:
         seconds = float(headers.get("x-request-timeout", "nan"))
     except ValueError:
@@ -102,7 +104,7 @@ def _seconds(headers: Headers) -> float | None:
     return seconds if 0 < seconds < math.inf else None
 
 
-def _problem(error: WeakpointsError, path: str, request_id: str) -> JSONResponse:
+def _ray_problem(error: WeakpointsError, path: str, request_id: str) -> JSONResponse:
     place = {"instance": path, "request_id": request_id}
     body = problem_document(error.status, error.slug, error.title, error.detail, **place)
     headers = {

@@ -6,7 +6,7 @@ Nothing here imports torch: it runs in many processes.
 from functools import cache
 from typing import Any
 
-from app.batch.collection import Reader, reason
+from app.batch.collection import PhotographReader, reason
 from app.decoding.pool import Decoders
 from weakpoints.options import Limits
 
@@ -17,7 +17,9 @@ def decoders(limits: Limits) -> Decoders:
     return Decoders(1, limits)
 
 
-def pixels(item: dict[str, Any], reader: Reader, limits: Limits, background: str) -> dict[str, Any]:
+def read_pixels(
+    item: dict[str, Any], reader: PhotographReader, limits: Limits, background: str
+) -> dict[str, Any]:
     """A file name to what it was decoded to, or to the error that there was.
 
     The pixels are the bytes of (height, width, bands), as `decode` makes them.

@@ -25,7 +25,7 @@ from ray.serve.config import BackpressureConfig
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
-from app.cluster.proxy import GRACE
+from app.cluster.proxy import DEADLINE_GRACE
 from app.cluster.start import Share, connected
 from app.loading import loaded
 from app.service.app import create_app
@@ -36,7 +36,7 @@ from app.settings import Settings
 from weakpoints.errors import WeakpointsError
 from weakpoints.method.detector import Detector
 
-NAME = "weakpoints"
+DEPLOYMENT = "weakpoints"
 CHECK = 1.0  # seconds between health checks; three that fail replace the replica
 # requests that a replica holds: one that is looked at, some that are received, some that wait
 ONGOING = 16
@@ -57,7 +57,7 @@ class Replica:
         )  # this process is the replica's own
         self.settings, self.failed = settings, False
         self.detector = (load or partial(loaded, settings))()
-        self.handle: DeploymentHandle[Any] = serve.get_deployment_handle(NAME, NAME)
+        self.handle: DeploymentHandle[Any] = serve.get_deployment_handle(DEPLOYMENT, DEPLOYMENT)
         self.name = serve.get_replica_context().replica_id.unique_id
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -135,7 +135,7 @@ def deployed(
     """
     deployment: Any = serve.deployment(
         serve.ingress()(Replica),
-        name=NAME,
+        name=DEPLOYMENT,
         num_replicas=share.workers,
         ray_actor_options=share.resources,
         max_ongoing_requests=min(ONGOING, settings.uploads),
@@ -159,11 +159,11 @@ def start(settings: Settings, share: Share, load: Callable[[], Detector] | None 
         http_options={
             "host": settings.host,
             "port": settings.port,
-            "request_timeout_s": settings.request_timeout + GRACE,
+            "request_timeout_s": settings.request_timeout + DEADLINE_GRACE,
         }
     )
     try:
-        serve.run(deployed(settings, share, load), name=NAME)
+        serve.run(deployed(settings, share, load), name=DEPLOYMENT)
     except RuntimeError as error:
         raise WeakpointsError(f"the service did not start: {error}") from error
 
@@ -177,7 +177,7 @@ def running(
     try:
         yield
     finally:
-        serve.delete(NAME)
+        serve.delete(DEPLOYMENT)
 
 
 def serve_with_ray(settings: Settings, share: Share) -> int:

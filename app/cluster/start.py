@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from weakpoints.errors import WeakpointsError
 
-ENVIRONMENT = {
+RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "app.cluster.proxy.middlewares",
     "RAY_SERVE_PROXY_PREFER_LOCAL_NODE_ROUTING": "0",
@@ -26,7 +26,7 @@ No usage statistics; our errors from its proxies; and requests go to the less lo
 than to the nearest until it is full.
 """
 
-REACH = 5.0  # seconds in which a cluster's address must take a connection
+REACH_SECONDS = 5.0  # seconds in which a cluster's address must take a connection
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def require_ray() -> None:
         )
 
 
-def _join(address: str, how: dict[str, Any]) -> None:
+def _join_cluster(address: str, how: dict[str, Any]) -> None:
     """Raises WeakpointsError where there is no cluster, soon: Ray itself tries for 14 minutes."""
     import ray
 
@@ -60,7 +60,7 @@ def _join(address: str, how: dict[str, Any]) -> None:
     place = urlsplit(address if "://" in address else f"//{address}")
     try:
         if place.hostname and place.port:
-            socket.create_connection((place.hostname, place.port), REACH).close()
+            socket.create_connection((place.hostname, place.port), REACH_SECONDS).close()
         ray.init(**how)
     except (OSError, ValueError, RuntimeError) as error:
         what = where if address else "Ray can't be started"
@@ -79,12 +79,12 @@ def connected(**how: Any) -> Iterator[None]:
     require_ray()
     import ray
 
-    for name, value in ENVIRONMENT.items():
+    for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     ours = not ray.is_initialized()
     with redirect_stdout(sys.stderr):
         if ours:
-            _join(os.environ.get("RAY_ADDRESS", ""), how)
+            _join_cluster(os.environ.get("RAY_ADDRESS", ""), how)
         try:
             yield
         finally:

@@ -26,9 +26,9 @@ from weakpoints.images.decode import decode
 from weakpoints.options import Limits
 
 READY, BEGAN = b"ready\n", b"began\n"
-LINE = 65_536  # bytes of a message, at most
-LARGE = 2**24  # bytes of pixels
-GRACE = 2.0  # seconds for which the parent comes first
+MESSAGE_BYTES = 65_536  # bytes of a message, at most
+LARGE_BYTES = 2**24  # bytes of pixels
+PARENT_GRACE = 2.0  # seconds for which the parent comes first
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def main() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as parent:
         parent.sendall(READY)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # codecs write what they think of a picture
-        serve(parent)
+        answer_parent(parent)
 
 
 def one_thread() -> None:
@@ -94,24 +94,24 @@ def bound_memory(more: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
-def serve(parent: socket.socket) -> None:
+def answer_parent(parent: socket.socket) -> None:
     """Until the parent closes its end."""
     while True:
-        line, files, _, _ = socket.recv_fds(parent, LINE, 1)
+        line, files, _, _ = socket.recv_fds(parent, MESSAGE_BYTES, 1)
         if not line:
             return
         task = task_of(line)
-        signal.setitimer(signal.ITIMER_REAL, task.seconds + GRACE)
+        signal.setitimer(signal.ITIMER_REAL, task.seconds + PARENT_GRACE)
         parent.sendall(BEGAN)
-        answer = decoded(task, files[0])
+        answer = answer_to(task, files[0])
         os.close(files[0])
         signal.setitimer(signal.ITIMER_REAL, 0)
         parent.sendall(json.dumps(answer).encode() + b"\n")
-        if prod(answer.get("shape", (LARGE,))) >= LARGE:
+        if prod(answer.get("shape", (LARGE_BYTES,))) >= LARGE_BYTES:
             allocator.trim_heap()  # after a large picture it would be kept for ever
 
 
-def decoded(task: Task, file: int) -> dict[str, Any]:
+def answer_to(task: Task, file: int) -> dict[str, Any]:
     """The shape of the pixels that were written over the picture, or the error."""
     try:
         image = decode(os.pread(file, task.length, 0), task.limits, task.background)

@@ -11,11 +11,12 @@ import time
 import weakref
 from typing import Any
 
-from app.decoding.child import BEGAN, LINE, READY, Task
+from app.decoding.child import BEGAN, MESSAGE_BYTES, READY, Task
 from weakpoints.errors import DeadlinePassed, Unavailable
 
 log = logging.getLogger("weakpoints")
-ENVIRONMENT = {  # glibc keeps what it freed up to 64 MiB: new pages cost as much as a small picture
+# glibc keeps what it freed up to 64 MiB: new pages cost as much as a small picture.
+CHILD_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(2**26),
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "OPENBLAS_NUM_THREADS": "1",
@@ -37,7 +38,7 @@ class Child:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,  # until it is ready; then it writes none
                     pass_fds=[theirs.fileno()],
-                    env=os.environ | ENVIRONMENT | {"PYTHONPATH": path},
+                    env=os.environ | CHILD_ENVIRONMENT | {"PYTHONPATH": path},
                 )
             except OSError:
                 self._socket.close()
@@ -45,7 +46,7 @@ class Child:
         self._ready, self._read = False, b""
         self._killed = False
         self.began = False  # with the task that it was given
-        self.end = weakref.finalize(self, _end, self.process, self._socket)
+        self.end = weakref.finalize(self, _end_child, self.process, self._socket)
 
     @property
     def alive(self) -> bool:
@@ -86,9 +87,9 @@ class Child:
 
     def _line(self, until: float) -> bytes:
         """The next one; of a child that ended, what is left."""
-        while b"\n" not in self._read and len(self._read) < LINE:
+        while b"\n" not in self._read and len(self._read) < MESSAGE_BYTES:
             self._socket.settimeout(max(until - time.monotonic(), 0.001))
-            part = self._socket.recv(LINE)
+            part = self._socket.recv(MESSAGE_BYTES)
             if not part:
                 break
             self._read += part
@@ -96,7 +97,7 @@ class Child:
         return line + mark
 
 
-class Call:
+class DecodeCall:
     """One picture's decoding; `give_up` ends it, from any thread, at any time, without waiting."""
 
     def __init__(self) -> None:
@@ -118,7 +119,7 @@ class Call:
                 raise DeadlinePassed
 
 
-def _end(process: subprocess.Popen[bytes], channel: socket.socket) -> None:
+def _end_child(process: subprocess.Popen[bytes], channel: socket.socket) -> None:
     """Closing the socket alone would do for a child that is idle."""
     process.kill()
     process.wait()

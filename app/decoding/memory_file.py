@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from weakpoints.errors import Unavailable
 
 FORBIDDEN = {errno.ENOSYS, errno.EPERM, errno.EACCES}  # what a sandbox says of a system call
-KEPT = 2**24  # bytes of a file that is used again
+KEPT_BYTES = 2**24  # bytes of a file that is used again
 
 
 class MemoryFiles:
@@ -53,7 +53,7 @@ class MemoryFiles:
             return self._idle.pop() if self._idle else _nameless_file()
 
     def _give_back(self, file: Any) -> None:
-        small = os.fstat(file.fileno()).st_size <= KEPT
+        small = os.fstat(file.fileno()).st_size <= KEPT_BYTES
         with self._lock:
             if small and self.close.alive and len(self._idle) < self._most:
                 self._idle.append(file)
@@ -86,7 +86,7 @@ def pixels_of(file: Any, shape: Sequence[int]) -> NDArray[np.uint8]:
     A large one is not copied: it stays where it is, sealed, so that no process changes it.
     """
     size = prod(shape)
-    if size > KEPT and _sealed(file):
+    if size > KEPT_BYTES and _sealed(file):
         if os.fstat(file.fileno()).st_size < size:
             raise EOFError
         mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)

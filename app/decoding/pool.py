@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.decoding.child import Task
-from app.decoding.handle import Call, Child
+from app.decoding.handle import Child, DecodeCall
 from app.decoding.memory_file import MemoryFiles, pixels_of
 from weakpoints.errors import (
     BadImage,
@@ -32,7 +32,7 @@ from weakpoints.errors import (
 from weakpoints.options import WHITE, Limits
 
 log = logging.getLogger("weakpoints")
-SECONDS = 60.0  # for a picture whose caller sets no deadline
+DECODE_SECONDS = 60.0  # for a picture whose caller sets no deadline
 FIXED, PER_PIXEL = 2**28, 32  # bytes that a child may take: coefficients, 16-bit lines, the pixels
 ERRORS = {kind.__name__: kind for kind in (BadImage, MalformedRequest, TooLarge, UnsupportedMedia)}
 
@@ -78,7 +78,7 @@ class Decoders:
 
     def wait(self) -> None:
         """Until that child has started. Raises Unavailable where it can't."""
-        until = time.monotonic() + SECONDS
+        until = time.monotonic() + DECODE_SECONDS
         child = self._take(until)
         try:
             child.wait(until)
@@ -98,8 +98,8 @@ class Decoders:
     def decode(
         self,
         data: bytes,
-        seconds: float = SECONDS,
-        call: Call | None = None,
+        seconds: float = DECODE_SECONDS,
+        call: DecodeCall | None = None,
         background: str = WHITE,
     ) -> NDArray[np.uint8]:
         """(H, W, 3) or (H, W, 4), as `images.decode` makes it, and with its errors.
@@ -107,13 +107,13 @@ class Decoders:
         Raises DeadlinePassed after so many seconds or when the call is given up, and BadImage where
         the child came to its end by this picture.
         """
-        call, until = call or Call(), time.monotonic() + seconds
+        call, until = call or DecodeCall(), time.monotonic() + seconds
         task = Task(len(data), seconds, self._limits, background)
         with self._files.one(data) as file:
             return self._with_a_child(file, data, task, until, call)
 
     def _with_a_child(
-        self, file: Any, data: bytes, task: Task, until: float, call: Call
+        self, file: Any, data: bytes, task: Task, until: float, call: DecodeCall
     ) -> NDArray[np.uint8]:
         """By one child, or by the next where it had ended before it began."""
         while True:

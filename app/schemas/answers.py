@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 if TYPE_CHECKING:  # the client reads the wire without torch
     from weakpoints.method.localization import ClassScore, Localization, Model
 
-Pixels = Annotated[float, PlainSerializer(lambda value: round(value, 3))]
+PixelLength = Annotated[float, PlainSerializer(lambda value: round(value, 3))]
 Figure = Annotated[float, PlainSerializer(lambda value: float(f"{value:.6g}"))]
 
 
@@ -46,8 +46,8 @@ class WireKeypoint(BaseModel):
     `score` says otherwise, and drop_error its standard error, null where one box covers it once.
     """
 
-    x: Pixels
-    y: Pixels
+    x: PixelLength
+    y: PixelLength
     confidence: Figure
     log_likelihood: Figure
     coarse: Figure
@@ -111,11 +111,11 @@ class Detection(BaseModel):
     image: ImageSize
     prediction: Prediction
     keypoints: list[WireKeypoint]
-    bbox: tuple[Pixels, Pixels, Pixels, Pixels] | None
+    bbox: tuple[PixelLength, PixelLength, PixelLength, PixelLength] | None
     low_evidence: bool
     model: ModelInfo
     options: dict[str, Any]
-    timing_ms: dict[str, Pixels]
+    timing_ms: dict[str, PixelLength]
 
 
 class OneOfSeveral(BaseModel):

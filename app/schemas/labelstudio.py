@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Box = tuple[float, float, float, float]
-DIGITS = 6  # of a percent: a thousandth of a pixel in a picture of 100,000
+PERCENT_DIGITS = 6  # of a percent: a thousandth of a pixel in a picture of 100,000
 DOT = 0.6  # percent of the width that a point's dot is wide
 
 
@@ -30,8 +30,8 @@ def keypoint_region(
     """A point; place: pixels from the corner. parent: the region it is grouped below."""
     x, y = place
     value = {
-        "x": round(100 * x / picture.width, DIGITS),
-        "y": round(100 * y / picture.height, DIGITS),
+        "x": round(100 * x / picture.width, PERCENT_DIGITS),
+        "y": round(100 * y / picture.height, PERCENT_DIGITS),
         "width": dot,
         "keypointlabels": [label],
     }
@@ -45,10 +45,10 @@ def rectangle_region(
     """A box; x, y, w, h in pixels from the corner."""
     x, y, width, height = box
     value = {
-        "x": round(100 * x / picture.width, DIGITS),
-        "y": round(100 * y / picture.height, DIGITS),
-        "width": round(100 * width / picture.width, DIGITS),
-        "height": round(100 * height / picture.height, DIGITS),
+        "x": round(100 * x / picture.width, PERCENT_DIGITS),
+        "y": round(100 * y / picture.height, PERCENT_DIGITS),
+        "width": round(100 * width / picture.width, PERCENT_DIGITS),
+        "height": round(100 * height / picture.height, PERCENT_DIGITS),
         "rotation": 0,
         "rectanglelabels": [label],
     }

@@ -11,7 +11,7 @@ from app.schemas.answers import (
     ImageSize,
     ModelInfo,
     OneOfSeveral,
-    Pixels,
+    PixelLength,
     Prediction,
     ProblemOfSeveral,
     model_info,
@@ -33,8 +33,8 @@ class WireLandmark(BaseModel):
     """
 
     name: str
-    x: Pixels
-    y: Pixels
+    x: PixelLength
+    y: PixelLength
     confidence: Figure
     visible: bool
     covariance: tuple[tuple[Figure, Figure], tuple[Figure, Figure]]
@@ -48,7 +48,7 @@ class NamedObject(BaseModel):
     """
 
     landmarks: list[WireLandmark]
-    bbox: tuple[Pixels, Pixels, Pixels, Pixels] | None
+    bbox: tuple[PixelLength, PixelLength, PixelLength, PixelLength] | None
     roi: tuple[int, int, int, int] | None
     prediction: Prediction
 
@@ -66,7 +66,7 @@ class NamedPointsFound(NamedObject):
     objects: list[NamedObject]
     model: ModelInfo
     options: dict[str, Any]
-    timing_ms: dict[str, Pixels]
+    timing_ms: dict[str, PixelLength]
 
 
 class NamedPointsOfSeveral(NamedPointsFound, OneOfSeveral):

@@ -49,12 +49,12 @@ def _fields() -> dict[str, Any]:
             note.documentation for note in HINTS[name].__metadata__ if isinstance(note, DocInfo)
         )
         hint = SPELLINGS.get(name, HINTS[name] | None)
-        read = WrapValidator(partial(_checked, name))
+        read = WrapValidator(partial(_checked_option, name))
         fields[name] = (Annotated[hint, read], Field(None, description=meaning))
     return fields
 
 
-def _checked(name: str, value: object, _pydantic: object) -> object:
+def _checked_option(name: str, value: object, _pydantic: object) -> object:
     """Raises BadOption, which passes through pydantic as it is."""
     return checked(name, value)
 
@@ -122,10 +122,10 @@ class DetectParameters(DetectQuery):
     model_config = ConfigDict(json_schema_extra=_as_json_has_them)
 
 
-Parameters = TypeVar("Parameters", bound=BaseModel)
+QueryKind = TypeVar("QueryKind", bound=BaseModel)
 
 
-def options_of(given: Mapping[str, Any], kind: type[Parameters]) -> Parameters:
+def options_of(given: Mapping[str, Any], kind: type[QueryKind]) -> QueryKind:
     """The options by their names. Raises BadOption for the first that is wrong."""
     try:
         return kind(**given)
@@ -150,17 +150,17 @@ def bad_option(error: Mapping[str, Any], known: Iterable[str]) -> BadOption:
 class LandmarksQuery(Strict):
     """The options of `/detect` that matter to named points; `roi` may be given several times."""
 
-    roi: Annotated[list[str] | None, WrapValidator(lambda value, _: _boxes(value))] = Field(
+    roi: Annotated[list[str] | None, WrapValidator(lambda value, _: _box_list(value))] = Field(
         None, description="x,y,w,h in pixels: look at this part only; several: an object each"
     )
-    fit: Annotated[str | None, WrapValidator(partial(_checked, "fit"))] = Field(
+    fit: Annotated[str | None, WrapValidator(partial(_checked_option, "fit"))] = Field(
         None, description="how the picture becomes a square: squeezed, or with its aspect kept"
     )
-    background: Annotated[str | None, WrapValidator(partial(_checked, "background"))] = Field(
-        None, description="colour under what can be seen through, as RRGGBB; 000000 is black"
+    background: Annotated[str | None, WrapValidator(partial(_checked_option, "background"))] = (
+        Field(None, description="colour under what can be seen through, as RRGGBB; 000000 is black")
     )
-    top_classes: Annotated[int | None, WrapValidator(partial(_checked, "top_classes"))] = Field(
-        None, description="how many classes to list"
+    top_classes: Annotated[int | None, WrapValidator(partial(_checked_option, "top_classes"))] = (
+        Field(None, description="how many classes to list")
     )
 
     def options(self) -> Options:
@@ -187,7 +187,7 @@ class LandmarksParameters(LandmarksQuery):
     model_config = ConfigDict(json_schema_extra=_boxes_in_json)
 
 
-def _boxes(value: object) -> list[Any] | None:
+def _box_list(value: object) -> list[Any] | None:
     """The parts to look at, of one box or several. Raises BadOption."""
     boxes = isinstance(value, list) and not (value and isinstance(value[0], int))
     given = list(value) if boxes and isinstance(value, list) else [value]

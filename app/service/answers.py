@@ -35,7 +35,7 @@ from weakpoints.options import ResolvedOptions
 from weakpoints.progress import Progress, no_progress
 
 log = logging.getLogger("weakpoints")
-Query = TypeVar("Query", bound=Strict)
+QueryType = TypeVar("QueryType", bound=Strict)
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,14 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Delivery(Generic[Query]):
+class Delivery(Generic[QueryType]):
     """The photographs of one request, received, while their caller waits; `who` is its name.
 
     query: the options of the query, and those that came as fields of the form; options: the same,
     for the network. companions: files of other names, such as references.
     """
 
-    query: Query
+    query: QueryType
     options: ResolvedOptions
     uploads: list[Upload]
     companions: Mapping[str, list[Upload]]
@@ -93,7 +93,7 @@ class Delivery(Generic[Query]):
             request = PhotographRequest(data, self.options, clock, self.who, self.caller.end)
             received = await pipeline.receive(request, reserved, pixels)
         localization, known = await pipeline.locate(received, progress)
-        return Answer(received.image, localization, known, timed(self.service, clock))
+        return Answer(received.image, localization, known, record_timing(self.service, clock))
 
     async def answers(self, on_answer: Callable[[int, Answer | WeakpointsError], None]) -> None:
         """All of them at the same time, as if each had a caller of its own.
@@ -127,7 +127,7 @@ class Delivery(Generic[Query]):
         on_answer(number, answer)
 
 
-def timed(service: Service, clock: Stopwatch) -> dict[str, float]:
+def record_timing(service: Service, clock: Stopwatch) -> dict[str, float]:
     """Milliseconds of each stage, and `total`; metrics and traces are told."""
     service.metrics.staged(clock.timing_ms)
     trace_stages(clock)
@@ -137,11 +137,11 @@ def timed(service: Service, clock: Stopwatch) -> dict[str, float]:
 @asynccontextmanager
 async def delivered(
     request: Request,
-    query: Query,
+    query: QueryType,
     several: bool = False,
     companions: Mapping[str, int] = NO_COMPANIONS,
     least: int = 1,
-) -> AsyncIterator[Delivery[Query]]:
+) -> AsyncIterator[Delivery[QueryType]]:
     """The photograph of a request, or `several` of them, within its caller's time.
 
     companions, least: see `read_uploads`.
@@ -174,7 +174,7 @@ async def delivered(
             )
 
 
-def _with_fields(request: Request, query: Query, fields: dict[str, str]) -> Query:
+def _with_fields(request: Request, query: QueryType, fields: dict[str, str]) -> QueryType:
     """Raises BadOption for a field that is wrong, or is in the query, too."""
     for name in fields:
         if name in request.query_params:
@@ -197,7 +197,7 @@ def detection_of(request: Request, answer: Answer) -> Detection:
     return detection(answer.localization, model, request.state.request_id, answer.timing_ms)
 
 
-async def results_of(
+async def detection_results(
     request: Request, delivery: Delivery[Any], on_result: Callable[[Result], None]
 ) -> None:
     """Calls `on_result` with the result of each photograph, as soon as it is known."""

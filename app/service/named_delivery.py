@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.schemas.landmarks import NamedPointsFound, named_answer
 from app.schemas.queries import LandmarksQuery
-from app.service.answers import Answer, Delivery, timed
+from app.service.answers import Answer, Delivery, record_timing
 from app.service.intake.upload import Upload
 from app.service.lifecycle import Service
 from app.service.scheduling.photographs import PhotographRequest
@@ -58,7 +58,7 @@ class NamedDelivery(Delivery[LandmarksQuery]):
             objects = await named_on(
                 self.service, self.finder, photograph, self.query.objects(), progress
             )
-        taken = timed(self.service, clock)
+        taken = record_timing(self.service, clock)
         return NamedAnswer(None, None, False, taken, objects)  # type: ignore[arg-type]
 
 

@@ -14,7 +14,7 @@ from app.batch.collection import open_collection
 from app.batch.formats.files import stem_below, way_to
 from app.batch.formats.formats import check_formats, formats_of, write_formats
 from app.batch.formats.labelled import distinct, labelled_collection
-from app.batch.records import Row
+from app.batch.records import ResultRow
 from app.batch.run import plain, run_batch
 from app.cli import main as cli
 from app.schemas.answers import WireKeypoint
@@ -47,27 +47,27 @@ def landmark(name: str, place: np.ndarray, visible: bool = True) -> WireLandmark
     )
 
 
-def named_row(name: str = "deep/a b.png", hidden: str = "") -> Row:
+def named_row(name: str = "deep/a b.png", hidden: str = "") -> ResultRow:
     points = [
         landmark(point, place, point != hidden)
         for point, place in zip(CATEGORY["keypoints"], PLACED, strict=True)
     ]
     about = {"class_id": 2, "label": "cat", "probability": 0.5}
-    return Row(file_name=name, width=100, height=60, landmarks=points, **about)
+    return ResultRow(file_name=name, width=100, height=60, landmarks=points, **about)
 
 
-def unnamed_row(name: str = "a.png") -> Row:
+def unnamed_row(name: str = "a.png") -> ResultRow:
     figures = {"confidence": 0.5, "log_likelihood": -0.7, "coarse": 1, "fine": 1}
     points = [
         WireKeypoint(x=x, y=y, refined=False, target=target, covariance=None, **figures)
         for x, y, target in [(3, 4, 0), (7.5, 8.25, 0), (50, 40, 1)]
     ]
     about = {"class_id": 0, "label": "cat", "probability": 0.5}
-    return Row(file_name=name, width=100, height=60, keypoints=points, **about)
+    return ResultRow(file_name=name, width=100, height=60, keypoints=points, **about)
 
 
-def write(out: Path, rows: list[Row], *formats: Any, named: bool = True) -> None:
-    def again() -> Iterator[Row]:
+def write(out: Path, rows: list[ResultRow], *formats: Any, named: bool = True) -> None:
+    def again() -> Iterator[ResultRow]:
         return iter(rows)
 
     categories = [CATEGORY] if named else None

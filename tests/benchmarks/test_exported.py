@@ -9,17 +9,17 @@ import torch
 from numpy.typing import NDArray
 
 from app.cli import main as cli
-from benchmarks.exported import BATCHES, masked, quickest
+from benchmarks.exported import EXPORT_BATCHES, masked, quickest
 
 
 def sums(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N, 3): the sum of each colour, so that what a mask takes away shows."""
-    assert len(pictures) in BATCHES
+    assert len(pictures) in EXPORT_BATCHES
     totals: NDArray[np.float32] = pictures.sum((2, 3))
     return totals
 
 
-@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("batch", EXPORT_BATCHES)
 def test_each_masked_picture_has_its_own_logits_whatever_the_batch(batch: int) -> None:
     x = torch.arange(3 * 6 * 6, dtype=torch.float32).reshape(1, 3, 6, 6)
     corners = ((0, 0), (0, 3), (3, 0), (2, 2), (3, 3))
@@ -38,7 +38,9 @@ def test_every_batch_and_hint_is_tried_and_the_quickest_is_taken() -> None:
         return sums
 
     _, settings = quickest(at, torch.zeros(1, 3, 4, 4), ("LATENCY", "THROUGHPUT"))
-    assert set(tried) == {(batch, hint) for batch in BATCHES for hint in ("LATENCY", "THROUGHPUT")}
+    assert set(tried) == {
+        (batch, hint) for batch in EXPORT_BATCHES for hint in ("LATENCY", "THROUGHPUT")
+    }
     assert (settings["batch"], settings["hint"]) == tried[-1]
 
 

@@ -24,10 +24,10 @@ def test_every_request_is_answered_and_set_against_the_engine(
 
 
 def test_answers_for_another_photograph_are_noticed() -> None:
-    run = load.Run(
+    run = load.LoadRun(
         answered=2, mixed_up=1, seconds=1, latencies=[0.1, 0.1], probes=[0.001], memory=[5, 5, 9]
     )
-    figures = load._figures(run, {"images_per_second": 4, "ms_per_image": 25})
+    figures = load._load_figures(run, {"images_per_second": 4, "ms_per_image": 25})
     assert (figures["mixed_up"], figures["of_the_engine"], figures["memory_growth_bytes"]) == (
         1,
         0.5,

@@ -24,7 +24,7 @@ class ByTurns(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
         self.seen.append((self.headers["x-forwarded-for"], self.headers["x-request-timeout"]))
-        number = next(self.numbers) - module.ALONE - 1
+        number = next(self.numbers) - module.ALONE_REQUESTS - 1
         status = 200 if number < 0 else (200, 429, 504)[number % 3]
         body = json.dumps(TIMING).encode()
         self.send_response(status)

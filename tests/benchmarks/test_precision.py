@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from app.cli import main as cli
-from benchmarks.precision import FIRST, alike, fidelity
+from benchmarks.precision import FIRST, likeness, precision_fidelity
 from tests.service import encoded
 from tests.toys import with_points
 from weakpoints.engine.engine import Incremental
@@ -29,14 +29,14 @@ def test_a_detection_is_wholly_like_itself_and_one_moved_by_more_than_the_radius
     detector: Detector, photograph: np.ndarray
 ) -> None:
     found = detector.locate(photograph, QUICK)
-    assert alike(found, found).keypoints == 1
-    assert alike(found, found).maps == pytest.approx((1, 1, 1))
+    assert likeness(found, found).keypoints == 1
+    assert likeness(found, found).maps == pytest.approx((1, 1, 1))
     moved = with_points(
         found, lambda points: tuple(replace(p, x=p.x + 1000) for p in points[:FIRST])
     )
-    assert alike(found, moved).keypoints == 0
+    assert likeness(found, moved).keypoints == 0
     half = with_points(found, lambda points: points[: len(points[:FIRST]) // 2])
-    assert alike(found, half).keypoints == pytest.approx(
+    assert likeness(found, half).keypoints == pytest.approx(
         len(half.keypoints) / len(found.keypoints[:FIRST])
     )
 
@@ -44,7 +44,7 @@ def test_a_detection_is_wholly_like_itself_and_one_moved_by_more_than_the_radius
 def test_half_precision_is_like_float32_but_not_the_same(detector: Detector, folder: Path) -> None:
     half = replace(detector, occluder=Incremental(detector.network, dtype=torch.float16))
     paths = sorted(folder.iterdir())
-    found = fidelity(detector, half, paths, QUICK, (1, 3), list)
+    found = precision_fidelity(detector, half, paths, QUICK, (1, 3), list)
     assert found["photographs"] == 2
     assert 0.9 < found["spearman"]["coarse"]["least"] <= 1
     one, other = (each.locate(read(paths[0]), QUICK).maps.coarse for each in (detector, half))

@@ -37,7 +37,7 @@ def photographs(tmp_path: Path, photograph: np.ndarray) -> Path:
 @contextmanager
 def in_a_thread(settings: Settings, share: Share, load: Callable[[], Detector]) -> Iterator[None]:
     with serving(load, cache_bytes=0) as client:
-        module.PORT = client.base_url.port or 0
+        module.SCALE_PORT = client.base_url.port or 0
         yield
 
 
@@ -61,7 +61,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_room, "on_ray", in_turns)
     monkeypatch.setattr(module, "connected", lambda **how: nullcontext())
     monkeypatch.setattr(module, "loaded", lambda settings: quick(0.02))
-    monkeypatch.setattr(module, "PORT", module.PORT)
+    monkeypatch.setattr(module, "PORT", module.SCALE_PORT)
     monkeypatch.setattr(module, "WORKERS", (1, 2))
 
 
@@ -111,7 +111,7 @@ def test_workers_that_never_work_at_the_same_time_have_no_rate(photographs: Path
     with pytest.raises(
         WeakpointsError, match="1 photographs are too few for 1 workers to work at the same time"
     ):
-        module._collection(one, Share(1), partial(quick, 0.0))
+        module._collection_figures(one, Share(1), partial(quick, 0.0))
 
 
 def test_what_can_not_be_measured_is_refused(

@@ -10,7 +10,7 @@ from torchvision.models import vgg16
 from app.cli import main as cli
 from app.settings import Settings
 from benchmarks import machine, rivals, speed
-from benchmarks.speed import Setting, compare, products, setting
+from benchmarks.speed import SpeedSetting, compare, products, speed_setting
 from tests.conftest import toy_resnet
 from tests.tables import network_of
 from tests.toys import seeded
@@ -24,7 +24,7 @@ from weakpoints.networks.modules.small_vgg import narrow_vgg16
 @pytest.fixture(autouse=True)
 def quick_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten products of 2048 x 2048 take longer than all else here, and say no more of the code."""
-    monkeypatch.setitem(machine.LARGEST, "cpu", 256)
+    monkeypatch.setitem(machine.PRODUCT_SIZE, "cpu", 256)
 
 
 @pytest.fixture
@@ -45,7 +45,12 @@ def test_a_comparison_has_medians_and_spreads_of_all_four_at_the_same_positions(
 ) -> None:
     pytest.importorskip("captum")
     found = compare(
-        small, Setting(56, 8, 8), ["full", "captum"], rounds=3, device="cpu", precision="float32"
+        small,
+        SpeedSetting(56, 8, 8),
+        ["full", "captum"],
+        rounds=3,
+        device="cpu",
+        precision="float32",
     )
     for name in ("ours", "full", "captum_default", "captum_best"):
         each = found[name]
@@ -73,7 +78,7 @@ def test_a_comparison_has_medians_and_spreads_of_all_four_at_the_same_positions(
 def test_every_contestant_computes_the_same_logits_and_map(small: nn.Module) -> None:
     pytest.importorskip("captum")
     where, x = (
-        Setting(56, 8, 8),
+        SpeedSetting(56, 8, 8),
         torch.randn(1, 3, 56, 56, generator=torch.Generator().manual_seed(2)),
     )
     network = network_of(small)
@@ -111,7 +116,7 @@ def test_products_are_counted_as_written_out_by_hand() -> None:
     ]
     channels = [3 * 2 * 9, *[2 * 2 * 9] * 12]
 
-    class Corner(Setting):
+    class Corner(SpeedSetting):
         @property
         def corners(self) -> tuple[tuple[int, int], ...]:
             return ((0, 0),)
@@ -130,7 +135,7 @@ def test_products_are_counted_as_written_out_by_hand() -> None:
 def test_the_paper_s_network_saves_what_the_notes_say() -> None:
     with torch.device("meta"):
         network = network_of(vgg16())
-    where = setting(224, 729)
+    where = speed_setting(224, 729)
     found = products(network, where)
     assert found["full"] / 729 == pytest.approx(15.47e9, rel=1e-3)
     assert found["full"] / found["windows"] == pytest.approx(12.1, abs=0.05)
@@ -143,18 +148,18 @@ def test_the_paper_s_network_saves_what_the_notes_say() -> None:
 
 def test_residual_blocks_are_counted_with_their_shortcuts() -> None:
     network = network_of(toy_resnet())
-    found = products(network, Setting(56, 56, 56))
+    found = products(network, SpeedSetting(56, 56, 56))
     assert found["full"] == found["windows"] > 0
 
 
 def test_fewer_positions_mean_a_coarser_step_but_never_a_gap() -> None:
-    assert setting(224, 729) == Setting(224, 16, 8)
-    assert setting(224, 728) == Setting(224, 16, 9)
-    assert len(setting(224, 196).corners) == 196
+    assert speed_setting(224, 729) == SpeedSetting(224, 16, 8)
+    assert speed_setting(224, 728) == SpeedSetting(224, 16, 9)
+    assert len(speed_setting(224, 196).corners) == 196
     with pytest.raises(
         BadOption, match="positions is 195; boxes that leave no gap are 196 or more"
     ):
-        setting(224, 195)
+        speed_setting(224, 195)
 
 
 def test_the_command_prints_one_object_or_a_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,7 +187,7 @@ def test_the_command_prints_one_object_or_a_table(capsys: pytest.CaptureFixture[
 def test_beside_a_loop_each_is_timed_once_more(small: nn.Module) -> None:
     figures = compare(
         small,
-        Setting(56, 8, 8),
+        SpeedSetting(56, 8, 8),
         [],
         rounds=1,
         device="cpu",

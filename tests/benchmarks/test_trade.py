@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.kept_maps import Setting, picture
+from benchmarks.kept_maps import MapSetting, map_picture
 from benchmarks.trade import best_choice, figures
 from weakpoints.method.detector import Detector
 from weakpoints.method.occlusion import positions, spread
@@ -15,15 +15,15 @@ from weakpoints.options import choose
 def test_kept_maps_give_the_keypoints_of_a_detection_and_no_pass_is_made_twice(
     detector: Detector, photograph: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setting = Setting(28, 14, 0.3, kept_step=14)
-    seen = picture(detector, photograph, 2, tmp_path, boxes=((28, 14),))
+    setting = MapSetting(28, 14, 0.3, kept_step=14)
+    seen = map_picture(detector, photograph, 2, tmp_path, boxes=((28, 14),))
     options = choose(target_class=2, patch=28, stride=14, colours=1, weight=0.3)
     found = detector.locate(photograph, options).keypoints
     xy = seen.points(setting)
     assert seen.count == len(found)
     np.testing.assert_allclose(xy[: seen.count], [(p.x, p.y) for p in found], atol=1e-6)
     monkeypatch.setattr(type(detector), "forward_backward", lambda *_: pytest.fail("a pass"))
-    again = picture(detector, photograph, 2, tmp_path, boxes=((28, 14),))
+    again = map_picture(detector, photograph, 2, tmp_path, boxes=((28, 14),))
     np.testing.assert_allclose(again.points(setting), xy)
     crowded = seen.points(setting, spread_out=False)
     assert sorted(map(tuple, crowded.tolist())) == sorted(map(tuple, xy.tolist()))
@@ -32,7 +32,7 @@ def test_kept_maps_give_the_keypoints_of_a_detection_and_no_pass_is_made_twice(
 
 def test_a_coarser_step_takes_those_of_the_kept_positions_that_it_has() -> None:
     drops = np.random.default_rng(0).random((6, 6))
-    coarse, passes = Setting(64, 64, 0.2).map(drops, 224)
+    coarse, passes = MapSetting(64, 64, 0.2).map(drops, 224)
     starts = positions(224, 64, 64)
     assert (starts, passes) == ([0, 64, 128, 160], 16)
     chosen = drops[[0, 2, 4, 5]][:, [0, 2, 4, 5]]

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from app.cli.main import main
-from app.cli.parameters import Network, OptionFlags
+from app.cli.parameters import NetworkFlags, OptionFlags
 from weakpoints.options import choose
 
 
@@ -57,7 +57,7 @@ def test_a_flag_given_twice_counts_once_the_last_time(
 def test_network_and_manifest_stand_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEAKPOINTS_NETWORK", "mine")
     monkeypatch.setenv("WEAKPOINTS_MANIFEST", "here.json")
-    settings = Network().settings()
+    settings = NetworkFlags().settings()
     assert (settings.network, settings.manifest) == ("mine", Path("here.json"))
-    settings = Network("vgg19", Path("there.json")).settings()
+    settings = NetworkFlags("vgg19", Path("there.json")).settings()
     assert (settings.network, settings.manifest) == ("vgg19", Path("there.json"))

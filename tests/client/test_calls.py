@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weakpoints_client.answers import Lines, Refused, refusal
-from weakpoints_client.calls import Call, Together
+from weakpoints_client.calls import ApiCall, Together
 
 
 def sent(**options: object) -> dict[str, object]:
-    return Call(None, 1, None, options).options
+    return ApiCall(None, 1, None, options).options
 
 
 def test_none_is_not_sent_and_numpy_s_values_are_sent_as_python_s() -> None:
@@ -50,7 +50,7 @@ def test_only_a_line_feed_ends_a_line_however_the_bytes_come(texts: list[str], s
 @pytest.mark.parametrize("label", ["a\u2028b", "a\x85b", "a\u2029b", "a\x1cb"])
 def test_labels_that_break_lines_elsewhere_are_read_from_ndjson(label: str) -> None:
     line = json.dumps({"problem": {"status": 422, "detail": label}, "index": 0}, ensure_ascii=False)
-    group = Together(Call(None, 1, None, {}), [b""])
+    group = Together(ApiCall(None, 1, None, {}), [b""])
     for text in Lines().add(line.encode() + b"\n"):
         group.take(text)
     assert group.pause() == 0
@@ -59,7 +59,7 @@ def test_labels_that_break_lines_elsewhere_are_read_from_ndjson(label: str) -> N
 
 def test_events_are_read_with_and_without_a_space_in_several_lines_and_with_comments() -> None:
     steps: list[tuple[str, int, int]] = []
-    call = Call(None, 1, None, {}, lambda *step: steps.append(step))
+    call = ApiCall(None, 1, None, {}, lambda *step: steps.append(step))
     assert call.event([": still waiting"]) is None
     call.event(["event:progress", 'data:{"stage": "queue",', 'data: "done": 1, "total": 2}'])
     assert steps == [("queue", 1, 2)]
@@ -76,8 +76,8 @@ def test_a_refusal_goes_to_another_process_and_back() -> None:
     "error", [httpx2.ConnectError("no route"), Refused({"status": 504, "detail": "late"})]
 )
 def test_what_was_answered_is_kept_where_the_rest_fails(error: Exception) -> None:
-    group = Together(Call(None, 1, None, {}), [b"", b""])
-    assert not Together(Call(None, 1, None, {}), [b""]).fail(error)
+    group = Together(ApiCall(None, 1, None, {}), [b"", b""])
+    assert not Together(ApiCall(None, 1, None, {}), [b""]).fail(error)
     group.take('{"problem": {"status": 415}, "index": 1}')
     assert group.fail(error)
     first, second = group.answers

@@ -27,7 +27,7 @@ from pydantic import PydanticDeprecatedSince20
 from app.batch.collection import open_collection
 from app.batch.run import Engine, Summary, plain, run_batch
 from app.cli import main as cli
-from app.cluster.start import ENVIRONMENT, Share
+from app.cluster.start import RAY_ENVIRONMENT, Share
 from app.settings import Settings
 from tests.service import encoded, picture, post, serving, until
 from tests.toys import faulty_toy, lost_toy, quick, toy, toy_of
@@ -39,7 +39,7 @@ with warnings.catch_warnings():
         "ignore", "Using extra keyword arguments on `Field`", PydanticDeprecatedSince20
     )  # Ray's own schemas
     from app.cluster.data import on_ray
-    from app.cluster.serving import NAME, application, start
+    from app.cluster.serving import DEPLOYMENT, application, start
 from ray.cluster_utils import Cluster  # noqa: E402
 from ray.serve.schema import ServeDeploySchema  # noqa: E402
 
@@ -62,13 +62,13 @@ def test_the_manifests_are_what_ray_and_the_settings_accept() -> None:
     (app,) = ServeDeploySchema.model_validate(deployed).applications
     assert app.import_path == f"{application.__module__}:{application.__name__}"
     assert Settings(**app.args).network == "vgg16"
-    assert [each.name for each in app.deployments] == [NAME]
+    assert [each.name for each in app.deployments] == [DEPLOYMENT]
     service = yaml.safe_load((ROOT / "docs" / "kuberay.yaml").read_text())
     assert yaml.safe_load(service["spec"]["serveConfigV2"]) == deployed
     groups = service["spec"]["rayClusterConfig"]
     for group in (groups["headGroupSpec"], *groups["workerGroupSpecs"]):
         (container,) = group["template"]["spec"]["containers"]
-        assert {each["name"]: each["value"] for each in container["env"]} == ENVIRONMENT
+        assert {each["name"]: each["value"] for each in container["env"]} == RAY_ENVIRONMENT
     pod = groups["workerGroupSpecs"][0]["template"]["spec"]
     (weights,), (container,) = pod["initContainers"], pod["containers"]
     assert weights["command"] == ["weakpoints", "weights", "pull", app.args["network"]]
@@ -82,7 +82,7 @@ def test_the_manifests_are_what_ray_and_the_settings_accept() -> None:
 def cluster() -> Iterator[Cluster]:
     """Two nodes of two logical cores, each a set of processes of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
+        for name, value in RAY_ENVIRONMENT.items():
             patch.setenv(name, value)
         patch.setenv("PYTHONPATH", str(ROOT))
         for name in COVERAGE:  # Ray kills its processes before they could save what they covered
@@ -272,7 +272,9 @@ def test_a_killed_replica_loses_nothing_but_a_retry(client: httpx2.Client) -> No
             nonlocal next_kill
             if time.monotonic() >= next_kill:
                 actors = ray.util.list_named_actors(all_namespaces=True)
-                names = [each["name"] for each in actors if f"{NAME}#{NAME}" in each["name"]]
+                names = [
+                    each["name"] for each in actors if f"{DEPLOYMENT}#{DEPLOYMENT}" in each["name"]
+                ]
                 ray.kill(ray.get_actor(names[0], namespace="serve"))
                 next_kill = time.monotonic() + 15
             return statuses[503] > 0

@@ -12,7 +12,7 @@ import pytest
 
 from app.batch.collection import open_collection
 from app.batch.run import plain
-from app.cluster.reading import pixels
+from app.cluster.reading import read_pixels
 from app.cluster.start import Share
 from app.settings import Settings
 from tests.service import encoded
@@ -32,7 +32,7 @@ def test_tasks_and_actors_make_the_rows_of_the_plain_engine(
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     reader, locate = open_collection(str(tmp_path)).reader, data.Locate(toy, OPTIONS)
     names = ["a.png", "broken.png", "gone.png"]
-    items = [pixels({"file_name": name}, reader, Limits(), WHITE) for name in names]
+    items = [read_pixels({"file_name": name}, reader, Limits(), WHITE) for name in names]
     lines = [locate(item)["line"] for item in items]
     assert lines == list(plain(detector, reader, OPTIONS, Limits())(names))
     assert [json.loads(line).get("error") is None for line in lines] == [True, False, False]

@@ -1,6 +1,6 @@
 import pytest
 
-from app.cluster.start import ENVIRONMENT, Share, connected
+from app.cluster.start import RAY_ENVIRONMENT, Share, connected
 from weakpoints.errors import WeakpointsError
 
 ray = pytest.importorskip("ray")
@@ -14,7 +14,7 @@ def test_ray_speaks_on_stderr_and_ends_if_it_was_started_here(
     monkeypatch.setattr(ray, "is_initialized", lambda: before)
     monkeypatch.setattr(ray, "init", lambda **how: calls.append(how))
     monkeypatch.setattr(ray, "shutdown", lambda: calls.append("shutdown"))
-    for name in ENVIRONMENT:
+    for name in RAY_ENVIRONMENT:
         monkeypatch.setenv(name, "mine")  # and whoever set them has the last word
     with connected(num_cpus=1):
         print("(raylet) something failed")

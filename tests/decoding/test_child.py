@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.decoding import child
-from app.decoding.child import BEGAN, Task, bound_memory, decoded, serve, task_of
+from app.decoding.child import BEGAN, Task, answer_parent, answer_to, bound_memory, task_of
 from tests.service import encoded
 from weakpoints.options import WHITE, Limits
 
@@ -31,7 +31,7 @@ def test_a_task_survives_the_way() -> None:
 
 def test_pixels_are_written_over_the_picture_and_errors_are_told() -> None:
     ours, theirs = socket.socketpair()
-    thread = threading.Thread(target=serve, args=(theirs,))
+    thread = threading.Thread(target=answer_parent, args=(theirs,))
     thread.start()
     with ours, theirs:
         for data, expected in ((PICTURE, [60, 80, 3]), (PICTURE[:300], "BadImage")):
@@ -60,7 +60,7 @@ def test_whatever_a_codec_raises_is_an_answer(
 
     monkeypatch.setattr(child, "decode", broken)
     file = in_memory(PICTURE)
-    assert decoded(Task(len(PICTURE), 60, Limits(), WHITE), file)["error"] == told
+    assert answer_to(Task(len(PICTURE), 60, Limits(), WHITE), file)["error"] == told
     os.close(file)
 
 

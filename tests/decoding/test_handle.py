@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from app.decoding.child import Task
-from app.decoding.handle import Call, Child
+from app.decoding.handle import Child, DecodeCall
 from app.decoding.memory_file import MemoryFiles
 from tests.service import picture
 from weakpoints.options import WHITE, Limits
@@ -34,7 +34,7 @@ def test_a_child_ends_with_its_handle() -> None:
 
 
 def test_a_call_that_is_given_up_kills_and_does_not_wait() -> None:
-    child, call = Child(2**28), Call()
+    child, call = Child(2**28), DecodeCall()
     waited: list[float | None] = []
     child.process.wait = waited.append  # type: ignore[assignment, method-assign]
     call.works_for(child)

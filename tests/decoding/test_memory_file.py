@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.decoding.memory_file import KEPT, MemoryFiles, pixels_of, write
+from app.decoding.memory_file import KEPT_BYTES, MemoryFiles, pixels_of, write
 from weakpoints.errors import Unavailable
 
 
@@ -34,21 +34,21 @@ def test_without_files_in_memory_there_is_one_on_disk(
 
 def test_a_file_is_used_again_unless_its_use_failed_and_keeps_few_bytes() -> None:
     files = MemoryFiles(1)
-    with files.one(bytes(KEPT + 1)) as first, files.one(b"another") as another:
+    with files.one(bytes(KEPT_BYTES + 1)) as first, files.one(b"another") as another:
         pass
     assert first.closed, "one is kept"
     failing = files.one(b"failed")
     assert failing.__enter__() is another
     assert not failing.__exit__(KeyError, KeyError(), None)
     assert another.closed
-    with files.one(bytes(KEPT + 1)) as large:
+    with files.one(bytes(KEPT_BYTES + 1)) as large:
         pass
     assert large.closed, "a large one is not kept"
     files.close()
 
 
 def test_a_large_picture_stays_where_it_is_and_nobody_changes_it() -> None:
-    shape = (2, KEPT // 4 + 1, 3)
+    shape = (2, KEPT_BYTES // 4 + 1, 3)
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     with MemoryFiles(1).one(b"a photograph") as file:
         write(file.fileno(), pixels.data.cast("B"))
@@ -63,9 +63,9 @@ def test_a_large_picture_stays_where_it_is_and_nobody_changes_it() -> None:
 
 
 def test_what_can_t_be_sealed_is_copied(tmp_path: Path) -> None:
-    shape = (KEPT + 1,)
+    shape = (KEPT_BYTES + 1,)
     with (tmp_path / "file").open("w+b", buffering=0) as file:
-        file.write(bytes(KEPT) + b"\1")
+        file.write(bytes(KEPT_BYTES) + b"\1")
         assert pixels_of(file, shape)[-1] == 1
         file.truncate(9)
         with pytest.raises(EOFError):

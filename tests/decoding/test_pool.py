@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.decoding.handle import Call
+from app.decoding.handle import DecodeCall
 from app.decoding.pool import Decoders
 from tests.service import encoded, slow_picture, until
 from weakpoints.errors import (
@@ -119,7 +119,7 @@ def test_a_deadline_ends_the_child_and_there_is_another(slow: bytes) -> None:
 
 def test_a_call_that_is_given_up_ends_its_child_alone(slow: bytes) -> None:
     with Decoders(2, LIMITS) as pool, ThreadPoolExecutor() as threads:
-        call = Call()
+        call = DecodeCall()
         running = threads.submit(pool.decode, slow, 60, call)
         process = busy(pool)
         assert pool.decode(EASY).shape == (60, 80, 3)
@@ -182,7 +182,7 @@ def test_a_child_that_has_yet_to_start_is_taken_last(slow: bytes) -> None:
 
 def test_no_more_pictures_are_decoded_at_once_than_there_are_children(slow: bytes) -> None:
     with Decoders(1, LIMITS) as pool, ThreadPoolExecutor() as threads:
-        call = Call()
+        call = DecodeCall()
         running = threads.submit(pool.decode, slow, 60, call)
         busy(pool)
         with pytest.raises(DeadlinePassed):

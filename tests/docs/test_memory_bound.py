@@ -12,7 +12,7 @@ from PIL import Image
 
 from app.settings import Settings
 from benchmarks.load import sleeping_service
-from benchmarks.memory import memory_of
+from benchmarks.memory import memory_of_processes
 from docs import memory_bound
 from tests.service import encoded
 from weakpoints.engine.engine import BUDGET
@@ -39,13 +39,13 @@ def test_64_callers_of_the_largest_pictures_take_no_more_memory_than_is_said() -
             statuses[client.post(f"http://127.0.0.1:{port}/detect", content=body).status_code] += 1
 
     def highest(pid: int) -> int:
-        looks = [memory_of([pid])]
+        looks = [memory_of_processes([pid])]
         while not ended.wait(0.1):
-            looks.append(memory_of([pid]))
+            looks.append(memory_of_processes([pid]))
         return max(looks)
 
     with sleeping_service(settings, 0.4) as (port, pid), ThreadPoolExecutor(CALLERS + 1) as pool:
-        before = memory_of([pid])
+        before = memory_of_processes([pid])
         watched = pool.submit(highest, pid)
         list(pool.map(call, range(CALLERS)))
         ended.set()

@@ -22,9 +22,9 @@ def write_cvat(out: Path, labelled: LabelledCollection) -> None:
     with in_one_move(out / "cvat.xml") as partial, partial.open("w", encoding="utf-8") as file:
         file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
         file.write("<version>1.1</version>\n")
-        file.write(_text(_meta(labelled.categories)))
+        file.write(_element_text(_meta(labelled.categories)))
         for photograph in labelled.photographs():
-            file.write(_text(_image(photograph, named)))
+            file.write(_element_text(_image_element(photograph, named)))
         file.write("</annotations>\n")
 
 
@@ -53,7 +53,7 @@ def _label(labels: ET.Element, name: str, kind: str, parent: str | None = None) 
         ET.SubElement(label, "parent").text = parent
 
 
-def _image(photograph: LabelledPhotograph, named: dict[str, bool]) -> ET.Element:
+def _image_element(photograph: LabelledPhotograph, named: dict[str, bool]) -> ET.Element:
     image = ET.Element(
         "image",
         id=str(photograph.number - 1),  # counted from 0 there
@@ -62,12 +62,12 @@ def _image(photograph: LabelledPhotograph, named: dict[str, bool]) -> ET.Element
         height=str(photograph.height),
     )
     for thing in photograph.objects:
-        for shape in _skeleton(thing) if named[thing.label] else _points(thing):
+        for shape in _skeleton_element(thing) if named[thing.label] else _point_elements(thing):
             image.append(shape)
     return image
 
 
-def _skeleton(thing: LabelledObject) -> Iterator[ET.Element]:
+def _skeleton_element(thing: LabelledObject) -> Iterator[ET.Element]:
     """Every point exactly once; one that is not visible is `outside`."""
     skeleton = ET.Element("skeleton", label=thing.label, source="auto", z_order="0")
     for point in thing.points:
@@ -83,7 +83,7 @@ def _skeleton(thing: LabelledObject) -> Iterator[ET.Element]:
     yield skeleton
 
 
-def _points(thing: LabelledObject) -> Iterator[ET.Element]:
+def _point_elements(thing: LabelledObject) -> Iterator[ET.Element]:
     for point in thing.points:
         place = f"{point.x:.3f},{point.y:.3f}"
         yield ET.Element(
@@ -91,7 +91,7 @@ def _points(thing: LabelledObject) -> Iterator[ET.Element]:
         )
 
 
-def _text(element: ET.Element) -> str:
+def _element_text(element: ET.Element) -> str:
     for part in element.iter():
         part.text = part.text and NO_XML.sub("\ufffd", part.text)
         part.attrib = {name: NO_XML.sub("\ufffd", value) for name, value in part.attrib.items()}

@@ -14,9 +14,9 @@ from app.batch.formats.labelstudio import write_labelstudio
 from app.batch.formats.yolo_pose import write_yolo_pose
 from weakpoints.errors import BadOption
 
-Format = Literal["coco", "yolo-pose", "labelstudio", "labelme", "cvat"]
-FORMATS: tuple[Format, ...] = get_args(Format)
-DEFAULT: tuple[Format, ...] = ("coco",)
+LabelFormat = Literal["coco", "yolo-pose", "labelstudio", "labelme", "cvat"]
+LABEL_FORMATS: tuple[LabelFormat, ...] = get_args(LabelFormat)
+DEFAULT_FORMAT: tuple[LabelFormat, ...] = ("coco",)
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Written:
     one_each: bool = False
 
 
-WRITTEN: dict[Format, Written] = {  # COCO is written from the rows themselves, by `tables.py`
+WRITTEN: dict[LabelFormat, Written] = {  # COCO is written from the rows themselves, by `tables.py`
     "yolo-pose": Written(write_yolo_pose, ("yolo-pose",), named_only=True, one_each=True),
     "labelstudio": Written(write_labelstudio, ("labelstudio.json", "labelstudio.xml")),
     "labelme": Written(write_labelme, ("labelme",), one_each=True),
@@ -41,19 +41,19 @@ WRITTEN: dict[Format, Written] = {  # COCO is written from the rows themselves, 
 }
 
 
-def formats_of(text: str) -> tuple[Format, ...]:
+def formats_of(text: str) -> tuple[LabelFormat, ...]:
     """Names with commas between them. Raises BadOption for one that is unknown."""
     given = [name.strip() for name in text.split(",")]
-    if unknown := [name for name in given if name not in FORMATS]:
+    if unknown := [name for name in given if name not in LABEL_FORMATS]:
         raise BadOption(
-            f"--format has {unknown[0]!r}; there are {', '.join(FORMATS)}",
+            f"--format has {unknown[0]!r}; there are {', '.join(LABEL_FORMATS)}",
             option="format",
             actual=unknown[0],
         )
-    return tuple(name for name in FORMATS if name in given)
+    return tuple(name for name in LABEL_FORMATS if name in given)
 
 
-def check_formats(formats: Sequence[Format], collection: Collection, named: bool) -> None:
+def check_formats(formats: Sequence[LabelFormat], collection: Collection, named: bool) -> None:
     """Raises BadOption, before anything is computed, for what a format can't hold."""
     for name in formats:
         if name not in WRITTEN:
@@ -69,18 +69,18 @@ def check_formats(formats: Sequence[Format], collection: Collection, named: bool
             _check_stems(name, collection.names)
 
 
-def outputs_of(formats: Sequence[Format]) -> list[str]:
+def outputs_of(formats: Sequence[LabelFormat]) -> list[str]:
     return [output for name in formats if name in WRITTEN for output in WRITTEN[name].outputs]
 
 
-def write_formats(out: Path, formats: Sequence[Format], labelled: LabelledCollection) -> None:
+def write_formats(out: Path, formats: Sequence[LabelFormat], labelled: LabelledCollection) -> None:
     """All but COCO, which is written from the rows."""
     for name in formats:
         if name in WRITTEN:
             WRITTEN[name].write(out, labelled)
 
 
-def _check_stems(name: Format, names: Sequence[str]) -> None:
+def _check_stems(name: LabelFormat, names: Sequence[str]) -> None:
     known: dict[str, str] = {}
     for photograph in names:
         other = known.setdefault(str(stem_below(photograph)), photograph)

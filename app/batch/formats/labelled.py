@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 from app.batch.named_tables import category_of
-from app.batch.records import Row
-from app.batch.tables import Rows, by_class, good_rows
+from app.batch.records import ResultRow
+from app.batch.tables import TableRows, by_class, good_rows
 from weakpoints.coco import HALF
 
-Box = tuple[float, float, float, float]
-DIGITS = 3  # of a pixel, as the service answers
+PixelBox = tuple[float, float, float, float]
+PIXEL_DIGITS = 3  # of a pixel, as the service answers
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class LabelledObject:
 
     label: str
     points: tuple[LabelledPoint, ...]
-    box: Box | None
+    box: PixelBox | None
     score: float | None
 
     @property
@@ -78,7 +78,7 @@ class LabelledCollection:
 
 
 def labelled_collection(
-    rows: Rows,
+    rows: TableRows,
     ids: Mapping[str, int],
     labels: Sequence[str],
     categories: Sequence[Mapping[str, Any]] | None,
@@ -109,7 +109,7 @@ def named_categories(categories: Sequence[Mapping[str, Any]]) -> tuple[Category,
 
 
 def named_photographs(
-    rows: Rows, ids: Mapping[str, int], categories: Sequence[Mapping[str, Any]]
+    rows: TableRows, ids: Mapping[str, int], categories: Sequence[Mapping[str, Any]]
 ) -> Iterator[LabelledPhotograph]:
     """Of rows with landmarks; at most one object a photograph."""
     known = {category["id"]: category for category in categories}
@@ -127,11 +127,11 @@ def named_photographs(
             score = sum(seen) / len(seen) if seen else 0.0
             label = labels[category_of(row, known)]
             objects = [LabelledObject(label, points, box_of(points), score)]
-        yield _photograph(number, row, objects)
+        yield _photograph_of(number, row, objects)
 
 
 def unnamed_photographs(
-    rows: Rows, ids: Mapping[str, int], labels: Sequence[str]
+    rows: TableRows, ids: Mapping[str, int], labels: Sequence[str]
 ) -> Iterator[LabelledPhotograph]:
     """An object for each class that was explained; its points are called like it."""
     labels = distinct(labels)
@@ -146,7 +146,7 @@ def unnamed_photographs(
             )
             score = row.probability if target == row.class_id else None
             objects.append(LabelledObject(labels[target], points, box_of(points), score))
-        yield _photograph(number, row, objects)
+        yield _photograph_of(number, row, objects)
 
 
 def unnamed_categories(photographs: Iterator[LabelledPhotograph]) -> tuple[Category, ...]:
@@ -161,19 +161,21 @@ def distinct(labels: Sequence[str]) -> list[str]:
     return [label if count[label] == 1 else f"{label} {i}" for i, label in enumerate(labels)]
 
 
-def box_of(points: Sequence[LabelledPoint]) -> Box | None:
+def box_of(points: Sequence[LabelledPoint]) -> PixelBox | None:
     xs = [point.x for point in points if point.visible]
     ys = [point.y for point in points if point.visible]
     if not xs:
         return None
     width, height = max(xs) - min(xs), max(ys) - min(ys)
-    return min(xs), min(ys), round(width, DIGITS), round(height, DIGITS)
+    return min(xs), min(ys), round(width, PIXEL_DIGITS), round(height, PIXEL_DIGITS)
 
 
 def _corner(place: float) -> float:
-    return round(place + HALF, DIGITS)
+    return round(place + HALF, PIXEL_DIGITS)
 
 
-def _photograph(number: int, row: Row, objects: Sequence[LabelledObject]) -> LabelledPhotograph:
+def _photograph_of(
+    number: int, row: ResultRow, objects: Sequence[LabelledObject]
+) -> LabelledPhotograph:
     size = row.width or 0, row.height or 0
     return LabelledPhotograph(number, row.file_name, *size, tuple(objects))

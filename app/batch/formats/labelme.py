@@ -31,7 +31,7 @@ def write_labelme(out: Path, labelled: LabelledCollection) -> None:
             "shapes": [
                 shape
                 for group, thing in enumerate(photograph.objects)
-                for shape in _shapes(group, thing)
+                for shape in _labelme_shapes(group, thing)
             ],
             "imagePath": way_to(photograph.file_name, labelled.folder, path.parent),
             "imageData": None,
@@ -42,20 +42,20 @@ def write_labelme(out: Path, labelled: LabelledCollection) -> None:
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def _shapes(group: int, thing: LabelledObject) -> list[dict[str, Any]]:
+def _labelme_shapes(group: int, thing: LabelledObject) -> list[dict[str, Any]]:
     """The box, which says what the object is, and its visible points."""
     shapes = []
     if thing.box:
         x, y, w, h = thing.box
         corners = [[x, y], [round(x + w, 3), round(y + h, 3)]]
-        shapes = [_shape(thing.label, corners, group, "rectangle", thing.score)]
+        shapes = [_labelme_shape(thing.label, corners, group, "rectangle", thing.score)]
     return shapes + [
-        _shape(point.name, [[point.x, point.y]], group, "point", point.confidence)
+        _labelme_shape(point.name, [[point.x, point.y]], group, "point", point.confidence)
         for point in thing.visible
     ]
 
 
-def _shape(
+def _labelme_shape(
     label: str, points: list[list[float]], group: int, kind: str, score: float | None
 ) -> dict[str, Any]:
     return {

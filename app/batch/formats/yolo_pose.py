@@ -29,16 +29,18 @@ def write_yolo_pose(out: Path, labelled: LabelledCollection) -> None:
         path = root / "labels" / f"{stem_below(photograph.file_name)}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = [
-            _line(classes[thing.label], thing, photograph, most)
+            _pose_line(classes[thing.label], thing, photograph, most)
             for thing in photograph.objects
             if thing.visible
         ]
         path.write_text("".join(lines))
     root.mkdir(exist_ok=True)
-    (root / "data.yaml").write_text(_data(labelled, most), encoding="utf-8")
+    (root / "data.yaml").write_text(_data_file(labelled, most), encoding="utf-8")
 
 
-def _line(number: int, thing: LabelledObject, photograph: LabelledPhotograph, most: int) -> str:
+def _pose_line(
+    number: int, thing: LabelledObject, photograph: LabelledPhotograph, most: int
+) -> str:
     width, height = photograph.width, photograph.height
     left, top, w, h = box_of(thing.points) or (0.0, 0.0, 0.0, 0.0)
     right, bottom = left + w, top + h
@@ -58,7 +60,7 @@ def _line(number: int, thing: LabelledObject, photograph: LabelledPhotograph, mo
     return " ".join([str(number), *(f"{figure:.8g}" for figure in figures)]) + "\n"
 
 
-def _data(labelled: LabelledCollection, most: int) -> str:
+def _data_file(labelled: LabelledCollection, most: int) -> str:
     """YAML: JSON's texts and lists are YAML, too."""
     lines = ["path: .", "train: images", "val: images", f"kpt_shape: [{most}, 3]", "names:"]
     lines += [

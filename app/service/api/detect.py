@@ -7,8 +7,16 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.schemas.answers import Detection, ModelCard, Result, Results, model_card
 from app.schemas.queries import DetectQuery
-from app.service.answers import delivered, detection_of, results_of
-from app.service.api.openapi import EVENTS, FILES, JSON, LINES, TIMED, photographs, streams
+from app.service.answers import delivered, detection_of, detection_results
+from app.service.api.openapi import (
+    EVENTS,
+    FILES_SCHEMA,
+    JSON,
+    LINES,
+    TIMED,
+    photographs_body,
+    streams,
+)
 from app.service.api.streaming import Send, event, events, line, lines, progress_events
 from app.service.http.problems import RESPONSES
 from app.service.http.requests import preferred, reject_repeated_options
@@ -22,7 +30,7 @@ routes = APIRouter()
     operation_id="detect",
     responses={**RESPONSES, 200: {"content": streams(), "headers": TIMED}},
     dependencies=[Depends(reject_repeated_options)],
-    openapi_extra=photographs(FILES, DetectQuery),
+    openapi_extra=photographs_body(FILES_SCHEMA, DetectQuery),
     response_model=Detection | Results,
 )
 async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Response:
@@ -35,9 +43,9 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
     """
     wanted = preferred(request.headers.get("accept", ""), JSON, LINES, EVENTS)
     if wanted == LINES:
-        return await _lines(request, query)
+        return await _detection_lines(request, query)
     if wanted == EVENTS:
-        return await _events(request, query)
+        return await _detection_events(request, query)
     results: dict[int, Result] = {}
     async with delivered(request, query, several=True) as delivery:
         if len(delivery.uploads) == 1:
@@ -45,17 +53,19 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
                 answer = await delivery.answer(delivery.uploads[0], reserved)
             body = detection_of(request, answer).model_dump_json()
             return Response(body, media_type=JSON, headers=answer.headers)
-        await results_of(request, delivery, lambda result: results.update({result.index: result}))
+        await detection_results(
+            request, delivery, lambda result: results.update({result.index: result})
+        )
     in_order = Results(results=[results[index] for index in sorted(results)])
     return Response(in_order.model_dump_json(), media_type=JSON)
 
 
-async def _lines(request: Request, query: DetectQuery) -> Response:
+async def _detection_lines(request: Request, query: DetectQuery) -> Response:
     """A line of JSON for each photograph, whatever becomes of it."""
 
     async def work(send: Send) -> None:
         async with delivered(request, query, several=True) as delivery:
-            await results_of(
+            await detection_results(
                 request,
                 delivery,
                 lambda result: send(line(result)),
@@ -64,7 +74,7 @@ async def _lines(request: Request, query: DetectQuery) -> Response:
     return await lines(request, work)
 
 
-async def _events(request: Request, query: DetectQuery) -> Response:
+async def _detection_events(request: Request, query: DetectQuery) -> Response:
     """The progress of one photograph, and its answer, as server-sent events."""
 
     async def work(send: Send) -> None:

@@ -10,7 +10,15 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.schemas.queries import HeatmapQuery
 from app.service.answers import delivered, detection_of
-from app.service.api.openapi import EXTENT, FILE, FORMATS, NPZ, PNG, TIMED, photographs
+from app.service.api.openapi import (
+    EXTENT,
+    FILE_SCHEMA,
+    FORMAT_OF_TYPE,
+    NPZ,
+    PNG,
+    TIMED,
+    photographs_body,
+)
 from app.service.api.streaming import ChunkedResponse
 from app.service.http.problems import RESPONSES
 from app.service.http.requests import preferred, reject_repeated_options
@@ -32,10 +40,10 @@ async def until_answered() -> AsyncIterator[ExitStack]:
     operation_id="heatmap",
     responses={
         **RESPONSES,
-        200: {"content": {PNG: {}, NPZ: {"schema": FILE}}, "headers": TIMED | EXTENT},
+        200: {"content": {PNG: {}, NPZ: {"schema": FILE_SCHEMA}}, "headers": TIMED | EXTENT},
     },
     dependencies=[Depends(reject_repeated_options)],
-    openapi_extra=photographs(FILE, HeatmapQuery),
+    openapi_extra=photographs_body(FILE_SCHEMA, HeatmapQuery),
     response_class=Response,
 )
 async def heatmap(
@@ -51,7 +59,7 @@ async def heatmap(
     pipeline = service_of(request).pipeline
     model = pipeline.detector.model
     query.drawn(pipeline.detector.resolved(query.options()), model.labels)
-    accepted = FORMATS[preferred(request.headers.get("accept", ""), PNG, NPZ)]
+    accepted = FORMAT_OF_TYPE[preferred(request.headers.get("accept", ""), PNG, NPZ)]
     async with delivered(request, query) as delivery:
         query = delivery.query
         drawn = query.drawn(delivery.options, model.labels)

@@ -17,14 +17,14 @@ from pydantic import BaseModel, Field
 
 from app.schemas.answers import Detection, Prediction, detection, prediction
 from app.schemas.queries import DetectParameters, DrawQuery, LandmarksParameters, options_of
-from app.service.answers import timed
+from app.service.answers import record_timing
 from app.service.api.kserve_body import (
     Base64,
+    InstanceOptions,
     InstanceRequest,
-    Parameters,
     body_of,
     parse,
-    read_json,
+    read_json_body,
     with_index,
 )
 from app.service.api.kserve_landmarks import NamedPredictions, named_by, set_named
@@ -168,8 +168,8 @@ def check_name(service: Service, name: str) -> None:
 
 async def answers_of(
     request: Request,
-    kind: type[Parameters],
-    work: Callable[[InstanceRequest[Parameters]], Awaitable[InstanceAnswer]],
+    kind: type[InstanceOptions],
+    work: Callable[[InstanceRequest[InstanceOptions]], Awaitable[InstanceAnswer]],
 ) -> list[InstanceAnswer]:
     """Of all photographs, each let in by itself, one after the other, in their caller's time.
 
@@ -181,7 +181,7 @@ async def answers_of(
     settings, answers = service.settings, list[InstanceAnswer]()
     async with deadline(request, settings.request_timeout) as caller:
         with service.pipeline.place(caller_of(request)):
-            body = await read_json(request, settings.max_bytes, UploadPace.of(settings))
+            body = await read_json_body(request, settings.max_bytes, UploadPace.of(settings))
             caller.watch()
             batch = await run_sync(parse, body, settings.max_bytes, settings.max_images)
             del body  # the photographs are reserved once
@@ -204,7 +204,7 @@ async def prediction_of(instance: InstanceRequest[DetectParameters]) -> Predicti
     top = await service.pipeline.recognise(
         PhotographRequest(instance.photograph, options, clock, who, instance.caller.end)
     )
-    timed(service, clock)
+    record_timing(service, clock)
     return prediction(top)
 
 
@@ -223,7 +223,7 @@ async def explanation_of(instance: InstanceRequest[ExplainParameters]) -> Explan
     if pixels and image is not None:
         _check_heatmap(image, instance, service.settings.max_pixels)
     localization, _ = await pipeline.locate(received)
-    answer = detection(localization, model, request.state.request_id, timed(service, clock))
+    answer = detection(localization, model, request.state.request_id, record_timing(service, clock))
     if pixels and image is not None:
         draw = partial(_heatmap, image, localization, instance.parameters, drawn)
         heatmap = await pipeline.draw(who, image, reserved, draw)

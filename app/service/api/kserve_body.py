@@ -16,15 +16,15 @@ from starlette.requests import Request
 from app.schemas.queries import DetectParameters, LandmarksParameters
 from app.service.api.openapi import posted
 from app.service.http.deadlines import Caller
-from app.service.intake.upload import ENVELOPE, UploadPace, check_encoding, read_body
+from app.service.intake.upload import ENVELOPE, UploadPace, check_encoding, receive_body
 from weakpoints.errors import MalformedRequest, TooLarge, WeakpointsError
 
 BOM = b"\xef\xbb\xbf"  # which some systems write before text
-LINE = (76, 78)  # letters of a line of base64, without and with its end (RFC 2045, 6.8)
+ERROR_LINE = (76, 78)  # letters of a line of base64, without and with its end (RFC 2045, 6.8)
 OTHER_LETTERS = bytes.maketrans(b"-_", b"+/")  # of URLs and file names (RFC 4648, section 5)
 VALUES = 1000  # commas and brackets of a body: base64 has none, and each costs memory when parsed
 
-Parameters = TypeVar("Parameters", bound=DetectParameters | LandmarksParameters)
+InstanceOptions = TypeVar("InstanceOptions", bound=DetectParameters | LandmarksParameters)
 
 
 class Base64(BaseModel):
@@ -51,7 +51,7 @@ class InstanceBatch:
 
 
 @dataclass(frozen=True)
-class InstanceRequest(Generic[Parameters]):
+class InstanceRequest(Generic[InstanceOptions]):
     """One of the `of` photographs of a request, and who waits for its answer.
 
     reserved: closed when the picture is no longer in memory.
@@ -59,18 +59,18 @@ class InstanceRequest(Generic[Parameters]):
 
     photograph: bytes
     of: int
-    parameters: Parameters
+    parameters: InstanceOptions
     caller: Caller
     reserved: ExitStack
 
 
 def most_bytes(max_bytes: int) -> int:
     """Of a body: its photographs together are as large as one may be, max_bytes."""
-    short, long = LINE
+    short, long = ERROR_LINE
     return 4 * ceil(max_bytes / 3) * long // short + ENVELOPE
 
 
-async def read_json(request: Request, max_bytes: int, pace: UploadPace) -> bytearray:
+async def read_json_body(request: Request, max_bytes: int, pace: UploadPace) -> bytearray:
     """The body, whatever its type: KServe's client names none.
 
     Raises UnsupportedMedia, UploadTooSlow, and TooLarge as soon as the limit is passed.
@@ -78,7 +78,7 @@ async def read_json(request: Request, max_bytes: int, pace: UploadPace) -> bytea
     check_encoding(request)
     body, most = bytearray(), most_bytes(max_bytes)
     try:
-        await read_body(request, most, pace, body.extend)
+        await receive_body(request, most, pace, body.extend)
     except TooLarge as error:
         raise TooLarge(
             f"the body has {error.figures['actual']} bytes or more; at most {most} are read, "

@@ -5,7 +5,7 @@ from pydantic import BaseModel
 
 from app.schemas.landmarks import NamedPointsFound, named_answer
 from app.schemas.queries import LandmarksParameters
-from app.service.answers import timed
+from app.service.answers import record_timing
 from app.service.api.kserve_body import InstanceRequest
 from app.service.http.requests import caller_of
 from app.service.lifecycle import Service, service_of
@@ -49,4 +49,6 @@ async def named_by(
     photograph = PhotographRequest(instance.photograph, options, clock, who, instance.caller.end)
     finder = NamedPoints(service.describer, kept.pattern)
     objects = await named_on(service, finder, photograph, parameters.objects())
-    return named_answer(objects, detector.model, request.state.request_id, timed(service, clock))
+    return named_answer(
+        objects, detector.model, request.state.request_id, record_timing(service, clock)
+    )

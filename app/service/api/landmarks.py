@@ -16,18 +16,18 @@ from app.service.answers import Delivery, delivered
 from app.service.api.landmarks_answers import answered
 from app.service.api.openapi import (
     EVENTS,
-    FILE,
-    FILES,
+    FILE_SCHEMA,
+    FILES_SCHEMA,
     JSON,
     LINES,
     TIMED,
-    photographs,
+    photographs_body,
     posted,
     streams,
 )
 from app.service.http.problems import RESPONSES
 from app.service.http.requests import preferred, reject_repeated
-from app.service.intake.upload import UploadPace, read_body
+from app.service.intake.upload import UploadPace, receive_body
 from app.service.lifecycle import Service, service_of
 from app.service.named_delivery import (
     ANNOTATIONS,
@@ -54,12 +54,14 @@ def once(request: Request) -> None:
 
 
 def _with_references() -> dict[str, Any]:
-    extra = photographs(FILES, LandmarksQuery)
+    extra = photographs_body(FILES_SCHEMA, LandmarksQuery)
     form = extra["requestBody"]["content"]["multipart/form-data"]["schema"]
     form["required"] = [REFERENCE, ANNOTATIONS]
     form["properties"] |= {
-        REFERENCE: FILES | {"description": "annotated photographs, by the annotations' file names"},
-        ANNOTATIONS: FILE | {"description": "COCO keypoints of the references, of one category"},
+        REFERENCE: FILES_SCHEMA
+        | {"description": "annotated photographs, by the annotations' file names"},
+        ANNOTATIONS: FILE_SCHEMA
+        | {"description": "COCO keypoints of the references, of one category"},
     }
     return posted({"multipart/form-data": {"schema": form}})
 
@@ -86,7 +88,7 @@ async def landmark_sets(request: Request) -> LandmarkSets:
     operation_id="landmarks",
     responses={**RESPONSES, **NOT_FOUND, 200: {"content": STREAMS, "headers": TIMED}},
     dependencies=[Depends(once)],
-    openapi_extra=photographs(FILES, LandmarksQuery),
+    openapi_extra=photographs_body(FILES_SCHEMA, LandmarksQuery),
     response_model=NamedPointsFound | NamedResults,
 )
 async def landmarks(request: Request, name: str, query: Asked) -> Response:
@@ -112,7 +114,7 @@ async def landmarks(request: Request, name: str, query: Asked) -> Response:
     operation_id="landmarks_by_references",
     responses={
         **RESPONSES,
-        200: {"content": {**STREAMS, SET: {"schema": FILE}}, "headers": TIMED},
+        200: {"content": {**STREAMS, SET: {"schema": FILE_SCHEMA}}, "headers": TIMED},
     },
     dependencies=[Depends(once)],
     openapi_extra=_with_references(),
@@ -146,7 +148,7 @@ async def landmarks_by_references(request: Request, query: Asked) -> Response:
         "requestBody": {
             "required": True,
             "content": {
-                SET: {"schema": FILE},
+                SET: {"schema": FILE_SCHEMA},
                 **_with_references()["requestBody"]["content"],
             },
         }
@@ -183,7 +185,7 @@ async def delete_landmark_set(request: Request, name: str) -> None:
 async def _file(request: Request, service: Service, name: str) -> LandmarkSet:
     """The set that is the body. Raises BadLandmarkSet, also for another network's."""
     data = bytearray()
-    await read_body(
+    await receive_body(
         request, service.settings.max_bytes, UploadPace.of(service.settings), data.extend
     )
     learnt = await run_sync(LandmarkSet.of_bytes, bytes(data), name)

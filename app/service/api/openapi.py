@@ -10,18 +10,18 @@ from weakpoints.options import Format
 
 JSON, LINES, EVENTS = "application/json", "application/x-ndjson", "text/event-stream"
 PNG, NPZ = "image/png", "application/x-npz"
-FORMATS: dict[str, Format] = {PNG: "png", NPZ: "npz"}
-FILE = {"type": "string", "format": "binary"}
-FILES = {
+FORMAT_OF_TYPE: dict[str, Format] = {PNG: "png", NPZ: "npz"}
+FILE_SCHEMA = {"type": "string", "format": "binary"}
+FILES_SCHEMA = {
     "type": "array",
-    "items": FILE,
+    "items": FILE_SCHEMA,
     "minItems": 1,
     "description": "one photograph in each part of this name, up to WEAKPOINTS_MAX_IMAGES",
 }
 ABOUT = """Every answer has the header `X-Request-ID`: what the request had there, else a new one.
 The log has it, too. Every error is a problem as RFC 9457 has it."""
 DEADLINE = {
-    "name": deadlines.HEADER,
+    "name": deadlines.TIMEOUT_HEADER,
     "in": "header",
     "description": "seconds that the caller waits; then 504, and nothing more is done for it",
     "schema": {"type": "number", "exclusiveMinimum": 0},
@@ -43,7 +43,7 @@ def posted(content: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}, "parameters": [DEADLINE]}
 
 
-def photographs(image: dict[str, Any], query: type[Strict]) -> dict[str, Any]:
+def photographs_body(image: dict[str, Any], query: type[Strict]) -> dict[str, Any]:
     """A body; `image` is the schema of the form's field: FILE or FILES.
 
     query: the options, which may be fields of the form as well.
@@ -55,7 +55,9 @@ def photographs(image: dict[str, Any], query: type[Strict]) -> dict[str, Any]:
         for name, option in query.model_json_schema()["properties"].items()
     }
     form = {"type": "object", "required": [FIELD], "properties": options | {FIELD: image}}
-    raw = {media_type: {"schema": FILE} for media_type in (*READ, "application/octet-stream")}
+    raw = {
+        media_type: {"schema": FILE_SCHEMA} for media_type in (*READ, "application/octet-stream")
+    }
     return posted({"multipart/form-data": {"schema": form}, **raw})
 
 

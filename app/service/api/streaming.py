@@ -23,7 +23,7 @@ from weakpoints.progress import Progress
 
 log = logging.getLogger("weakpoints")
 KEEP_ALIVE_SECONDS = 15.0  # seconds after which a comment keeps proxies from closing the connection
-CHUNK = 2**18  # bytes of a large answer that are sent at once
+CHUNK_BYTES = 2**18  # bytes of a large answer that are sent at once
 KEEP_ALIVE_COMMENT = format_sse_event(comment="still waiting")
 Send = Callable[[bytes], None]
 """Sends a chunk of the answer; for any thread."""
@@ -96,15 +96,15 @@ async def streamed(
         first = await chunks.get()
         if first is None:
             job.result()
-        return _chunks(first, chunks, job, request, failed, keep_alive)
+        return _sent_chunks(first, chunks, job, request, failed, keep_alive)
     except BaseException:
-        await _end(job)
+        await _end_job(job)
         raise
     finally:
         del job  # whose error's traceback has this frame: a circle would keep its picture
 
 
-async def _chunks(
+async def _sent_chunks(
     chunk: bytes | None,
     chunks: asyncio.Queue[bytes | None],
     job: asyncio.Task[None],
@@ -132,7 +132,7 @@ async def _chunks(
         unforeseen = WeakpointsError("something went wrong here; the log has it")
         yield failed(problem_after_status(request, unforeseen))
     finally:
-        await _end(job)
+        await _end_job(job)
         del job
 
 
@@ -143,7 +143,7 @@ async def _next(chunks: asyncio.Queue[bytes | None], keep_alive: bytes) -> bytes
         return keep_alive
 
 
-async def _end(job: asyncio.Task[None]) -> None:
+async def _end_job(job: asyncio.Task[None]) -> None:
     job.cancel()
     await asyncio.gather(job, return_exceptions=True)
 
@@ -158,7 +158,7 @@ class ChunkedResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: SendMessage) -> None:
         start = {"status": self.status_code, "headers": self.raw_headers}
         await send({"type": "http.response.start", **start})
-        for at in range(0, max(1, len(self.body)), CHUNK):
-            end = at + CHUNK
+        for at in range(0, max(1, len(self.body)), CHUNK_BYTES):
+            end = at + CHUNK_BYTES
             chunk = {"body": self.body[at:end], "more_body": end < len(self.body)}
             await send({"type": "http.response.body", **chunk})

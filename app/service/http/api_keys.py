@@ -42,7 +42,7 @@ class Keys:
         """
         if self._path is None:
             return ""
-        given = _digest(key)
+        given = _key_digest(key)
         # All of them are compared, so that the time tells nothing.
         matches = [hmac.compare_digest(given, known) for known in self._known(self._path)]
         if not any(matches):
@@ -66,7 +66,7 @@ class Keys:
             text = content.decode("utf-16" if utf16 else "utf-8-sig")  # with Windows' mark, or none
             lines = (line.strip() for line in text.splitlines())
             self._digests = tuple(
-                _digest(line) for line in lines if line and not line.startswith("#")
+                _key_digest(line) for line in lines if line and not line.startswith("#")
             )
             self._content = content
 
@@ -109,5 +109,5 @@ def _password(credentials: str) -> str:
         return ""
 
 
-def _digest(key: str) -> bytes:
+def _key_digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()

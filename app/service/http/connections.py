@@ -3,8 +3,12 @@
 import resource
 from typing import Protocol
 
-FILES = 112  # files that the process may need beside its connections: libraries, pipes, decoders
-PROBES = 16  # connections beyond the bound, so that probes are answered when every place is taken
+OTHER_FILES = (
+    112  # files that the process may need beside its connections: libraries, pipes, decoders
+)
+PROBE_CONNECTIONS = (
+    16  # connections beyond the bound, so that probes are answered when every place is taken
+)
 
 
 class Closable(Protocol):
@@ -20,7 +24,9 @@ class Connections:
     def __init__(self, most: int) -> None:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         unlimited = files == resource.RLIM_INFINITY
-        self.most = most if unlimited else max(1, min(most, files - FILES - PROBES))
+        self.most = (
+            most if unlimited else max(1, min(most, files - OTHER_FILES - PROBE_CONNECTIONS))
+        )
         self._open: set[Closable] = set()
         self._idle: dict[Closable, None] = {}  # a dict is in the order of insertion
 
@@ -40,7 +46,7 @@ class Connections:
             self.closed(longest)
             longest.abort()
         self.idle(connection)
-        if len(self._open) > self.most + PROBES:
+        if len(self._open) > self.most + PROBE_CONNECTIONS:
             self.closed(connection)
             connection.abort()
 

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from weakpoints.errors import DeadlinePassed, MalformedRequest
 
-HEADER = "X-Request-Timeout"
+TIMEOUT_HEADER = "X-Request-Timeout"
 
 
 @dataclass
@@ -69,13 +69,14 @@ async def deadline(request: Request, most: float) -> AsyncIterator[Caller]:
 
 def seconds_allowed(request: Request, most: float) -> float:
     """What the header asks for, in seconds, never more than `most`. Raises MalformedRequest."""
-    given = request.headers.get(HEADER, str(most))
+    given = request.headers.get(TIMEOUT_HEADER, str(most))
     try:
         seconds = float(given)
     except ValueError:
         seconds = math.nan
     if not seconds > 0:
         raise MalformedRequest(
-            f"{HEADER} is {given[:40]!r}; it must be a number of seconds above 0", limit=most
+            f"{TIMEOUT_HEADER} is {given[:40]!r}; it must be a number of seconds above 0",
+            limit=most,
         )
     return min(seconds, most)

@@ -30,7 +30,7 @@ SECURITY = {
     "cache-control": "no-store",
 }
 SAFE = {"GET", "HEAD", "OPTIONS"}  # RFC 9110, 9.2.1: they change nothing
-STREAMS = ("text/event-stream", "application/x-ndjson")
+STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
 ANY = "*"
 EXPOSED = ("X-Request-ID", "Server-Timing", "Cache-Status", "X-Map-Min", "X-Map-Max", "Retry-After")
 
@@ -138,7 +138,7 @@ class HeadAndRelativeRedirects:
                     headers["connection"] = "close"
                 if "location" in headers:
                     headers["location"] = relative(scope["path"], headers["location"])
-                if headers.get("content-type", "").startswith(STREAMS):
+                if headers.get("content-type", "").startswith(STREAM_TYPES):
                     headers["x-accel-buffering"] = "no"  # nginx passes them on as they come
             await send(message)
 

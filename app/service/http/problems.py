@@ -18,7 +18,7 @@ from app.service.observability.metrics import Metrics
 from weakpoints.errors import WeakpointsError
 
 log = logging.getLogger("weakpoints")
-REFUSALS = {
+MEANINGS = {
     400: "Malformed request",
     401: "No valid key",
     403: "A page of another site sent it, see WEAKPOINTS_ORIGINS; or it is not allowed here",
@@ -42,7 +42,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
         "headers": HEADERS.get(status, {}),
     }
-    for status, meaning in REFUSALS.items()
+    for status, meaning in MEANINGS.items()
 }
 V1 = "/v1/models"  # KServe's, whose clients read `error`, and of `application/json` alone
 LABEL_STUDIO = "/labelstudio"  # which knows HTTP Basic alone

@@ -22,7 +22,9 @@ from app.service.http.problem_document import problem_document
 from app.settings import Settings
 
 log = logging.getLogger("weakpoints")
-HEAD = 2**16  # bytes of a request's head, or of what frames its body between two pieces of it
+MOST_HEAD_BYTES = (
+    2**16
+)  # bytes of a request's head, or of what frames its body between two pieces of it
 PIPELINE = 256  # requests of one connection that may wait behind the first
 UNWANTED = 2**26  # bytes of a body that are read and dropped once the answer is sent
 
@@ -107,8 +109,10 @@ class Protocol(HttpToolsProtocol):
             self._feed(data)
         except httptools.HttpParserError:
             return self.send_400_response("this is no HTTP/1.1 request")
-        if self._framing > HEAD:
-            self._refuse(431, f"the head, or what frames the body, has more than {HEAD} bytes")
+        if self._framing > MOST_HEAD_BYTES:
+            self._refuse(
+                431, f"the head, or what frames the body, has more than {MOST_HEAD_BYTES} bytes"
+            )
 
     def _feed(self, data: bytes) -> None:
         """Gives the bytes to the parser.

@@ -8,7 +8,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from weakpoints.errors import MalformedRequest
 
-PARTS = 64  # files, and as many other fields, that a form may have
+FORM_PARTS = 64  # files, and as many other fields, that a form may have
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ Take = Callable[[bytes], None]
 """Called with each piece of a part's bytes, in order."""
 
 
-class Form:
+class MultipartForm:
     """Give it all bytes of a body by `feed`, then call `end`. Both raise MalformedRequest."""
 
     def __init__(self, content_type: str, begin: Callable[[Part], Take]) -> None:
@@ -101,11 +101,11 @@ class Form:
         )
         self._names.append(name or "")
         self._files += filename is not None
-        if max(self._files, len(self._names) - self._files) > PARTS:
+        if max(self._files, len(self._names) - self._files) > FORM_PARTS:
             raise MalformedRequest(
                 "the multipart body has too many parts; "
-                f"at most {PARTS} files and {PARTS} fields are read",
-                limit=PARTS,
+                f"at most {FORM_PARTS} files and {FORM_PARTS} fields are read",
+                limit=FORM_PARTS,
             )
         self._take = self._begin(Part(name or "", filename))
 

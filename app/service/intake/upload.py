@@ -11,7 +11,7 @@ from types import TracebackType
 
 from starlette.requests import Request
 
-from app.service.intake.multipart import Form, Part, Take
+from app.service.intake.multipart import MultipartForm, Part, Take
 from app.service.intake.refusals import FIELD, no_filename, too_large, too_many
 from app.settings import Settings
 from weakpoints.errors import (
@@ -26,7 +26,7 @@ from weakpoints.errors import (
 NO_COMPANIONS: Mapping[str, int] = {}
 LONGEST_OPTION = 4096  # bytes of an option that comes as a field of a form
 # A browser or a store that does not know a file's type says so; its first bytes tell.
-RAW = ("image/", "application/octet-stream", "binary/octet-stream")
+RAW_TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
 ENVELOPE = 16 * 2**10  # bytes that multipart's boundaries, headers and other parts may add
 
 
@@ -129,7 +129,7 @@ async def read_uploads(
     if content_type.lower().startswith("multipart/form-data"):
         wanted = _Wanted(most, least, options, companions)
         return await _of_form(request, content_type, settings, place, wanted)
-    if not content_type or content_type.lower().startswith(RAW):
+    if not content_type or content_type.lower().startswith(RAW_TYPES):
         return ReceivedForm([await _of_body(request, settings, place())])
     raise UnsupportedMedia(
         f"Content-Type is {content_type!r}; "
@@ -147,7 +147,7 @@ def check_encoding(request: Request) -> None:
 
 async def _of_body(request: Request, settings: Settings, place: ExitStack) -> Upload:
     upload = Upload(None, settings.max_bytes, place)
-    await read_body(request, settings.max_bytes, UploadPace.of(settings), upload.add)
+    await receive_body(request, settings.max_bytes, UploadPace.of(settings), upload.add)
     return upload
 
 
@@ -197,8 +197,8 @@ async def _of_form(
         files[part.name].append(upload)
         return upload.add
 
-    form = Form(content_type, begin)
-    received = await read_body(
+    form = MultipartForm(content_type, begin)
+    received = await receive_body(
         request,
         settings.max_bytes,
         UploadPace.of(settings),
@@ -239,7 +239,7 @@ def _option(name: str, fields: dict[str, bytearray]) -> Take:
     return take
 
 
-async def read_body(
+async def receive_body(
     request: Request,
     max_bytes: int,
     pace: UploadPace,

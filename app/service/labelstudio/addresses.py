@@ -13,8 +13,8 @@ from weakpoints.errors import BadImage
 
 CLOUDS = ("s3://", "gs://", "azure-blob://")
 ODD = re.compile(r"[\x00-\x20\x7f\\]")  # of no address, and read differently by different readers
-PORTS = {"http": 80, "https": 443}
-LONGEST = 8192  # characters
+HTTP_PORTS = {"http": 80, "https": 443}
+LONGEST_URL = 8192  # characters
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,19 @@ class Origin:
     def of(cls, url: str) -> "Origin":
         """Raises ValueError for what is no address of a server."""
         parts = urlsplit(url)
-        if parts.scheme not in PORTS or not parts.hostname or parts.username is not None:
+        if parts.scheme not in HTTP_PORTS or not parts.hostname or parts.username is not None:
             raise ValueError("an address such as http://labelstudio:8080 is expected")
         return cls(
             parts.scheme,
             parts.hostname,
-            parts.port or PORTS[parts.scheme],
+            parts.port or HTTP_PORTS[parts.scheme],
             parts.path.rstrip("/"),
         )
 
     @property
     def base(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        port = "" if self.port == PORTS[self.scheme] else f":{self.port}"
+        port = "" if self.port == HTTP_PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{host}{port}"
 
     def api(self, path: str) -> str:
@@ -54,7 +54,7 @@ def photograph_url(address: Any, origin: Origin, task: object) -> str:
     """The whole address of a task's photograph. Raises BadImage for one that is elsewhere."""
     if not isinstance(address, str) or not address:
         raise BadImage("the task has no address of a photograph in the field that `<Image>` names")
-    if len(address) > LONGEST or ODD.search(address):
+    if len(address) > LONGEST_URL or ODD.search(address):
         raise BadImage("the task's address has characters that no address has, or too many")
     if address.startswith(CLOUDS):
         if type(task) is not int:
@@ -80,7 +80,7 @@ def _check_host(address: str, origin: Origin) -> None:
     """Raises BadImage where it is another server's."""
     try:
         parts = urlsplit(address)
-        there = parts.scheme, parts.hostname, parts.port or PORTS.get(parts.scheme)
+        there = parts.scheme, parts.hostname, parts.port or HTTP_PORTS.get(parts.scheme)
     except ValueError:
         there = "", None, None
     if there != (origin.scheme, origin.host, origin.port) or "@" in urlsplit(address).netloc:

@@ -8,9 +8,9 @@ from xml.etree.ElementTree import Element
 from weakpoints.errors import BadAnnotations, BadOption
 from weakpoints.landmarks.exports.xml import parse_xml
 
-LONGEST = 256 * 2**10  # characters
+LONGEST_CONFIGURATION = 256 * 2**10  # characters
 POINT_LABELS = {"keypoint", "point"}  # names of a label that is for points without a name
-KINDS = ("KeyPointLabels", "RectangleLabels", "BrushLabels")
+TAG_KINDS = ("KeyPointLabels", "RectangleLabels", "BrushLabels")
 
 
 @dataclass(frozen=True)
@@ -79,30 +79,31 @@ def read_configuration(text: object) -> Configuration:
     """Raises BadOption for what is no configuration, or has nothing that could be answered."""
     if not isinstance(text, str):
         raise BadOption("no labelling configuration came", option="label_config")
-    if len(text) > LONGEST:
+    if len(text) > LONGEST_CONFIGURATION:
         raise BadOption(
-            f"the labelling configuration has {len(text)} characters; at most {LONGEST} are read",
+            f"the labelling configuration has {len(text)} characters; at most "
+            f"{LONGEST_CONFIGURATION} are read",
             option="label_config",
-            limit=LONGEST,
+            limit=LONGEST_CONFIGURATION,
             actual=len(text),
         )
     try:
         root = parse_xml(text, "the labelling configuration")
     except BadAnnotations as error:
         raise BadOption(error.detail, option="label_config") from error
-    image, tags = _image(root), {kind: _first(root, kind) for kind in KINDS}
+    image, tags = _image_tag(root), {kind: _first_tag(root, kind) for kind in TAG_KINDS}
     if image is None:
         raise BadOption("the labelling configuration has no `<Image>`", option="label_config")
     name = image.get("name", "")
     controls = {
-        kind: Control(tag.get("name", ""), tuple(_labels(tag)))
+        kind: Control(tag.get("name", ""), tuple(_label_names(tag)))
         for kind, tag in tags.items()
         if tag is not None and tag.get("toName") == name
     }
     if not controls:
         raise BadOption(
-            f"the labelling configuration has no {', '.join(KINDS[:-1])} or {KINDS[-1]} for the "
-            f"image {name[:100]!r}: there is nothing to answer",
+            f"the labelling configuration has no {', '.join(TAG_KINDS[:-1])} or {TAG_KINDS[-1]} "
+            f"for the image {name[:100]!r}: there is nothing to answer",
             option="label_config",
         )
     options = tags["KeyPointLabels"]
@@ -113,21 +114,21 @@ def read_configuration(text: object) -> Configuration:
         controls.get("KeyPointLabels"),
         controls.get("RectangleLabels"),
         controls.get("BrushLabels"),
-        least=_number(given, "model_point_threshold", 0.0),
+        least=_percent(given, "model_point_threshold", 0.0),
         boxes=given.get("model_add_bboxes", "true").casefold() != "false",
-        dot=_number(given, "model_point_size", 0.6),
+        dot=_percent(given, "model_point_size", 0.6),
     )
 
 
-def _image(root: Element) -> Element | None:
+def _image_tag(root: Element) -> Element | None:
     return next(root.iter("Image"), None)
 
 
-def _first(root: Element, kind: str) -> Element | None:
+def _first_tag(root: Element, kind: str) -> Element | None:
     return next(root.iter(kind), None)
 
 
-def _labels(tag: Element) -> Iterator[Label]:
+def _label_names(tag: Element) -> Iterator[Label]:
     for label in tag.iter("Label"):
         classes = (name.strip() for name in label.get("predicted_values", "").split(","))
         rank = label.get("model_index", "")
@@ -135,7 +136,7 @@ def _labels(tag: Element) -> Iterator[Label]:
         yield Label(label.get("value", ""), frozenset(filter(None, classes)), number)
 
 
-def _number(given: dict[str, str], name: str, default: float) -> float:
+def _percent(given: dict[str, str], name: str, default: float) -> float:
     """Raises BadOption."""
     text = given.get(name, str(default))
     try:

@@ -13,7 +13,7 @@ from weakpoints.errors import BadImage, DeadlinePassed, TooLarge, Unavailable
 
 CONNECT_SECONDS = 5.0
 ACCESS_SECONDS = 240.0  # that an access token is used; Label Studio's holds for five minutes
-AT_ONCE = 8  # connections
+FETCHES_AT_ONCE = 8  # connections
 REFRESH = "/api/token/refresh/"
 
 
@@ -34,7 +34,7 @@ class Fetcher:
             trust_env=False,
             verify=origin.scheme == "https",  # without TLS there are no authorities to read
             timeout=httpx2.Timeout(seconds, connect=CONNECT_SECONDS),
-            limits=httpx2.Limits(max_connections=AT_ONCE),
+            limits=httpx2.Limits(max_connections=FETCHES_AT_ONCE),
         )
 
     async def close(self) -> None:

@@ -28,7 +28,9 @@ async def finder_of(
         if annotations is None:
             return await _kept(number, studio, describer)
         digest = project.digest
-        references = await _references(project, annotations, studio, configuration, delivery)
+        references = await _reference_photographs(
+            project, annotations, studio, configuration, delivery
+        )
         pattern = pattern_of(
             annotations, list(references.values()), describer.detector.model.sha256
         )
@@ -46,7 +48,7 @@ async def _kept(number: str, studio: LabelStudio, describer: Describer) -> Named
         return None
 
 
-async def _references(
+async def _reference_photographs(
     project: Project,
     annotations: Annotations,
     studio: LabelStudio,

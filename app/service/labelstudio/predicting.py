@@ -32,16 +32,16 @@ from weakpoints.landmarks.named import NamedPoints
 from weakpoints.method.stopwatch import Stopwatch
 
 log = logging.getLogger("weakpoints")
-SECONDS = 90.0  # Label Studio waits for 100
-SHARE = 0.95  # of the time: the rest is for the answer itself
-AT_ONCE = 4  # tasks
-MOST = 100_000  # tasks of a request
-AGAIN = 0.5  # seconds until a task that found the queue full is tried again
-Entry = dict[str, Any]
+PREDICT_SECONDS = 90.0  # Label Studio waits for 100
+LEARNING_SHARE = 0.95  # of the time: the rest is for the answer itself
+TASKS_AT_ONCE = 4  # tasks
+MOST_TASKS = 100_000  # tasks of a request
+RETRY_AFTER_FAILURE = 0.5  # seconds until a task that found the queue full is tried again
+TaskEntry = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Prediction:
+class TaskPrediction:
     """One request. context: what was drawn just now, in interactive mode."""
 
     service: Service
@@ -53,7 +53,7 @@ class Prediction:
     caller: Caller
     who: str
 
-    async def entries(self, tasks: list[Any]) -> list[Entry]:
+    async def entries(self, tasks: list[Any]) -> list[TaskEntry]:
         """Those that are not done in time say so. What is wrong with one is in its entry."""
         late = DeadlinePassed("there was no time for this task; retrieve predictions again for it")
         entries = [self._refused(late)] * len(tasks)
@@ -64,7 +64,7 @@ class Prediction:
                 return [self._refused(error)] * len(tasks)
             left = iter(enumerate(tasks))
             async with anyio.create_task_group() as group:
-                for _ in range(AT_ONCE):
+                for _ in range(TASKS_AT_ONCE):
                     group.start_soon(self._work, left, finder, entries)
         return entries
 
@@ -74,16 +74,16 @@ class Prediction:
         return await finder_of(self.number, self.studio, self.configuration, delivery)
 
     async def _work(
-        self, left: Iterator[tuple[int, Any]], finder: NamedPoints | None, entries: list[Entry]
+        self, left: Iterator[tuple[int, Any]], finder: NamedPoints | None, entries: list[TaskEntry]
     ) -> None:
         """One task after the other, of those that are left; others do the same."""
         for i, task in left:
             await checkpoint()  # others are answered, too, where all tasks are refused at once
             entries[i] = await self._one(task, finder)
 
-    async def _one(self, task: Any, finder: NamedPoints | None) -> Entry:
+    async def _one(self, task: Any, finder: NamedPoints | None) -> TaskEntry:
         try:
-            entry: Entry = await self._again(lambda: self._entry(task, finder))
+            entry: TaskEntry = await self._again(lambda: self._entry(task, finder))
             return entry
         except WeakpointsError as error:
             self.service.metrics.failed(error)
@@ -98,14 +98,14 @@ class Prediction:
             try:
                 return await work()
             except QueueFull:
-                await anyio.sleep(AGAIN)
+                await anyio.sleep(RETRY_AFTER_FAILURE)
 
-    async def _entry(self, task: Any, finder: NamedPoints | None) -> Entry:
+    async def _entry(self, task: Any, finder: NamedPoints | None) -> TaskEntry:
         """Raises WeakpointsError."""
         about = task if isinstance(task, dict) else {}
         data = about.get("data")
         address = data.get(self.configuration.data) if isinstance(data, Mapping) else None
-        boxes, regions = drawn_boxes(self.context), list[Entry]()
+        boxes, regions = drawn_boxes(self.context), list[TaskEntry]()
         if finder is None:
             self._check_unnamed()
         with self.service.pipeline.place(self.who) as place:
@@ -119,20 +119,22 @@ class Prediction:
         score = round(sum(scores) / len(scores), 6) if scores else 0.0
         return {"model_version": self.version, "score": score, "result": regions}
 
-    async def _named(self, photograph: bytes, finder: NamedPoints, boxes: list[Any]) -> list[Entry]:
+    async def _named(
+        self, photograph: bytes, finder: NamedPoints, boxes: list[Any]
+    ) -> list[TaskEntry]:
         limit = self.service.settings.max_objects
-        roi = [_text(box) for box in boxes[:limit]] or None
+        roi = [_roi_text(box) for box in boxes[:limit]] or None
         delivery = with_finder(self._delivery(LandmarksQuery(roi=roi)), finder)
         answer = await _answer(delivery, photograph)
         assert isinstance(answer, NamedAnswer)
         category = finder.pattern.category
         return named_regions(answer.objects, category, self.configuration, not boxes)
 
-    async def _unnamed(self, photograph: bytes, boxes: list[Any], points: bool) -> list[Entry]:
+    async def _unnamed(self, photograph: bytes, boxes: list[Any], points: bool) -> list[TaskEntry]:
         """points: whether more than the map is wanted."""
-        given = {"roi": _text(boxes[-1])} if boxes else {}
+        given = {"roi": _roi_text(boxes[-1])} if boxes else {}
         answer = await _answer(self._delivery(options_of(given, DetectQuery)), photograph)
-        localization, regions = answer.localization, list[Entry]()
+        localization, regions = answer.localization, list[TaskEntry]()
         if points:
             regions = unnamed_regions(localization, self.configuration, not boxes)
         return regions + await self.service.pipeline.on_thread(
@@ -163,7 +165,7 @@ class Prediction:
             Stopwatch(),
         )
 
-    def _refused(self, error: WeakpointsError) -> Entry:
+    def _refused(self, error: WeakpointsError) -> TaskEntry:
         """In interactive mode nothing is kept, and an entry is read without a look at it."""
         shown = {"result": [], "score": 0.0} if self.context else {}
         return {"error": error.detail, "model_version": self.version, **shown}
@@ -176,5 +178,5 @@ async def _answer(delivery: Delivery[Any], photograph: bytes) -> Answer:
         return await delivery.answer(upload, reserved)
 
 
-def _text(box: tuple[int, int, int, int]) -> str:
+def _roi_text(box: tuple[int, int, int, int]) -> str:
     return ",".join(map(str, box))

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 
-from app.service.labelstudio.addresses import LONGEST
+from app.service.labelstudio.addresses import LONGEST_URL
 from weakpoints.errors import BadAnnotations
 from weakpoints.landmarks.annotations import Annotations, Marked, categories_of
 from weakpoints.landmarks.exports.as_coco import Exported, as_coco
@@ -19,7 +19,7 @@ from weakpoints.landmarks.matching import Reference
 
 PROJECTS = 4  # in memory; of another one, what was annotated longest ago is forgotten
 OBJECTS = 16  # of one task
-POINTS = 256  # of one task
+MOST_POINTS = 256  # of one task
 FIELDS = 20  # of a task's data
 
 
@@ -118,9 +118,11 @@ def annotated_task(task: Any, annotation: Any) -> AnnotatedTask:
     regions = annotation.get("result")
     listed = regions if isinstance(regions, list) else []
     known = [region for region in listed if isinstance(region, dict)]
-    if sum(is_keypoint(region) for region in known) > POINTS:
+    if sum(is_keypoint(region) for region in known) > MOST_POINTS:
         raise BadAnnotations(
-            f"task {number} has more than {POINTS} points", limit=POINTS, actual=len(known)
+            f"task {number} has more than {MOST_POINTS} points",
+            limit=MOST_POINTS,
+            actual=len(known),
         )
     objects: tuple[Exported, ...] = ()
     if not annotation.get("was_cancelled"):
@@ -132,7 +134,7 @@ def annotated_task(task: Any, annotation: Any) -> AnnotatedTask:
     kept = {
         name: text
         for name, text in data.items()
-        if isinstance(text, str) and len(name) + len(text) <= LONGEST
+        if isinstance(text, str) and len(name) + len(text) <= LONGEST_URL
     }
     kept = dict(list(kept.items())[:FIELDS])
     content = json.dumps([number, sorted(map(repr, objects)), kept], sort_keys=True)

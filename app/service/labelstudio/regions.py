@@ -22,17 +22,17 @@ from weakpoints.landmarks.named import Named
 from weakpoints.method.localization import Localization
 
 BRUSHED = 0.1  # of the map, where it is highest
-Region = dict[str, Any]
-Box = tuple[float, float, float, float]
+StudioRegion = dict[str, Any]
+RegionBox = tuple[float, float, float, float]
 
 
 def named_regions(
     objects: Sequence[Named], category: str, configuration: Configuration, boxes: bool
-) -> list[Region]:
+) -> list[StudioRegion]:
     """Of each object the box and the visible points whose names are labels of the project's."""
-    regions = list[Region]()
+    regions = list[StudioRegion]()
     for number, named in enumerate(objects):
-        picture, group = _picture(configuration, named), f"o{number}"
+        picture, group = _task_picture(configuration, named), f"o{number}"
         seen = [
             point
             for point in named.landmarks
@@ -63,9 +63,13 @@ def named_regions(
 
 def unnamed_regions(
     localization: Localization, configuration: Configuration, boxes: bool
-) -> list[Region]:
+) -> list[StudioRegion]:
     """The box of the first class, and its keypoints where the project has a label for them."""
-    picture, group, label = _picture(configuration, localization), "o0", localization.target.label
+    picture, group, label = (
+        _task_picture(configuration, localization),
+        "o0",
+        localization.target.label,
+    )
     score = localization.target.probability
     regions = (
         list(_box(group, configuration, picture, localization.bbox, [label], score))
@@ -92,12 +96,17 @@ def unnamed_regions(
     return regions
 
 
-def brush_regions(localization: Localization, configuration: Configuration) -> Iterator[Region]:
+def brush_regions(
+    localization: Localization, configuration: Configuration
+) -> Iterator[StudioRegion]:
     """The tenth of what was looked at where the fused map is highest."""
     brushes = configuration.brushes
     label = brushes.of_class([localization.target.label]) if brushes else None
     if brushes and label is not None:
-        picture, rle = _picture(configuration, localization), mask_to_rle(brushed(localization))
+        picture, rle = (
+            _task_picture(configuration, localization),
+            mask_to_rle(brushed(localization)),
+        )
         yield brush_region(
             "map", brushes.name, picture, rle, label, localization.target.probability
         )
@@ -135,13 +144,13 @@ def drawn_boxes(context: Any) -> list[tuple[int, int, int, int]]:
     for region in regions if isinstance(regions, list) else []:
         value = region.get("value") if isinstance(region, dict) else None
         if isinstance(value, dict) and "width" in value and "height" in value:
-            box = _whole(value, region)
+            box = _whole_pixels(value, region)
             if box is not None:
                 boxes.append(box)
     return boxes
 
 
-def _whole(value: Region, region: Region) -> tuple[int, int, int, int] | None:
+def _whole_pixels(value: StudioRegion, region: StudioRegion) -> tuple[int, int, int, int] | None:
     """Grown to whole pixels, inside the picture; None for what is no rectangle."""
     try:
         width, height = size_of(region, "original_width", "original_height", "a rectangle")
@@ -150,20 +159,20 @@ def _whole(value: Region, region: Region) -> tuple[int, int, int, int] | None:
         )
     except BadAnnotations:
         return None
-    left, right = _span(x, x + w, width)
-    top, bottom = _span(y, y + h, height)
+    left, right = _extent(x, x + w, width)
+    top, bottom = _extent(y, y + h, height)
     if left >= right or top >= bottom:
         return None
     return left, top, right - left, bottom - top
 
 
-def _span(low: float, high: float, side: int) -> tuple[int, int]:
+def _extent(low: float, high: float, side: int) -> tuple[int, int]:
     """From percents to pixels."""
     inside = [min(max(share, 0.0), 100.0) * side / 100 for share in (low, high)]
     return math.floor(inside[0]), math.ceil(inside[1])
 
 
-def _picture(configuration: Configuration, localization: Named | Localization) -> Picture:
+def _task_picture(configuration: Configuration, localization: Named | Localization) -> Picture:
     return Picture(configuration.image, localization.width, localization.height)
 
 
@@ -171,10 +180,10 @@ def _box(
     number: str,
     configuration: Configuration,
     picture: Picture,
-    bbox: Box | None,
+    bbox: RegionBox | None,
     classes: Sequence[str],
     score: float,
-) -> Iterator[Region]:
+) -> Iterator[StudioRegion]:
     """Where the project has a rectangle's label, and boxes are wanted."""
     rectangles = configuration.rectangles
     label = rectangles.of_class(classes) if rectangles and configuration.boxes else None

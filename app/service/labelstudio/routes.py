@@ -15,9 +15,14 @@ from fastapi.responses import JSONResponse
 from app.service.http.api_keys import let_label_studio_in
 from app.service.http.deadlines import Caller, deadline
 from app.service.http.requests import caller_of
-from app.service.intake.upload import UploadPace, check_encoding, read_body
+from app.service.intake.upload import UploadPace, check_encoding, receive_body
 from app.service.labelstudio.configuration import read_configuration
-from app.service.labelstudio.predicting import MOST, SECONDS, SHARE, Prediction
+from app.service.labelstudio.predicting import (
+    LEARNING_SHARE,
+    MOST_TASKS,
+    PREDICT_SECONDS,
+    TaskPrediction,
+)
 from app.service.labelstudio.studio import LabelStudio, project_number
 from app.service.lifecycle import service_of
 from weakpoints.errors import BadAnnotations, MalformedRequest, TooLarge
@@ -26,7 +31,7 @@ routes = APIRouter(prefix="/labelstudio", include_in_schema=False)
 keyed = [Depends(let_label_studio_in)]
 SMALL, LARGE = 4 * 2**20, 8 * 2**20  # bytes of a body; those of /predict have many tasks
 SETUP_SECONDS = 1.5  # Label Studio waits for 3
-WORD = 40  # characters of an action that are looked at
+ACTION_CHARACTERS = 40  # characters of an action that are looked at
 LEARNT = {"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED"}
 
 
@@ -68,7 +73,7 @@ async def predict(request: Request) -> JSONResponse:
     """An entry for each task, within 100 seconds."""
     service, studio = service_of(request), studio_of(request)
     pipeline, who = service.pipeline, caller_of(request)
-    seconds = min(SECONDS, service.settings.request_timeout)
+    seconds = min(PREDICT_SECONDS, service.settings.request_timeout)
     async with (
         deadline(request, seconds) as caller,
         _body(request, studio.predictions, LARGE) as body,
@@ -78,16 +83,18 @@ async def predict(request: Request) -> JSONResponse:
         tasks, params = body.get("tasks"), body.get("params")
         if not isinstance(tasks, list):
             raise MalformedRequest("`tasks` is no list")
-        if len(tasks) > MOST:
-            detail = f"{len(tasks)} tasks came; at most {MOST} are answered"
-            raise TooLarge(detail, limit=MOST, actual=len(tasks))
+        if len(tasks) > MOST_TASKS:
+            detail = f"{len(tasks)} tasks came; at most {MOST_TASKS} are answered"
+            raise TooLarge(detail, limit=MOST_TASKS, actual=len(tasks))
         number = project_number(body.get("project"))
         await studio.read_annotations(number, caller.seconds_left / 2)
         version = await studio.version(number, pipeline.detector.model, body["label_config"])
         context = params.get("context") if isinstance(params, dict) else None
-        end = current_time() + SHARE * caller.seconds_left
+        end = current_time() + LEARNING_SHARE * caller.seconds_left
         mine = Caller(request, caller.scope, end)
-        prediction = Prediction(service, studio, configuration, number, version, context, mine, who)
+        prediction = TaskPrediction(
+            service, studio, configuration, number, version, context, mine, who
+        )
         return JSONResponse({"results": await prediction.entries(tasks)})
 
 
@@ -100,11 +107,14 @@ async def webhook(request: Request) -> JSONResponse:
 
 
 async def _learnt(studio: LabelStudio, body: dict[str, Any]) -> JSONResponse:
-    action, number = str(body.get("action"))[:WORD], project_number(body.get("project"))
+    action, number = (
+        str(body.get("action"))[:ACTION_CHARACTERS],
+        project_number(body.get("project")),
+    )
     if action in LEARNT:
         wrong = [
             reason
-            for task, annotation in _pairs(body.get("task"), body.get("annotation"))
+            for task, annotation in _annotated_tasks(body.get("task"), body.get("annotation"))
             if (reason := studio.learn(number, task, annotation))
         ]
         if wrong:
@@ -118,7 +128,7 @@ async def _learnt(studio: LabelStudio, body: dict[str, Any]) -> JSONResponse:
     return JSONResponse({"result": None, "status": "ok"}, 201)
 
 
-def _pairs(tasks: Any, annotations: Any) -> list[tuple[Any, Any]]:
+def _annotated_tasks(tasks: Any, annotations: Any) -> list[tuple[Any, Any]]:
     """One of each, or lists of them."""
     if not isinstance(annotations, list):
         return [(tasks, annotations)]
@@ -146,7 +156,7 @@ async def _body(request: Request, turns: CapacityLimiter, most: int) -> AsyncIte
     check_encoding(request)
     async with turns:  # objects take many times the room of their text
         with service.pipeline.place(caller_of(request)):
-            await read_body(request, limit, UploadPace.of(settings), data.extend)
+            await receive_body(request, limit, UploadPace.of(settings), data.extend)
         try:
             body = json.loads(bytes(data))
         except (ValueError, RecursionError) as error:

@@ -13,8 +13,8 @@ from prometheus_client import (
 
 from weakpoints.errors import DeadlinePassed, WeakpointsError
 
-SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
-BATCHES = (1, 2, 4, 8, 16, 32)
+SECONDS_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -28,14 +28,14 @@ class Metrics:
             "weakpoints_request_seconds",
             "From the request's headers to the last byte of the answer",
             ["route", "status"],
-            buckets=SECONDS,
+            buckets=SECONDS_BUCKETS,
             registry=registry,
         )
         self.stages = Histogram(
             "weakpoints_stage_seconds",
             "Stages of a detection; `queue` is the wait for the device",
             ["stage"],
-            buckets=SECONDS,
+            buckets=SECONDS_BUCKETS,
             registry=registry,
         )
         self.refused = Counter(
@@ -53,7 +53,7 @@ class Metrics:
         self.batch = Histogram(
             "weakpoints_batch_size",
             "Pictures that were looked at together",
-            buckets=BATCHES,
+            buckets=BATCH_BUCKETS,
             registry=registry,
         )
         self.waiting = Gauge(

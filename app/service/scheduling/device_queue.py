@@ -15,19 +15,19 @@ from app.service.scheduling.fair_share import FairShare
 from app.service.scheduling.forecast import Claim, Forecast, Full
 from weakpoints.errors import QueueFull
 
-T = TypeVar("T")
+Waiting = TypeVar("Waiting")
 
 
 @dataclass(frozen=True, eq=False)
-class QueueEntry(Generic[T]):
+class QueueEntry(Generic[Waiting]):
     """An item that waits. alone: it came when nothing else waited or ran."""
 
-    item: T
+    item: Waiting
     claim: Claim
     alone: bool = False
 
 
-class DeviceQueue(Generic[T]):
+class DeviceQueue(Generic[Waiting]):
     """At most `max_waiting` items that wait, and `max_pixels` of pictures in memory.
 
     Any number of threads may use it.
@@ -35,7 +35,7 @@ class DeviceQueue(Generic[T]):
 
     def __init__(self, max_waiting: int, max_pixels: int) -> None:
         self.max_waiting, self.max_pixels = max_waiting, max_pixels
-        self._waiting: list[QueueEntry[T]] = []
+        self._waiting: list[QueueEntry[Waiting]] = []
         self._held = 0  # pixels
         self._shares = FairShare()
         self._forecast = Forecast(self._shares)
@@ -51,7 +51,7 @@ class DeviceQueue(Generic[T]):
             self._forecast.check(claim, self._claims())
             self._leaving(claim)
 
-    def put(self, item: T, claim: Claim) -> list[T]:
+    def put(self, item: Waiting, claim: Claim) -> list[Waiting]:
         """Returns the items that lost their places to it, those of who holds most.
 
         Raises QueueFull.
@@ -65,7 +65,7 @@ class DeviceQueue(Generic[T]):
             self._changed.notify()
         return leaving
 
-    def hold(self, claim: Claim) -> list[T]:
+    def hold(self, claim: Claim) -> list[Waiting]:
         """As `put`, for a picture's pixels, until `release`."""
         with self._locked():
             leaving = self._remove(self._leaving(claim, pixels=True))
@@ -76,14 +76,14 @@ class DeviceQueue(Generic[T]):
         with self._changed:
             self._held -= claim.pixels
 
-    def take(self, most: int) -> tuple[list[T], list[T]]:
+    def take(self, most: int) -> tuple[list[Waiting], list[Waiting]]:
         """The next items, at least one, and those that can't be finished in time any more.
 
         None at all once closed and empty. `done` has to follow for each of the first.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
-            taken, late = list[QueueEntry[T]](), list[QueueEntry[T]]()
+            taken, late = list[QueueEntry[Waiting]](), list[QueueEntry[Waiting]]()
             while self._waiting and len(taken) < most:
                 late += self._take_late()
                 if self._waiting:
@@ -93,7 +93,7 @@ class DeviceQueue(Generic[T]):
                 self._forecast.begin(entry.claim)
         return [entry.item for entry in taken], [entry.item for entry in late]
 
-    def next_preemptor(self, claim: Claim, seconds: float) -> T | None:
+    def next_preemptor(self, claim: Claim, seconds: float) -> Waiting | None:
         """What goes before the next step of an expensive one that has had so many seconds.
 
         It is the next that is not expensive, of a caller that has had less. `done` has to follow.
@@ -116,7 +116,7 @@ class DeviceQueue(Generic[T]):
             self._shares.charge(claim.caller, seconds, waiting)
             self._forecast.end(claim, seconds, answered)
 
-    def remove(self, item: T) -> None:
+    def remove(self, item: Waiting) -> None:
         """Gives its place back, if it still waits."""
         with self._changed:
             self._waiting = [entry for entry in self._waiting if entry.item is not item]
@@ -148,7 +148,7 @@ class DeviceQueue(Generic[T]):
     def _claims(self) -> list[Claim]:
         return [entry.claim for entry in self._waiting]
 
-    def _take_late(self) -> list[QueueEntry[T]]:
+    def _take_late(self) -> list[QueueEntry[Waiting]]:
         """Those for which the device's seconds would be lost."""
         late = [
             entry
@@ -158,16 +158,16 @@ class DeviceQueue(Generic[T]):
         self._waiting = [entry for entry in self._waiting if entry not in late]
         return late
 
-    def _remove(self, leaving: list[QueueEntry[T]]) -> list[T]:
+    def _remove(self, leaving: list[QueueEntry[Waiting]]) -> list[Waiting]:
         self._waiting = [entry for entry in self._waiting if entry not in leaving]
         return [entry.item for entry in leaving]
 
-    def _leaving(self, claim: Claim, pixels: bool = False) -> list[QueueEntry[T]]:
+    def _leaving(self, claim: Claim, pixels: bool = False) -> list[QueueEntry[Waiting]]:
         """What has to leave so that there is a place for the claim, or room for its `pixels`.
 
         Raises Full where nobody holds more than its caller.
         """
-        leaving: list[QueueEntry[T]] = []
+        leaving: list[QueueEntry[Waiting]] = []
         while full := self._lacks_pixels(claim, leaving) if pixels else self._lacks_place(leaving):
             left = [entry for entry in self._waiting if entry not in leaving]
             last = _last_of_the_largest(left, claim, pixels)
@@ -176,13 +176,13 @@ class DeviceQueue(Generic[T]):
             leaving.append(last)
         return leaving
 
-    def _lacks_place(self, leaving: list[QueueEntry[T]]) -> Full | None:
+    def _lacks_place(self, leaving: list[QueueEntry[Waiting]]) -> Full | None:
         if len(self._waiting) - len(leaving) < self.max_waiting:
             return None
         detail = f"{self.max_waiting} requests are waiting, which is the limit"
         return Full(detail, self.max_waiting)
 
-    def _lacks_pixels(self, claim: Claim, leaving: list[QueueEntry[T]]) -> Full | None:
+    def _lacks_pixels(self, claim: Claim, leaving: list[QueueEntry[Waiting]]) -> Full | None:
         held = self._held - sum(entry.claim.pixels for entry in leaving)
         # One picture always fits. Beside others it leaves as many pixels free as it has: so a
         # smaller one finds room whatever large ones are held.
@@ -196,8 +196,8 @@ class DeviceQueue(Generic[T]):
 
 
 def _last_of_the_largest(
-    entries: list[QueueEntry[T]], claim: Claim, pixels: bool
-) -> QueueEntry[T] | None:
+    entries: list[QueueEntry[Waiting]], claim: Claim, pixels: bool
+) -> QueueEntry[Waiting] | None:
     """The last entry of the caller that holds most, of `pixels` or of places.
 
     None where that is not more than the claim's caller would hold.

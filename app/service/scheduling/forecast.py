@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from app.service.scheduling.fair_share import FairShare
 
-KINDS = 256  # costs whose seconds are kept, the ones last seen
+KNOWN_COSTS = 256  # costs whose seconds are kept, the ones last seen
 MEAN, DEVIATION = 1 / 4, 1 / 4  # weight of the newest measurement
-MARGIN = 2  # deviations above the mean, within which nearly all requests of a cost end
+DEVIATIONS = 2  # deviations above the mean, within which nearly all requests of a cost end
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Pace:
         else:
             self._measured[cost] = _Seconds(seconds, seconds / 4)
         self._measured.move_to_end(cost)
-        if len(self._measured) > KINDS:
+        if len(self._measured) > KNOWN_COSTS:
             self._measured.popitem(last=False)
 
     def measure_part(self, cost: int, seconds: float) -> None:
@@ -95,7 +95,7 @@ class Pace:
 
     def at_most(self, cost: int) -> float:
         """What nearly all of this cost take."""
-        margin = MARGIN * self._measured[cost].deviation if cost in self._measured else 0.0
+        margin = DEVIATIONS * self._measured[cost].deviation if cost in self._measured else 0.0
         return self.expected(cost) + margin
 
 

@@ -16,7 +16,7 @@ from anyio.lowlevel import checkpoint
 from anyio.to_thread import run_sync
 from numpy.typing import NDArray
 
-from app.decoding.handle import Call
+from app.decoding.handle import DecodeCall
 from app.decoding.pool import Decoders
 from app.service.observability.metrics import Metrics
 from app.service.scheduling.device_worker import Dropped, Worker
@@ -39,7 +39,7 @@ from weakpoints.progress import Progress, no_progress
 Made = TypeVar("Made")
 # Pictures that are looked at together. One keeps a CPU busy, and alone it gives the same bits
 # each time.
-BATCH = {"cpu": 1, "cuda": 8}
+PICTURES_TOGETHER = {"cpu": 1, "cuda": 8}
 # Where others are answered between two steps of an expensive request: each takes memory of its own.
 PREEMPTIBLE = {"cpu"}
 CLASSES = 0  # cost of what needs no occlusion, beside those of `Detector.cost`
@@ -198,7 +198,7 @@ class Pipeline:
         self, request: PhotographRequest, start: Callable[[NDArray[np.uint8]], Made]
     ) -> Made:
         """What `start` makes of the photograph, which is decoded in a child."""
-        call = Call()
+        call = DecodeCall()
 
         def work() -> Made:
             seconds = max(0.0, request.until - time.monotonic())
@@ -272,4 +272,4 @@ def _batch(settings: Settings, detector: Detector) -> int:
     """How many pictures may be looked at together; one where the trial found that wrong."""
     if any(path.name == "batching" and not path.on for path in detector.model.paths):
         return 1
-    return settings.batch or BATCH[detector.model.device.partition(":")[0]]
+    return settings.batch or PICTURES_TOGETHER[detector.model.device.partition(":")[0]]

@@ -15,7 +15,7 @@ import anyio
 from app.service.scheduling.fair_share import FairShare
 from weakpoints.errors import QueueFull
 
-SHARE = 3 / 4  # of the upload places for one caller at most: the others always find one
+CALLER_SHARE = 3 / 4  # of the upload places for one caller at most: the others always find one
 
 
 @dataclass(eq=False)
@@ -86,7 +86,7 @@ class UploadPlaces:
         Raises QueueFull.
         """
         limit = int(self.limiter.total_tokens)
-        share = ceil(SHARE * limit)
+        share = ceil(CALLER_SHARE * limit)
         if self._of[caller] >= share:
             raise _crowded(f"{share} pictures of one caller", share)
         place = ExitStack()

@@ -8,7 +8,7 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 ENDED = "the stream ended before the result"
-Model = TypeVar("Model", bound=BaseModel)
+AnswerModel = TypeVar("Model", bound=BaseModel)
 
 
 class Refused(Exception):
@@ -37,10 +37,10 @@ def accepted(answer: httpx2.Response) -> bytes:
     """The body of a good answer that was read. Raises Refused for any other."""
     if answer.status_code == 200:
         return answer.content
-    raise Refused(_problem(answer))
+    raise Refused(_problem_of(answer))
 
 
-def read_answer(kind: type[Model], body: str | bytes) -> Model:
+def read_answer(kind: type[AnswerModel], body: str | bytes) -> AnswerModel:
     """Raises DecodingError for what somebody else answered, such as a proxy's page.
 
     Or a service of another version than this client.
@@ -53,7 +53,7 @@ def read_answer(kind: type[Model], body: str | bytes) -> Model:
         raise _foreign(body, why) from error
 
 
-def read_json(line: str) -> dict[str, Any]:
+def json_of(line: str) -> dict[str, Any]:
     """One object of a stream. Raises DecodingError for anything else."""
     try:
         value = json.loads(line)
@@ -70,7 +70,7 @@ def _foreign(body: str | bytes, why: str = "no JSON object") -> httpx2.DecodingE
     )
 
 
-def _problem(answer: httpx2.Response) -> dict[str, Any]:
+def _problem_of(answer: httpx2.Response) -> dict[str, Any]:
     """The service's; of an answer that a proxy gave, what its status and headers say."""
     status, moved = answer.status_code, answer.headers.get("location")
     seconds = answer.headers.get("retry-after", "1")
@@ -107,7 +107,7 @@ class Lines:
         return [line.removesuffix(b"\r").decode(errors="replace") for line in whole]
 
 
-class Blocks:
+class EventBlocks:
     """Lines to events: those between blank ones."""
 
     def __init__(self) -> None:

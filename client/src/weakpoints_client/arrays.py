@@ -38,6 +38,6 @@ def read_arrays(npz: bytes) -> Arrays:
     import numpy as np
 
     with np.load(io.BytesIO(npz), allow_pickle=False) as file:
-        found = {name: file[name] for name in Arrays.__dataclass_fields__}
-    answer = Detection.model_validate_json(str(found.pop("answer")))
-    return Arrays(**found, answer=answer)
+        arrays_by_name = {name: file[name] for name in Arrays.__dataclass_fields__}
+    answer = Detection.model_validate_json(str(arrays_by_name.pop("answer")))
+    return Arrays(**arrays_by_name, answer=answer)

@@ -8,12 +8,14 @@ from typing import Any, Protocol
 
 import httpx2
 
-from weakpoints_client.answers import Refused, read_answer, read_json, refusal, told_to_wait
+from weakpoints_client.answers import Refused, json_of, read_answer, refusal, told_to_wait
 from weakpoints_client.models import Detection
 
-AGAIN = {429, 503}  # statuses after which the service asks to come again
+RETRIED_STATUSES = {429, 503}  # statuses after which the service asks to come again
 AT_ONCE = 16  # photographs in one request: what the service takes unless it is told otherwise
-LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=None)  # one a caller
+CONNECTION_LIMITS = httpx2.Limits(
+    max_connections=None, max_keepalive_connections=None
+)  # one a caller
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is."""
 
@@ -28,7 +30,7 @@ Photograph = bytes | bytearray | memoryview | Path | BinaryFile
 """An encoded photograph, or the file of one."""
 
 
-class Call:
+class ApiCall:
     """What one call asks for, until its time or its tries are over."""
 
     def __init__(
@@ -87,7 +89,7 @@ class Call:
             self.tries -= 1
         seconds = told_to_wait(refused)
         late = time.monotonic() + seconds >= self.end
-        if refused.status not in AGAIN or late or self.tries == 0:
+        if refused.status not in RETRIED_STATUSES or late or self.tries == 0:
             raise refused
         return seconds
 
@@ -98,10 +100,10 @@ class Call:
         data = "\n".join(value.removeprefix(" ") for name, value in fields if name == "data")
         match kind:
             case "progress" if self.progress:
-                step = read_json(data)
+                step = json_of(data)
                 self.progress(step["stage"], step["done"], step["total"])
             case "error":
-                raise Refused(read_json(data))
+                raise Refused(json_of(data))
             case "result":
                 return read_answer(Detection, data)
         return None
@@ -113,7 +115,7 @@ class Together:
     `answers` has the answer to each, or why there is none, once `rest` is empty.
     """
 
-    def __init__(self, call: Call, images: Sequence[Photograph]) -> None:
+    def __init__(self, call: ApiCall, images: Sequence[Photograph]) -> None:
         self._call, self._count = call, len(images)
         self._images: dict[int, bytes] = {}
         self._found: dict[int, Detection | Refused] = {}
@@ -142,7 +144,7 @@ class Together:
 
     def take(self, line: str) -> None:
         """One line of the answer."""
-        told = read_json(line)
+        told = json_of(line)
         if "index" not in told:
             raise Refused(told["problem"])
         refused = "problem" in told
@@ -158,7 +160,7 @@ class Together:
         if not self._found.keys() >= set(sent):
             raise httpx2.RemoteProtocolError("the stream ended before the last result")
         refused = {i: answer for i in sent if isinstance(answer := self._found[i], Refused)}
-        again = {i: answer for i, answer in refused.items() if answer.status in AGAIN}
+        again = {i: answer for i, answer in refused.items() if answer.status in RETRIED_STATUSES}
         if not again:
             return 0.0
         try:
@@ -191,13 +193,13 @@ def _value(name: str, option: Any) -> object:
         option = option.tolist()
     match name:
         case "roi":
-            return _boxes(option)
+            return _box_texts(option)
         case "target_class":
-            return _text(option)
+            return _spelled(option)
     return option if isinstance(option, str | int | float) else str(option)
 
 
-def _text(option: Any) -> object:
+def _spelled(option: Any) -> object:
     """Several classes, or the numbers of a box, have commas between them."""
     if hasattr(option, "tolist"):
         option = option.tolist()
@@ -207,14 +209,14 @@ def _text(option: Any) -> object:
         return int(option)
     if isinstance(option, str) or not isinstance(option, Iterable):
         return option
-    return ",".join(str(_text(entry)) for entry in option)
+    return ",".join(str(_spelled(entry)) for entry in option)
 
 
-def _boxes(roi: Any) -> object:
+def _box_texts(roi: Any) -> object:
     """One box: a text or four numbers. Several: a list of them, each a parameter of its own."""
     if isinstance(roi, str | bytes | Mapping | Set) or not isinstance(roi, Iterable):
         return str(roi)
-    texts = [_text(part) for part in roi]
+    texts = [_spelled(part) for part in roi]
     if not texts:
         return "[]"  # no box: the service refuses it
-    return texts if any(isinstance(text, str) for text in texts) else _text(texts)
+    return texts if any(isinstance(text, str) for text in texts) else _spelled(texts)

@@ -13,12 +13,12 @@ from typing import Any, Unpack
 
 import httpx2
 
-from weakpoints_client.answers import ENDED, Blocks, Lines, Refused, accepted, read_answer
+from weakpoints_client.answers import ENDED, EventBlocks, Lines, Refused, accepted, read_answer
 from weakpoints_client.arrays import Arrays, read_arrays
 from weakpoints_client.calls import (
     AT_ONCE,
-    LIMITS,
-    Call,
+    CONNECTION_LIMITS,
+    ApiCall,
     Photograph,
     Progress,
     Together,
@@ -42,7 +42,7 @@ class Client:
     """
 
     def __init__(self, url: str, key: str | None = None) -> None:
-        self._http, self._key = httpx2.Client(base_url=url, limits=LIMITS), key
+        self._http, self._key = httpx2.Client(base_url=url, limits=CONNECTION_LIMITS), key
 
     def __enter__(self) -> "Client":
         return self
@@ -68,9 +68,9 @@ class Client:
 
         seconds: for everything, waiting and tries included; tries: at most so many.
         """
-        call = Call(self._key, seconds, tries, options, progress)
-        found = self._post("/detect", call, image)
-        return found if isinstance(found, Detection) else read_answer(Detection, found)
+        call = ApiCall(self._key, seconds, tries, options, progress)
+        body = self._post("/detect", call, image)
+        return body if isinstance(body, Detection) else read_answer(Detection, body)
 
     def detect_many(
         self,
@@ -91,7 +91,7 @@ class Client:
         answers: list[Detection | Refused] = []
         end = time.monotonic() + seconds
         for start in range(0, len(images), at_once):
-            call = Call(self._key, end - time.monotonic(), tries, options)
+            call = ApiCall(self._key, end - time.monotonic(), tries, options)
             group = Together(call, images[start : start + at_once])
             try:
                 while group.rest:
@@ -111,7 +111,7 @@ class Client:
         **options: Unpack[HeatmapOptions],
     ) -> bytes:
         """One of the maps as a PNG; `seconds` and `tries` as for `detect`."""
-        png = self._post("/heatmap", Call(self._key, seconds, tries, options), image)
+        png = self._post("/heatmap", ApiCall(self._key, seconds, tries, options), image)
         assert isinstance(png, bytes)
         return png
 
@@ -124,7 +124,7 @@ class Client:
         **options: Unpack[DetectOptions],
     ) -> Arrays:
         """The maps as numbers; needs numpy. `seconds` and `tries` as for `detect`."""
-        call = Call(self._key, seconds, tries, {**options, "format": "npz"})
+        call = ApiCall(self._key, seconds, tries, {**options, "format": "npz"})
         npz = self._post("/heatmap", call, image)
         assert isinstance(npz, bytes)
         return read_arrays(npz)
@@ -142,9 +142,9 @@ class Client:
 
         options: `roi`, `fit`, `background`, `top_classes`; several `roi` are an object each.
         """
-        call = Call(self._key, seconds, tries, options)
-        found = self._retried(f"/landmarks/{name}", call, lambda: call.request(image))
-        return read_answer(NamedPoints, found)
+        call = ApiCall(self._key, seconds, tries, options)
+        body = self._retried(f"/landmarks/{name}", call, lambda: call.request(image))
+        return read_answer(NamedPoints, body)
 
     def landmarks_by_references(
         self,
@@ -157,20 +157,20 @@ class Client:
         **options: Unpack[LandmarkOptions],
     ) -> NamedPoints:
         """The landmarks that are marked on references, by file name, in COCO keypoints."""
-        call = Call(self._key, seconds, tries, options)
-        found = self._retried(
+        call = ApiCall(self._key, seconds, tries, options)
+        body = self._retried(
             "/landmarks", call, lambda: call.with_references(image, references, annotations)
         )
-        return read_answer(NamedPoints, found)
+        return read_answer(NamedPoints, body)
 
     def landmark_sets(self) -> LandmarkSets:
         """The landmark sets that the service has."""
-        answer = self._http.get("/landmarks", headers=Call(self._key, 0, 1, {}).key)
+        answer = self._http.get("/landmarks", headers=ApiCall(self._key, 0, 1, {}).key)
         return read_answer(LandmarkSets, accepted(answer))
 
     def model(self) -> ModelCard:
         """The network that answers, and its labels."""
-        answer = self._http.get("/model", headers=Call(self._key, 0, 1, {}).key)
+        answer = self._http.get("/model", headers=ApiCall(self._key, 0, 1, {}).key)
         return read_answer(ModelCard, accepted(answer))
 
     def ready(self) -> bool:
@@ -180,47 +180,47 @@ class Client:
         except httpx2.TransportError:
             return False
 
-    def _post(self, path: str, call: Call, image: Photograph) -> bytes | Detection:
+    def _post(self, path: str, call: ApiCall, image: Photograph) -> bytes | Detection:
         data = file_bytes(image)
         while True:
             try:
                 with self._http.stream("POST", path, **call.request(data)) as answer:
                     if answer.status_code == 200 and call.progress:
-                        return self._watch(call, _lines(answer))
+                        return self._watch(call, _sync_lines(answer))
                     answer.read()
                     return accepted(answer)
             except Refused as refused:
                 time.sleep(call.pause(refused))
 
-    def _retried(self, path: str, call: Call, request: Callable[[], dict[str, Any]]) -> bytes:
+    def _retried(self, path: str, call: ApiCall, request: Callable[[], dict[str, Any]]) -> bytes:
         while True:
             try:
                 return accepted(self._http.post(path, **request()))
             except Refused as refused:
                 time.sleep(call.pause(refused))
 
-    def _send(self, group: Together, call: Call) -> float:
+    def _send(self, group: Together, call: ApiCall) -> float:
         """Seconds after which to send what is left."""
         try:
             with self._http.stream("POST", "/detect", **group.request()) as answer:
                 if answer.status_code != 200:
                     answer.read()
                     accepted(answer)
-                for line in _lines(answer):
+                for line in _sync_lines(answer):
                     group.take(line)
             return group.pause()
         except Refused as refused:
             return call.pause(refused)
 
-    def _watch(self, call: Call, lines: Iterator[str]) -> Detection:
-        blocks = Blocks()
+    def _watch(self, call: ApiCall, lines: Iterator[str]) -> Detection:
+        blocks = EventBlocks()
         for line in lines:
-            if (block := blocks.add(line)) and (found := call.event(block)):
-                return found
+            if (block := blocks.add(line)) and (answer := call.event(block)):
+                return answer
         raise httpx2.RemoteProtocolError(ENDED)
 
 
-def _lines(answer: httpx2.Response) -> Iterator[str]:
+def _sync_lines(answer: httpx2.Response) -> Iterator[str]:
     """Of a stream; httpx2's own end at U+2028, too, which labels may have."""
     lines = Lines()
     for piece in answer.iter_bytes():

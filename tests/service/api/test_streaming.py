@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from app.service.api.streaming import CHUNK, event, one_line
+from app.service.api.streaming import CHUNK_BYTES, event, one_line
 from tests.service import (
     STREAM,
     Faulty,
@@ -96,18 +96,18 @@ def test_a_picture_is_held_until_its_answer_is_read(detector: Detector) -> None:
         connection, head = request_head(client, len(body))
         with connection:
             connection.sendall(head.replace(b"/detect", b"/heatmap?patch=14&stride=14") + body)
-            received = connection.recv(CHUNK)
+            received = connection.recv(CHUNK_BYTES)
             assert received.startswith(b"HTTP/1.1 200 ")
             assert queue._held == 2000 * 2000, "most of the answer has not been read"
             length = int(received.partition(b"content-length: ")[2].partition(b"\r\n")[0])
-            assert length > 20 * CHUNK
+            assert length > 20 * CHUNK_BYTES
             left = length + received.index(b"\r\n\r\n") + 4 - len(received)
             while left:
-                left -= len(connection.recv(CHUNK))
+                left -= len(connection.recv(CHUNK_BYTES))
             until(lambda: not queue._held)
         unread, head = request_head(client, len(body))
         unread.sendall(head.replace(b"/detect", b"/heatmap?patch=14&stride=14") + body)
-        assert unread.recv(CHUNK).startswith(b"HTTP/1.1 200 ")
+        assert unread.recv(CHUNK_BYTES).startswith(b"HTTP/1.1 200 ")
         assert queue._held
         unread.close()
         until(lambda: not queue._held)

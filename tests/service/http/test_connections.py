@@ -2,7 +2,7 @@ import resource
 
 import pytest
 
-from app.service.http.connections import FILES, PROBES, Connections
+from app.service.http.connections import OTHER_FILES, PROBE_CONNECTIONS, Connections
 
 
 class Connection:
@@ -36,7 +36,7 @@ def test_where_none_is_idle_some_more_are_kept_for_probes_and_no_more() -> None:
     connections = Connections(3)
     busy = opened(connections, 3, busy=True)
     assert not connections.crowded
-    probes = opened(connections, PROBES, busy=True)
+    probes = opened(connections, PROBE_CONNECTIONS, busy=True)
     assert connections.crowded
     (refused,) = opened(connections, 1)
     assert refused.aborted
@@ -56,7 +56,7 @@ def test_a_connection_that_is_closed_is_idle_no_more() -> None:
 
 
 def test_the_bound_is_what_the_process_may_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = (FILES + PROBES + 7, 4096)
+    limits = (OTHER_FILES + PROBE_CONNECTIONS + 7, 4096)
     monkeypatch.setattr(resource, "getrlimit", lambda which: limits)
     assert Connections(100).most == 7
     limits = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)

@@ -13,7 +13,7 @@ import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
 from app.service.http import protocol
-from app.service.http.connections import FILES, PROBES, Connections
+from app.service.http.connections import OTHER_FILES, PROBE_CONNECTIONS, Connections
 from app.service.server import config
 from app.settings import Settings
 from tests.service import until
@@ -388,19 +388,19 @@ def test_where_every_connection_is_busy_the_application_is_told_and_some_are_lef
     None
 ):
     with toy(connections=2) as service:
-        for busy in range(2 + PROBES):
+        for busy in range(2 + PROBE_CONNECTIONS):
             service.peer().ask("/wait")
             until(lambda: len(service.app.scopes) == busy + 1)  # noqa: B023
         assert service.peer().closed()
         crowded = [scope["state"]["crowded"] for scope in service.app.scopes]
-        assert crowded == [False] * 2 + [True] * PROBES
+        assert crowded == [False] * 2 + [True] * PROBE_CONNECTIONS
 
 
 def test_where_few_files_may_be_open_connections_are_fewer() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))  # as `ulimit -n 256` does
     try:
-        assert Connections(512).most + PROBES + FILES == 256
+        assert Connections(512).most + PROBE_CONNECTIONS + OTHER_FILES == 256
         assert Connections(50).most == 50
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -1,6 +1,6 @@
 import pytest
 
-from app.service.intake.multipart import Form, Part, Take
+from app.service.intake.multipart import MultipartForm, Part, Take
 from weakpoints.errors import MalformedRequest
 
 TYPE = "multipart/form-data; boundary=XbX"
@@ -29,7 +29,7 @@ def taken(*pieces: bytes) -> list[tuple[Part, bytes]]:
         found.append((part, bytearray()))
         return found[-1][1].extend
 
-    form = Form(TYPE, begin)
+    form = MultipartForm(TYPE, begin)
     for piece in pieces:
         form.feed(piece)
     form.end()
@@ -70,4 +70,4 @@ def test_what_is_no_form_is_not_well_formed(body: bytes) -> None:
 @pytest.mark.parametrize("boundary", ["", "; boundary=", "; boundary=" + "x" * 300])
 def test_a_form_needs_a_boundary(boundary: str) -> None:
     with pytest.raises(MalformedRequest, match="not well formed"):
-        Form(f"multipart/form-data{boundary}", lambda part: lambda piece: None)
+        MultipartForm(f"multipart/form-data{boundary}", lambda part: lambda piece: None)

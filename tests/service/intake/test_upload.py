@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from starlette.requests import Request
 
-from app.service.intake.multipart import PARTS
+from app.service.intake.multipart import FORM_PARTS
 from app.service.intake.upload import check_encoding
 from app.service.scheduling import pipeline
 from tests.service import picture, post, serving
@@ -58,11 +58,11 @@ def test_a_part_without_a_filename_is_told_that_it_lacks_one(
 
 
 def test_other_fields_do_no_harm_up_to_a_limit_that_is_told(client: httpx2.Client) -> None:
-    fields = [part(b'form-data; name="f%d"' % i, b"1") for i in range(PARTS + 1)]
+    fields = [part(b'form-data; name="f%d"' % i, b"1") for i in range(FORM_PARTS + 1)]
     assert posted(client, b"".join(fields[1:]) + part(FILE) + END)[0] == 200
     status, told = posted(client, b"".join(fields) + part(FILE) + END)
-    assert (status, told["limit"]) == (400, PARTS)
-    assert f"at most {PARTS} files" in str(told["detail"])
+    assert (status, told["limit"]) == (400, FORM_PARTS)
+    assert f"at most {FORM_PARTS} files" in str(told["detail"])
     text = part(b'form-data; name="meta"', b"x" * 3_000_000)
     assert posted(client, text + part(FILE) + END)[0] == 200
 

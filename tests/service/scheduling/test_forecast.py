@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.service.scheduling.fair_share import FairShare
-from app.service.scheduling.forecast import KINDS, Claim, Forecast, Full, Pace
+from app.service.scheduling.forecast import KNOWN_COSTS, Claim, Forecast, Full, Pace
 from tests.service import Clock
 
 
@@ -56,9 +56,9 @@ def test_whatever_was_measured_an_expectation_is_a_time(
 
 def test_costs_that_were_not_seen_for_long_are_forgotten() -> None:
     pace = Pace()
-    for cost in range(2 * KINDS):
+    for cost in range(2 * KNOWN_COSTS):
         pace.measure(cost, 1.0)
-    assert len(pace._measured) == KINDS
+    assert len(pace._measured) == KNOWN_COSTS
 
 
 MakeClaim = Callable[..., Claim]
