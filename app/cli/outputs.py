@@ -17,6 +17,12 @@ def check_output(path: Path, made_here: bytes, what: str) -> None:
 
     made_here: what the head of a file has that such a command wrote; that may be written over.
     """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # a name that is too long, or has a zero in it
+        raise ValueError(f"{str(path)!r} can't be written: {error}") from error
     if not path.parent.is_dir():
         raise ValueError(f"{path} can't be written: there is no folder {path.parent}")
     if path.is_dir():

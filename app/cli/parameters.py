@@ -44,7 +44,7 @@ def command_group(name: str, about: str) -> App:
 
 def settings_of_arguments(**given: Any) -> "Settings":
     """As `app.settings` reads them; that is imported when it is needed."""
-    from app.settings import settings_of_arguments as read
+    from app.settings import read_settings as read
 
     return read(**given)
 

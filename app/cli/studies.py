@@ -95,10 +95,10 @@ def measure(
 
 def report_page(title: str, figures: dict[str, Figures], pictures: Sequence[Any] = ()) -> str:
     """Figures by study, and a montage for each picture, as HTML."""
-    from weakpoints.evaluation.report import report_page
+    from weakpoints.evaluation.report import page
 
     questions = {name: (STUDIES[name].question, measured) for name, measured in figures.items()}
-    return report_page(f"weakpoints: {title}", questions, pictures)
+    return page(f"weakpoints: {title}", questions, pictures)
 
 
 def montages(

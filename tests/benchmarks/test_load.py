@@ -9,7 +9,7 @@ from benchmarks import load
 def test_every_request_is_answered_and_set_against_the_engine(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(load, "CALLERS", (1, 6))
+    monkeypatch.setattr(load, "CALLER_COUNTS", (1, 6))
     assert (
         cli.main(["benchmark", "service", "--requests", "12", "--device-ms", "30", "--json"]) == 0
     )

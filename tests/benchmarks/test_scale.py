@@ -61,7 +61,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_room, "on_ray", in_turns)
     monkeypatch.setattr(module, "connected", lambda **how: nullcontext())
     monkeypatch.setattr(module, "loaded", lambda settings: quick(0.02))
-    monkeypatch.setattr(module, "PORT", module.SCALE_PORT)
+    monkeypatch.setattr(module, "SCALE_PORT", module.SCALE_PORT)
     monkeypatch.setattr(module, "WORKERS", (1, 2))
 
 

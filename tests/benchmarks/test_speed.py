@@ -29,7 +29,7 @@ def quick_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
-    monkeypatch.setattr(rivals, "BATCHES", {"cpu": (2, 5)})
+    monkeypatch.setattr(rivals, "RIVAL_BATCHES", {"cpu": (2, 5)})
     monkeypatch.setattr(
         torch, "compile", lambda module, dynamic, options: _refuse
     )  # minutes of compiling prove nothing here

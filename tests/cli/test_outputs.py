@@ -4,8 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from safetensors.numpy import save
 
+from app.cli.detect import output_paths
 from app.cli.main import main
 from app.cli.outputs import LANDMARK_SET, REPORT, check_output
 from weakpoints.evaluation.report import page
@@ -48,3 +51,44 @@ def test_what_such_a_command_wrote_may_be_written_anew(tmp_path: Path) -> None:
     check_output(Path("/dev/null"), REPORT, "report")
     with pytest.raises(ValueError, match="is no report"):
         check_output(learnt, REPORT, "report")
+
+
+NAMES = st.text(st.characters(codec="utf-8"), max_size=300) | st.text("a-.é\u0301 ", min_size=1)
+
+
+def refusal_of(path: Path) -> str | None:
+    try:
+        return check_output(path, REPORT, "report")
+    except ValueError as error:
+        return str(error)
+
+
+@given(NAMES)
+@example("a" * 256)
+@example("é" * 200)
+@example("a\0b")
+@example("--out")
+def test_a_name_that_is_let_through_can_be_written(
+    tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / name
+    if why := refusal_of(path):
+        assert "can't be written" in why or "is a folder" in why
+    else:
+        path.write_bytes(b"")
+        path.unlink()
+
+
+@given(st.lists(NAMES, min_size=1, max_size=4))
+@example(["é" * 120 + ".jpg", "E\u0301" * 60 + ".jpg", "-a", "-A"])
+def test_overlays_of_photographs_of_any_name_can_be_written_and_are_one_each(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str]
+) -> None:
+    photographs = [Path("photographs") / name.replace("\0", "") for name in names]
+    folder = tmp_path_factory.mktemp("overlays")
+    paths = [path for path in output_paths(photographs, folder, ".png") if path is not None]
+    assert len({path.name.casefold() for path in paths}) == len(names)
+    for path in paths:
+        assert path.parent == folder
+        path.write_bytes(b"")
+        path.with_name(f"{path.stem}.12345678{path.suffix}").write_bytes(b"")

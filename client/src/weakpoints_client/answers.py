@@ -8,7 +8,7 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 ENDED = "the stream ended before the result"
-AnswerModel = TypeVar("Model", bound=BaseModel)
+AnswerModel = TypeVar("AnswerModel", bound=BaseModel)
 
 
 class Refused(Exception):
