@@ -4,13 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Le
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationError,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,7 +13,7 @@ from pydantic_settings import (
 )
 
 from app.environment import (
-    LONGEST_LIST,
+    LARGEST_AMOUNT,
     MOST_SECONDS,
     Amount,
     Environment,
@@ -122,34 +116,22 @@ class Settings(BaseSettings):
         "one more closes the longest idle",
     )
     keep_alive: Seconds = Field(
-        75,
-        gt=0,
-        description="seconds that an idle connection is kept; a proxy's should be less",
+        75, gt=0, description="seconds that an idle connection is kept; a proxy's should be less"
     )
     header_timeout: Seconds = Field(
-        10,
-        gt=0,
-        description="seconds that a request's head may take to come; then it is closed",
+        10, gt=0, description="seconds that a request's head may take to come; then it is closed"
     )
     upload_timeout: Seconds = Field(
-        30,
-        gt=0,
-        description="seconds that a body may take to come, for each picture; then 408",
+        30, gt=0, description="seconds that a body may take to come, for each picture; then 408"
     )
     upload_grace: Seconds = Field(
-        5,
-        gt=0,
-        description="seconds after which a body must come at `upload_rate` at least",
+        5, gt=0, description="seconds after which a body must come at `upload_rate` at least"
     )
-    upload_rate: Annotated[float, Le(LONGEST_LIST)] = Field(
-        1024,
-        gt=0,
-        description="bytes a second that a body must come at on average; less is 408",
+    upload_rate: Annotated[float, Le(LARGEST_AMOUNT)] = Field(
+        1024, gt=0, description="bytes a second that a body must come at on average; less is 408"
     )
     write_timeout: Seconds = Field(
-        30,
-        gt=0,
-        description="seconds without a byte read after which an answer is given up",
+        30, gt=0, description="seconds without a byte read after which an answer is given up"
     )
     request_timeout: Seconds = Field(
         120,
@@ -186,17 +168,13 @@ class Settings(BaseSettings):
     )
     decoders: int = Field(2, ge=1, le=64, description="pictures that are decoded at the same time")
     max_bytes: Amount = Field(
-        DEFAULTS.max_bytes,
-        ge=1024,
-        description="bytes of a picture; more are answered 413",
+        DEFAULTS.max_bytes, ge=1024, description="bytes of a picture; more are answered 413"
     )
     max_images: int = Field(
         16, ge=1, le=64, description="pictures in one request to `/detect`; more are answered 413"
     )
     max_pixels: Amount = Field(
-        DEFAULTS.max_pixels,
-        ge=256,
-        description="pixels of a picture; more are answered 413",
+        DEFAULTS.max_pixels, ge=256, description="pixels of a picture; more are answered 413"
     )
     max_side: Amount = Field(
         DEFAULTS.max_side,

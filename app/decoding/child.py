@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
@@ -20,36 +19,12 @@ import cv2
 from PIL import AvifImagePlugin, Image
 
 from app import allocator
-from app.decoding.memory_file import write
+from app.decoding.exchange import BEGAN, MESSAGE_BYTES, READY, Task, task_of, write
 from weakpoints.errors import BadImage, WeakpointsError
 from weakpoints.images.decode import decode
-from weakpoints.options import Limits
 
-READY, BEGAN = b"ready\n", b"began\n"
-MESSAGE_BYTES = 65_536  # bytes of a message, at most
 LARGE_BYTES = 2**24  # bytes of pixels
 PARENT_GRACE = 2.0  # seconds for which the parent comes first
-
-
-@dataclass(frozen=True)
-class Task:
-    """length: bytes of the picture, which the file begins with; seconds: that it may take.
-
-    background: see `decode`.
-    """
-
-    length: int
-    seconds: float
-    limits: Limits
-    background: str
-
-    def line(self) -> bytes:
-        return json.dumps(asdict(self)).encode() + b"\n"
-
-
-def task_of(line: bytes) -> Task:
-    fields = json.loads(line)
-    return Task(**fields | {"limits": Limits(**fields["limits"])})
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import time
 import weakref
 from typing import Any
 
-from app.decoding.child import BEGAN, MESSAGE_BYTES, READY, Task
+from app.decoding.exchange import BEGAN, MESSAGE_BYTES, READY, Task
 from weakpoints.errors import DeadlinePassed, Unavailable
 
 log = logging.getLogger("weakpoints")

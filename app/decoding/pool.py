@@ -12,15 +12,13 @@ import threading
 import time
 from contextlib import suppress
 from hashlib import sha256
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.decoding.child import Task
+from app.decoding.exchange import MemoryFiles, Task, pixels_of
 from app.decoding.handle import Child, DecodeCall
-from app.decoding.memory_file import MemoryFiles, pixels_of
 from weakpoints.errors import (
     BadImage,
     DeadlinePassed,
@@ -60,12 +58,7 @@ class Decoders:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def start(self) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from app.decoding import child
-from app.decoding.child import BEGAN, Task, answer_parent, answer_to, bound_memory, task_of
+from app.decoding.child import answer_parent, answer_to, bound_memory
+from app.decoding.exchange import BEGAN, Task, task_of
 from tests.service import encoded
 from weakpoints.options import WHITE, Limits
 

@@ -5,9 +5,8 @@ import sys
 import time
 from pathlib import Path
 
-from app.decoding.child import Task
+from app.decoding.exchange import MemoryFiles, Task
 from app.decoding.handle import Child, DecodeCall
-from app.decoding.memory_file import MemoryFiles
 from tests.service import picture
 from weakpoints.options import WHITE, Limits
 

@@ -262,7 +262,7 @@ def test_without_room_for_a_process_or_a_file_it_is_said_and_the_pool_goes_on(
     def none(*_: object, **__: object) -> int:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    for where in ("handle.subprocess.Popen", "memory_file.os.memfd_create"):
+    for where in ("handle.subprocess.Popen", "exchange.os.memfd_create"):
         with Decoders(1, LIMITS) as pool:
             with monkeypatch.context() as patch:
                 patch.setattr(f"app.decoding.{where}", none)

@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from types import TracebackType
 
 from starlette.requests import Request
 
@@ -79,12 +78,7 @@ class Upload:
         data, self._data = bytes(self._data), bytearray()
         return data
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._forget()
 
     def _forget(self) -> None:

@@ -1,7 +1,11 @@
-"""The file by which a picture goes to the process that decodes, and its pixels come back."""
+"""What goes between the service and a process that decodes: a task, and a file in memory.
+
+The picture goes in that file, and its pixels come back in it.
+"""
 
 import errno
 import fcntl
+import json
 import mmap
 import os
 import tempfile
@@ -9,6 +13,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
@@ -16,9 +21,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weakpoints.errors import Unavailable
+from weakpoints.options import Limits
 
+READY, BEGAN = b"ready\n", b"began\n"
+MESSAGE_BYTES = 65_536  # of a message, at most
 FORBIDDEN = {errno.ENOSYS, errno.EPERM, errno.EACCES}  # what a sandbox says of a system call
 KEPT_BYTES = 2**24  # bytes of a file that is used again
+
+
+@dataclass(frozen=True)
+class Task:
+    """length: bytes of the picture, which the file begins with; seconds: that it may take.
+
+    background: see `decode`.
+    """
+
+    length: int
+    seconds: float
+    limits: Limits
+    background: str
+
+    def line(self) -> bytes:
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+
+def task_of(line: bytes) -> Task:
+    fields = json.loads(line)
+    return Task(**fields | {"limits": Limits(**fields["limits"])})
 
 
 class MemoryFiles:

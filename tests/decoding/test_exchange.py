@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.decoding.memory_file import KEPT_BYTES, MemoryFiles, pixels_of, write
+from app.decoding.exchange import KEPT_BYTES, MemoryFiles, pixels_of, write
 from weakpoints.errors import Unavailable
 
 
