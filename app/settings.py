@@ -226,6 +226,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """What is given in Python, then the environment; no files."""
+        # A `.env` of the folder where one happens to be would be a surprise.
         return init_settings, Environment(settings_cls)
 
     @property

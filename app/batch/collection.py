@@ -186,6 +186,7 @@ def _listed(
     else:
         entries: list[dict[str, Any]] = json.loads(text)["images"]
         names = [str(entry["file_name"]) for entry in entries]
+        # A list from elsewhere must not read files of this machine for whoever wrote it.
         refused = {name: ELSEWHERE for name in names if not outside and _leads_out(name)}
         ids = _ids(entries)
     source = path if isinstance(filesystem, LocalFileSystem) else None
@@ -204,6 +205,7 @@ def _each_file_once(root: str, names: Sequence[str]) -> list[str]:
 def _ids(entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Those of a COCO file, by name; none where they are not whole numbers, each once."""
     ids = {str(entry["file_name"]): entry.get("id") for entry in entries}
+    # True is an int in Python, and no id.
     whole = {name: number for name, number in ids.items() if type(number) is int}
     return whole if len(set(whole.values())) == len(ids) else {}
 

@@ -80,11 +80,13 @@ def open_log(path: Path, stamp: dict[str, Any], resume: bool) -> Iterator["Log"]
     """
     with path.open("r+b" if path.exists() else "w+b") as file:
         try:
+            # Locked, not looked for: a lock goes with a process that is killed.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise BadOption(f"{path} is being written by another run") from None
         head = json.dumps(stamp).encode() + b"\n"
         known = file.readline()
+        # Somebody else's file of that name must not be cut.
         if known.endswith(b"\n") and not _is_stamp(known):
             raise BadOption(f"{path} is no log of this command; name another folder for --out")
         if rows := 0 if resume else sum(1 for _ in file):
@@ -98,6 +100,7 @@ def open_log(path: Path, stamp: dict[str, Any], resume: bool) -> Iterator["Log"]
                 "finish it with those, or name another folder for --out"
             )
         file.seek(len(known))
+        # The head was cut while it was written, or the file is new.
         if known != head:
             file.seek(0)
             file.truncate()
@@ -148,6 +151,7 @@ class Log:
         file.truncate()
 
     def __contains__(self, name: str) -> bool:
+        # Failures are tried again: a network drive may be back.
         return name in self._places and name not in self.failed
 
     def has(self, name: str, made_of: str | None) -> bool:
@@ -163,6 +167,7 @@ class Log:
         row = row.model_copy(update={"made_of": made_of.get(row.file_name)})
         data, place = row.line.encode() + b"\n", self._file.tell()
         self._file.write(data)
+        # To the system, not to the disk: only a power cut loses it, which a resumed run repeats.
         self._file.flush()
         return self._note(data, place)
 

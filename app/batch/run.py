@@ -121,6 +121,7 @@ def check_outputs(out: Path, collection: Collection, more: Sequence[str] = ()) -
             continue
         if collection.source is not None and os.path.samefile(path, collection.source):
             raise BadOption(f"{path} is the source; name another folder for --out")
+        # Beside a log, such files are of an earlier run of this command.
         if not (out / LOG).exists():
             raise BadOption(
                 f"{path} is there, and no run of this command made it (there is no {LOG} beside "
@@ -153,6 +154,7 @@ def _result_rows(
     names, refused = collection.names, collection.refused
     made_of = {name: collection.reader.fingerprint(name) for name in names if name not in refused}
     with open_log(out / LOG, stamp, resume) as log:
+        # A photograph that changed since is looked at again.
         todo = [name for name in names if not log.has(name, made_of.get(name))]
         for name in todo:
             if name in refused:
@@ -160,6 +162,7 @@ def _result_rows(
         wanted = [name for name in todo if name not in refused]
         for line in progress(engine(wanted), len(wanted)):
             log.add(line, made_of)
+        # An engine may lose a worker with what it had; a table without these would seem complete.
         if lost := [name for name in todo if name not in log and name not in log.failed]:
             raise WeakpointsError(
                 f"{len(lost)} photographs did not come back, {lost[0]} is the first; "

@@ -27,6 +27,7 @@ def write_coco(
 
     ids: of photographs that have one already, as in the COCO file that went in.
     """
+    # COCO has as many points in each annotation as its category names.
     most = _most_points(rows)
     number = count(1)
     parts = {
@@ -120,6 +121,7 @@ def write_table(
 def good_rows(rows: TableRows, ids: Mapping[str, int]) -> Iterator[tuple[int, ResultRow]]:
     """Those without an error, with their ids; who has none gets the next free one from 1."""
     taken = set(ids.values())
+    # Ids that the collection brought stay; new ones go around them.
     free = (number for number in count(1) if number not in taken)
     for row in rows():
         if row.error is None:
@@ -163,6 +165,7 @@ def _flat_columns(point: WireKeypoint) -> dict[str, Any]:
 @contextmanager
 def in_one_move(path: Path) -> Iterator[Path]:
     """A file beside it, which takes its place at the end."""
+    # In the same folder: moving across file systems is no single step.
     partial = path.with_name(path.name + ".partial")
     yield partial
     os.replace(partial, path)

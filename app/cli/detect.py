@@ -53,6 +53,7 @@ def detect(
 
     settings, options, failed = network.settings(), given.options(), 0
     decoders = Decoders(1, settings.limits)
+    # While the network loads, the child starts.
     decoders.start()
     detector = loaded(settings)
     drawings = output_paths(images, overlay, ".png")
@@ -71,6 +72,7 @@ def detect(
             if file:
                 file.write_bytes(npz(localization, answer.model_dump_json()))
         except (WeakpointsError, OSError, ValueError) as error:
+            # The next photograph is looked at all the same.
             failed = say(f"{name}: {error}")
             continue
         line = json.dumps({"file": name, **answer.model_dump()})
@@ -92,6 +94,7 @@ def output_paths(
         yield from (None for _ in photographs)
         return
     folder.mkdir(parents=True, exist_ok=True)
+    # A photograph in the output folder has a name that is taken.
     there = [path for path in photographs if path.resolve().parent == folder.resolve()]
     used = {path.name.casefold() for path in (*there, *folder.iterdir())}
     for photograph in photographs:

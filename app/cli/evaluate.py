@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from app.cli.correspondence import correspondence
-from app.cli.outputs import REPORT, ReportFile, check_charts, check_output
+from app.cli.outputs import REPORT, OutputFlags, check_charts, check_output
 from app.cli.parameters import Count, Folder, Json, NetworkFlags, OptionFlags, command_group
 from app.cli.studies import (
     ON_LANDMARKS,
@@ -77,22 +77,6 @@ class MarkedPhotographs:
                 file, folder, self.boxes
             )
         )
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class OutputFlags:
-    """What a study leaves beside its figures."""
-
-    resume: Annotated[
-        Path | None,
-        Parameter(
-            help="folder for each photograph's record; a study goes on from those that are there"
-        ),
-    ] = None
-    html: Annotated[
-        ReportFile | None, Parameter(help="write the figures and pictures as a page, too")
-    ] = None
 
 
 @evaluate.command

@@ -1,6 +1,7 @@
 """Files that a command is told to write: looked at before anything is computed."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,3 +53,19 @@ def _report(_: Any, path: Path | None) -> None:
 
 ReportFile = Annotated[Path, Parameter(validator=_report)]
 SetFile = Annotated[Path, Parameter(validator=_checked_output(LANDMARK_SET, "landmark set"))]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class OutputFlags:
+    """What a study leaves beside its figures."""
+
+    resume: Annotated[
+        Path | None,
+        Parameter(
+            help="folder for each photograph's record; a study goes on from those that are there"
+        ),
+    ] = None
+    html: Annotated[
+        ReportFile | None, Parameter(help="write the figures and pictures as a page, too")
+    ] = None

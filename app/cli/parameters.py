@@ -106,6 +106,7 @@ def _flag(name: str) -> tuple[str, Any, Any]:
     """A field of `OptionFlags`: its type, range and meaning as in `Options`."""
     hint, notes = get_args(HINTS[name])[0], HINTS[name].__metadata__
     kinds = [member for member in _members(hint) if member is not type(None)]
+    # Other types are text on a command line, which `options_from` reads.
     simple = len(kinds) == 1 and (kinds[0] in (int, float) or get_origin(kinds[0]) is Literal)
     bounds = {
         key: getattr(note, limit)

@@ -120,6 +120,7 @@ class Decoders:
                     raise DeadlinePassed(
                         f"the picture was not decoded after {task.seconds:g} s", limit=task.seconds
                     ) from None
+                # It ended over this picture, and another child would as well.
                 if child.began:
                     raise _crashed(child.process, data) from None
                 log.warning("a process that decodes ended while it was idle; there is another")

@@ -136,6 +136,7 @@ def options_of(given: Mapping[str, Any], kind: type[QueryKind]) -> QueryKind:
 def bad_option(error: Mapping[str, Any], known: Iterable[str]) -> BadOption:
     """What pydantic says of a parameter that is unknown or out of range, with what was given."""
     name = str(error["loc"][-1])[:100]
+    # Misspelt: the answer lists the names that there are.
     if error["type"] == "extra_forbidden":
         return unknown_option(name, known)
     given = str(error.get("input"))[:200]

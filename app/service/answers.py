@@ -89,6 +89,7 @@ class Delivery(Generic[QueryType]):
         needed where the cache knows the answer.
         """
         pipeline, clock = self.service.pipeline, replace(self.clock, laps=[*self.clock.laps])
+        # The file's bytes go as soon as it is decoded: the wait for the device holds pixels alone.
         with upload as data:
             request = PhotographRequest(data, self.options, clock, self.who, self.caller.end)
             received = await pipeline.receive(request, reserved, pixels)
@@ -101,6 +102,7 @@ class Delivery(Generic[QueryType]):
         on_answer: gets the number of a photograph, and its answer or why there is none, as soon as
         that is known. Those that have no answer when the caller's time is over have DeadlinePassed.
         """
+        # Else the first to be late would take the answers of the others with it.
         self.caller.scope.deadline = math.inf  # each has the deadline for itself
         async with anyio.create_task_group() as group:
             for number, upload in enumerate(self.uploads):
@@ -119,6 +121,7 @@ class Delivery(Generic[QueryType]):
                     answer = await self.answer(upload, reserved)
             except WeakpointsError as error:
                 answer = error
+            # The others of the request are still answered.
             except Exception as error:
                 log.error("photograph %d of a request failed", number, exc_info=error)
                 answer = WeakpointsError("something went wrong here; the log has it")
@@ -151,6 +154,7 @@ async def delivered(
     """
     service, clock = service_of(request), Stopwatch()
     pipeline, settings, who = service.pipeline, service.settings, caller_of(request)
+    # Before a byte is read: who has a wrong option should not have to send the photograph.
     options = pipeline.detector.resolved(query.options())
     most = settings.max_images if several else 1
     async with deadline(request, settings.request_timeout) as caller:
@@ -164,6 +168,7 @@ async def delivered(
                 companions=companions,
                 least=least,
             )
+            # From here the connection is read for a hang-up; before, reading the body noticed it.
             caller.watch()
             clock.lap("upload")
             if received.options:

@@ -82,6 +82,7 @@ class Service:
         try:
             self.decoding.start()
             detector = await run_sync(load, abandon_on_cancel=True)
+            # The children start while the network loads: either takes a second.
             await run_sync(self.decoding.wait, abandon_on_cancel=True)
             self._pipeline = Pipeline(
                 self.settings, detector, self.decoding, self.metrics, self.stop
@@ -103,6 +104,7 @@ class Service:
     async def close(self) -> None:
         """Waits until the device has done what it does now, at most CLOSE_SECONDS seconds."""
         self.draining = True
+        # First: a decoding that is given up frees its caller, who then needs no device.
         await run_sync(self.decoding.close)  # it waits for each child's end
         if self._pipeline is None:
             return

@@ -48,6 +48,7 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
         return await _detection_events(request, query)
     results: dict[int, Result] = {}
     async with delivered(request, query, several=True) as delivery:
+        # One photograph is answered as itself, with its headers, not as a list of one.
         if len(delivery.uploads) == 1:
             with ExitStack() as reserved:
                 answer = await delivery.answer(delivery.uploads[0], reserved)
@@ -56,6 +57,7 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
         await detection_results(
             request, delivery, lambda result: results.update({result.index: result})
         )
+    # They were answered in any order; a caller matches them to its files by position.
     in_order = Results(results=[results[index] for index in sorted(results)])
     return Response(in_order.model_dump_json(), media_type=JSON)
 

@@ -58,6 +58,7 @@ async def heatmap(
     """
     pipeline = service_of(request).pipeline
     model = pipeline.detector.model
+    # Refused before the upload; again below, where the form may have changed the query.
     query.drawn(pipeline.detector.resolved(query.options()), model.labels)
     accepted = FORMAT_OF_TYPE[preferred(request.headers.get("accept", ""), PNG, NPZ)]
     async with delivered(request, query) as delivery:
@@ -67,6 +68,7 @@ async def heatmap(
         answer = await delivery.answer(delivery.uploads[0], reserved, pixels=not arrays)
         if arrays:
             body = detection_of(request, answer).model_dump_json()
+            # Packing takes tens of milliseconds, in which the event loop would stand still.
             file = await run_sync(partial(npz, answer.localization, body))
             return ChunkedResponse(file, media_type=NPZ, headers=answer.headers)
         assert answer.image is not None

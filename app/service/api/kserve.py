@@ -187,6 +187,7 @@ async def answers_of(
             del body  # the photographs are reserved once
             parameters = options_of(batch.parameters, kind)
             service.pipeline.detector.resolved(parameters.options())
+            # One after the other, so that many photographs hold one place of the queue at a time.
             for index, photograph in enumerate(batch.photographs):
                 with with_index(index), ExitStack() as reserved:
                     instance = InstanceRequest(
@@ -220,6 +221,7 @@ async def explanation_of(instance: InstanceRequest[ExplainParameters]) -> Explan
     photograph = PhotographRequest(instance.photograph, options, clock, who, instance.caller.end)
     received = await pipeline.receive(photograph, reserved, pixels)
     image, heatmap = received.image, None
+    # Before the occlusion, which is the dear part.
     if pixels and image is not None:
         _check_heatmap(image, instance, service.settings.max_pixels)
     localization, _ = await pipeline.locate(received)

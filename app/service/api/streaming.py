@@ -91,9 +91,11 @@ async def streamed(
         loop.call_soon_threadsafe(chunks.put_nowait, chunk)
 
     job = asyncio.create_task(work(send))
+    # The mark of the end: the queue is read without asking whether the job still runs.
     job.add_done_callback(lambda _: chunks.put_nowait(None))
     try:
         first = await chunks.get()
+        # Nothing was sent, so that an error can still have a status of its own.
         if first is None:
             job.result()
         return _sent_chunks(first, chunks, job, request, failed, keep_alive)

@@ -61,6 +61,7 @@ class Keys:
     def _read(self, path: Path) -> None:
         """Compares what is in the file: its time and size may be the same after a change."""
         content = path.read_bytes()
+        # Most requests find the file as it was, and hash nothing.
         if content != self._content:
             utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
             text = content.decode("utf-16" if utf16 else "utf-8-sig")  # with Windows' mark, or none

@@ -63,6 +63,7 @@ async def deadline(request: Request, most: float) -> AsyncIterator[Caller]:
             yield caller
         finally:
             caller.leave()
+    # Both end the same scope: only who left tells which of the two it was.
     if scope.cancelled_caught:
         raise ClientDisconnect if caller.gone else DeadlinePassed()
 
@@ -74,6 +75,7 @@ def seconds_allowed(request: Request, most: float) -> float:
         seconds = float(given)
     except ValueError:
         seconds = math.nan
+    # This way round NaN is refused, too.
     if not seconds > 0:
         raise MalformedRequest(
             f"{TIMEOUT_HEADER} is {given[:40]!r}; it must be a number of seconds above 0",

@@ -104,6 +104,7 @@ class CrossSiteAndOverload:
         A form needs no consent by CORS to be sent. So it is refused here.
         """
         origin, site = headers.get("origin", ""), headers.get("sec-fetch-site", "")
+        # Allowed sites first: browsers call them cross-site as well.
         if origin and {origin, ANY} & self.origins:
             return False
         if site:
@@ -210,6 +211,7 @@ class RequestContext:
             seconds = time.perf_counter() - start
             route = getattr(scope.get("route"), "path", "unmatched")
             self.metrics.requests.labels(route, status).observe(seconds)
+            # Probes come every second from each of several balancers.
             if route not in QUIET:
                 traced = {"trace_id": trace_id()} if trace_id() else {}
                 log.info(

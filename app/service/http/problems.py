@@ -57,6 +57,7 @@ def add_problems(app: FastAPI, metrics: Metrics) -> None:
 
     async def refused(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, WeakpointsError)
+        # A probe that gets its 503 each second would drown the refusals of callers.
         if not is_quiet(request.scope):
             metrics.failed(error)
         return await _deliberate(request, error)
@@ -81,6 +82,7 @@ def problem(
     place = {"instance": request.scope["path"], "request_id": request.state.request_id}
     body = problem_document(status, slug, title, detail, **place)
     media_type = MEDIA_TYPE
+    # KServe's clients read `error`, and only of plain JSON.
     if V1 in request.scope["path"]:
         body["error"], media_type = detail, "application/json"
     headers = {"Retry-After": str(figures["retry_after"])} if "retry_after" in figures else {}
@@ -105,6 +107,7 @@ async def _deliberate(request: Request, error: Exception) -> JSONResponse:
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     """The first option that is unknown or out of range, with its range and what was given."""
     assert isinstance(error, RequestValidationError)
+    # One at a time: a second message would often only follow from the first.
     first = error.errors()[0]
     known = [parameter["name"] for parameter in _parameters(request)]
     return await _deliberate(request, bad_option(first, known))

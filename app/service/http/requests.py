@@ -52,6 +52,7 @@ def preferred(accept: str, usual: str, *others: str) -> str:
         weights[media_type] = next((_weight(p[2:]) for p in parameters if p[:2] == "q="), 1.0)
     wildcards = (usual, f"{usual.partition('/')[0]}/*", "*/*")
     least = next((weights[pattern] for pattern in wildcards if pattern in weights), 0.0)
+    # Among equals the first, which is the order in which the route names them.
     best = max(others, key=lambda other: weights.get(other, 0.0), default=usual)
     return best if weights.get(best, 0.0) > 0 and weights[best] >= least else usual
 
@@ -73,6 +74,7 @@ def caller_of(request: Request) -> str:
         address = ipaddress.ip_address(host)
     except ValueError:
         return host
+    # The same host, through a socket that takes both families.
     if address.version == 6 and address.ipv4_mapped:
         return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((address, NETWORK), False)) if address.version == 6 else host

@@ -181,6 +181,7 @@ async def _of_form(
             raise no_filename()
         if len(files[part.name]) == limits[part.name]:
             raise too_many(limits[part.name], part.name)
+        # The first photograph has the place that was taken before a byte was read.
         mine, refusal = first, None
         if any(files.values()):
             try:

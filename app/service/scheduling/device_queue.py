@@ -60,6 +60,7 @@ class DeviceQueue(Generic[Waiting]):
             self._forecast.check(claim, self._claims())
             leaving = self._remove(self._leaving(claim))
             self._shares.enqueue(claim.caller)
+            # Nothing else needs the device: even if it will be late, nobody loses by it.
             alone = self._forecast.idle and not self._waiting
             self._waiting.append(QueueEntry(item, claim, alone))
             self._changed.notify()
@@ -85,6 +86,7 @@ class DeviceQueue(Generic[Waiting]):
             self._changed.wait_for(lambda: self._waiting or self._closed)
             taken, late = list[QueueEntry[Waiting]](), list[QueueEntry[Waiting]]()
             while self._waiting and len(taken) < most:
+                # Again before each: those taken just now have moved the others back.
                 late += self._take_late()
                 if self._waiting:
                     index = self._shares.next([entry.claim.caller for entry in self._waiting])

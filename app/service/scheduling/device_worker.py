@@ -127,12 +127,14 @@ class Worker(Generic[Input, Pass, Output]):
                 "the device is lost" if self._broken else "the service is stopping", retry_after=5
             )
         job: Job[Input, Output] = Job(input, claim, clock, progress)
+        # Checked twice: `progress` may be a byte on the wire, after which there is no status 429.
         self._queue.check(claim)
         progress("queue", 0, 1)  # before the device's thread can tell of its own
         self._refuse(self._queue.put(job, claim), HOLDS_MOST, self._queue.max_waiting)
         try:
             return await asyncio.wrap_future(job.future)
         except asyncio.CancelledError:
+            # If it waits, it is taken out; if it runs, its next call of progress ends it.
             job.dropped.set()
             self._queue.remove(job)
             raise
@@ -169,6 +171,7 @@ class Worker(Generic[Input, Pass, Output]):
             for job in jobs
             if not job.dropped.is_set() and job.future.set_running_or_notify_cancel()
         ]
+        # Measured together: the forward pass is one for all of them.
         elapsed = self._stopwatch()
         if accepted:
             self._answer(accepted)
@@ -242,6 +245,7 @@ class Worker(Generic[Input, Pass, Output]):
                 network_pass = self._forward_backward([job.input])[0]
             job.future.set_result(self._occlude(job.input, network_pass, self._watched(job)))
         except DeviceLost as error:
+            # After a CUDA error the context is gone for the whole process.
             self._broken = True
             job.future.set_exception(error)
             self._lost()
@@ -263,6 +267,7 @@ class Worker(Generic[Input, Pass, Output]):
             if job.dropped.is_set():
                 raise Dropped
             job.progress(stage, done, total)
+            # Cheap jobs are over before another could be begun.
             if job.claim.expensive:
                 self._preempt(job, elapsed)
 

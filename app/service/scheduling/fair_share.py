@@ -66,6 +66,7 @@ class FairShare:
         self._used[caller] += seconds
         self._mean_seconds += (1 - SMOOTHING) * (seconds - self._mean_seconds)
         self._running = +self._running  # drops callers with nothing running
+        # Seconds are shared among those who want them: absent callers gain nothing.
         present = {caller, *waiting, *self._running}
         self._now += seconds / len(present)
         # A caller that left and is not ahead of the service starts anew anyway: it is forgotten,

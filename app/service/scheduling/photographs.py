@@ -64,6 +64,7 @@ class ResultCache:
 
     def put(self, key: Key, answer: Localization) -> None:
         """Keeps the answer, unless it is larger than the whole cache."""
+        # LRUCache raises for what is larger than itself.
         if _array_bytes(answer) <= self._kept.maxsize:
             self._kept[key] = answer
 

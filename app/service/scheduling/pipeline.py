@@ -99,6 +99,7 @@ class Pipeline:
         All that can be refused about a photograph is refused here: raises WeakpointsError.
         QueueFull is raised before it is decoded.
         """
+        # On a thread: SHA-256 of 20 MB takes tens of milliseconds.
         cache_key = await run_sync(key, request.data, request.options)
         known = self._cache.get(cache_key)
         if known and not pixels:
@@ -109,6 +110,7 @@ class Pipeline:
             reserved.enter_context(self.worker.holding(claim))
             return ReceivedPhotograph(cache_key, known, image, None)
         claim = self._claim(request)
+        # A full queue refuses before decoding, which would be in vain.
         self.worker.check_capacity(claim)
 
         def start(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8] | None, Prepared]:
@@ -125,6 +127,7 @@ class Pipeline:
         self, received: ReceivedPhotograph, progress: Progress = no_progress
     ) -> tuple[Localization, bool]:
         """What is on the photograph, and whether the cache knew it. Raises as `Worker.run` does."""
+        # Another request may have answered the same photograph while this one was decoded.
         known = received.known or self._cache.get(received.key)
         if known or received.waiting is None:
             assert known is not None
@@ -164,6 +167,7 @@ class Pipeline:
         All parts wait together, so that their forward passes may go together. Raises as `receive`
         and `Worker.run` do.
         """
+        # A forward pass alone is cheap, whatever the options of occlusion say.
         claim = replace(self._claim(request), expensive=False, cost=CLASSES)
         self.worker.check_capacity(claim)
         waiting = await self._decoded(request, prepare)
@@ -231,6 +235,7 @@ class Pipeline:
                 loop.call_soon_threadsafe(self._slots.give_back, slot)
 
         future = self._threads.submit(work)
+        # Not in a `finally`: a thread that nobody waits for any more still fills its slot.
         future.add_done_callback(give_back)
         return future
 

@@ -62,6 +62,7 @@ class DecodeSlots:
 
     def _give(self) -> None:
         while self._free:
+            # Large work waits for a second free slot, small work takes the last one.
             fit = [slot for slot in self._waiting if self._free_for_large or not slot.large]
             if not fit:
                 return
@@ -87,6 +88,7 @@ class UploadPlaces:
         """
         limit = int(self.limiter.total_tokens)
         share = ceil(CALLER_SHARE * limit)
+        # Before the total: who has too many is told so, not that the service is full.
         if self._of[caller] >= share:
             raise _crowded(f"{share} pictures of one caller", share)
         place = ExitStack()
