@@ -18,14 +18,12 @@ and its children. Before and after, it is taken at rest.
 
 import argparse
 import asyncio
-import http.client
 import io
 import json
-import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -39,16 +37,13 @@ from PIL import Image
 from app.settings import Settings
 from benchmarks.attacks import attacks
 from benchmarks.load import PAUSE, sleeping_service
-from benchmarks.memory import tree_memory
+from benchmarks.watching import Watched, at_rest, watch
 
 ORDINARY, HOSTILE = 52, 12  # callers
 DEVICE_SECONDS = 0.01  # seconds
 RATE = 40.0  # ordinary photographs a second
 BURST = 3  # times that rate come to warm up
 LAST = 40.0  # seconds that a hostile request may take
-REST = 6.0  # seconds after which children are idle and every deadline of an upload is over
-PROBE_INTERVAL = 0.02  # seconds between probes
-PROBES_PER_LOOK = 10  # for each look at the memory, which costs milliseconds
 
 
 @dataclass
@@ -59,15 +54,6 @@ class Ordinary:
     refused: int = 0
     wrong: int = 0
     lost: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass
-class Watched:
-    """What the probe saw meanwhile: seconds, bytes, and failures by kind."""
-
-    probes: list[float] = field(default_factory=list)
-    failed: Counter[str] = field(default_factory=Counter)
-    memory: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -186,42 +172,6 @@ async def outcome(port: int, caller: int, name: str) -> str:
 
 def made_ready() -> int:
     return len(attacks())
-
-
-def watch(port: int, pid: int, working: Sequence[Future[Any]]) -> Watched:
-    seen, round = Watched(), 0
-    while not all(task.done() for task in working):
-        start = time.monotonic()
-        if failed := probe_outcome(port):
-            seen.failed[failed] += 1
-        seen.probes.append(time.monotonic() - start)
-        if round % PROBES_PER_LOOK == 0:
-            seen.memory.append(tree_memory(pid))
-        round += 1
-        time.sleep(PROBE_INTERVAL)
-    return seen
-
-
-def probe_outcome(port: int) -> str:
-    """Empty where it is answered 200."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        connection.request("GET", "/livez")
-        status = connection.getresponse().status
-        return "" if status == 200 else str(status)
-    except OSError as error:
-        return type(error).__name__
-    finally:
-        connection.close()
-
-
-def at_rest(pid: int) -> int:
-    time.sleep(REST)
-    looks = []
-    for _ in range(5):
-        looks.append(tree_memory(pid))
-        time.sleep(0.2)
-    return int(statistics.median(looks))
 
 
 def phase(
