@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.house import BASE, HOUSE, ROOMS
+from tests.mirrors import WITHOUT_MIRROR
 from weakpoints import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -128,3 +129,24 @@ def test_one_file_wires_the_service() -> None:
             assert "app.service.app" not in imports(file), file
         if file.name != "app.py":
             assert ".add_middleware(" not in file.read_text() or file.parent.name == "http", file
+
+
+def mirror_of(module: str) -> Path:
+    """Its test file: packages of the service and of the library share the folders of the tests."""
+    package, *folders, name = module.split("/")
+    folder = {"client": ["client"], "benchmarks": ["benchmarks"]}.get(package, folders)
+    return ROOT.joinpath("tests", *folder, f"test_{name}")
+
+
+def test_every_module_has_its_tests_or_a_sentence_why_not() -> None:
+    tops = [ROOT / top for top in (*ROOMS, "benchmarks", "client/src")]
+    files = [file for top in tops for file in top.rglob("*.py") if file.name != "__init__.py"]
+    modules = [str(file.relative_to(ROOT)) for file in files]
+    for module in (module for module in modules if not mirror_of(module).exists()):
+        assert any(module.startswith(known) for known in WITHOUT_MIRROR), (
+            f"{module} has no {mirror_of(module).relative_to(ROOT)}, and no sentence in "
+            "tests/mirrors.py"
+        )
+    for known, sentence in WITHOUT_MIRROR.items():
+        for named in re.findall(r"tests/[\w/]+\.py", sentence):
+            assert (ROOT / named).exists(), f"{known}: there is no {named}"
