@@ -102,7 +102,7 @@ def open_collection(source: str, outside: bool = False, images: str | None = Non
         collection = (
             _folder(filesystem, path)
             if filesystem.isdir(path)
-            else _listed(filesystem, path, outside, images)
+            else _of_list(filesystem, path, outside, images)
         )
     except Exception as error:  # a file system of fsspec's may raise anything
         raise BadOption(
@@ -173,7 +173,7 @@ def _folder(filesystem: AbstractFileSystem, path: str) -> Collection:
     return _of_items(filesystem, path, names, {}, left_out)
 
 
-def _listed(
+def _of_list(
     filesystem: AbstractFileSystem, path: str, outside: bool, images: str | None
 ) -> Collection:
     suffix, refused, ids = splitext(path)[1].lower(), dict[str, str](), dict[str, int]()

@@ -149,7 +149,7 @@ def service(
 
 
 @benchmark.command
-def scale_figures(
+def scale(
     *,
     images: Annotated[str, Parameter(help="photographs for the network, as for batch")],
     device_ms: Annotated[Above0, Parameter(help="milliseconds of the device that sleeps")] = 100.0,

@@ -19,7 +19,7 @@ from weakpoints.landmarks.matching import Reference
 
 PROJECTS = 4  # in memory; of another one, what was annotated longest ago is forgotten
 OBJECTS = 16  # of one task
-MOST_POINTS = 256  # of one task
+MOST_TASK_POINTS = 256  # of one task
 FIELDS = 20  # of a task's data
 
 
@@ -118,10 +118,10 @@ def annotated_task(task: Any, annotation: Any) -> AnnotatedTask:
     regions = annotation.get("result")
     listed = regions if isinstance(regions, list) else []
     known = [region for region in listed if isinstance(region, dict)]
-    if sum(is_keypoint(region) for region in known) > MOST_POINTS:
+    if sum(is_keypoint(region) for region in known) > MOST_TASK_POINTS:
         raise BadAnnotations(
-            f"task {number} has more than {MOST_POINTS} points",
-            limit=MOST_POINTS,
+            f"task {number} has more than {MOST_TASK_POINTS} points",
+            limit=MOST_TASK_POINTS,
             actual=len(known),
         )
     objects: tuple[Exported, ...] = ()

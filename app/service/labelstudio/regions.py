@@ -159,14 +159,14 @@ def _whole_pixels(value: StudioRegion, region: StudioRegion) -> tuple[int, int, 
         )
     except BadAnnotations:
         return None
-    left, right = _extent(x, x + w, width)
-    top, bottom = _extent(y, y + h, height)
+    left, right = _clipped(x, x + w, width)
+    top, bottom = _clipped(y, y + h, height)
     if left >= right or top >= bottom:
         return None
     return left, top, right - left, bottom - top
 
 
-def _extent(low: float, high: float, side: int) -> tuple[int, int]:
+def _clipped(low: float, high: float, side: int) -> tuple[int, int]:
     """From percents to pixels."""
     inside = [min(max(share, 0.0), 100.0) * side / 100 for share in (low, high)]
     return math.floor(inside[0]), math.ceil(inside[1])

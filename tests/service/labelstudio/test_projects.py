@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.service.labelstudio.projects import MOST_POINTS, PROJECTS, Projects, annotated_task
+from app.service.labelstudio.projects import MOST_TASK_POINTS, PROJECTS, Projects, annotated_task
 from app.service.labelstudio.regions import drawn_boxes
 from app.service.labelstudio.studio import project_number
 from tests.service.labelstudio.conftest import annotation, task
@@ -54,7 +54,7 @@ def outside() -> dict[str, Any]:
 
 def crowd() -> dict[str, Any]:
     made = annotation()
-    made["result"] *= MOST_POINTS
+    made["result"] *= MOST_TASK_POINTS
     return made
 
 
@@ -63,7 +63,7 @@ WRONG = {
     "no data": ({"id": 1}, annotation(), "`id` and `data`"),
     "no annotation": (task(1, "x"), 7, "an annotation"),
     "outside": (task(1, "x"), outside(), "outside of 160 x 120"),
-    "too many": (task(1, "x"), crowd(), f"more than {MOST_POINTS} points"),
+    "too many": (task(1, "x"), crowd(), f"more than {MOST_TASK_POINTS} points"),
 }
 
 
