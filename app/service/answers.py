@@ -5,6 +5,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -24,7 +25,7 @@ from app.schemas.queries import Strict, options_of
 from app.service.http.deadlines import Caller, deadline
 from app.service.http.problems import problem_body
 from app.service.http.requests import caller_of
-from app.service.intake.upload import NO_COMPANIONS, Upload, read_uploads
+from app.service.intake.upload import Upload, Wanted, read_uploads
 from app.service.lifecycle import Service, service_of
 from app.service.observability.tracing import trace_stages
 from app.service.scheduling.photographs import PhotographRequest
@@ -142,12 +143,12 @@ async def delivered(
     request: Request,
     query: QueryType,
     several: bool = False,
-    companions: Mapping[str, int] = NO_COMPANIONS,
+    companions: Mapping[str, int] = MappingProxyType({}),
     least: int = 1,
 ) -> AsyncIterator[Delivery[QueryType]]:
     """The photograph of a request, or `several` of them, within its caller's time.
 
-    companions, least: see `read_uploads`.
+    companions, least: see `Wanted`.
 
     Raises WeakpointsError for what is wrong with the whole request: options of the query that don't
     fit the network too, before anything is read.
@@ -157,16 +158,11 @@ async def delivered(
     # Before a byte is read: who has a wrong option should not have to send the photograph.
     options = pipeline.detector.resolved(query.options())
     most = settings.max_images if several else 1
+    wanted = Wanted(most, least, type(query).model_fields, companions)
     async with deadline(request, settings.request_timeout) as caller:
         with ExitStack() as slots:
             received = await read_uploads(
-                request,
-                lambda: slots.enter_context(pipeline.place(who)),
-                settings=settings,
-                most=most,
-                options=type(query).model_fields,
-                companions=companions,
-                least=least,
+                request, lambda: slots.enter_context(pipeline.place(who)), settings, wanted
             )
             # From here the connection is read for a hang-up; before, reading the body noticed it.
             caller.watch()

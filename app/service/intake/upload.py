@@ -22,7 +22,6 @@ from weakpoints.errors import (
     WeakpointsError,
 )
 
-NO_COMPANIONS: Mapping[str, int] = {}
 LONGEST_OPTION = 4096  # bytes of an option that comes as a field of a form
 # A browser or a store that does not know a file's type says so; its first bytes tell.
 RAW_TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
@@ -98,33 +97,39 @@ class ReceivedForm:
     companions: dict[str, list[Upload]] = field(default_factory=dict)
 
 
-async def read_uploads(
-    request: Request,
-    place: Callable[[], ExitStack],
-    *,
-    settings: Settings,
-    most: int,
-    options: Collection[str] = (),
-    companions: Mapping[str, int] = NO_COMPANIONS,
-    least: int = 1,
-) -> ReceivedForm:
-    """The photographs of a request, `least` at least and `most` at most.
-
-    companions: names of a form's parts that are files, too, and how many of each may come.
+@dataclass(frozen=True)
+class Wanted:
+    """What a request may have: photographs, `least` at least and `most` at most.
 
     options: names of a form's fields that are kept. Others are dropped: a form may have fields that
-    are for somebody else. place: takes a place among the uploads, or raises QueueFull. It is asked
-    before a byte is read, and again when another photograph begins. Where there is none, or a
-    photograph has too many bytes, that one of several is refused, and its bytes are dropped. Raises
-    WeakpointsError for what is wrong with the whole request.
+    are for somebody else. companions: names of a form's parts that are files, too, and how many of
+    each may come.
+    """
+
+    most: int
+    least: int = 1
+    options: Collection[str] = ()
+    companions: Mapping[str, int] = field(default_factory=dict)
+
+
+async def read_uploads(
+    request: Request, place: Callable[[], ExitStack], settings: Settings, wanted: Wanted
+) -> ReceivedForm:
+    """The photographs of a request, and what came with them.
+
+    place: takes a place among the uploads, or raises QueueFull. It is asked before a byte is read,
+    and again when another photograph begins. Where there is none, or a photograph has too many
+    bytes, that one of several is refused, and its bytes are dropped. Raises WeakpointsError for
+    what is wrong with the whole request.
     """
     check_encoding(request)
     content_type = request.headers.get("content-type", "")
     if content_type.lower().startswith("multipart/form-data"):
-        wanted = _Wanted(most, least, options, companions)
         return await _of_form(request, content_type, settings, place, wanted)
     if not content_type or content_type.lower().startswith(RAW_TYPES):
-        return ReceivedForm([await _of_body(request, settings, place())])
+        upload = Upload(None, settings.max_bytes, place())
+        await receive_body(request, settings.max_bytes, UploadPace.of(settings), upload.add)
+        return ReceivedForm([upload])
     raise UnsupportedMedia(
         f"Content-Type is {content_type!r}; "
         f"send multipart/form-data with a part named {FIELD!r}, or image/*"
@@ -139,32 +144,12 @@ def check_encoding(request: Request) -> None:
         raise UnsupportedMedia(f"Content-Encoding {encoding!r} is not accepted; send it as it is")
 
 
-async def _of_body(request: Request, settings: Settings, place: ExitStack) -> Upload:
-    upload = Upload(None, settings.max_bytes, place)
-    await receive_body(request, settings.max_bytes, UploadPace.of(settings), upload.add)
-    return upload
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What a form may have; see `read_uploads`."""
-
-    most: int
-    least: int
-    options: Collection[str]
-    companions: Mapping[str, int]
-
-    @property
-    def files(self) -> int:
-        return self.most + sum(self.companions.values())
-
-
 async def _of_form(
     request: Request,
     content_type: str,
     settings: Settings,
     place: Callable[[], ExitStack],
-    wanted: _Wanted,
+    wanted: Wanted,
 ) -> ReceivedForm:
     limits = {FIELD: wanted.most, **wanted.companions}
     files: dict[str, list[Upload]] = {name: [] for name in limits}
@@ -198,7 +183,7 @@ async def _of_form(
         settings.max_bytes,
         UploadPace.of(settings),
         form.feed,
-        most=wanted.files,
+        most=sum(limits.values()),
         envelope=ENVELOPE,
         photographs=lambda: sum(map(len, files.values())),
     )
