@@ -170,7 +170,7 @@ def _folder(filesystem: AbstractFileSystem, path: str) -> Collection:
             names.append(name)
         else:
             left_out[printable(suffix) or "without suffix"] += 1
-    return _of_items(filesystem, path, names, {}, left_out)
+    return _of_names(filesystem, path, names, {}, left_out)
 
 
 def _of_list(
@@ -179,7 +179,7 @@ def _of_list(
     suffix, refused, ids = splitext(path)[1].lower(), dict[str, str](), dict[str, int]()
     if suffix not in (".txt", ".json"):
         raise ValueError(f"a list ends in .txt or .json, not in {suffix!r}")
-    text = _message(filesystem.cat_file(path))
+    text = _decoded_text(filesystem.cat_file(path))
     there, root = _filesystem(images) if images else (filesystem, dirname(path))
     if suffix == ".txt":
         names = [line.strip() for line in text.splitlines() if line.strip()]
@@ -191,7 +191,7 @@ def _of_list(
         ids = _ids(entries)
     source = path if isinstance(filesystem, LocalFileSystem) else None
     once = _each_file_once(root, names)
-    return replace(_of_items(there, root, once, refused, {}), ids=ids, source=source)
+    return replace(_of_names(there, root, once, refused, {}), ids=ids, source=source)
 
 
 def _each_file_once(root: str, names: Sequence[str]) -> list[str]:
@@ -210,7 +210,7 @@ def _ids(entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return whole if len(set(whole.values())) == len(ids) else {}
 
 
-def _of_items(
+def _of_names(
     filesystem: AbstractFileSystem,
     root: str,
     names: Sequence[str],
@@ -229,7 +229,7 @@ def _of_items(
     )
 
 
-def _message(data: bytes) -> str:
+def _decoded_text(data: bytes) -> str:
     """UTF-8, or UTF-16 as Windows writes it, whose byte-order mark says so."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16")

@@ -20,7 +20,7 @@ from app.service.intake.upload import ENVELOPE, UploadPace, check_encoding, rece
 from weakpoints.errors import MalformedRequest, TooLarge, WeakpointsError
 
 BOM = b"\xef\xbb\xbf"  # which some systems write before text
-ERROR_LINE = (76, 78)  # letters of a line of base64, without and with its end (RFC 2045, 6.8)
+BASE64_LINE = (76, 78)  # letters of a line of base64, without and with its end (RFC 2045, 6.8)
 OTHER_LETTERS = bytes.maketrans(b"-_", b"+/")  # of URLs and file names (RFC 4648, section 5)
 VALUES = 1000  # commas and brackets of a body: base64 has none, and each costs memory when parsed
 
@@ -66,7 +66,7 @@ class InstanceRequest(Generic[InstanceOptions]):
 
 def most_bytes(max_bytes: int) -> int:
     """Of a body: its photographs together are as large as one may be, max_bytes."""
-    short, long = ERROR_LINE
+    short, long = BASE64_LINE
     return 4 * ceil(max_bytes / 3) * long // short + ENVELOPE
 
 

@@ -14,7 +14,7 @@ from fastapi.staticfiles import StaticFiles
 PAGE = Path(__file__).parents[1] / "page"
 SWAGGER = Path(fastapi_offline.__file__).parent / "static"
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; img-src 'self' blob: data:"
-PAGE_POLICY = "Content-Security-Policy"
+CONTENT_SECURITY = "Content-Security-Policy"
 
 
 def add_pages(app: FastAPI) -> None:
@@ -22,11 +22,11 @@ def add_pages(app: FastAPI) -> None:
 
     @app.get("/", include_in_schema=False)
     async def index() -> FileResponse:
-        return FileResponse(PAGE / "index.html", headers={PAGE_POLICY: POLICY})
+        return FileResponse(PAGE / "index.html", headers={CONTENT_SECURITY: POLICY})
 
     @app.get("/named", include_in_schema=False)
     async def named() -> FileResponse:
-        return FileResponse(PAGE / "named.html", headers={PAGE_POLICY: POLICY})
+        return FileResponse(PAGE / "named.html", headers={CONTENT_SECURITY: POLICY})
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
@@ -37,7 +37,9 @@ def add_pages(app: FastAPI) -> None:
             swagger_css_url="swagger/swagger-ui.css",
             swagger_favicon_url="data:,",
         )
-        page.headers[PAGE_POLICY] = f"{POLICY}; {_of_what_is_inline(bytes(page.body).decode())}"
+        page.headers[CONTENT_SECURITY] = (
+            f"{POLICY}; {_of_what_is_inline(bytes(page.body).decode())}"
+        )
         return page
 
     # Routes and no mounts: a mount has no name in the log and in the metrics.

@@ -33,10 +33,10 @@ from weakpoints.method.stopwatch import Stopwatch
 
 log = logging.getLogger("weakpoints")
 PREDICT_SECONDS = 90.0  # Label Studio waits for 100
-LEARNING_SHARE = 0.95  # of the time: the rest is for the answer itself
+TIME_SHARE = 0.95  # of the time: the rest is for the answer itself
 TASKS_AT_ONCE = 4  # tasks
 MOST_TASKS = 100_000  # tasks of a request
-RETRY_AFTER_FAILURE = 0.5  # seconds until a task that found the queue full is tried again
+QUEUE_FULL_PAUSE = 0.5  # seconds until a task that found the queue full is tried again
 TaskEntry = dict[str, Any]
 
 
@@ -98,7 +98,7 @@ class TaskPrediction:
             try:
                 return await work()
             except QueueFull:
-                await anyio.sleep(RETRY_AFTER_FAILURE)
+                await anyio.sleep(QUEUE_FULL_PAUSE)
 
     async def _entry(self, task: Any, finder: NamedPoints | None) -> TaskEntry:
         """Raises WeakpointsError."""

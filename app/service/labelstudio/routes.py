@@ -18,9 +18,9 @@ from app.service.http.requests import caller_of
 from app.service.intake.upload import UploadPace, check_encoding, receive_body
 from app.service.labelstudio.configuration import read_configuration
 from app.service.labelstudio.predicting import (
-    LEARNING_SHARE,
     MOST_TASKS,
     PREDICT_SECONDS,
+    TIME_SHARE,
     TaskPrediction,
 )
 from app.service.labelstudio.studio import LabelStudio, project_number
@@ -90,7 +90,7 @@ async def predict(request: Request) -> JSONResponse:
         await studio.read_annotations(number, caller.seconds_left / 2)
         version = await studio.version(number, pipeline.detector.model, body["label_config"])
         context = params.get("context") if isinstance(params, dict) else None
-        end = current_time() + LEARNING_SHARE * caller.seconds_left
+        end = current_time() + TIME_SHARE * caller.seconds_left
         mine = Caller(request, caller.scope, end)
         prediction = TaskPrediction(
             service, studio, configuration, number, version, context, mine, who
