@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 from app.schemas.queries import DetectQuery, LandmarksQuery, options_of
 from app.service.answers import Answer, Delivery
 from app.service.http.deadlines import Caller
-from app.service.intake.upload import NO_COMPANIONS, Upload
+from app.service.intake.upload import Upload
 from app.service.labelstudio.configuration import Configuration
 from app.service.labelstudio.learning import finder_of
 from app.service.labelstudio.regions import (
@@ -158,7 +158,7 @@ class TaskPrediction:
             query,
             options,
             [],
-            NO_COMPANIONS,  # type: ignore[arg-type]
+            {},
             self.service,
             self.caller,
             self.who,
