@@ -1,9 +1,10 @@
 """Which room may import which: held by `test_house.py`, and drawn as a table by the docs."""
 
-BASE = {"errors", "options", "progress"}
+BASE = {"class_names", "errors", "options", "progress"}
 LIBRARY = {  # a room of `weakpoints`, and the rooms that it may look into
     "errors": set(),
     "progress": set(),
+    "class_names": {"errors"},
     "options": BASE,
     "given_options": BASE,
     "coco": BASE,

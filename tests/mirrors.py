@@ -9,6 +9,7 @@ BY_HAND = "it measures by hand; its figures are in benchmarks/results, and `make
 WITHOUT_MIRROR = {
     # the library
     "weakpoints/__main__.py": "tests/cli/test_main.py and tests/test_platforms.py run it",
+    "weakpoints/class_names.py": "tests/test_options.py and tests/test_given_options.py",
     "weakpoints/coco.py": "tests/batch/test_coco.py and tests/landmarks/test_annotations.py",
     "weakpoints/errors.py": "errors alone: whoever raises one has the test",
     "weakpoints/progress.py": "two functions of one line; tests/test_api.py sees what they tell",

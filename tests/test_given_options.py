@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from app.cli.main import main
 from app.cli.parameters import OptionFlags
 from app.schemas.queries import DetectParameters, DetectQuery, options_of
+from weakpoints.class_names import MOST_TARGETS
 from weakpoints.errors import BadOption
 from weakpoints.given_options import options_from
-from weakpoints.options import HINTS, MOST_TARGETS, NAMES, PRESETS, Options, Preset, choose, resolve
+from weakpoints.options import HINTS, NAMES, PRESETS, Options, Preset, choose, resolve
 from weakpoints_client.calls import ApiCall
 
 LABELS = ("ant", "bee, honey", "7", "cat", "cat", "caf\u00e9", "tench, Tinca, tinca")

@@ -13,8 +13,9 @@ from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le
 
+from weakpoints.class_names import MOST_TARGETS
 from weakpoints.errors import BadOption
-from weakpoints.options import HINTS, MOST_TARGETS, NAMES, Box, Options, choose
+from weakpoints.options import HINTS, NAMES, Box, Options, choose
 
 LONGEST = 100 * MOST_TARGETS  # characters of a target_class
 ROI = re.compile(r"[0-9]{1,9}(,[0-9]{1,9}){3}")

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from weakpoints.class_names import class_index, classes_called
 from weakpoints.coco import HALF, visible_points
 from weakpoints.errors import BadOption, WeakpointsError
 from weakpoints.evaluation.baselines import CORNERS, Area, Points, spread
@@ -20,7 +21,7 @@ from weakpoints.images.header import SUFFIXES
 from weakpoints.method.detector import Detector
 from weakpoints.method.localization import Localization
 from weakpoints.method.suppression import sigma_of
-from weakpoints.options import Limits, Options, class_index, classes_called
+from weakpoints.options import Limits, Options
 
 Boxes = Literal["annotation", "landmarks"]
 ALL: dict[str, Any] = {
