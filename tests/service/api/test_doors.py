@@ -21,7 +21,7 @@ from weakpoints.method.detector import Detector
 from weakpoints.options import NAMES, Options
 
 PHOTOGRAPH = picture(64)
-INSTANCES = [{"image": {"b64": base64.b64encode(PHOTOGRAPH).decode()}}]
+INSTANCES = [{"b64": base64.b64encode(PHOTOGRAPH).decode()}]
 
 
 @pytest.fixture(scope="module")
