@@ -26,7 +26,7 @@ WITHOUT_MIRROR = {
     "weakpoints/method/frame.py": "tests/method/test_detector.py maps points there and back",
     "weakpoints/method/peaks.py": "tests/method/test_close_up.py, tests/method/test_detector.py",
     "weakpoints/method/stages.py": "dataclasses alone; tests/method/test_detector.py fills them",
-    "weakpoints/networks/": "tests/networks/test_architectures.py builds each network, "
+    "weakpoints/networks/": "tests/networks/test_manifest.py reads each network, "
     "tests/networks/graph/test_graph.py each graph",
     # the service
     "app/batch/": "tests/batch/test_run.py writes and resumes; tests/batch/test_coco.py, "
