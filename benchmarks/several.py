@@ -47,7 +47,7 @@ def peak(pid: int, run: Callable[[], object]) -> tuple[float, int]:
     return seconds, status_bytes(pid, "VmHWM") or 0
 
 
-def compared(pid: int, rounds: int, runs: dict[str, Callable[[], object]]) -> Comparison:
+def peaks_compared(pid: int, rounds: int, runs: dict[str, Callable[[], object]]) -> Comparison:
     """Medians of what the runs take, in turn, and how the second compares with the first."""
     taken = [[peak(pid, run) for run in runs.values()] for _ in range(rounds)]
     figures: Comparison = {
@@ -72,7 +72,7 @@ def compare_photographs(client: Client, pid: int, paths: Sequence[Path], rounds:
         results = client.detect_many(files, seconds=WAIT)
         assert all(isinstance(result, Detection) for result in results)
 
-    return compared(pid, rounds, {"sixteen_callers": alone, "one_request": together})
+    return peaks_compared(pid, rounds, {"sixteen_callers": alone, "one_request": together})
 
 
 def classes(client: Client, pid: int, path: Path, rounds: int) -> Comparison:
@@ -82,7 +82,7 @@ def classes(client: Client, pid: int, path: Path, rounds: int) -> Comparison:
     def of(count: int) -> Callable[[], object]:
         return lambda: client.detect(file, seconds=WAIT, target_class=ranking[:count])
 
-    return compared(pid, rounds, {"one_class": of(1), "three_classes": of(CLASSES)})
+    return peaks_compared(pid, rounds, {"one_class": of(1), "three_classes": of(CLASSES)})
 
 
 def main() -> None:

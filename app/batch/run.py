@@ -168,7 +168,7 @@ def _result_rows(
                 f"{len(lost)} photographs did not come back, {lost[0]} is the first; "
                 "go on with --resume"
             )
-        _write(out, model, stamp, collection, partial(log.rows, names), patterns, formats)
+        _write_outputs(out, model, stamp, collection, partial(log.rows, names), patterns, formats)
         failed = [name for name in todo if name in log.failed]
         failures = tuple(
             f"{row.file_name}: {row.error}" for row in log.rows(failed[:LISTED_FAILURES])
@@ -176,7 +176,7 @@ def _result_rows(
     return len(todo), failures, len(failed)
 
 
-def _write(
+def _write_outputs(
     out: Path,
     model: Model,
     stamp: dict[str, Any],

@@ -40,7 +40,7 @@ def write_coco(
             | ({"score": row.probability} if target == row.class_id else {})
             | {"low_evidence": row.low_evidence}
             for i, row in good_rows(rows, ids)
-            for target, points in by_class(row).items()
+            for target, points in keypoints_by_class(row).items()
         ),
         "categories": (coco_category(i, label, most[i]) for i, label in enumerate(labels)),
         "errors": (
@@ -97,7 +97,7 @@ def write_parquet(path: Path, rows: TableRows, stamp: dict[str, Any]) -> None:
         "drop": figure,
         "drop_error": figure,
     }
-    write_table(path, kinds, stamp, rows, _records)
+    write_table(path, kinds, stamp, rows, _table_records)
 
 
 def write_table(
@@ -129,24 +129,24 @@ def good_rows(rows: TableRows, ids: Mapping[str, int]) -> Iterator[tuple[int, Re
             yield (next(free) if given is None else given), row
 
 
-def by_class(row: ResultRow) -> dict[int, list[WireKeypoint]]:
+def keypoints_by_class(row: ResultRow) -> dict[int, list[WireKeypoint]]:
     """The keypoints of each class that was explained, the first one's even if it has none."""
-    by_class: dict[int, list[WireKeypoint]] = {row.class_id or 0: []}
+    keypoints_by_class: dict[int, list[WireKeypoint]] = {row.class_id or 0: []}
     for point in row.keypoints:
-        by_class.setdefault(point.target, []).append(point)
-    return by_class
+        keypoints_by_class.setdefault(point.target, []).append(point)
+    return keypoints_by_class
 
 
 def _most_points(rows: TableRows) -> Counter[int]:
     """By class, the keypoints of the photograph that has the most."""
     most = Counter[int]()
     for _, row in good_rows(rows, {}):
-        for target, points in by_class(row).items():
+        for target, points in keypoints_by_class(row).items():
             most[target] = max(most[target], len(points))
     return most
 
 
-def _records(row: ResultRow) -> Iterator[dict[str, Any]]:
+def _table_records(row: ResultRow) -> Iterator[dict[str, Any]]:
     about = row.model_dump(exclude={"keypoints", "made_of"})
     if not row.keypoints:
         yield about

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from weakpoints.method.detector import Detector
     from weakpoints.options import Options
 
-Figures = dict[str, Any]
+StudyFigures = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Study:
     question: str
     function: str
 
-    def measure(self, *asked: Any) -> Figures:
-        measure: Callable[..., Figures] = resolve_name(self.function)
+    def measure(self, *asked: Any) -> StudyFigures:
+        measure: Callable[..., StudyFigures] = resolve_name(self.function)
         return measure(*asked)
 
 
@@ -87,13 +87,13 @@ def measure(
     photographs: Sequence[Any],
     options: "Options",
     folder: Path | None,
-) -> Figures:
+) -> StudyFigures:
     """The figures of one study."""
     records_kept = records(study, folder, options, detector)
     return STUDIES[study].measure(detector, photographs, options, records_kept)
 
 
-def report_page(title: str, figures: dict[str, Figures], pictures: Sequence[Any] = ()) -> str:
+def report_page(title: str, figures: dict[str, StudyFigures], pictures: Sequence[Any] = ()) -> str:
     """Figures by study, and a montage for each picture, as HTML."""
     from weakpoints.evaluation.report import page
 

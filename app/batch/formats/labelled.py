@@ -8,7 +8,7 @@ from typing import Any
 
 from app.batch.named_tables import category_of
 from app.batch.records import ResultRow
-from app.batch.tables import TableRows, by_class, good_rows
+from app.batch.tables import TableRows, good_rows, keypoints_by_class
 from weakpoints.coco import HALF
 
 PixelBox = tuple[float, float, float, float]
@@ -137,7 +137,7 @@ def unnamed_photographs(
     labels = distinct(labels)
     for number, row in good_rows(rows, ids):
         objects = []
-        for target, keypoints in by_class(row).items():
+        for target, keypoints in keypoints_by_class(row).items():
             points = tuple(
                 LabelledPoint(
                     labels[target], _corner(point.x), _corner(point.y), True, point.confidence

@@ -13,7 +13,7 @@ from app.service.api.openapi import (
     FILES_SCHEMA,
     JSON,
     LINES,
-    TIMED,
+    TIMED_HEADERS,
     photographs_body,
     streams,
 )
@@ -28,7 +28,7 @@ routes = APIRouter()
 @routes.post(
     "/detect",
     operation_id="detect",
-    responses={**RESPONSES, 200: {"content": streams(), "headers": TIMED}},
+    responses={**RESPONSES, 200: {"content": streams(), "headers": TIMED_HEADERS}},
     dependencies=[Depends(reject_repeated_options)],
     openapi_extra=photographs_body(FILES_SCHEMA, DetectQuery),
     response_model=Detection | Results,

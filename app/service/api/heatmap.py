@@ -16,7 +16,7 @@ from app.service.api.openapi import (
     FORMAT_OF_TYPE,
     NPZ,
     PNG,
-    TIMED,
+    TIMED_HEADERS,
     photographs_body,
 )
 from app.service.api.streaming import ChunkedResponse
@@ -40,7 +40,10 @@ async def until_answered() -> AsyncIterator[ExitStack]:
     operation_id="heatmap",
     responses={
         **RESPONSES,
-        200: {"content": {PNG: {}, NPZ: {"schema": FILE_SCHEMA}}, "headers": TIMED | EXTENT},
+        200: {
+            "content": {PNG: {}, NPZ: {"schema": FILE_SCHEMA}},
+            "headers": TIMED_HEADERS | EXTENT,
+        },
     },
     dependencies=[Depends(reject_repeated_options)],
     openapi_extra=photographs_body(FILE_SCHEMA, HeatmapQuery),

@@ -20,7 +20,7 @@ from app.service.api.openapi import (
     FILES_SCHEMA,
     JSON,
     LINES,
-    TIMED,
+    TIMED_HEADERS,
     photographs_body,
     posted,
     streams,
@@ -86,7 +86,7 @@ async def landmark_sets(request: Request) -> LandmarkSets:
 @routes.post(
     "/landmarks/{name}",
     operation_id="landmarks",
-    responses={**RESPONSES, **NOT_FOUND, 200: {"content": STREAMS, "headers": TIMED}},
+    responses={**RESPONSES, **NOT_FOUND, 200: {"content": STREAMS, "headers": TIMED_HEADERS}},
     dependencies=[Depends(once)],
     openapi_extra=photographs_body(FILES_SCHEMA, LandmarksQuery),
     response_model=NamedPointsFound | NamedResults,
@@ -114,7 +114,7 @@ async def landmarks(request: Request, name: str, query: Asked) -> Response:
     operation_id="landmarks_by_references",
     responses={
         **RESPONSES,
-        200: {"content": {**STREAMS, SET: {"schema": FILE_SCHEMA}}, "headers": TIMED},
+        200: {"content": {**STREAMS, SET: {"schema": FILE_SCHEMA}}, "headers": TIMED_HEADERS},
     },
     dependencies=[Depends(once)],
     openapi_extra=_with_references(),

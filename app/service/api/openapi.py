@@ -27,7 +27,7 @@ DEADLINE = {
     "schema": {"type": "number", "exclusiveMinimum": 0},
 }
 TEXT = {"schema": {"type": "string"}}
-TIMED = {
+TIMED_HEADERS = {
     "Server-Timing": {"description": "milliseconds of each stage"} | TEXT,
     "Cache-Status": {"description": "`hit` where the answer was kept from an earlier request"}
     | TEXT,

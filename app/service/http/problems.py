@@ -109,11 +109,11 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     # One at a time: a second message would often only follow from the first.
     first = error.errors()[0]
-    known = [parameter["name"] for parameter in _parameters(request)]
+    known = [parameter["name"] for parameter in _query_parameters(request)]
     return await _deliberate(request, bad_option(first, known))
 
 
-def _parameters(request: Request) -> list[dict[str, str]]:
+def _query_parameters(request: Request) -> list[dict[str, str]]:
     operation = request.app.openapi()["paths"][request.scope["route"].path]["post"]
     return [parameter for parameter in operation["parameters"] if parameter["in"] == "query"]
 

@@ -42,7 +42,7 @@ Made = TypeVar("Made")
 PICTURES_TOGETHER = {"cpu": 1, "cuda": 8}
 # Where others are answered between two steps of an expensive request: each takes memory of its own.
 PREEMPTIBLE = {"cpu"}
-CLASSES = 0  # cost of what needs no occlusion, beside those of `Detector.cost`
+COST_OF_CLASSES = 0  # cost of what needs no occlusion, beside those of `Detector.cost`
 AFTER = 0.25  # seconds from the device to the answer: keypoints, and the JSON of them
 
 
@@ -146,7 +146,7 @@ class Pipeline:
 
         Raises as `receive` and `Worker.run` do.
         """
-        claim = replace(self._claim(request), expensive=False, cost=CLASSES)
+        claim = replace(self._claim(request), expensive=False, cost=COST_OF_CLASSES)
         self.worker.check_capacity(claim)
 
         def start(image: NDArray[np.uint8]) -> Prepared:
@@ -168,7 +168,7 @@ class Pipeline:
         and `Worker.run` do.
         """
         # A forward pass alone is cheap, whatever the options of occlusion say.
-        claim = replace(self._claim(request), expensive=False, cost=CLASSES)
+        claim = replace(self._claim(request), expensive=False, cost=COST_OF_CLASSES)
         self.worker.check_capacity(claim)
         waiting = await self._decoded(request, prepare)
         with ExitStack() as reserved:
