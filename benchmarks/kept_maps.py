@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from weakpoints.evaluation.arrays import Array
 from weakpoints.method.detector import Detector
 from weakpoints.method.fusion import fuse
 from weakpoints.method.keypoints import kept_count
@@ -19,7 +20,6 @@ from weakpoints.method.suppression import sigma_of
 from weakpoints.options import ResolvedOptions, choose
 
 FINEST_BOXES = ((64, 32), (32, 32))  # box and step whose drops are kept, in one colour
-MapArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class MapSetting:
     weight: float
     kept_step: int = 32
 
-    def map(self, drops: MapArray, side: int) -> tuple[MapArray, int]:
+    def map(self, drops: Array, side: int) -> tuple[Array, int]:
         """(S, S) coarse map, and its forward passes, from (n, n) drops of the kept positions."""
         starts = positions(side, self.patch, self.kept_step)
         chosen = positions(side, self.patch, self.step)
@@ -45,8 +45,8 @@ class MapPicture:
 
     scene: Scene
     options: ResolvedOptions
-    fine: MapArray
-    drops: dict[int, MapArray]
+    fine: Array
+    drops: dict[int, Array]
 
     @property
     def count(self) -> int:
@@ -54,16 +54,27 @@ class MapPicture:
         total = len(self.scene.corners.maxima)
         return kept_count(total, keep=self.options.keep, limit=self.options.max_keypoints)
 
+    @property
+    def sigma(self) -> float:
+        """The default's deviation for `soft_nms`, in pixels of the photograph."""
+        return sigma_of(self.fine, self.scene.frame, self.options.combine)
+
+    @property
+    def candidates(self) -> Array:
+        """(N, 2): all corners, before refinement."""
+        return self.scene.close_up.frame.to_image(self.scene.corners.maxima)
+
     def points(
         self,
         setting: MapSetting,
         count: int | None = None,
-        spread_out: bool = True,
+        sigma: float | None = None,
         evidence: bool = True,
-    ) -> MapArray:
+    ) -> Array:
         """(N, 2): the first `count` candidates as they are taken, refined; None: all.
 
-        Without evidence they are ranked as corners alone.
+        sigma: how far apart, None: as the default does, 0: not at all. Without evidence they are
+        ranked as corners alone.
         """
         frame, most = self.scene.frame, count or len(self.scene.corners.maxima)
         options = replace(self.options, weight=setting.weight, keep=1.0, max_keypoints=most)
@@ -72,7 +83,7 @@ class MapPicture:
         coarse = coarse if evidence else np.zeros_like(coarse)
         weight, combine = setting.weight, options.combine
         score = fuse(coarse, fine, frame.inside, weight=weight, combine=combine)
-        sigma = sigma_of(self.fine, frame, combine) if spread_out else 0.0
+        sigma = self.sigma if sigma is None else sigma
         scene = Scene(self.scene.close_up, frame, options)
         vars(scene)["corners"] = self.scene.corners  # the same for every setting
         return refined(scene, find_peaks(scene, score, sigma)).points
@@ -94,7 +105,7 @@ def map_picture(
     file = kept / f"{digest.hexdigest()[:20]}.npz"
     if not file.exists():
         (seen,) = detector.forward_backward([prepared])
-        maps_by_name: dict[str, Any] = {"fine": seen.fine[0]}
+        found: dict[str, Any] = {"fine": seen.fine[0]}
         with detector.device():
             for patch, stride in boxes:
                 asked = replace(prepared.options, patch=patch, stride=stride)
@@ -105,9 +116,9 @@ def map_picture(
                 )
                 clean, covered = scores
                 drops = (clean - covered).clamp(min=0).cpu().numpy()
-                maps_by_name[f"drops_{patch}"] = drops.reshape(2 * (round(drops.size**0.5),))
+                found[f"drops_{patch}"] = drops.reshape(2 * (round(drops.size**0.5),))
         kept.mkdir(parents=True, exist_ok=True)
-        np.savez(file, allow_pickle=False, **maps_by_name)
+        np.savez(file, allow_pickle=False, **found)
     with np.load(file) as maps:
         dropped = {patch: maps[f"drops_{patch}"].astype(float) for patch, _ in boxes}
         fine = maps["fine"].astype(float)

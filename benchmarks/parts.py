@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from weakpoints.evaluation.arrays import Array
 from weakpoints.evaluation.matching import match, summary
 from weakpoints.evaluation.pairs import Case, choose_cases, compose
 from weakpoints.evaluation.photographs import Landmarked, folders_by_class, read, read_coco
@@ -34,7 +35,6 @@ from weakpoints.options import choose
 
 ALPHA = 0.1
 PARTS = ("corners", "guided", "contrast", "coarse")
-Array = NDArray[np.float64]
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 
 from weakpoints.evaluation.matching import one_to_one
 from weakpoints.evaluation.photographs import read
-from weakpoints.evaluation.records import Progress
+from weakpoints.evaluation.records import ProgressBar
 from weakpoints.method.detector import Detector
 from weakpoints.method.localization import Localization
 from weakpoints.method.stopwatch import Stopwatch
@@ -44,7 +44,7 @@ def precision_fidelity(
     paths: Sequence[Path],
     options: Options,
     queued: Sequence[int],
-    progress: Progress,
+    progress: ProgressBar,
 ) -> dict[str, Any]:
     """`other` against `exact`, the same network in float32.
 

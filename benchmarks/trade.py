@@ -1,7 +1,7 @@
 """What boxes, weights and the spread of keypoints buy: the curve that a network's defaults lie on.
 
     python -m benchmarks.trade --network NAME [--manifest FILE] --annotations FILE --images DIR
-        --classes DIR --kept DIR [--pairs 48] [--repeats 6]
+        --classes DIR --kept DIR [--pairs 48] [--repeats 6] [--deletions 6]
 
 The maps of each photograph are kept in `--kept`, so that a choice of fusion or suppression costs no
 forward pass. F1 is one to one at 0.1 of the box; pairs and repeatability are those of
@@ -18,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.kept_maps import FINEST_BOXES, MapPicture, MapSetting, map_picture
-from weakpoints.evaluation.baselines import Points, grid_points, reweighted
-from weakpoints.evaluation.matching import interval, match, one_to_one
+from benchmarks.trade_landmarks import ALPHA, on_landmarks, ours, recall_of_candidates
+from weakpoints.evaluation.arrays import Array, Image
+from weakpoints.evaluation.baselines import reweighted
+from weakpoints.evaluation.deletion import COUNT, curves
+from weakpoints.evaluation.matching import interval
 from weakpoints.evaluation.pairs import choose_cases, compose
 from weakpoints.evaluation.photographs import (
-    Landmarked,
     folders_by_class,
     read,
     read_coco,
@@ -31,9 +33,8 @@ from weakpoints.evaluation.photographs import (
 from weakpoints.evaluation.repeatability import repeated
 from weakpoints.evaluation.warps import Warp, warps
 from weakpoints.loading import load_detector
+from weakpoints.method.detector import Detector
 
-ALPHA = 0.1
-Array = NDArray[np.float64]
 SETTINGS = [
     MapSetting(64, 32, 0.0),
     MapSetting(64, 64, 0.2),
@@ -42,64 +43,7 @@ SETTINGS = [
     MapSetting(64, 32, 0.3),
     MapSetting(32, 32, 0.2),
 ]
-DEFAULT = MapSetting(64, 32, 0.2)
-
-
-def on_landmarks(
-    photographs: list[tuple[Landmarked, MapPicture]],
-    untrained: list[MapPicture],
-    setting: MapSetting,
-) -> dict[str, Array]:
-    """(N, 2) F1 anywhere and F1 in the box of each method, by photograph.
-
-    untrained: the same photographs seen by random weights.
-    """
-    rows: dict[str, list[tuple[float, float]]] = {}
-    for (marked, seen), blind in zip(photographs, untrained, strict=True):
-        radius, most = ALPHA * marked.size, seen.count
-        more = 4 * most  # of which as many as ours lie in the box
-        methods = {
-            "ours": seen.points(setting, more),
-            "ours_unspread": seen.points(setting, more, spread_out=False),
-            "corners": seen.points(setting, more, spread_out=False, evidence=False),
-            "corners_spread": seen.points(setting, more, evidence=False),
-            "random_weights": blind.points(setting, more),
-            "random_weights_unspread": blind.points(setting, more, spread_out=False),
-        }
-        inside = len(_within(marked, methods["ours"][:most]))
-        for name, xy in methods.items():
-            anywhere, boxed = xy[:most], _within(marked, xy)[:inside]
-            figures = [match(some, marked.landmarks, radius).f1 for some in (anywhere, boxed)]
-            rows.setdefault(name, []).append((figures[0], figures[1]))
-        even = grid_points(marked.box, inside).xy
-        whole = grid_points((0, 0, seen.scene.frame.width, seen.scene.frame.height), most).xy
-        grid = (match(each, marked.landmarks, radius).f1 for each in (whole, even))
-        rows.setdefault("grid", []).append((next(grid), next(grid)))
-        every = seen.scene.close_up.frame.to_image(seen.scene.corners.maxima)
-        best = best_choice(every, marked.landmarks, radius, most)
-        best_inside = best_choice(_within(marked, every), marked.landmarks, radius, inside)
-        rows.setdefault("oracle", []).append((best, best_inside))
-    return {name: np.array(pairs) for name, pairs in rows.items()}
-
-
-def ours(photographs: list[tuple[Landmarked, MapPicture]], setting: MapSetting) -> dict[str, Array]:
-    """The same of our keypoints alone."""
-    rows = []
-    for marked, seen in photographs:
-        xy, radius = seen.points(setting, seen.count), ALPHA * marked.size
-        some = (xy, _within(marked, xy))
-        rows.append([match(each, marked.landmarks, radius).f1 for each in some])
-    return {"ours": np.array(rows)}
-
-
-def best_choice(candidates: Array, landmarks: Array, radius: float, count: int) -> float:
-    """F1 of the best `count` of the candidates, which knows the landmarks."""
-    hits = min(len(one_to_one(candidates, landmarks, radius)[0]), count)
-    return 2 * hits / (min(count, len(candidates)) + len(landmarks))
-
-
-def _within(marked: Landmarked, xy: Array) -> Array:
-    return Points(xy, np.zeros(len(xy))).within(marked.box).xy
+DEFAULT = MapSetting(64, 32, 0.1)
 
 
 def on_asked(seen: MapPicture, mine: NDArray[np.bool_], setting: MapSetting) -> float:
@@ -120,6 +64,18 @@ def again(seen: list[tuple[Warp | None, MapPicture]], setting: MapSetting) -> fl
         if warp is not None
     ]
     return float(np.nanmean(shares))
+
+
+def deletion(
+    detector: Detector, seen: list[tuple[Image, int, MapPicture]], setting: MapSetting
+) -> Array:
+    """(N,) areas under the deletion curve of the COUNT strongest keypoints: less is better."""
+    return np.array(
+        [
+            curves(detector, image, picture.points(setting, picture.count)[:COUNT], target)[0]
+            for image, target, picture in seen
+        ]
+    )
 
 
 def changes(image: NDArray[np.uint8]) -> Iterator[tuple[Warp | None, NDArray[np.uint8]]]:
@@ -162,6 +118,7 @@ def main() -> None:
     parser.add_argument("--kept", type=Path, required=True, help="a folder for the maps")
     parser.add_argument("--pairs", type=int, default=48)
     parser.add_argument("--repeats", type=int, default=6, help="photographs for repeatability")
+    parser.add_argument("--deletions", type=int, default=6, help="photographs for deletion")
     args = parser.parse_args()
     detector = load_detector(args.manifest, args.network, "cpu")
     marked = [
@@ -186,6 +143,11 @@ def main() -> None:
         ]
         for path in (sample(args.classes, 22)[: args.repeats] if args.repeats else ())
     ]
+    erased = []
+    for path in sample(args.classes, 22)[: args.deletions] if args.deletions else ():
+        image = read(path)
+        target = int(detector.classify(image).argmax())
+        erased.append((image, target, map_picture(detector, image, None, args.kept)))
     sets = np.array([each.source for each, _ in marked])
     curve = []
     for setting in SETTINGS:
@@ -206,9 +168,16 @@ def main() -> None:
                 "repeatability": summary(np.array([again(each, setting) for each in repeats]))
                 if repeats
                 else None,
+                "deletion": summary(deletion(detector, erased, setting)) if erased else None,
             }
         )
-    print(json.dumps({"network": args.network, "alpha": ALPHA, "curve": curve}, indent=1))
+    candidates = summary(recall_of_candidates(marked))
+    print(
+        json.dumps(
+            {"network": args.network, "alpha": ALPHA, "candidates": candidates, "curve": curve},
+            indent=1,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -18,12 +18,12 @@ from typing import Any
 
 from app.settings import Settings
 from docs import network_table
-from docs.evaluation_tables import NETWORKS, WHERE, at_default
 from docs.figures import ROOT, headline, help_of, read
 from docs.figures import commands as named_commands
 from docs.memory_bound import most_memory
 from docs.pictures import photograph
 from docs.running import serving
+from docs.trade_tables import NETWORKS, WHERE, at_default
 
 FOLDERS = "app|weakpoints|benchmarks|client|docs|integrations|model_weights|monitoring|tests"
 README = ROOT / "README.md"

@@ -3,19 +3,8 @@
 from collections.abc import Iterator
 
 from docs.figures import Figures, read, span, table
+from docs.trade_tables import NETWORKS, measured, signed
 
-NETWORKS = ("efficientnet_lite0", "vgg16real")
-METHODS = {  # of the landmarks: what they are called
-    "ours": "ours",
-    "ours_unspread": "ours, unspread",
-    "corners": "corners",
-    "corners_spread": "corners, spread",
-    "random_weights": "random weights, spread",
-    "random_weights_unspread": "random weights, unspread",
-    "grid": "a grid",
-    "oracle": "oracle",
-}
-WHERE = ("whole", "boxed")
 MAPS = {  # of the fidelity: what they are called
     "coarse": "coarse map, with its sign",
     "coarse_clipped": "coarse map",
@@ -31,69 +20,72 @@ MAPS = {  # of the fidelity: what they are called
 }
 
 
-def trade_landmarks() -> str:
-    """F1 of each method with each network, by set."""
+def by_command() -> str:
+    """F1 of `evaluate landmarks`: ours, the paper's preset and corner detectors."""
+    names = {"paper": "`preset=paper`", "shi_tomasi": "Shi-Tomasi", "orb": "ORB", "sift": "SIFT"}
     rows = []
-    for network in NETWORKS:
-        for name, part in at_default(network)["f1"].items():
-            for where in WHERE:
-                figures = (f"{part[where][method]['mean']:.3f}" for method in METHODS)
-                rows.append((network, f"{part['photographs']} of {name}, {where}", *figures))
-    return table(("network", "photographs", *METHODS.values()), rows)
-
-
-def trade_differences() -> str:
-    """Ours less each other method on all photographs, with the paired interval."""
-    others = [method for method in METHODS if method not in ("ours", "oracle")]
-    rows = []
-    for network in NETWORKS:
-        everywhere = at_default(network)["f1"]["all"]
-        for where in WHERE:
-            less = (_signed(everywhere[where][method]["ours_less"]) for method in others)
-            rows.append((network, where, *less))
-    return table(("network", "", *(METHODS[method] for method in others)), rows)
-
-
-def trade_curve() -> str:
-    """What passes and weight buy, the default in bold."""
-    rows = []
-    for network in NETWORKS:
-        for setting in read(f"trade_{network}")["curve"]:
-            line = (
-                network,
-                f"{setting['patch']} / {setting['step']}",
-                setting["passes"],
-                setting["weight"],
-                *(_spanned(setting["f1"]["all"][where]["ours"]) for where in WHERE),
-                _spanned(setting["pairs"]),
-                _spanned(setting["repeatability"]) if setting["repeatability"] else "",
-            )
-            chosen = setting is at_default(network)
-            rows.append(tuple(f"**{cell}**" if chosen and cell != "" else cell for cell in line))
-    header = ("network", "box / step", "passes", "weight", *WHERE, "pairs", "repeatability")
+    for network in measured("landmarks"):
+        found = read(f"landmarks_{network}")
+        for where, methods_of in (("whole", found["whole"]), ("boxed", found)):
+            ours = methods_of["ours"]
+            less = found["differences"][where]["ours"]
+            others = (signed(less[name]["0.1"]) for name in names)
+            rows.append((network, found["photographs"], where, f"{ours['f1']['0.1']:.3f}", *others))
+    header = ("network", "photographs", "", "ours", *(f"less {name}" for name in names.values()))
     return table(header, rows)
 
 
-def at_default(network: str) -> Figures:
-    """The setting that has every method's figures: the default."""
-    curve: list[Figures] = read(f"trade_{network}")["curve"]
-    return next(setting for setting in curve if "corners" in setting["f1"]["all"]["whole"])
+def calibration() -> str:
+    """What a keypoint's confidence meant: the share near a landmark, by fifths of confidence."""
+    rows = []
+    for network in measured("landmarks"):
+        found = read(f"landmarks_{network}")
+        bins = (f"{one['confidence']:.2f}: {one['right']:.2f}" for one in found["calibration"])
+        rows.append((network, *bins, f"{found['calibration_error']:.3f}"))
+    fifths = ("lowest fifth", "second", "third", "fourth", "highest")
+    return table(("network", *fifths, "calibration error"), rows)
 
 
-def cpu_times() -> str:
-    """CPU seconds of a whole detection on one thread, by passes."""
-    runs = {network: read(f"cpu_time_{network}")["occlusions"] for network in NETWORKS}
-    return table(
-        ("box / step, colours", "passes", *(f"{network}, CPU seconds" for network in runs)),
-        (
-            (
-                f"{lines[0]['patch']} / {lines[0]['step']}, {lines[0]['colours']}",
-                lines[0]["passes"],
-                *(f"{line['cpu_s']:.2f}" for line in lines),
+def sanity() -> str:
+    """How alike the maps and keypoints stay when the network or the class changes."""
+    rows = []
+    for network in measured("sanity"):
+        found = read(f"sanity_{network}")
+        depth = found["layers"]
+        names = {
+            "top_1": "the last layer drawn anew",
+            f"top_{depth}": "all layers drawn anew",
+            "random_class": "another class",
+            "other_colours": "other colours of the boxes",
+            "random_points": "as many random points",
+        }
+        for name, words in names.items():
+            cells = (
+                f"{found[name][part]:.2f} ({span(found[name]['interval'][part])})"
+                if part in found[name]
+                else ""
+                for part in ("coarse", "fine", "fused", "keypoints")
             )
-            for lines in zip(*runs.values(), strict=True)
-        ),
-    )
+            rows.append((network, words, *cells))
+    return table(("network", "what changes", "coarse", "fine", "fused", "keypoints"), rows)
+
+
+def deletion() -> str:
+    """Areas under the deletion and insertion curves, and ours less others."""
+    names = {"paper": "`preset=paper`", "shi_tomasi": "Shi-Tomasi", "sift": "SIFT"}
+    names |= {"reversed": "ours, weakest first", "random": "random points"}
+    rows = []
+    for network in measured("deletion"):
+        found = read(f"deletion_{network}")
+        for part in ("deletion", "insertion"):
+            others = (
+                f"{found[name]['behind_ours'][part]:+.3f} "
+                f"({span(found[name]['behind_ours']['interval'][part], 3)})"
+                for name in names
+            )
+            rows.append((network, part, f"{found['ours'][part]:.3f}", *others))
+    header = ("network", "", "ours", *(f"better than {name}" for name in names.values()))
+    return table(header, rows)
 
 
 def fidelity() -> str:
@@ -113,19 +105,16 @@ def _valued(figure: Figures) -> str:
     return f"{figure['value']:.2f} ({span(figure['interval']['value'])})"
 
 
-def _spanned(figure: Figures) -> str:
-    return f"{figure['mean']:.3f} ({span(figure['interval'])})"
-
-
-def _signed(figure: Figures) -> str:
-    return f"{figure['mean']:+.3f} ({span(figure['interval'], 3)})"
-
-
 def repeatability() -> str:
     """The share of points found again with each network, and how much more than others'."""
-    rivals = {"sift": "SIFT", "orb": "ORB", "shi_tomasi": "Shi-Tomasi"}
+    rivals = {
+        "unrefined": "our peaks before Förstner",
+        "sift": "SIFT",
+        "orb": "ORB",
+        "shi_tomasi": "Shi-Tomasi",
+    }
     rows = []
-    for network in NETWORKS[:1]:
+    for network in measured("repeatability"):
         found = read(f"repeatability_{network}")
         ours = found["ours"]
         share = f"{ours['repeatability']:.2f} ({span(ours['interval']['repeatability'])})"

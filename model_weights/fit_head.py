@@ -125,7 +125,7 @@ def save(
             "patch": 2 * side // 7,
             "stride": side // 7,
             "colours": 1,
-            "weight": 0.2,
+            "weight": 0.1,
         },
     }
     manifest = json.dumps({"networks": {name: entry}}, indent=1)

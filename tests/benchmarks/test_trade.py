@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from benchmarks.kept_maps import MapSetting, map_picture
-from benchmarks.trade import best_choice, figures
+from benchmarks.trade import figures
+from benchmarks.trade_landmarks import best_choice, recall_of_candidates
+from weakpoints.evaluation.photographs import Landmarked
 from weakpoints.method.detector import Detector
 from weakpoints.method.occlusion import positions, spread
 from weakpoints.options import choose
@@ -25,7 +27,7 @@ def test_kept_maps_give_the_keypoints_of_a_detection_and_no_pass_is_made_twice(
     monkeypatch.setattr(type(detector), "forward_backward", lambda *_: pytest.fail("a pass"))
     again = map_picture(detector, photograph, 2, tmp_path, boxes=((28, 14),))
     np.testing.assert_allclose(again.points(setting), xy)
-    crowded = seen.points(setting, spread_out=False)
+    crowded = seen.points(setting, sigma=0.0)
     assert sorted(map(tuple, crowded.tolist())) == sorted(map(tuple, xy.tolist()))
     assert crowded.tolist() != xy.tolist()
 
@@ -55,3 +57,12 @@ def test_differences_are_paired_and_by_set() -> None:
     less = found["all"]["boxed"]["corners"]["ours_less"]
     assert less["mean"] == pytest.approx(0.1)
     assert less["interval"] == pytest.approx((0.1, 0.1)), "the same on both photographs"
+
+
+def test_the_recall_of_candidates_counts_each_landmark_once(
+    detector: Detector, photograph: np.ndarray, tmp_path: Path
+) -> None:
+    seen = map_picture(detector, photograph, 2, tmp_path, boxes=((28, 14),))
+    near, far = seen.candidates[0], np.array([1e4, 1e4])
+    marked = Landmarked(Path("x.jpg"), "cat", (0, 0, 10, 10), np.stack([near, far]), ("a", "b"))
+    assert recall_of_candidates([(marked, seen)]).tolist() == [0.5]

@@ -153,8 +153,8 @@ def test_the_report_holds_every_study_and_the_montage_offline_and_measures_nothi
     assert text.count('src="data:image/png;base64,') == pictures
     assert pictures >= 2 + len(ON_PHOTOGRAPHS), "two montages, and each study's charts"
     assert "http" not in text
-    monkeypatch.setattr("weakpoints.evaluation.landmarks._measure", nothing_left)
-    monkeypatch.setattr("weakpoints.evaluation.sanity._measure", nothing_left)
+    monkeypatch.setattr("weakpoints.evaluation.landmarks._landmarks_row", nothing_left)
+    monkeypatch.setattr("weakpoints.evaluation.sanity._sanity_row", nothing_left)
     assert cli.main(["evaluate", "report", *where, *QUICK, "--json"]) == 0
     assert json.loads(capsys.readouterr().out).keys() == {"landmarks", *ON_PHOTOGRAPHS}
     with pytest.raises(pytest.fail.Exception):

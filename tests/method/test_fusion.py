@@ -3,10 +3,13 @@ import pytest
 
 from weakpoints.method.fusion import (
     FLOOR,
+    OBJECT_SHARE,
     SMOOTH,
     corner_weight,
     fuse,
+    log_gaussian,
     log_sigmoid,
+    moments,
     smooth,
     standardise,
 )
@@ -36,13 +39,36 @@ def test_corners_leave_their_share_to_the_photograph_and_look_around_themselves_
     rest = 1 - 0.4 - corner_weight(0.4)
     score = fuse(coarse, fine, np.ones((56, 56), bool), weight=0.4, combine="corners")
     assert score.max() == pytest.approx(0.4 * np.log(0.5))
+    near = -(2**2) / (2 * spread**2)  # of the smoothed point and of its Gaussian, which are alike
     assert score[20, 32] == pytest.approx(
-        0.4 * np.log(0.5) - rest * 2**2 / (2 * spread**2), rel=0.02
+        0.4 * np.log(0.5) + rest * (1 + OBJECT_SHARE) * near, rel=0.02
     )
-    assert score.min() == pytest.approx(0.4 * np.log(0.5) + rest * np.log(FLOOR))
+    far = -(35**2 + 30**2) / (2 * spread**2)
+    assert score[55, 0] == pytest.approx(
+        0.4 * np.log(0.5) + rest * (np.log(FLOOR) + OBJECT_SHARE * far), rel=0.02
+    )
     by_coarse = fuse(fine, coarse, np.ones((56, 56), bool), weight=0.4, combine="corners")
     assert by_coarse.argmax() == fine.argmax()
     assert by_coarse[20, 30] > by_coarse[20, 34] > by_coarse[20, 38]
+
+
+def test_the_gaussian_has_the_mean_and_the_deviations_of_the_map(rng: np.random.Generator) -> None:
+    values = rng.random((20, 20)) ** 4
+    mean, variance = moments(values)
+    places = np.array(np.indices(values.shape))[::-1].reshape(2, -1)  # x, y
+    np.testing.assert_allclose(mean, np.average(places, axis=1, weights=values.ravel()))
+    covariance = np.cov(places, aweights=values.ravel(), ddof=0)
+    np.testing.assert_allclose(variance, np.diag(covariance))
+    expected = [
+        -((x - mean[0]) ** 2 / variance[0] + (y - mean[1]) ** 2 / variance[1]) / 2
+        for x, y in places.T
+    ]
+    np.testing.assert_allclose(log_gaussian(values).ravel(), expected)
+    assert not log_gaussian(np.zeros((5, 5))).any()
+    point = np.zeros((5, 5))
+    point[2, 3] = 7
+    assert log_gaussian(point).argmax() == point.argmax()
+    assert np.isfinite(log_gaussian(point)).all()
 
 
 def test_what_is_even_stays_even_beside_a_margin() -> None:

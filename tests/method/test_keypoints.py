@@ -6,6 +6,7 @@ from hypothesis.extra.numpy import arrays
 
 from tests import oracle
 from weakpoints.method.keypoints import (
+    contrast_normalised,
     corner_likelihood,
     kept_count,
     local_maxima,
@@ -56,6 +57,20 @@ def test_a_corner_is_likelier_than_an_edge_and_nothing_is_located_on_a_plain() -
     assert likelihood[50, 20] < -3, "an edge, twenty times less"
     assert np.isneginf(likelihood[5, 5])
     assert np.isneginf(corner_likelihood(np.full_like(square, 90))).all()
+
+
+def test_of_two_like_corners_the_one_amid_a_texture_is_less_likely() -> None:
+    picture = np.full((60, 120), 110, np.float32)
+    picture[:, 60:] = np.where(np.arange(60) // 5 % 2, 0, 255)[:, None]
+    picture[19:41, 79:101] = 110  # a hole for the second square
+    picture[25:35, 25:35] = picture[25:35, 85:95] = 150
+    blurred = cv2.GaussianBlur(picture, (0, 0), 1.5)
+    likelihood = contrast_normalised(corner_likelihood(blurred), blurred, 1.5)
+    assert likelihood.max() == 0
+    alone, amid = (likelihood[24:36, left : left + 12].max() for left in (24, 84))
+    assert amid < alone - 0.3
+    plain = np.full((20, 20), 90, np.float32)
+    assert np.isneginf(contrast_normalised(corner_likelihood(plain), plain, 1.5)).all()
 
 
 def test_peaks_are_ranked_by_another_score_and_ties_as_ever(rng: np.random.Generator) -> None:

@@ -16,7 +16,7 @@ def test_the_box_goes_from_the_first_to_the_last_point() -> None:
 def test_an_answer_has_the_box_of_the_first_class_alone(
     detector: Detector, photograph: np.ndarray
 ) -> None:
-    options = choose(target_class=(1, 3), patch=14, stride=14)
+    options = choose(target_class=(1, 3), patch=14, stride=14, keep=0.3)
     found = detector.locate(photograph, options)
     first, second = found.explained
     assert found.bbox == bounding_box([(point.x, point.y) for point in first.keypoints])

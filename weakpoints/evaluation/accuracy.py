@@ -1,6 +1,5 @@
 """How often the network names the class of a photograph."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,11 +7,10 @@ import numpy as np
 
 from weakpoints.errors import BadOption, WeakpointsError
 from weakpoints.evaluation.photographs import folders_by_class
+from weakpoints.evaluation.records import ProgressBar
 from weakpoints.images.decode import decode, read_file
 from weakpoints.method.detector import Detector
 from weakpoints.options import Limits
-
-Progress = Callable[[Iterable[Path]], Iterable[Path]]
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Accuracy:
     failed: tuple[str, ...]
 
 
-def accuracy(detector: Detector, folder: Path, progress: Progress) -> Accuracy:
+def accuracy(detector: Detector, folder: Path, progress: ProgressBar) -> Accuracy:
     """Over a folder with one sub-folder a class, named by the network's label or index.
 
     Raises BadOption for a name that the network does not know.

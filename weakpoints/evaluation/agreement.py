@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
+from weakpoints.evaluation.arrays import Array
 from weakpoints.evaluation.baselines import Area, Points, random_points
 from weakpoints.evaluation.matching import (
     Match,
@@ -26,9 +27,8 @@ from weakpoints.evaluation.matching import (
 )
 from weakpoints.evaluation.photographs import Landmarked
 
-Array = NDArray[np.float64]
 ALPHAS = (0.05, 0.1, 0.2)
-DRAWS = 100
+RANDOM_DRAWS = 100
 TABLE_ALPHA = 0.1
 
 
@@ -115,7 +115,7 @@ def chance(photograph: Landmarked, area: Area, count: int, alpha: float) -> NDAr
     """(M,): how often each landmark is found by `count` random points in the area."""
     rng = np.random.default_rng(0)
     return Placed(
-        photograph, area, tuple(random_points(area, count, rng) for _ in range(DRAWS))
+        photograph, area, tuple(random_points(area, count, rng) for _ in range(RANDOM_DRAWS))
     ).found(alpha)
 
 

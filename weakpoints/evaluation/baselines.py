@@ -10,18 +10,16 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from weakpoints.engine.engine import Incremental
+from weakpoints.evaluation.arrays import Array, Image
 from weakpoints.method.detector import Detector
 from weakpoints.method.keypoints import local_maxima
 from weakpoints.method.suppression import soft_nms
 from weakpoints.networks.graph.segment import Segment
 from weakpoints.networks.network import Conv, Layer, Linear, Network, Residual
 
-Array = NDArray[np.float64]
-Image = NDArray[np.uint8]
 Area = tuple[float, float, float, float]
 LEAST = 1e-9  # share of the highest score: some are 0 or less
 

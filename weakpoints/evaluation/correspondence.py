@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from weakpoints.errors import BadAnnotations
 from weakpoints.evaluation.matching import calibration, calibration_error, resampled
 from weakpoints.evaluation.photographs import read
-from weakpoints.evaluation.records import Progress
+from weakpoints.evaluation.records import ProgressBar
 from weakpoints.evaluation.transfer import nearest_neighbour, same_place, sift_matches
 from weakpoints.landmarks.annotations import Annotations, Marked, check_inside
 from weakpoints.landmarks.descriptors import Descriptors
@@ -86,7 +86,7 @@ def correspondence(
     categories: Sequence[Annotations],
     images: Path,
     references: int,
-    progress: Progress = iter,
+    progress: ProgressBar = iter,
 ) -> dict[str, Any]:
     """PCK with that many references; with one, every ordered pair of a category is a case.
 

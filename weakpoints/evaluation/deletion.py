@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from weakpoints.evaluation.arrays import Array, Image
 from weakpoints.evaluation.baselines import random_points
 from weakpoints.evaluation.matching import summary
 from weakpoints.evaluation.photographs import ALL, corner_detectors, detected, read, whole
@@ -22,12 +23,10 @@ from weakpoints.evaluation.records import Row, Rows
 from weakpoints.method.detector import Detector
 from weakpoints.options import Options, choose
 
-Array = NDArray[np.float64]
-Image = NDArray[np.uint8]
 DISC = 0.04  # radius, of the photograph's longer side
 BLUR = 0.06  # deviation of the Gaussian, of the longer side
 COUNT = 12  # points, or as many as we have
-DRAWS = 10
+DELETION_DRAWS = 10
 
 
 def deletion(
@@ -40,7 +39,9 @@ def deletion(
     behind_ours: by how much ours is better, the area between the curves.
     rank_correlation (ours): Spearman of confidence and the probability that one disc costs.
     """
-    measured = rows.of({str(path): path for path in paths}, partial(_measure, detector, options))
+    measured = rows.of(
+        {str(path): path for path in paths}, partial(_deletion_row, detector, options)
+    )
     result: dict[str, Any] = {"photographs": len(paths)}
     for name in [name for name in measured[0] if name != "rank_correlation"]:
         pairs = [(row[name], row["ours"]) for row in measured]
@@ -62,7 +63,7 @@ def deletion(
     return result
 
 
-def _measure(detector: Detector, options: Options, path: Path) -> Row:
+def _deletion_row(detector: Detector, options: Options, path: Path) -> Row:
     """(deletion, insertion) of each method, and the rank correlation."""
     image, rng = read(path), np.random.default_rng(0)
     ours, found = detected(detector, image, options)
@@ -76,7 +77,7 @@ def _measure(detector: Detector, options: Options, path: Path) -> Row:
     row: Row = {name: curves(detector, image, xy[:count], target) for name, xy in methods.items()}
     draws = [
         curves(detector, image, random_points(whole(image), count, rng).xy, target)
-        for _ in range(DRAWS)
+        for _ in range(DELETION_DRAWS)
     ]
     singles = [
         detector.classify(deleted(image, ours.xy[i : i + 1])[-1])[target]

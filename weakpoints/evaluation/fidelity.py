@@ -21,6 +21,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from weakpoints.errors import BadOption
+from weakpoints.evaluation.arrays import Array
 from weakpoints.evaluation.matching import summary
 from weakpoints.evaluation.pairs import square
 from weakpoints.evaluation.photographs import read
@@ -34,7 +35,6 @@ from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.networks.network import Network, outputs
 from weakpoints.options import Options
 
-Map = NDArray[np.float64]
 GRID = 4  # patches a side of single deletion
 TILE = 300  # pixels: the side of each photograph in a grid of four
 STEPS = 32  # of integrated gradients, and samples of SmoothGrad
@@ -68,7 +68,9 @@ def fidelity(
     coarse: with its sign; guided: the fine map of `fine=mirrored`; contrast: that of
     `fine=contrast`; fused: the exponential. NAME_clipped: without what is negative.
     """
-    measured = rows.of({case.name: case for case in cases}, partial(_measure, detector, options))
+    measured = rows.of(
+        {case.name: case for case in cases}, partial(_fidelity_row, detector, options)
+    )
     parts = {
         "deletion": [
             row for case, row in zip(cases, measured, strict=True) if len(case.paths) == 1
@@ -106,13 +108,13 @@ def choose_cases(classes: Mapping[int, Sequence[Path]], count: int, captum: bool
     return cases
 
 
-def patch_sums(values: Map) -> NDArray[np.float64]:
+def patch_sums(values: Array) -> NDArray[np.float64]:
     """(GRID * GRID,) sums of an (S, S) map over the patches, row by row; S has to be divisible."""
     side = len(values) // GRID
     return np.asarray(values.reshape(GRID, side, GRID, side).sum((1, 3))).ravel()
 
 
-def positive_share(values: Map, asked: int) -> float:
+def positive_share(values: Array, asked: int) -> float:
     """Of what is positive in an (S, S) map, the share in a quarter; a quarter where nothing is."""
     half, positive = len(values) // 2, values.clip(min=0)
     row, column = divmod(asked, 2)
@@ -121,7 +123,7 @@ def positive_share(values: Map, asked: int) -> float:
     return float(cell.sum() / total) if total > 0 else 0.25
 
 
-def _measure(detector: Detector, options: Options, case: Case) -> Row:
+def _fidelity_row(detector: Detector, options: Options, case: Case) -> Row:
     """{"value": ...} of each map."""
     if detector.input.side % GRID:
         raise BadOption(f"the input's side is {detector.input.side}, no multiple of {GRID}")
@@ -145,7 +147,7 @@ def _measure(detector: Detector, options: Options, case: Case) -> Row:
     return {name: {"value": _correlation(patch_sums(each), drops)} for name, each in maps.items()}
 
 
-def own_maps(detector: Detector, prepared: Prepared, seen: NetworkPass) -> dict[str, Map]:
+def own_maps(detector: Detector, prepared: Prepared, seen: NetworkPass) -> dict[str, Array]:
     """Each (S, S) of the class that is explained."""
     options, target, frame = prepared.options, seen.targets[0], prepared.frame
     side = detector.input.side
@@ -188,7 +190,7 @@ def single_deletion(
     return np.asarray((seen.trace.logits[0, target] - logits[:, target]).double().cpu())
 
 
-def captum_maps(network: Network, x: Tensor, target: int) -> dict[str, Map]:
+def captum_maps(network: Network, x: Tensor, target: int) -> dict[str, Array]:
     """Captum's methods on a single picture x (1, 3, S, S), summed over the colours.
 
     The baseline of integrated gradients is the input's mean colour. Raises BadOption without it.

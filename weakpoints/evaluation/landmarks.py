@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weakpoints.evaluation.agreement import (
+    RANDOM_DRAWS,
     Placed,
     f1_scores,
     figures,
@@ -39,7 +40,6 @@ from weakpoints.method.peaks import find_peaks, scene_of
 from weakpoints.options import Options, choose
 
 F1 = Mapping[str, Mapping[str, NDArray[np.float64]]]  # of each method and alpha, by photograph
-DRAWS = 100  # of the random points
 
 
 def landmarks(
@@ -57,7 +57,7 @@ def landmarks(
     calibration: of our keypoints by confidence, the share within 0.1 of a landmark.
     """
     names = named(photographs)
-    measured = rows.of(names, partial(_measure, detector, reweighted(detector), options))
+    measured = rows.of(names, partial(_landmarks_row, detector, reweighted(detector), options))
     inside, anywhere = (
         _methods(list(names.values()), measured, boxed=boxed) for boxed in (True, False)
     )
@@ -133,26 +133,28 @@ def _by_part(part_of: Sequence[str], f1: F1, whole_f1: F1) -> dict[str, Any]:
     return found
 
 
-def _measure(
+def _landmarks_row(
     detector: Detector, untrained: Detector, options: Options, photograph: Landmarked
 ) -> Row:
     """Each method's points as x, y, score, and the photograph's "area".
 
     Points are those "inside" the box and those "anywhere"; no method has more than ours.
-    `_spread` and `_unspread` say whether `soft_nms` keeps a method's points apart where its plain
-    name does the other: ours and those of random weights are spread, corner detectors are not.
+    `_spread` and `_unspread` say whether `soft_nms` keeps a method's points apart, by our object's
+    extent, where its plain name does the other: ours and those of random weights are spread, corner
+    detectors are not.
     """
     image = read(photograph.path)
     ours, found = detected(detector, image, options)
-    weightless, guessed = detected(untrained, image, replace(options, **ALL))
+    sigma = own_sigma(found)
+    guessed = untrained.locate(image, replace(options, **ALL))
     methods = {
         "ours": ours,
         "ours_unspread": _ranked_corners(image, found, found.maps.fused, 0.0),
         "paper": detected(detector, image, choose("paper", **ALL))[0],
-        "random_weights": weightless,
+        "random_weights": _ranked_corners(image, guessed, guessed.maps.fused, sigma),
         "random_weights_unspread": _ranked_corners(image, guessed, guessed.maps.fused, 0.0),
         "corners": _corners_only(image, found, 0.0),
-        "corners_spread": _corners_only(image, found, own_sigma(found)),
+        "corners_spread": _corners_only(image, found, sigma),
         **corner_detectors(image, found),
     }
     row: Row = {}
@@ -193,5 +195,5 @@ def _random(ours: Placed) -> Placed:
     return Placed(
         ours.photograph,
         ours.area,
-        tuple(random_points(ours.area, ours.count, rng) for _ in range(DRAWS)),
+        tuple(random_points(ours.area, ours.count, rng) for _ in range(RANDOM_DRAWS)),
     )

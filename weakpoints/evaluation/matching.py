@@ -13,7 +13,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from scipy.stats import bootstrap
 
-Array = NDArray[np.float64]
+from weakpoints.evaluation.arrays import Array
+
 Interval = tuple[float, float]
 RESAMPLES = 1000
 BINS = 5

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from weakpoints.evaluation.arrays import Image
 from weakpoints.evaluation.photographs import Landmarked, read
 from weakpoints.method.detector import Detector
 from weakpoints.method.localization import Localization
@@ -19,7 +20,6 @@ COLUMNS = ("photograph", "coarse", "fine", "fused", "keypoints", "landmarks")
 SIZE: Size = "image"
 MAPS: tuple[Which, ...] = ("coarse", "fine", "fused")
 HEIGHT = 180  # pixels of a row
-Image = NDArray[np.uint8]
 
 
 def montage(detector: Detector, photograph: Landmarked, options: Options) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weakpoints.errors import BadOption
+from weakpoints.evaluation.arrays import Image
 from weakpoints.evaluation.baselines import shi_tomasi
 from weakpoints.evaluation.matching import summary
 from weakpoints.evaluation.photographs import read, suppression
@@ -24,7 +25,6 @@ from weakpoints.method.detector import Detector
 from weakpoints.method.localization import Localization
 from weakpoints.options import Options, choose
 
-Image = NDArray[np.uint8]
 Layout = Literal["side_by_side", "one_above_the_other", "small_in_large"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 TILE = 300  # pixels: both photographs are squashed into squares of this side
@@ -66,7 +66,7 @@ def pairs(
     shi_tomasi: as many corners as ours.
     chance: the share that the photograph has of the picture.
     """
-    measured = rows.of({case.name: case for case in cases}, partial(_measure, detector, options))
+    measured = rows.of({case.name: case for case in cases}, partial(_pairs_row, detector, options))
     layouts = [case.layout for case in cases]
     methods = {name: figures([row[name] for row in measured], layouts) for name in measured[0]}
     return {
@@ -133,7 +133,7 @@ def figures(rows: Sequence[Mapping[str, float]], layouts: Sequence[str]) -> dict
     return summary(rows) | {"by_layout": means}
 
 
-def _measure(detector: Detector, options: Options, case: Case) -> Row:
+def _pairs_row(detector: Detector, options: Options, case: Case) -> Row:
     """By method: what lies on the photograph that is asked for.
 
     That is the share of keypoints, and of each map's mass.

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from weakpoints.evaluation.arrays import Array
 from weakpoints.evaluation.matching import summary
 from weakpoints.evaluation.photographs import read
 from weakpoints.evaluation.records import Row, Rows
 from weakpoints.method.detector import Detector
 from weakpoints.options import Options
 
-Map = NDArray[np.float64]
 PAPER = ("8/8", "16/8", "16/16", "32/16")  # patch and stride at 224 pixels, in the paper
 DENSE = ("16/4",)
 SCALES = ("16/8", "32/16")  # for several at once
@@ -39,17 +38,19 @@ def patches(
     seconds: of the occlusion.
     stable: Spearman correlation with the map of other random colours.
     """
-    measured = rows.of({str(path): path for path in paths}, partial(_measure, detector, options))
+    measured = rows.of(
+        {str(path): path for path in paths}, partial(_patches_row, detector, options)
+    )
     return {
         "photographs": len(paths),
         **{name: summary([row[name] for row in measured]) for name in measured[0]},
     }
 
 
-def _measure(detector: Detector, options: Options, path: Path) -> Row:
+def _patches_row(detector: Detector, options: Options, path: Path) -> Row:
     image = read(path)
 
-    def pair(occluder: str, **chosen: Any) -> tuple[Map, Map, float]:
+    def pair(occluder: str, **chosen: Any) -> tuple[Array, Array, float]:
         """The map, that of other colours, and the seconds of one."""
         patch, stride = (
             max(1, int(length) * detector.input.side // 224) for length in occluder.split("/")
@@ -85,12 +86,12 @@ def _measure(detector: Detector, options: Options, path: Path) -> Row:
     }
 
 
-def together(maps: Iterable[Map]) -> Map:
+def together(maps: Iterable[Array]) -> Array:
     """The paper's tool: each over its maximum, and their mean."""
     return np.asarray(np.mean([each / max(each.max(), 1e-12) for each in maps], 0))
 
 
-def half_area(values: Map) -> float:
+def half_area(values: Array) -> float:
     """The smallest share of pixels that holds half of the sum; 0.5 for an even map."""
     ordered = np.sort(values.ravel())[::-1].cumsum()
     return (

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 Row = dict[str, Any]
-Progress = Callable[[Iterable[Any]], Iterable[Any]]
+ProgressBar = Callable[[Iterable[Any]], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Rows:
     folder: where rows are kept, if at all.
     """
 
-    progress: Progress = iter
+    progress: ProgressBar = iter
     folder: Path | None = None
     asked: str = ""
 

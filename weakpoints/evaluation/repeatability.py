@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
+from weakpoints.evaluation.arrays import Array, Image
 from weakpoints.evaluation.baselines import Points, random_points
 from weakpoints.evaluation.matching import Interval, calibration, calibration_error, interval
 from weakpoints.evaluation.photographs import (
@@ -31,8 +32,6 @@ from weakpoints.method.keypoints import kept_count
 from weakpoints.method.peaks import find_peaks, scene_of
 from weakpoints.options import Options
 
-Array = NDArray[np.float64]
-Image = NDArray[np.uint8]
 NEAR = 0.01  # of the photograph's longer side: 3 pixels of 300
 
 
@@ -48,7 +47,9 @@ def repeatability(
     behind_ours: by how much ours is more repeatable, photograph by photograph.
     calibration: of our keypoints by confidence, the share that a homography leaves.
     """
-    measured = rows.of({str(path): path for path in paths}, partial(_measure, detector, options))
+    measured = rows.of(
+        {str(path): path for path in paths}, partial(_repeatability_row, detector, options)
+    )
     groups = [path.parent.name for path in paths]
     bins = calibration([pair for row in measured for pair in row["survived"]])
     methods = [name for name in measured[0] if name != "survived"]
@@ -64,7 +65,7 @@ def repeatability(
     }
 
 
-def _measure(detector: Detector, options: Options, path: Path) -> Row:
+def _repeatability_row(detector: Detector, options: Options, path: Path) -> Row:
     """By method and warp: the share and the error of `repeated`.
 
     "survived": the confidence of each of our points, and whether it is found again.

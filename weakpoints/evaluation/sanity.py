@@ -22,7 +22,7 @@ from weakpoints.method.localization import Localization
 from weakpoints.options import Options
 
 NEAR = 0.02  # of the photograph's longer side
-DRAWS = 20
+SANITY_DRAWS = 20
 MAPS = ("coarse", "fine", "fused")
 
 
@@ -44,7 +44,7 @@ def sanity(
         f"top_{n}": reweighted(detector, n) for n in sorted({1, count // 4, count // 2, count})
     }
     measured = rows.of(
-        {str(path): path for path in paths}, partial(_measure, detector, changed, options)
+        {str(path): path for path in paths}, partial(_sanity_row, detector, changed, options)
     )
     return {
         "photographs": len(paths),
@@ -53,7 +53,9 @@ def sanity(
     }
 
 
-def _measure(detector: Detector, changed: dict[str, Detector], options: Options, path: Path) -> Row:
+def _sanity_row(
+    detector: Detector, changed: dict[str, Detector], options: Options, path: Path
+) -> Row:
     image = read(path)
     points, found = detected(detector, image, options)
     target, classes = found.target.class_id, len(detector.model.labels)
@@ -67,7 +69,7 @@ def _measure(detector: Detector, changed: dict[str, Detector], options: Options,
     }
     draws = [
         _same_points(points.xy, random_points(whole(image), len(points.xy), rng).xy, image.shape)
-        for _ in range(DRAWS)
+        for _ in range(SANITY_DRAWS)
     ]
     return row | {"random_points": {"keypoints": float(np.mean(draws))}}
 

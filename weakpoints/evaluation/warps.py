@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Image = NDArray[np.uint8]
+from weakpoints.evaluation.arrays import Array, Image
+
 SHIFT = 4  # pixels: half a stride of the paper's occluder, where a grid would show
 TILT = 0.12  # a homography moves each corner by up to this share of the side
 

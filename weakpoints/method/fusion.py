@@ -13,6 +13,9 @@ from weakpoints.options import Combine
 # it, and finer detail changes with every shift of the picture.
 SMOOTH = 1 / 14
 CORNER_SHARE = 1 / 4  # of what the coarse map leaves; the rest is the fine map's
+# Of the Gaussian with the fine map's mean and deviation, beside the map itself: what lies beside
+# the object has to have more evidence, and the Gaussian hardly moves when the picture does.
+OBJECT_SHARE = 0.2
 FLOOR = 1e-3  # values below 0.1 % of the maximum are clipped
 
 
@@ -29,7 +32,8 @@ def fuse(
     coarse, fine: (S, S). u and v are these maps standardised over the inside, w is the weight.
     `log_sigmoid`: w log sigmoid(u) + (1 - w) log sigmoid(v). Both maps have to agree (the paper).
     `corners`: both maps are smoothed first; w log sigmoid(u) + (1 - w) (1 - CORNER_SHARE)
-    log_share(fine). What is left, `corner_weight`, is for the corner: `peaks.find_peaks` adds it.
+    (log_share(fine) + OBJECT_SHARE log_gaussian(fine)). What is left, `corner_weight`, is for the
+    corner: `peaks.find_peaks` adds it.
     """
     if combine == "log_sigmoid":
         patches = log_sigmoid(standardise(coarse, inside))
@@ -37,7 +41,8 @@ def fuse(
         score = weight * patches + (1 - weight) * pixels
     else:
         patches = log_sigmoid(standardise(smooth(coarse, inside), inside))
-        pixels = log_share(smooth(fine, inside))
+        smoothed = smooth(fine, inside)
+        pixels = log_share(smoothed) + OBJECT_SHARE * log_gaussian(smoothed)
         score = weight * patches + (1 - weight - corner_weight(weight)) * pixels
     return np.where(inside, score, -np.inf)
 
@@ -75,3 +80,31 @@ def log_share(values: NDArray[np.float64]) -> NDArray[np.float64]:
     if highest <= 0:
         return np.zeros_like(values)
     return np.asarray(np.log(np.maximum(values / highest, FLOOR)))
+
+
+def log_gaussian(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(S, S), <= 0: the Gaussian with the mean and the deviations of values >= 0, 1 at its peak.
+
+    All 0 where the map is 0.
+    """
+    if values.max(initial=0.0) <= 0:
+        return np.zeros_like(values)
+    mean, variance = moments(values)
+    x, y = (
+        (np.arange(len(values)) - centre) ** 2 / max(spread, 1e-12)
+        for centre, spread in zip(mean, variance, strict=True)
+    )
+    return np.asarray(-(x[None, :] + y[:, None]) / 2)
+
+
+def moments(
+    values: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean (2,) and variance (2,) of x and y in pixels, weighted by (S, S) values >= 0, not all 0.
+
+    The variance is not negative.
+    """
+    places, total = np.arange(len(values)), values.sum()
+    lines = np.stack([values.sum(0), values.sum(1)]) / total  # over x, over y
+    mean = lines @ places
+    return mean, np.maximum(lines @ places**2 - mean**2, 0)

@@ -10,6 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 FLAT = 1e-5  # grey levels squared: a smaller eigenvalue below this is only rounding
+# A corner counts less where all around it is full of contrast, as in a texture.
+CONTRAST_EXPONENT = 0.3  # of the mean squared gradient around, by which a corner is divided
+AROUND = 3.0  # how far around: deviations of the Gaussian that blurred the picture
+LEAST_CONTRAST = 1.0  # grey levels squared
 
 
 def corner_likelihood(blurred: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -23,6 +27,21 @@ def corner_likelihood(blurred: NDArray[np.float32]) -> NDArray[np.float64]:
     highest = max(float(strength.max()), FLAT)
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(np.where(strength > FLAT, strength, 0) / highest))
+
+
+def contrast_normalised(
+    likelihood: NDArray[np.float64], blurred: NDArray[np.float32], sigma: float
+) -> NDArray[np.float64]:
+    """(H, W) log-likelihood <= 0: `corner_likelihood`, less where there is contrast all around.
+
+    blurred: (H, W) grey picture. sigma: of the Gaussian that blurred it, in pixels.
+    """
+    down, right = cv2.Sobel(blurred, cv2.CV_32F, 0, 1), cv2.Sobel(blurred, cv2.CV_32F, 1, 0)
+    squares = (down**2 + right**2) / 64  # Sobel's gradient is 8 times the slope
+    contrast = cv2.GaussianBlur(squares, (0, 0), AROUND * sigma).astype(np.float64)
+    relative = likelihood - CONTRAST_EXPONENT * np.log(contrast + LEAST_CONTRAST)
+    highest = relative.max(initial=-np.inf)
+    return relative - highest if np.isfinite(highest) else relative
 
 
 def local_maxima(score: NDArray[np.float64], radius: int) -> NDArray[np.int64]:

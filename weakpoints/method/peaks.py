@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 from weakpoints.method.close_up import CloseUp, close_up
 from weakpoints.method.frame import Frame
 from weakpoints.method.fusion import corner_weight, standardise
-from weakpoints.method.keypoints import corner_likelihood, kept_count, local_maxima, ranked
+from weakpoints.method.keypoints import (
+    contrast_normalised,
+    corner_likelihood,
+    kept_count,
+    local_maxima,
+    ranked,
+)
 from weakpoints.method.localization import Keypoint, Maps
 from weakpoints.method.refinement import Refined, refine
 from weakpoints.method.suppression import soft_nms
@@ -35,7 +41,8 @@ class Peaks:
 class Corners:
     """Corners on the close-up.
 
-    likelihood: (h, w), see `corner_likelihood`. maxima: (N, 2) x, y, the strongest first.
+    likelihood: (h, w), see `contrast_normalised`. maxima: (N, 2) x, y of `corner_likelihood`, the
+    strongest first.
     """
 
     likelihood: NDArray[np.float64]
@@ -61,7 +68,8 @@ class Scene:
         likelihood = corner_likelihood(self.close_up.blurred)
         radius = max(1, round(self.options.nms_radius * float(np.mean(self.detail))))
         maxima = local_maxima(_visible(likelihood, grid, self.seen), radius)
-        return Corners(likelihood, maxima)
+        blurred, sigma = self.close_up.blurred, self.close_up.sigma
+        return Corners(contrast_normalised(likelihood, blurred, sigma), maxima)
 
     @property
     def detail(self) -> NDArray[np.float64]:

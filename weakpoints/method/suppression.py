@@ -4,12 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weakpoints.method.frame import Frame
-from weakpoints.method.fusion import smooth
+from weakpoints.method.fusion import moments, smooth
 from weakpoints.options import Combine
 
 # The suppression's deviation, of the object's extent. Less leaves the points on one or two parts;
 # more drives them off the object.
-REACH = 1 / 18
+REACH = 1 / 15
 STRENGTH = 0.4  # of the log-likelihood, what a point takes from another at the same place
 UNIFORM = 12**0.5  # a side of a uniform rectangle over its deviation
 
@@ -26,14 +26,10 @@ def object_extent(fine: NDArray[np.float64], frame: Frame) -> float:
     map is 0.
     """
     weights = smooth(fine, frame.inside)
-    total = weights.sum()
-    if total <= 0:
+    if weights.max(initial=0.0) <= 0:
         return 0.0
-    lines = weights.sum(0) / total, weights.sum(1) / total  # over x, over y
-    places = np.arange(frame.side)
-    variance = [line @ places**2 - (line @ places) ** 2 for line in lines]
-    sides = UNIFORM * np.sqrt(np.maximum(variance, 0)) * frame.scale
-    return float(sides.max())
+    _, variance = moments(weights)
+    return float((UNIFORM * np.sqrt(variance) * frame.scale).max())
 
 
 def soft_nms(

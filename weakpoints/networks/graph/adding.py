@@ -85,7 +85,7 @@ def default_occluder(side: int) -> Occluder:
     """
     patch = max(1, 2 * side // 7)
     stride = max(1, -(-(side - patch) // 5))  # six boxes in a row, the last flush with the edge
-    return Occluder(patch=patch, stride=stride, colours=1, weight=0.2)
+    return Occluder(patch=patch, stride=stride, colours=1, weight=0.1)
 
 
 def entry_of(
