@@ -28,14 +28,22 @@ def landmarks() -> str:
     for network in NETWORKS:
         for name, part in at_default(network)["f1"].items():
             for where in WHERE:
-                figures = (f"{part[where][method]['mean']:.3f}" for method in METHODS)
+                figures = (
+                    f"{part[where][method]['mean']:.3f}" if method in part[where] else ""
+                    for method in METHODS
+                )
                 rows.append((network, f"{part['photographs']} of {name}, {where}", *figures))
     return table(("network", "photographs", *METHODS.values()), rows)
 
 
 def candidates() -> str:
     """The share of landmarks that a candidate is near, each counted once."""
-    rows = ((network, spanned(read(f"trade_{network}")["candidates"])) for network in NETWORKS)
+    found = {network: read(f"trade_{network}") for network in NETWORKS}
+    rows = (
+        (network, spanned(trade["candidates"]))
+        for network, trade in found.items()
+        if "candidates" in trade
+    )
     return table(("network", "landmarks with a candidate within 0.1 of the box"), rows)
 
 
@@ -46,7 +54,12 @@ def differences() -> str:
     for network in NETWORKS:
         everywhere = at_default(network)["f1"]["all"]
         for where in WHERE:
-            less = (signed(everywhere[where][method]["ours_less"]) for method in others)
+            less = (
+                signed(everywhere[where][method]["ours_less"])
+                if method in everywhere[where]
+                else ""
+                for method in others
+            )
             rows.append((network, where, *less))
     return table(("network", "", *(METHODS[method] for method in others)), rows)
 
@@ -64,7 +77,7 @@ def curve() -> str:
                 *(spanned(setting["f1"]["all"][where]["ours"]) for where in WHERE),
                 spanned(setting["pairs"]),
                 spanned(setting["repeatability"]) if setting["repeatability"] else "",
-                spanned(setting["deletion"]) if setting["deletion"] else "",
+                spanned(setting["deletion"]) if setting.get("deletion") else "",
             )
             chosen = setting is at_default(network)
             rows.append(tuple(f"**{cell}**" if chosen and cell != "" else cell for cell in line))
