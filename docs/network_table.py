@@ -53,6 +53,15 @@ def slower() -> dict[str, float]:
     }
 
 
+def said() -> str:
+    """Who is slower than PyTorch's whole passes, as a sentence."""
+    names = [f"`{name}` ({times:.1f} times)" for name, times in slower().items()]
+    return (
+        f"Of {len(timed())} that were timed, {len(names)} are slower than PyTorch's whole passes"
+        + (f": {', '.join(names)}." if names else ".")
+    )
+
+
 def networks() -> str:
     """One row a network."""
     times = timed()
