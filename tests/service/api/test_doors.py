@@ -8,7 +8,7 @@ import base64
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -79,6 +79,7 @@ def test_a_number_at_its_bounds_is_the_same_in_a_query_a_form_and_json(
 TEXTS = st.sampled_from(["1", "0.5", "squash", "paper", "00ff7F", "1,2,3,4", "nan", "1e3", "6,0"])
 
 
+@settings(max_examples=40)
 @given(st.sampled_from(NAMES), TEXTS | st.text(st.characters(codec="utf-8"), max_size=40))
 @example("roi", "0,0,0,0")
 @example("roi", "1,2,3,4\n")
