@@ -15,10 +15,6 @@ from starlette.requests import Request
 
 from app.schemas.answers import (
     Detection,
-    DetectionOfSeveral,
-    Problem,
-    ProblemOfSeveral,
-    Result,
     detection,
 )
 from app.schemas.queries import Strict, options_of
@@ -196,22 +192,6 @@ def detection_of(request: Request, answer: Answer) -> Detection:
     """The JSON of one answer."""
     model = service_of(request).pipeline.detector.model
     return detection(answer.localization, model, request.state.request_id, answer.timing_ms)
-
-
-async def detection_results(
-    request: Request, delivery: Delivery[Any], on_result: Callable[[Result], None]
-) -> None:
-    """Calls `on_result` with the result of each photograph, as soon as it is known."""
-
-    def on_answer(index: int, answer: Answer | WeakpointsError) -> None:
-        which = {"index": index, "filename": delivery.uploads[index].filename}
-        if isinstance(answer, WeakpointsError):
-            problem = Problem(**problem_body(request, answer))
-            on_result(ProblemOfSeveral(**which, problem=problem))
-        else:
-            on_result(DetectionOfSeveral(**which, **dict(detection_of(request, answer))))
-
-    await delivery.answers(on_answer)
 
 
 def problem_after_status(request: Request, error: WeakpointsError) -> dict[str, Any]:

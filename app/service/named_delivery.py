@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from starlette.requests import Request
 
 from app.schemas.landmarks import NamedPointsFound, named_answer
 from app.schemas.queries import LandmarksQuery
 from app.service.answers import Answer, Delivery, record_timing
 from app.service.intake.upload import Upload
-from app.service.lifecycle import Service
+from app.service.lifecycle import Service, service_of
 from app.service.scheduling.photographs import PhotographRequest
 from weakpoints.errors import BadAnnotations, BadOption, WeakpointsError
 from weakpoints.landmarks.annotations import Annotations, Marked, check_inside, read_annotations
@@ -116,9 +117,10 @@ def check_objects(query: LandmarksQuery, limit: int) -> None:
         )
 
 
-def told(answer: NamedAnswer, delivery: NamedDelivery, request_id: str) -> NamedPointsFound:
-    model = delivery.service.pipeline.detector.model
-    return named_answer(answer.objects, model, request_id, answer.timing_ms)
+def named_points_of(request: Request, answer: NamedAnswer) -> NamedPointsFound:
+    """The JSON of one answer."""
+    model = service_of(request).pipeline.detector.model
+    return named_answer(answer.objects, model, request.state.request_id, answer.timing_ms)
 
 
 async def learnt_from(delivery: Delivery[Any]) -> LandmarkSet:

@@ -1,5 +1,7 @@
 """`/landmarks`: named points, by sets that are kept here or by references sent along."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
@@ -9,11 +11,12 @@ from app.schemas.landmarks import (
     LandmarkSetCard,
     LandmarkSets,
     NamedPointsFound,
+    NamedPointsOfSeveral,
     NamedResults,
 )
 from app.schemas.queries import LandmarksQuery
 from app.service.answers import Delivery, delivered
-from app.service.api.landmarks_answers import answered
+from app.service.api.answer_forms import AnswerForms
 from app.service.api.openapi import (
     EVENTS,
     FILE_SCHEMA,
@@ -32,9 +35,12 @@ from app.service.lifecycle import Service, service_of
 from app.service.named_delivery import (
     ANNOTATIONS,
     REFERENCE,
+    NamedDelivery,
     check_objects,
     learnt_from,
+    named_points_of,
     with_expectation,
+    with_finder,
 )
 from weakpoints.landmarks.landmark_set import LandmarkSet, summary
 from weakpoints.landmarks.named import NamedPoints
@@ -46,11 +52,27 @@ NOT_FOUND: dict[int | str, dict[str, Any]] = {
 }
 STREAMS = streams("NamedResults")
 Asked = Annotated[LandmarksQuery, Query()]
+NAMED_FORMS = AnswerForms(named_points_of, NamedPointsOfSeveral, NamedResults)
+Prepare = Callable[[Delivery[LandmarksQuery]], Awaitable[NamedPoints]]
+"""What finds the landmarks: of a set that is kept, or of references that came along."""
 
 
 def once(request: Request) -> None:
     """Raises BadOption for an option, other than `roi`, that is given twice."""
     reject_repeated(request, several=("roi",))
+
+
+async def _respond(
+    request: Request, query: LandmarksQuery, prepare: Prepare, companions: dict[str, int]
+) -> Response:
+    """Of a set that is kept, or of references that came along. companions: see `Wanted`."""
+
+    @asynccontextmanager
+    async def opened(several: bool) -> AsyncIterator[NamedDelivery]:
+        async with delivered(request, query, several, companions) as delivery:
+            yield with_finder(delivery, await prepare(delivery))
+
+    return await NAMED_FORMS.respond(request, opened)
 
 
 def _with_references() -> dict[str, Any]:
@@ -106,7 +128,7 @@ async def landmarks(request: Request, name: str, query: Asked) -> Response:
     async def prepare(delivery: Delivery[LandmarksQuery]) -> NamedPoints:
         return finder
 
-    return await answered(request, query, prepare, {})
+    return await _respond(request, query, prepare, {})
 
 
 @routes.post(
@@ -137,7 +159,7 @@ async def landmarks_by_references(request: Request, query: Asked) -> Response:
         learnt = await learnt_from(delivery)
         return NamedPoints(service.describer, learnt.pattern)
 
-    return await answered(request, query, prepare, companions)
+    return await _respond(request, query, prepare, companions)
 
 
 @routes.put(
