@@ -13,7 +13,7 @@ from weakpoints.networks.network import Network
 
 CLEAR = 1.5  # times fewer products: windows are quicker, whatever their cuts cost,
 LEAST = 1.05  # and below this they are not
-BOXES = 3  # of the trial, side by side: fewer have windows of their own, more take long
+BOXES = 12  # of the trial, side by side: a chunk of a default detection; few pay more for calls
 TIMES = 2  # of which the quicker counts
 
 
