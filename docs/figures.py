@@ -238,6 +238,33 @@ def speed() -> str:
     )
 
 
+def rivals() -> str:
+    """Occlusion of each network against what a user would pick instead, in one run each."""
+    names = {
+        "full": "PyTorch, tuned",
+        "captum_best": "Captum, best batch",
+        "openvino": "OpenVINO",
+        "onnxruntime": "ONNX Runtime",
+    }
+
+    def cell(figures: Figures, name: str) -> str:
+        if name not in figures:
+            return ""
+        return f"{figures[name]['seconds_per_image']:.2f} ({figures[name]['ratio']:.1f}x)"
+
+    measured = [read(f"occlusion_{network}_rivals") for network in (EMBEDDED, "vgg16")]
+    rows = (
+        (
+            figures["network"],
+            figures["ours"]["positions"],
+            f"{figures['ours']['seconds_per_image']:.2f}",
+            *(cell(figures, name) for name in names),
+        )
+        for figures in measured
+    )
+    return table(("network", "boxes", "ours", *names.values()), rows)
+
+
 def cost() -> str:
     """Seconds and memory against stride, patch, network and number of images."""
     return table(

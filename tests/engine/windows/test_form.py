@@ -309,3 +309,29 @@ def test_every_box_is_in_one_piece_and_none_is_too_large(
 def test_rows_of_boxes_are_not_cut_where_they_fit() -> None:
     corners = tuple((top, left) for top in range(4) for left in range(13))
     assert list(pieces(corners, 16)) == [(0, 13), (13, 26), (26, 39), (39, 52)]
+
+
+class ComputedBias(nn.Module):
+    """As Swin's second version has it: a part of the bias is set to zero in each pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.linear = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = self.linear.bias.clone()
+        bias[1:3].zero_()
+        pooled = self.conv(x).relu().mean((2, 3))
+        return nn.functional.linear(pooled, self.linear.weight, bias)
+
+
+@pytest.mark.parametrize("windows", [True, False])
+def test_a_bias_that_is_computed_is_read(windows: bool, picture: Tensor) -> None:
+    torch.manual_seed(0)
+    module = ComputedBias().double().eval().requires_grad_(False)
+    network = network_of_graph(*graph_of(module, SIDE), SIDE)
+    colours = random_colours(1, 1)
+    form = WindowsForm(network, SMALL, windows=windows)
+    logits = form.logits(Trace(picture, ()), ((2, 3),), 5, colours, no_progress)[0]
+    expected = module(masked(picture, [(2, 3)], 5, colours[0]))
+    torch.testing.assert_close(logits, expected, rtol=1e-10, atol=1e-10)

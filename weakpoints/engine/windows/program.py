@@ -113,7 +113,7 @@ class _Writer:
         for name, last in self._last.items():
             value = self._values[name] if last == i else None
             if isinstance(value, Tensor):
-                self._values[name] = value.new_empty(1).expand(value.shape)
+                self._values[name] = value.new_empty(()).expand(value.shape)
 
     def _joins(self, operation: Operation, padding: Padding) -> bool:
         reader = self._only_reader.get(operation.name)

@@ -24,8 +24,8 @@ def convolution(
         operation, ("weight", None), ("bias", None), ("stride", 1), ("padding", 0),
         ("dilation", 1), ("groups", 1),
     )  # fmt: skip
-    if not isinstance(weight, dict) or "parameter" not in weight:
-        return None
+    if not all(given is None or "parameter" in given for given in (weight, bias)) or not weight:
+        return None  # computed: not the same for all windows, or not known before
     kernels, dilations = tensors[weight["parameter"]], _pair(dilation)
     reach = _reach((kernels.shape[2], kernels.shape[3]), dilations)
     if padding == "same":

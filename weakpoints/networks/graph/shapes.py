@@ -114,7 +114,13 @@ def made(
 
 
 def _fits(bias: Any, tensors: Mapping[str, Tensor], length: int) -> bool:
-    return bias is None or tensors[bias["parameter"]].shape == (length,)
+    """False also for a bias that is computed: PyTorch looks at it then."""
+    match bias:
+        case None:
+            return True
+        case {"parameter": name}:
+            return tensors[name].shape == (length,)
+    return False
 
 
 def _broadcast(inputs: list[Tensor]) -> Tensor:
