@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
@@ -105,6 +105,7 @@ def test_votes_back_are_those_of_the_offset_from_every_block() -> None:
 
 
 @given(st.integers(2, 12), st.integers(0, 2**32 - 1))
+@example(3, 3)  # two marked, one not: the one that is not pulled the others by 1e-4 of a cell
 @settings(max_examples=20, deadline=None)
 def test_each_landmark_is_predicted_from_the_others(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -114,8 +115,8 @@ def test_each_landmark_is_predicted_from_the_others(count: int, seed: int) -> No
     found, weight = rng.random((count, 2)) * GRID, rng.random(count) * 0.99 + 0.01
     places, deviation = oracle.predicted_from_others(shape, found, weight)
     expected = predict_from_others(shape, found, weight)
-    assert expected.places[marked] == pytest.approx(places[marked], abs=1e-4)
-    assert expected.deviation[marked] == pytest.approx(deviation[marked], rel=1e-3)
+    assert expected.places[marked] == pytest.approx(places[marked], abs=1e-8)
+    assert expected.deviation[marked] == pytest.approx(deviation[marked], rel=1e-8)
 
 
 def test_landmarks_that_moved_together_are_expected_exactly_there() -> None:

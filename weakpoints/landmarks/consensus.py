@@ -17,7 +17,7 @@ REST, REACH = 0.15, 0.6  # of the spline, and how far it is alike
 NOISE = 0.02  # of a point that is found with full weight
 FLOOR = 0.1  # no prediction is surer than this
 FAR = 0.1  # a point this far from its prediction counts half
-UNSEEN = 1e-9  # weight of a landmark that says nothing
+UNSEEN = 1e-9  # the least weight
 SMALLEST = 3.0  # cells: extent of landmarks that lie on one another
 
 
@@ -52,8 +52,10 @@ class Expected:
 def predict_from_others(shape: Shape, points: Array, weight: Array) -> Expected:
     """Each landmark from the others' points, which count by weights in [0, 1] (leave one out)."""
     unit, extent = shape.unit, shape.extent
-    noise = NOISE**2 / np.where(shape.marked, np.maximum(weight, UNSEEN), UNSEEN)
-    precision = np.linalg.inv(_covariance(unit, unit) + np.diag(noise))
+    noise = NOISE**2 / np.maximum(weight, UNSEEN)
+    # A landmark that is not marked has nothing to do with the others: it neither says nor hears.
+    together = np.outer(shape.marked, shape.marked) | np.eye(len(unit), dtype=bool)
+    precision = np.linalg.inv(_covariance(unit, unit) * together + np.diag(noise))
     own = np.diag(precision)
     moved = (points - shape.places) / extent
     # Rasmussen and Williams 2006, equations 5.12: all leave-one-out predictions from one inverse.
