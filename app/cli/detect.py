@@ -45,23 +45,28 @@ def detect(
     """keypoints of photographs"""
     from app.batch.collection import printable
     from app.decoding.pool import Decoders
-    from app.loading import loaded
     from app.schemas.answers import detection
     from weakpoints.errors import WeakpointsError
     from weakpoints.images.decode import read_file
-    from weakpoints.method.arrays import npz
 
     settings, options, failed = network.settings(), given.options(), 0
     decoders = Decoders(1, settings.limits)
-    # While the network loads, the child starts.
-    decoders.start()
-    detector = loaded(settings)
+    detector = None
     drawings = output_paths(images, overlay, ".png")
     files = output_paths(images, arrays, ".npz")
     for path, drawing, file in zip(images, drawings, files, strict=True):
         name = printable(str(path))
         try:
             data = read_file(path, settings.limits)
+        except (WeakpointsError, OSError) as error:
+            failed = say(f"{name}: {error}")
+            continue
+        if detector is None:  # PyTorch is imported once there is something to look at
+            from app.loading import loaded
+
+            decoders.start()  # the child starts while the network loads
+            detector = loaded(settings)
+        try:
             image = decoders.decode(data, background=options.background)
             localization = detector.locate(image, options)
             answer = detection(
@@ -70,9 +75,10 @@ def detect(
             if drawing:
                 write_overlays(image, localization, drawing)
             if file:
+                from weakpoints.method.arrays import npz
+
                 file.write_bytes(npz(localization, answer.model_dump_json()))
         except (WeakpointsError, OSError, ValueError) as error:
-            # The next photograph is looked at all the same.
             failed = say(f"{name}: {error}")
             continue
         line = json.dumps({"file": name, **answer.model_dump()})

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -31,6 +33,17 @@ def test_each_photograph_is_one_line_of_json_and_each_failure_is_said(
     assert answer["model"]["name"] == "toy"
     assert answer["keypoints"]
     assert [each for each in files if each in said.err] == files[:2]
+
+
+def test_where_no_photograph_can_be_read_no_network_is_loaded(tmp_path: Path) -> None:
+    code = (
+        "import sys; from app.cli.main import main; "
+        "code = main(['detect', sys.argv[1]]); print(code, 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "absent.jpg")]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["1", "False"]
+    assert "absent.jpg" in run.stderr
 
 
 def test_people_read_the_class_and_a_line_for_each_keypoint(
