@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from weakpoints.engine.spans import Corners
 from weakpoints.engine.windows import choice
 from weakpoints.engine.windows.choice import chosen
 from weakpoints.engine.windows.form import WindowsForm
@@ -73,3 +74,21 @@ def test_in_between_the_quicker_of_the_two_is_taken(
 def test_a_trial_is_the_seconds_of_one_chunk(network: Network) -> None:
     form = WindowsForm(network, BUDGET)
     assert choice._seconds(form, SIDE, 8, ((0, 0), (0, 9))) > 0
+
+
+@pytest.mark.parametrize(("products", "boxes"), [(1e12, 12), (None, 4), (1.0, 1)])
+def test_the_larger_a_network_the_fewer_boxes_it_is_tried_with(
+    network: Network, products: float | None, boxes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = []
+
+    def seconds(form: WindowsForm, side: int, box: int, corners: Corners) -> float:
+        assert all(0 <= y <= side - box and 0 <= x <= side - box for y, x in corners)
+        counts.append(len(corners))
+        return 1.0
+
+    monkeypatch.setattr(choice, "_seconds", seconds)
+    whole = WindowsForm(network, BUDGET).products(SIDE, 24, ((0, 0),)).full
+    monkeypatch.setattr(choice, "PRODUCTS", 4 * whole if products is None else products)
+    chosen(network, BUDGET, SIDE, 24)
+    assert set(counts) == {boxes}

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weakpoints.networks.graph.graph import Graph, Operation, function
+from weakpoints.networks.graph.graph import Graph, Operation, as_others, function
 
 HEIGHT, WIDTH, COUNT = ":height", ":width", ":count"  # of a window, and of pictures
 IN_PLACE = {
@@ -57,6 +57,9 @@ def _reader(argument: Any, tensors: Mapping[str, Tensor]) -> Reader:
             return lambda values: tensor
         case {"batch": _}:
             return lambda values: values[COUNT]
+        case {"dtype": _} | {"device": _}:
+            kind = as_others(argument, tensors.values())
+            return lambda values: kind
         case list() | tuple():
             parts = [_reader(part, tensors) for part in argument]
             return lambda values: [part(values) for part in parts]

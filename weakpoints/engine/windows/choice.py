@@ -13,15 +13,15 @@ from weakpoints.networks.network import Network
 
 CLEAR = 1.5  # times fewer products: windows are quicker, whatever their cuts cost,
 LEAST = 1.05  # and below this they are not
-BOXES = 12  # of the trial, side by side: a chunk of a default detection; few pay more for calls
+BOXES = 12  # of the trial, side by side: a chunk of a default detection; few pay more for calls,
+PRODUCTS = 5e9  # but where whole maps of so many would take longer, calls cost next to nothing
 TIMES = 2  # of which the quicker counts
 
 
 def chosen(network: Network, budget: int, side: int, box: int) -> tuple[WindowsForm, Tried]:
     """The quicker of the two on a CPU, for boxes of that side, and what was found."""
     windows = WindowsForm(network, budget)
-    top, far = (side - box) // 2, side - box
-    corners = tuple((top, far * i // (BOXES - 1)) for i in range(BOXES))
+    corners = _corners(side, box, BOXES)
     products = windows.products(side, box, corners)
     saved = products.full / max(products.computed, 1)
     if saved >= CLEAR:
@@ -30,12 +30,21 @@ def chosen(network: Network, budget: int, side: int, box: int) -> tuple[WindowsF
         why = f"they save {saved:.2f} times the products"
         return WindowsForm(network, budget, windows=False), Tried("windows", on=False, why=why)
     whole = WindowsForm(network, budget, windows=False)
+    corners = _corners(side, box, max(1, min(BOXES, int(PRODUCTS * BOXES / products.full))))
     took = [_seconds(form, side, box, corners) for _ in range(TIMES) for form in (windows, whole)]
     gain = min(took[1::2]) / min(took[::2])
     if gain > 1:
         return windows, Tried("windows", on=True, gain=gain)
     why = f"they save {saved:.2f} times the products, and took {1 / gain:.2f} times as long"
     return whole, Tried("windows", on=False, why=why)
+
+
+def _corners(side: int, box: int, count: int) -> Corners:
+    """Across the middle of the picture, from edge to edge."""
+    top, far = (side - box) // 2, side - box
+    if count == 1:
+        return ((top, far // 2),)
+    return tuple((top, far * i // (count - 1)) for i in range(count))
 
 
 def _seconds(form: WindowsForm, side: int, box: int, corners: Corners) -> float:

@@ -16,7 +16,8 @@ from weakpoints.networks.graph.graph import ACTIVATIONS, Operation
 
 ELEMENTWISE = ACTIVATIONS | {
     *("add", "sub", "rsub", "mul", "div", "neg", "pow", "sqrt", "rsqrt", "exp", "abs"),
-    *("maximum", "minimum", "to", "type_as", "contiguous", "clone"),
+    *("square", "reciprocal", "expm1", "log", "log1p", "erf", "sin", "cos", "sign", "clip"),
+    *("clamp_max", "maximum", "minimum", "to", "type_as", "contiguous", "clone"),
 }
 ON_CHANNELS = {"batch_norm", "prelu", "channel_shuffle"}  # whatever the axes behind the second are
 PARTS = {"chunk", "split", "split_with_sizes"}

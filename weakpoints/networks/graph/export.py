@@ -28,9 +28,8 @@ def graph_of(module: nn.Module, side: int) -> tuple[Graph, dict[str, Tensor]]:
         batch = torch.export.Dim("n", min=1, max=4096)
         program = torch.export.export(module, (x,), dynamic_shapes=({0: batch},))
     except Exception as error:  # export raises almost anything
-        reason = str(error).strip().splitlines()[0][:300]
         raise WeightsError(
-            f"torch.export can't read this module for (N, 3, {side}, {side}): {reason}"
+            f"torch.export can't read this module for (N, 3, {side}, {side}): {_reason(error)}"
         ) from error
     try:
         graph, tensors = _translated(program)
@@ -39,6 +38,16 @@ def graph_of(module: nn.Module, side: int) -> tuple[Graph, dict[str, Tensor]]:
         graph, tensors = _translated(program.run_decompositions({}))
         _compare(graph, tensors, module, x)
     return graph, tensors
+
+
+def _reason(error: Exception) -> str:
+    """In one line, torch.export's own but where that names a logger."""
+    if "specialized it to be a constant" in str(error):
+        return (
+            "it works for one number of pictures alone; x.shape[0] in its code leaves that free, "
+            "len(x) does not"
+        )
+    return str(error).strip().splitlines()[0][:300]
 
 
 def _translated(program: Any) -> tuple[Graph, dict[str, Tensor]]:
@@ -63,7 +72,12 @@ def _translated(program: Any) -> tuple[Graph, dict[str, Tensor]]:
                 return same.get(given.name, {"value": given.name})
             case list() | tuple():
                 return [argument(part) for part in given]
-            case torch.dtype() | torch.device() | torch.memory_format() | torch.layout():
+            case torch.dtype():
+                name = str(given).removeprefix("torch.")
+                return {"dtype": "float" if given.is_floating_point else name}
+            case torch.device():
+                return {"device": True}
+            case torch.memory_format() | torch.layout():
                 return None  # as the input's
         return given
 

@@ -5,12 +5,15 @@ An argument is a number, a word, None, a list of arguments, or one of these:
     {"value": NAME}      what an earlier operation put out, or the picture
     {"parameter": NAME}  a tensor beside the graph
     {"batch": true}      how many pictures there are
+    {"dtype": NAME}      of INTEGERS, or "float": as the network's tensors
+    {"device": true}     where the network's tensors are
 """
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import torch
@@ -24,29 +27,39 @@ ACTIVATIONS = {  # where guided backpropagation clips: elementwise, and not line
 }
 WEIGHTED = {"conv2d", "batch_norm", "linear", "layer_norm", "group_norm", "addmm"}
 PURE = ACTIVATIONS | {
-    *("conv2d", "batch_norm", "linear", "matmul", "bmm", "addmm", "mm", "einsum"),
-    *("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "mean", "amax"),
-    *("add", "sub", "rsub", "mul", "div", "neg", "pow", "sqrt", "rsqrt", "exp", "sum", "cat"),
-    *("layer_norm", "group_norm", "softmax", "_softmax", "scaled_dot_product_attention"),
-    *("flatten", "view", "reshape", "_unsafe_view", "permute", "transpose", "squeeze", "stack"),
-    *("unsqueeze", "unflatten", "expand", "expand_as", "contiguous", "clone", "pad", "roll"),
-    *("slice", "select", "chunk", "split", "split_with_sizes", "unbind", "index", "index_select"),
-    *("pixel_shuffle", "pixel_unshuffle", "to", "type_as", "var_mean", "linalg_vector_norm"),
-    *("constant_pad_nd", "unfold", "movedim", "swapaxes", "t", "abs", "maximum", "minimum", "tile"),
-    *(
-        "repeat",
-        "new_zeros",
-        "zeros_like",
-        "zero",
-        "full_like",
-        "fill",
-        "copy",
-        "where",
-        "ne",
-        "eq",
-    ),
-    *("masked_fill", "slice_scatter", "select_scatter", "lift_fresh_copy", "native_layer_norm"),
-    *("rms_norm", "instance_norm", "var", "std", "narrow", "channel_shuffle", "im2col", "hardtanh"),
+    # products and normalisations
+    *("conv1d", "conv2d", "conv3d", "conv_transpose2d", "linear", "matmul", "mm", "bmm", "mv"),
+    *("addmm", "baddbmm", "einsum", "dot", "outer", "scaled_dot_product_attention"),
+    *("batch_norm", "instance_norm", "layer_norm", "group_norm", "rms_norm", "native_layer_norm"),
+    *("native_group_norm", "_native_batch_norm_legit_no_training"),
+    # of neighbours, and over an axis
+    *("max_pool2d", "max_pool2d_with_indices", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d"),
+    *("adaptive_avg_pool2d", "adaptive_max_pool2d", "im2col", "unfold", "upsample_nearest2d"),
+    *("upsample_bilinear2d", "upsample_bicubic2d", "mean", "sum", "amax", "amin", "max", "min"),
+    *("prod", "var", "std", "var_mean", "std_mean", "norm", "linalg_vector_norm", "cumsum"),
+    *("softmax", "_softmax", "log_softmax", "logsumexp", "sort", "topk", "argmax", "argsort"),
+    # of each number
+    *("add", "sub", "rsub", "mul", "div", "neg", "pow", "square", "sqrt", "rsqrt", "reciprocal"),
+    *("exp", "expm1", "log", "log1p", "log2", "erf", "sin", "cos", "sign", "abs", "floor", "ceil"),
+    *("round", "remainder", "fmod", "floor_divide", "maximum", "minimum", "clamp_max", "clip"),
+    *("addcmul", "addcdiv", "lerp", "log_sigmoid", "glu", "threshold"),
+    *("where", "masked_fill", "ne", "eq", "lt", "le", "gt", "ge", "logical_and", "logical_or"),
+    *("logical_not", "bitwise_and", "bitwise_or", "bitwise_not", "isnan", "nan_to_num"),
+    # only moved
+    *("flatten", "view", "view_as", "reshape", "reshape_as", "_unsafe_view", "permute", "t"),
+    *("transpose", "swapaxes", "movedim", "moveaxis", "squeeze", "unsqueeze", "unflatten"),
+    *("expand", "expand_as", "repeat", "repeat_interleave", "tile", "cat", "concat", "stack"),
+    *("slice", "select", "narrow", "chunk", "split", "split_with_sizes", "unbind", "flip", "roll"),
+    *("index", "index_select", "gather", "take_along_dim", "diagonal", "tril", "triu", "pad"),
+    *("constant_pad_nd", "reflection_pad2d", "replication_pad2d", "pixel_shuffle"),
+    *("pixel_unshuffle", "channel_shuffle", "slice_scatter", "select_scatter", "contiguous"),
+    *("clone", "copy", "to", "_to_copy", "type_as", "lift_fresh_copy"),
+    # made of nothing
+    *("arange", "linspace", "meshgrid", "scalar_tensor", "full", "full_like", "fill", "zero"),
+    *("zeros", "zeros_like", "new_zeros", "ones", "ones_like", "new_ones", "new_full", "eye"),
+}
+INTEGERS = {
+    name: getattr(torch, name) for name in ("bool", "uint8", "int8", "int16", "int32", "int64")
 }
 ON_NUMBERS: dict[str, Callable[..., Any]] = {
     "getitem": operator.getitem,
@@ -107,6 +120,8 @@ class Operation:
                     return tensors[name]
                 case {"batch": _}:
                     return batch
+                case {"dtype": _} | {"device": _}:
+                    return as_others(argument, chain(values.values(), tensors.values()))
                 case list() | tuple():
                     return [real(part) for part in argument]
             return argument
@@ -158,6 +173,18 @@ class Graph:
             known.add(operation.name)
         if self.output not in known:
             raise WeightsError(f"no operation of the graph puts out {self.output!r}")
+
+
+def as_others(argument: Mapping[str, Any], others: Iterable[Any]) -> Any:
+    """The dtype or the device that an argument stands for: of the first floats among others.
+
+    Raises KeyError where it stands for none.
+    """
+    floats = (one for one in others if isinstance(one, Tensor) and one.is_floating_point())
+    like = next(floats, torch.zeros(()))
+    if "device" in argument:
+        return like.device
+    return like.dtype if argument["dtype"] == "float" else INTEGERS[argument["dtype"]]
 
 
 def function(kind: str) -> Callable[..., Any]:
