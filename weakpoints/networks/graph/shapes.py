@@ -78,11 +78,14 @@ def made(
     """values, tensors: on the meta device. Raises what PyTorch does where shapes do not fit."""
     names = operation.inputs
     if operation.family in ACTIVATIONS and names:
-        return torch.empty_like(values[names[0]])
+        return _like(values[names[0]])
     if operation.family in ARITHMETIC:
         parts = [*(values[name] for name in names), *(tensors[p] for p in operation.parameters)]
         if len({getattr(part, "dtype", None) for part in parts} - {None}) == 1:
             return _broadcast([part for part in parts if isinstance(part, Tensor)])
+    slid = _slid(operation, values, tensors)
+    if slid is not None:
+        return slid
     match operation.kind, operation.arguments:
         case "mean.dim", ({"value": name}, [*axes], *keep):
             return _mean(values[name], axes, keep=bool(keep and keep[0]))
@@ -97,7 +100,7 @@ def made(
         case "batch_norm.default", ({"value": name}, *_) if (
             len({values[name].shape[1], *(len(tensors[p]) for p in operation.parameters)}) == 1
         ):
-            return torch.empty_like(values[name])
+            return _like(values[name])
         case "layer_norm.default", ({"value": name}, [*sizes], *_) if [
             *values[name].shape[-len(sizes) :]
         ] == sizes and all([*tensors[p].shape] == sizes for p in operation.parameters):
@@ -113,6 +116,43 @@ def made(
     return operation(values, tensors, batch)
 
 
+def _slid(
+    operation: Operation, values: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> Tensor | None:
+    """What a convolution or a pool makes; None where PyTorch has to be asked, or would refuse."""
+    match operation.kind, operation.arguments:
+        case "conv2d.default", ({"value": name}, {"parameter": weight}, *rest):
+            given: list[Any] = [*rest, *(None, 1, 0, 1, 1)[len(rest) :]]
+            bias, *sizes, groups = given
+            x, (count, depth, *kernel) = values[name], tensors[weight].shape
+            fits = _fits(bias, tensors, count) and x.dtype == tensors[weight].dtype
+            fits &= count % max(groups, 1) == 0 and x.shape[1:2] == (depth * groups,)
+        case "max_pool2d.default", ({"value": name}, kernel, *rest):
+            given = [*rest, *(kernel, 0, 1, False)[len(rest) :]]
+            *sizes, ceil = given
+            x = values[name]
+            count, fits = x.shape[1], not ceil and 2 * max(_pair(sizes[1])) <= min(_pair(kernel))
+        case _:
+            return None
+    if not fits or x.dim() != 4:
+        return None
+    axes = zip(x.shape[2:], *map(_pair, (kernel, *sizes)), strict=True)
+    out = [
+        (size + 2 * rim - holes * (taps - 1) - 1) // step + 1 if min(taps, step, holes) > 0 else 0
+        for size, taps, step, rim, holes in axes
+    ]
+    return x.new_empty(len(x), count, *out) if min(out) > 0 else None
+
+
+def _pair(sizes: int | Sequence[int]) -> Sequence[int]:
+    """Of y and x. One number is both."""
+    return [sizes, sizes] if isinstance(sizes, int) else [*sizes, *sizes][:2]
+
+
+def _like(value: Tensor) -> Tensor:
+    return value.new_empty_strided(value.shape, value.stride())
+
+
 def _fits(bias: Any, tensors: Mapping[str, Tensor], length: int) -> bool:
     """False also for a bias that is computed: PyTorch looks at it then."""
     match bias:
@@ -125,9 +165,9 @@ def _fits(bias: Any, tensors: Mapping[str, Tensor], length: int) -> bool:
 
 def _broadcast(inputs: list[Tensor]) -> Tensor:
     """In the order in memory of the first input that has the whole shape, as PyTorch has it."""
-    shape = torch.broadcast_shapes(*(value.shape for value in inputs))  # type: ignore[no-untyped-call]
+    shape = torch.broadcast_tensors(*inputs)[0].shape  # type: ignore[no-untyped-call]
     whole = next((value for value in inputs if value.shape == shape), inputs[0])
-    return torch.empty_like(whole) if whole.shape == shape else whole.new_empty(shape)
+    return _like(whole) if whole.shape == shape else whole.new_empty(shape)
 
 
 def _mean(value: Tensor, axes: Sequence[int], *, keep: bool) -> Tensor:
