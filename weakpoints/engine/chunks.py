@@ -61,7 +61,7 @@ class Layered:
         """(P, C) of one colour a box."""
         rows = clean[-1].rows
         size = trace.activations[self._depth - 1].shape[2:4] or (1, 1)  # of logits: one cell
-        budget = self._budget - sum(reference.own_bytes for reference in clean)
+        budget = self._budget - sum(layer.own_bytes for layer in clean)
         group = min(len(corners), max(1, int(MAPS * budget) // (COPIES * rows.nbytes)))
         plan = self._planner(corners)
         scratch, logits = Scratch(rows), []

@@ -10,7 +10,7 @@ from weakpoints.engine.spans import Corners, Products
 from weakpoints.networks.network import Trace
 
 
-class AnyReference(Protocol):
+class AnyClean(Protocol):
     """What a layer puts out without a box."""
 
     @property
@@ -22,7 +22,7 @@ class AnyReference(Protocol):
         """Memory that is not the trace's."""
 
 
-R = TypeVar("R", bound=AnyReference, contravariant=True)
+R = TypeVar("R", bound=AnyClean, contravariant=True)
 
 
 class Plan(Protocol[R]):
@@ -34,17 +34,17 @@ class Plan(Protocol[R]):
 
     @property
     def changed(self) -> Tensor | None:
-        """(P, H, W): where the last maps may differ from the reference; None: not known."""
+        """(P, H, W): where the last maps may differ from the clean ones; None: not known."""
 
     def scratch_elements(self, clean: tuple[R, ...]) -> int:
         """At most so many numbers are taken from the scratch."""
 
 
 OwnPlan = TypeVar("OwnPlan")
-OwnReference = TypeVar("OwnReference")
+OwnClean = TypeVar("OwnClean")
 
 
-class Form(Protocol[OwnPlan, OwnReference]):
+class Form(Protocol[OwnPlan, OwnClean]):
     """The layers before the classifier, prepared. Threads may share it."""
 
     @property
@@ -62,13 +62,13 @@ class Form(Protocol[OwnPlan, OwnReference]):
     def plan(self, side: int, box: int, corners: Corners) -> OwnPlan:
         """For boxes of box x box pixels over a side x side picture, corners (y, x)."""
 
-    def clean(self, trace: Trace, dtype: torch.dtype) -> tuple[OwnReference, ...]:
+    def clean(self, trace: Trace, dtype: torch.dtype) -> tuple[OwnClean, ...]:
         """The picture, and what each layer puts out without a box."""
 
     def fill(
         self,
         plan: OwnPlan,
-        clean: tuple[OwnReference, ...],
+        clean: tuple[OwnClean, ...],
         colours: Tensor,
         out: Tensor,
         scratch: Scratch,

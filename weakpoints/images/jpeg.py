@@ -20,7 +20,7 @@ ALL_COEFFICIENTS = 2**64 - 1
 
 
 @dataclass(frozen=True)
-class Segment:
+class MarkerSegment:
     """start: where its content begins, behind marker and length; end: where that ends."""
 
     marker: int
@@ -67,7 +67,7 @@ def jpeg_body(data: bytes, most_scanned: int) -> Body:
     return _without_end(data)
 
 
-def _segments(data: bytes) -> Iterator[Segment]:
+def _segments(data: bytes) -> Iterator[MarkerSegment]:
     """Every segment, to the end-of-image marker or to where the file is cut. Raises BadImage."""
     at = 2
     for _ in range(MOST_PARTS):
@@ -78,7 +78,7 @@ def _segments(data: bytes) -> Iterator[Segment]:
         if marker in ALONE:
             continue
         if marker == EOI:
-            yield Segment(marker, at, at)
+            yield MarkerSegment(marker, at, at)
             return
         if marker not in TABLES | FRAMES | {SOS}:
             raise broken("JPEG", data, f"marker FF{marker:02X} has no place in it")
@@ -87,7 +87,7 @@ def _segments(data: bytes) -> Iterator[Segment]:
             return
         if length < 2:
             raise broken("JPEG", data, f"a segment says that it has {length} bytes")
-        yield Segment(marker, at + 2, at + length)
+        yield MarkerSegment(marker, at + 2, at + length)
         at += length
         if marker == SOS:
             end = SCAN_END.search(data, at)
@@ -97,7 +97,7 @@ def _segments(data: bytes) -> Iterator[Segment]:
     raise too_many_parts("JPEG", "segments")
 
 
-def _frame_size(data: bytes, frame: Segment) -> tuple[int, int]:
+def _frame_size(data: bytes, frame: MarkerSegment) -> tuple[int, int]:
     """A frame header is precision (1), height (2), width (2), components (1) and 3 for each."""
     at = frame.start
     if frame.end - at < 6 or frame.end - at < 6 + 3 * data[at + 5]:
@@ -105,13 +105,13 @@ def _frame_size(data: bytes, frame: Segment) -> tuple[int, int]:
     return int.from_bytes(data[at + 3 : at + 5]), int.from_bytes(data[at + 1 : at + 3])
 
 
-def _components(data: bytes, frame: Segment) -> dict[int, int]:
+def _components(data: bytes, frame: MarkerSegment) -> dict[int, int]:
     """By component, the coefficients that are known to the last bit: none yet, of 64 bits."""
     at = frame.start + 6
     return {data[at + 3 * i]: 0 for i in range(data[at - 1])}
 
 
-def _note_scan(data: bytes, scan: Segment, coefficients: dict[int, int]) -> None:
+def _note_scan(data: bytes, scan: MarkerSegment, coefficients: dict[int, int]) -> None:
     """A scan header is a count (1), 2 for each component, first and last coefficient, and bits."""
     count = data[scan.start] if scan.end > scan.start else 0
     spectrum = scan.start + 1 + 2 * count

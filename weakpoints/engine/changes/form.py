@@ -29,7 +29,7 @@ class ResidualKernels:
 
 
 @dataclass(frozen=True, eq=False)
-class Reference:
+class CleanLayer:
     """Of a layer without a box, (H * W, K): what it puts out, and what it hands to its activation.
 
     before: None where there is no activation. inner: of a block's main branch, but its last layer.
@@ -37,13 +37,13 @@ class Reference:
 
     rows: Tensor
     before: Tensor | None = None
-    inner: tuple["Reference", ...] = ()
+    inner: tuple["CleanLayer", ...] = ()
 
     @property
     def own_bytes(self) -> int:
         """That are not the trace's."""
         before = 0 if self.before is None else self.before.nbytes
-        return before + sum(reference.rows.nbytes + reference.own_bytes for reference in self.inner)
+        return before + sum(layer.rows.nbytes + layer.own_bytes for layer in self.inner)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Plan:
         mask[last.pixels] = True
         return torch.from_numpy(mask)
 
-    def scratch_elements(self, clean: tuple[Reference, ...]) -> int:
+    def scratch_elements(self, clean: tuple[CleanLayer, ...]) -> int:
         """At most so many numbers are taken from the scratch: two tables, and within a step."""
         windows = (self.boxes, *(step.after for step in self.steps))
         tables = [
@@ -98,21 +98,21 @@ class ChangesForm:
             windows = steps[-1].after
         return Plan(boxes, tuple(steps))
 
-    def clean(self, trace: Trace, dtype: torch.dtype) -> tuple[Reference, ...]:
+    def clean(self, trace: Trace, dtype: torch.dtype) -> tuple[CleanLayer, ...]:
         """The picture, and what each layer puts out without a box."""
         x = trace.x.to(dtype)
-        references = [Reference(_rows(x))]
+        layers = [CleanLayer(_rows(x))]
         for prepared, activation in zip(self.layers, trace.activations, strict=False):
             after = activation.to(dtype)
             layer = prepared if isinstance(prepared, MaxPool) else prepared.layer
-            references.append(_clean(layer, x, after))
+            layers.append(_clean(layer, x, after))
             x = after
-        return tuple(references)
+        return tuple(layers)
 
     def fill(
         self,
         plan: Plan,
-        clean: tuple[Reference, ...],
+        clean: tuple[CleanLayer, ...],
         colours: Tensor,
         out: Tensor,
         scratch: Scratch,
@@ -133,7 +133,7 @@ class ChangesForm:
             table = output
         last = plan.steps[-1].after
         picture, _, _ = last.pixels
-        # the last maps are the reference's, (H * W, K) for every picture, and the changes on top
+        # the last maps are the clean ones, (H * W, K) for every picture, and the changes on top
         out.copy_(clean[-1].rows)
         rows = torch.from_numpy(picture * out.shape[1] + last.map_index)
         out.flatten(0, 1).index_add_(0, rows, table[1:])
@@ -184,12 +184,12 @@ def _through(layer: Conv | MaxPool, before: Windows) -> Windows:
     )
 
 
-def _clean(layer: Layer, x: Tensor, activation: Tensor) -> Reference:
+def _clean(layer: Layer, x: Tensor, activation: Tensor) -> CleanLayer:
     """activation: what the layer puts out for x."""
     match layer:
         case Conv():
             before = _rows(replace(layer, relu=False)(x)) if layer.relu else None
-            return Reference(_rows(activation), before)
+            return CleanLayer(_rows(activation), before)
         case Residual():
             inner, y = [], x
             for part in layer.main[:-1]:
@@ -198,15 +198,15 @@ def _clean(layer: Layer, x: Tensor, activation: Tensor) -> Reference:
                 y = z
             total = layer.main[-1](y)
             total += layer.shortcut[0](x) if layer.shortcut else x
-            return Reference(_rows(activation), _rows(total) if layer.relu else None, tuple(inner))
-    return Reference(_rows(activation))
+            return CleanLayer(_rows(activation), _rows(total) if layer.relu else None, tuple(inner))
+    return CleanLayer(_rows(activation))
 
 
 def _run(
     step: ConvStep | PoolStep | ResidualStep,
     table: Tensor,
-    before: Reference,
-    after: Reference,
+    before: CleanLayer,
+    after: CleanLayer,
     out: Tensor,
     scratch: Scratch,
 ) -> None:
@@ -236,7 +236,7 @@ def _run(
             _activate(step, after, out)
 
 
-def _activate(step: ConvStep | ResidualStep, clean: Reference, out: Tensor) -> None:
+def _activate(step: ConvStep | ResidualStep, clean: CleanLayer, out: Tensor) -> None:
     if clean.before is not None:
         loops.activate(out, step.after, clean.rows, clean.before, step.layer.ceiling)
 

@@ -15,9 +15,9 @@ from weakpoints.engine.spans import Corners
 from weakpoints.engine.tiles.cuda_graphs import Recorder, cuda_graphs
 from weakpoints.engine.tiles.kernels import Windowed
 from weakpoints.engine.tiles.plan import (
+    CleanLayer,
     LayerStep,
     Plan,
-    Reference,
     ResidualKernels,
     ResidualStep,
     kernel,
@@ -45,14 +45,14 @@ class TilesForm:
         """What is computed for boxes over a side x side picture."""
         return plan_of(self.kernels, side, box, corners, self._device)
 
-    def clean(self, trace: Trace, dtype: torch.dtype) -> tuple[Reference, ...]:
+    def clean(self, trace: Trace, dtype: torch.dtype) -> tuple[CleanLayer, ...]:
         """The picture, and what each layer puts out without a box."""
         return _clean(self.kernels, trace, dtype)
 
     def fill(
         self,
         plan: Plan,
-        clean: tuple[Reference, ...],
+        clean: tuple[CleanLayer, ...],
         colours: Tensor,
         out: Tensor,
         scratch: Scratch,
@@ -81,7 +81,7 @@ class TilesForm:
 
 def walk(
     steps: tuple[LayerStep | ResidualStep, ...],
-    clean: tuple[Reference, ...],
+    clean: tuple[CleanLayer, ...],
     boxes: Tensor,
     scratch: Scratch,
 ) -> Tensor:
@@ -94,7 +94,7 @@ def walk(
     table = _table(clean[0].rows, len(boxes), "odd", scratch)
     table[-len(boxes) :] = boxes
     for i, (step, without) in enumerate(zip(steps, clean[1:], strict=True)):
-        # (1 + H * W + T * side * side, K): zeros and the reference, then T tiles to be computed
+        # (1 + H * W + T * side * side, K): zeros and the clean map, then T tiles to be computed
         after = _table(
             without.rows, step.tiles.count * step.tiles.side**2, ("even", "odd")[i % 2], scratch
         )
@@ -145,9 +145,9 @@ def _table(clean: Tensor, changed: int, name: str, scratch: Scratch) -> Tensor:
 
 def _clean(
     kernels: Iterable[Windowed | ResidualKernels], trace: Trace, dtype: torch.dtype
-) -> tuple[Reference, ...]:
+) -> tuple[CleanLayer, ...]:
     """The picture, and what each of the kernels puts out without a box."""
-    references, x = [Reference(_lines(trace.x).to(dtype))], trace.x.to(dtype)
+    layers, x = [CleanLayer(_lines(trace.x).to(dtype))], trace.x.to(dtype)
     for layer, activation in zip(kernels, trace.activations, strict=False):
         inner = (
             list(outputs((part.layer for part in layer.main[:-1]), x))
@@ -155,8 +155,8 @@ def _clean(
             else []
         )
         x = activation.to(dtype)
-        references.append(Reference(_lines(x), tuple(map(_lines, inner))))
-    return tuple(references)
+        layers.append(CleanLayer(_lines(x), tuple(map(_lines, inner))))
+    return tuple(layers)
 
 
 def _lines(activation: Tensor) -> Tensor:
@@ -164,13 +164,11 @@ def _lines(activation: Tensor) -> Tensor:
     return activation[0].permute(1, 2, 0).flatten(0, 1)
 
 
-def _flat(clean: tuple[Reference, ...]) -> tuple[Tensor, ...]:
-    return tuple(rows for reference in clean for rows in (reference.rows, *reference.inner))
+def _flat(clean: tuple[CleanLayer, ...]) -> tuple[Tensor, ...]:
+    return tuple(rows for layer in clean for rows in (layer.rows, *layer.inner))
 
 
-def _nested(like: tuple[Reference, ...], flat: tuple[Tensor, ...]) -> tuple[Reference, ...]:
+def _nested(like: tuple[CleanLayer, ...], flat: tuple[Tensor, ...]) -> tuple[CleanLayer, ...]:
     """The inverse of `_flat`."""
     rest = iter(flat)
-    return tuple(
-        Reference(next(rest), tuple(next(rest) for _ in reference.inner)) for reference in like
-    )
+    return tuple(CleanLayer(next(rest), tuple(next(rest) for _ in layer.inner)) for layer in like)

@@ -26,7 +26,7 @@ class ResidualKernels:
 
 
 @dataclass(frozen=True, eq=False)
-class Reference:
+class CleanLayer:
     """What a layer puts out without a box, (H * W, K).
 
     inner: the same of a block's main branch, but for its last layer.
@@ -70,7 +70,7 @@ class LayerStep:
             tiles.count * tiles.side**2 * weight,
         )
 
-    def scratch_elements(self, clean: Reference) -> tuple[int, int, int]:
+    def scratch_elements(self, clean: CleanLayer) -> tuple[int, int, int]:
         """At most so many numbers are taken from the scratch.
 
         Three counts: to gather and multiply, for two tables, and within a block.
@@ -103,10 +103,10 @@ class ResidualStep:
     def products(self) -> Products:
         return sum((part.products for part in (*self.main, self.shortcut)), Products())
 
-    def scratch_elements(self, clean: Reference) -> tuple[int, int, int]:
+    def scratch_elements(self, clean: CleanLayer) -> tuple[int, int, int]:
         parts = zip(
             (*self.main, self.shortcut),
-            (*map(Reference, clean.inner), clean, clean),
+            (*map(CleanLayer, clean.inner), clean, clean),
             strict=True,
         )
         work, tables, _ = zip(
@@ -140,7 +140,7 @@ class Plan:
         """Of all steps."""
         return sum((step.products for step in self.steps), Products())
 
-    def scratch_elements(self, clean: tuple[Reference, ...]) -> int:
+    def scratch_elements(self, clean: tuple[CleanLayer, ...]) -> int:
         """At most so many numbers are taken from the scratch.
 
         clean: the picture, and what each step puts out without a box.

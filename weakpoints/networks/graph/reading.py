@@ -12,7 +12,7 @@ from weakpoints.networks.network import AveragePool, Conv, Linear, MaxPool
 
 
 @dataclass(frozen=True)
-class Part:
+class Section:
     """Operations between two cuts: from the value `entry` to the value `exit`."""
 
     operations: tuple[Operation, ...]
@@ -25,12 +25,12 @@ class Part:
         return self.operations[0].family if len(self.operations) == 1 else ""
 
 
-def conv(part: Part, tensors: Mapping[str, Tensor]) -> Conv | None:
+def conv(section: Section, tensors: Mapping[str, Tensor]) -> Conv | None:
     """None where it has another stride or padding on one axis, or is dilated."""
-    if part.family != "conv2d" or part.operations[0].options:
+    if section.family != "conv2d" or section.operations[0].options:
         return None
     defaults = (None, None, None, [1, 1], [0, 0], [1, 1], 1)
-    arguments = part.operations[0].arguments
+    arguments = section.operations[0].arguments
     given = (*arguments, *defaults[len(arguments) :])
     _, weight, bias, stride, padding, dilation, groups = given
     if not all(isinstance(size, list) for size in (stride, padding, dilation)):
@@ -45,10 +45,10 @@ def conv(part: Part, tensors: Mapping[str, Tensor]) -> Conv | None:
     return Conv(tensor, own, sizes[0][0], sizes[1][0], False, inf, groups)
 
 
-def linear(part: Part, tensors: Mapping[str, Tensor]) -> Linear | None:
+def linear(section: Section, tensors: Mapping[str, Tensor]) -> Linear | None:
     """With a bias; the weight as it is."""
-    _, *given = part.operations[0].arguments
-    if part.operations[0].options or len(given) != 2 or not all(map(_is_parameter, given)):
+    _, *given = section.operations[0].arguments
+    if section.operations[0].options or len(given) != 2 or not all(map(_is_parameter, given)):
         return None
     weight, bias = (tensors[argument["parameter"]] for argument in given)
     return Linear(weight, bias, relu=False)
@@ -58,11 +58,11 @@ def _is_parameter(argument: Any) -> bool:
     return isinstance(argument, dict) and "parameter" in argument
 
 
-def ceiling(part: Part) -> float | None:
+def ceiling(section: Section) -> float | None:
     """Of a ReLU; of one without, infinity. None: it is another operation."""
-    if len(part.operations) != 1 or part.operations[0].options:
+    if len(section.operations) != 1 or section.operations[0].options:
         return None
-    match part.operations[0].kind, part.operations[0].arguments[1:]:
+    match section.operations[0].kind, section.operations[0].arguments[1:]:
         case ("relu.default", _) | ("clamp_min.default" | "clamp.default", (0,)):
             return inf
         case "relu6.default", _:
@@ -72,11 +72,11 @@ def ceiling(part: Part) -> float | None:
     return None
 
 
-def padding(part: Part) -> tuple[int, int] | None:
+def padding(section: Section) -> tuple[int, int] | None:
     """Zeros before and behind both axes, at least as many behind."""
-    if part.family not in ("pad", "constant_pad_nd") or part.operations[0].options:
+    if section.family not in ("pad", "constant_pad_nd") or section.operations[0].options:
         return None
-    _, sizes, *rest = part.operations[0].arguments
+    _, sizes, *rest = section.operations[0].arguments
     zeros = rest in ([], [0], ["constant"], ["constant", None], ["constant", 0])
     if not zeros or len(sizes) != 4 or not all(isinstance(size, int) for size in sizes):
         return None
@@ -84,11 +84,11 @@ def padding(part: Part) -> tuple[int, int] | None:
     return (left, right) if (left, right) == (top, bottom) and 0 <= left <= right else None
 
 
-def max_pool(part: Part) -> MaxPool | None:
-    if part.family != "max_pool2d" or part.operations[0].options:
+def max_pool(section: Section) -> MaxPool | None:
+    if section.family != "max_pool2d" or section.operations[0].options:
         return None
     defaults: tuple[Any, ...] = (None, None, [], [0, 0], [1, 1], False)
-    given = part.operations[0].arguments
+    given = section.operations[0].arguments
     _, kernel, stride, padding, dilation, ceil = (*given, *defaults[len(given) :])
     sizes = [kernel, stride or kernel, padding, dilation]
     if ceil or not all(isinstance(size, list) and len(set(size)) == 1 for size in sizes):
@@ -96,11 +96,11 @@ def max_pool(part: Part) -> MaxPool | None:
     return MaxPool(kernel[0], sizes[1][0], padding[0]) if dilation[0] == 1 else None
 
 
-def average(part: Part) -> AveragePool | None:
+def average(section: Section) -> AveragePool | None:
     """Over the whole map, or adaptive."""
-    if len(part.operations) != 1 or part.operations[0].options:
+    if len(section.operations) != 1 or section.operations[0].options:
         return None
-    match part.operations[0].kind, part.operations[0].arguments[1:]:
+    match section.operations[0].kind, section.operations[0].arguments[1:]:
         case "adaptive_avg_pool2d.default", ([int() as height, int() as width],):
             return AveragePool(height) if height == width else None
         case "mean.dim", (axes, *_) if sorted(axes) in ([2, 3], [-2, -1]):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from weakpoints.networks.graph.graph import Graph, Operation
 from weakpoints.networks.graph.reading import (
-    Part,
+    Section,
     average,
     ceiling,
     conv,
@@ -36,7 +36,7 @@ def layers_of(graph: Graph, tensors: Mapping[str, Tensor], shapes: Shapes) -> It
 
 def _cut(
     operations: Sequence[Operation], entry: str, output: str, shapes: Shapes
-) -> Iterator[Part]:
+) -> Iterator[Section]:
     start = 0
     last_read = {name: i for i, operation in enumerate(operations) for name in operation.inputs}
     last_read[output] = len(operations)
@@ -47,7 +47,7 @@ def _cut(
         shape = shapes[operation.name]
         is_batch = shape is not None and len(shape) > 1 and shape[0] == BATCH
         if live == 1 and operation.name in last_read and is_batch:
-            yield Part(tuple(operations[start : i + 1]), entry, operation.name)
+            yield Section(tuple(operations[start : i + 1]), entry, operation.name)
             entry, start = operation.name, i + 1
 
 
@@ -56,25 +56,25 @@ class _Reader:
     tensors: Mapping[str, Tensor]
     shapes: Shapes
 
-    def layers(self, parts: Sequence[Part]) -> Iterator[Layer]:
+    def layers(self, sections: Sequence[Section]) -> Iterator[Layer]:
         done = 0
-        while done < len(parts):
-            count, made = self._first(parts[done:])
+        while done < len(sections):
+            count, made = self._first(sections[done:])
             done += count
             for layer in made:
                 # the activation behind it, where the layer has a place for it
-                if layer is made[-1] and done < len(parts):
-                    activated = _activated(layer, parts[done])
+                if layer is made[-1] and done < len(sections):
+                    activated = _activated(layer, sections[done])
                     done += activated is not None
                     layer = activated or layer
                 yield layer
 
-    def _first(self, parts: Sequence[Part]) -> tuple[int, tuple[Layer, ...]]:
-        """Of how many parts the next layers are made, and these layers."""
-        classifier = self._classifier(parts[:3])
+    def _first(self, sections: Sequence[Section]) -> tuple[int, tuple[Layer, ...]]:
+        """Of how many sections the next layers are made, and these layers."""
+        classifier = self._classifier(sections[:3])
         if classifier is not None:
             return classifier
-        first, following = parts[0], parts[1] if len(parts) > 1 else None
+        first, following = sections[0], sections[1] if len(sections) > 1 else None
         if following is not None and following.family == "conv2d":
             rim, padded = padding(first), conv(following, self.tensors)
             if rim is not None and padded is not None and padded.padding == 0:
@@ -82,20 +82,20 @@ class _Reader:
         layer = conv(first, self.tensors) or max_pool(first) or self._residual(first)
         return 1, (layer or self._segment(first),)
 
-    def _segment(self, part: Part) -> Segment:
-        mine = {key: self.tensors[key] for each in part.operations for key in each.parameters}
-        return Segment(part.operations, mine, part.entry, part.exit)
+    def _segment(self, section: Section) -> Segment:
+        mine = {key: self.tensors[key] for each in section.operations for key in each.parameters}
+        return Segment(section.operations, mine, section.entry, section.exit)
 
-    def _residual(self, part: Part) -> Residual | None:
+    def _residual(self, section: Section) -> Residual | None:
         """Two branches of convolutions that are added, the shorter of which may be no more than
         the input itself or one convolution.
         """
-        *inner, total = part.operations
+        *inner, total = section.operations
         if not inner or total.kind != "add.Tensor" or total.options or len(total.inputs) != 2:
             return None
         if len({self.shapes[name] for name in total.inputs}) > 1:
             return None  # it is broadcast
-        branches = [self._branch(inner, part.entry, name) for name in total.inputs]
+        branches = [self._branch(inner, section.entry, name) for name in total.inputs]
         if sum(len(operations) for operations, _ in branches) != len(inner):
             return None  # they share some
         shortcut, main = sorted((layers for _, layers in branches), key=len)
@@ -114,23 +114,23 @@ class _Reader:
             if operation.name in wanted:
                 wanted.update(operation.inputs)
                 found.insert(0, operation)
-        parts = tuple(_cut(found, entry, output, self.shapes))
-        return found, tuple(self.layers(parts))
+        sections = tuple(_cut(found, entry, output, self.shapes))
+        return found, tuple(self.layers(sections))
 
-    def _classifier(self, parts: Sequence[Part]) -> tuple[int, tuple[Layer, ...]] | None:
+    def _classifier(self, sections: Sequence[Section]) -> tuple[int, tuple[Layer, ...]] | None:
         """A linear layer, with the average over the map and the flattening before it."""
-        names = [part.family for part in parts]
+        names = [section.family for section in sections]
         if "linear" not in names:
             return None
-        *before, last = parts[: names.index("linear") + 1]
+        *before, last = sections[: names.index("linear") + 1]
         layer = linear(last, self.tensors)
-        pools = [each for each in (average(part) for part in before) if each is not None]
-        flat = [part for part in before if part.family in FLATTENING]
+        pools = [each for each in (average(section) for section in before) if each is not None]
+        flat = [section for section in before if section.family in FLATTENING]
         if layer is None or len(pools) + len(flat) != len(before) or len(pools) > 1:
             return None
         if pools and average(before[0]) is None:
             return None
-        shape, flattened = self.shapes[parts[0].entry], self.shapes[last.entry]
+        shape, flattened = self.shapes[sections[0].entry], self.shapes[last.entry]
         if shape is None or flattened is None or len(flattened) != 2:
             return None
         if len(shape) != 4 and (pools or len(shape) != 2):
@@ -149,11 +149,11 @@ def _by_cells(weight: Tensor, cells: int) -> Tensor:
     return weight.view(len(weight), -1, cells).transpose(1, 2).flatten(1)
 
 
-def _activated(layer: Layer, part: Part) -> Layer | None:
-    """The layer with this part as its activation; None where it has no place for it."""
+def _activated(layer: Layer, section: Section) -> Layer | None:
+    """The layer with this section as its activation; None where it has no place for it."""
     if not isinstance(layer, Conv | Residual | Linear) or layer.relu:
         return None
-    highest = ceiling(part)
+    highest = ceiling(section)
     if highest is None:
         return None
     if isinstance(layer, Conv):
