@@ -94,6 +94,11 @@ class Incremental:
         logits = self._engine.logits(trace, corners, box, fills, progress)
         return logits.view(*colours.shape[:-1], *logits.shape[2:])
 
+    def compile(self) -> None:
+        """Before many pictures: what is worth to be compiled is, in the next one."""
+        if isinstance(self._engine, WindowsForm):
+            self._engine.compile()
+
     def price(self, side: int, box: int) -> int:
         """Multiplications for one box in the middle of a side x side picture."""
         middle = (side - box) // 2

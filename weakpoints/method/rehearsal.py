@@ -20,11 +20,13 @@ def rehearse(detector: Detector, batch: int, progress: Progress = no_progress) -
 
     On a GPU with default options, so that their shapes are tuned and recorded, and with 1, 2,
     ... `batch` pictures, for each number is tuned by itself. What memory does not hold is not
-    done together. On a CPU with a single box. Call it in the thread that will use the device:
-    cuDNN keeps what it has tuned for each thread.
+    done together. On a CPU with a single box, for which all loops are compiled. Call it in the
+    thread that will use the device: cuDNN keeps what it has tuned for each thread.
     """
     on_gpu = detector.model.device.startswith("cuda")
     waiting = [_uniform(detector, on_gpu) for _ in range(REHEARSED if on_gpu else 1)]
+    if not on_gpu:
+        detector.occluder.compile()
     (seen,) = detector.forward_backward(waiting[:1])
     for prepared in waiting:
         detector.occlude(prepared, seen, progress)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from math import inf
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -64,6 +65,29 @@ def _reader(argument: Any, tensors: Mapping[str, Tensor]) -> Reader:
             parts = [_reader(part, tensors) for part in argument]
             return lambda values: [part(values) for part in parts]
     return lambda values: argument
+
+
+class Bounds(NamedTuple):
+    """What an operation clamps its input to; 0 lies within."""
+
+    low: float
+    high: float
+
+
+def bounds_of(operation: Operation) -> Bounds | None:
+    """None where it does anything else."""
+    names = {"hardtanh": ("min_val", "max_val"), "clamp": ("min", "max"), "clamp_min": ("min",)}
+    defaults = {"relu": (0, inf), "relu6": (0, 6), "hardtanh": (-1, 1)}
+    family, given = operation.family, operation.arguments[1:]
+    if family not in names and family not in defaults:
+        return None
+    bounds = list(defaults.get(family, (-inf, inf)))
+    for i, name in enumerate(names.get(family, ())):
+        bound = given[i] if i < len(given) else operation.options.get(name)
+        bounds[i] = bounds[i] if bound is None else bound
+    if not all(isinstance(bound, int | float) for bound in bounds):
+        return None
+    return Bounds(*map(float, bounds)) if bounds[0] <= 0 <= bounds[1] else None
 
 
 def free_inputs(graph: Graph) -> set[str]:

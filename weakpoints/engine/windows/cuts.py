@@ -48,6 +48,8 @@ class Cut:
 
     inside: (P,) rows of the new windows where the changed ones begin; where some of these lie
     partly outside, `kept` and `to` are the rows that do not, and where they go.
+    origins: (P, 4), for loops that cut nothing: `first`, where the changed windows begin in the new
+    ones (y, x), `width`.
     """
 
     source: Map
@@ -56,6 +58,7 @@ class Cut:
     changed: tuple[int, int]
     width: int
     first: Tensor
+    origins: Integers
     inside: Tensor | None
     kept: Tensor | None = None
     to: Tensor | None = None
@@ -82,13 +85,14 @@ def cut(source: Map, layout: Layout, changed: Area, area: Area) -> Cut:
     down, across = changed.y + top - area.y, changed.x + left - area.x
     first = torch.from_numpy(area.y * width + area.x)
     sizes = (area.height, area.width), (changed.height, changed.width), width
+    origins = np.stack([first.numpy(), down, across, np.full(count, width)], 1)
     corner = np.arange(count) * (area.height * area.width) + down * area.width + across
     if (
         min(down.min(), across.min()) >= 0
         and (down.max() + changed.height) <= area.height
         and (across.max() + changed.width) <= area.width
     ):
-        return Cut(source, layout, *sizes, first, torch.from_numpy(corner))
+        return Cut(source, layout, *sizes, first, origins, torch.from_numpy(corner))
     y, x = np.arange(changed.height), np.arange(changed.width)
     rows = down[:, None] + y
     columns = across[:, None] + x
@@ -98,7 +102,7 @@ def cut(source: Map, layout: Layout, changed: Area, area: Area) -> Cut:
     ).ravel()
     to = (corner[:, None, None] + y[:, None] * area.width + x).ravel()[kept]
     places = torch.from_numpy(np.flatnonzero(kept)), torch.from_numpy(to)
-    return Cut(source, layout, *sizes, first, None, *places)
+    return Cut(source, layout, *sizes, first, origins, None, *places)
 
 
 @lru_cache(512)

@@ -5,7 +5,7 @@ windows of a chunk of boxes, in one thread, and each thread has chunks of its ow
 for another inside of an operation.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -16,6 +16,7 @@ from torch import Tensor
 from weakpoints.engine.spans import Corners, Products
 from weakpoints.engine.threads import pool, usable_threads
 from weakpoints.engine.windows.cuts import Map
+from weakpoints.engine.windows.depthwise import NUMBA, Depthwise, depthwise_of
 from weakpoints.engine.windows.plan import COVERS, Plan, plan_of
 from weakpoints.engine.windows.program import Program, program_of
 from weakpoints.engine.windows.run import clean_maps, run
@@ -25,6 +26,7 @@ from weakpoints.progress import Progress
 
 CHUNK = 16  # boxes: their windows stay in the caches, and products of matrices are large enough
 SHARES = 4  # of the memory budget, for as many threads at most
+FEW = 4  # pictures: Numba's import, and the loops from its cache, take longer than they save
 PLANS = 64  # chunks whose plans are kept for the next picture
 
 
@@ -51,6 +53,13 @@ class WindowsForm:
         self.threads = usable_threads() if self.on_cpu else 1
         self._program = lru_cache(4)(self._program_of)
         self._plan = lru_cache(PLANS)(self._plan_of)
+        self._depthwise = lru_cache(4)(self._depthwise_of)
+        self._pictures, self._compiled = 0, False
+
+    def compile(self) -> None:
+        """From now on, compiled loops do what is quicker with them."""
+        exact = self.like.dtype in (torch.float32, torch.float64)
+        self._compiled = NUMBA and self.on_cpu and exact
 
     def logits(
         self, trace: Trace, corners: Corners, box: int, colours: Tensor, progress: Progress
@@ -61,15 +70,18 @@ class WindowsForm:
         """
         x = trace.x.to(colours.dtype)
         side = x.shape[-1]
+        self._pictures += 1
+        if self._pictures > FEW:
+            self.compile()
         program, division = self._program(side), self._division(side, box, corners)
         chunks = [(r, first, stop) for r in range(len(colours)) for first, stop in division.pieces]
-        maps = dict[Map, Tensor]()
+        maps, loops = dict[Map, Tensor](), self._loops(side)
 
         def work(chunk: tuple[int, int, int]) -> tuple[tuple[int, int, int], Tensor]:
             colour, first, stop = chunk
             plan = self._plan(side, box, corners[first:stop])
             with torch.inference_mode():
-                return chunk, run(program, plan, maps, colours[colour, first:stop])
+                return chunk, run(program, plan, maps, colours[colour, first:stop], loops)
 
         answer: Tensor | None = None
         done, total = 0, colours.shape[0] * colours.shape[1]
@@ -95,11 +107,17 @@ class WindowsForm:
         """(P, C) in the caller's thread; x: (1, 3, S, S), colours: (P, 3)."""
         plan = self._plan(x.shape[-1], box, corners)
         maps = clean_maps(self._program(x.shape[-1]), x, plan.maps)
-        return run(self._program(x.shape[-1]), plan, maps, colours)
+        return run(self._program(x.shape[-1]), plan, maps, colours, {})
 
     @torch.inference_mode()
     def _maps(self, x: Tensor, wanted: Iterable[Map]) -> dict[Map, Tensor]:
         return clean_maps(self._program(x.shape[-1]), x, wanted)
+
+    def _loops(self, side: int) -> Mapping[str, Depthwise]:
+        return self._depthwise(side) if self._compiled else {}
+
+    def _depthwise_of(self, side: int) -> Mapping[str, Depthwise]:
+        return depthwise_of(self._program(side))
 
     def _program_of(self, side: int) -> Program:
         return program_of(self._graph, self._tensors, side)

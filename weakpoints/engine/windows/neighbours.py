@@ -44,6 +44,11 @@ class Geometry:
         (top, left), (bottom, right) = self.before, self.behind
         return [left, max(0, right), top, max(0, bottom)]
 
+    def reads(self, size: Pair) -> Pair:
+        """How many inputs so many outputs read, where they are side by side."""
+        height, width = ((size[i] - 1) * self.stride[i] + self.kernel[i] for i in range(2))
+        return height, width
+
     @property
     def pixelwise(self) -> bool:
         """Whether an output reads the input in its place alone."""
@@ -90,6 +95,11 @@ class Convolution:
     @property
     def products(self) -> int:
         return self.weight.numel()
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each channel is convolved by itself, into one."""
+        return self.groups == len(self.weight) > 1 == self.weight.shape[1]
 
     def on_map(self, x: Tensor) -> Tensor:
         before, behind = self.geometry.before, self.geometry.behind

@@ -12,8 +12,9 @@ import numpy as np
 from weakpoints.engine.spans import Corners, Products, Spans
 from weakpoints.engine.windows.calls import Call
 from weakpoints.engine.windows.cuts import Area, Cut, Map, cut
+from weakpoints.engine.windows.depthwise import patch_elements
 from weakpoints.engine.windows.layouts import Layout
-from weakpoints.engine.windows.neighbours import Neighbours
+from weakpoints.engine.windows.neighbours import Convolution, Neighbours
 from weakpoints.engine.windows.program import Program, Step
 
 COVERS = 0.9  # of a map's pixels: what more would save does not pay for the cuts
@@ -63,7 +64,7 @@ def plan_of(program: Program, side: int, box: int, corners: Corners, covers: flo
         steps.append(placed)
         products += planner.products(placed)
         alive[step.name] = planner.elements(placed)
-        most = max(most, sum(alive.values()) + alive[step.name] + planner.cut_elements(placed))
+        most = max(most, sum(alive.values()) + alive[step.name] + planner.copied(placed))
         for name in done:
             alive.pop(name, None)
     return Plan(len(corners), box, tuple(steps), products, most)
@@ -102,12 +103,16 @@ class _Planner:
         """Numbers of its output, for a picture."""
         return int(placed.step.elements * self._share(placed))
 
-    def cut_elements(self, placed: Placed) -> int:
-        """Numbers of its inputs that are cut, for a picture."""
-        return sum(
+    def copied(self, placed: Placed) -> int:
+        """Numbers of its inputs that are cut for a picture, or put together by a loop."""
+        cut = sum(
             piece.area[0] * piece.area[1] * self._program.depths[name]
             for name, piece in placed.cuts.items()
         )
+        operation = placed.step.operation
+        if isinstance(operation, Convolution) and operation.depthwise:
+            return max(cut, patch_elements(operation, placed.size))
+        return cut
 
     def products(self, placed: Placed) -> Products:
         full = placed.step.products * self._count
@@ -163,13 +168,8 @@ def _around(
     geometry = operation.geometry
     if geometry.pixelwise and area.same(changed):
         return None
-    (down, across), (height, width) = geometry.stride, geometry.kernel
-    reads = Area(
-        area.y * down,
-        area.x * across,
-        (area.height - 1) * down + height,
-        (area.width - 1) * across + width,
-    )
+    (down, across), size = geometry.stride, geometry.reads((area.height, area.width))
+    reads = Area(area.y * down, area.x * across, *size)
     left, right, top, bottom = geometry.padding
     source = Map(name, (left, right, top, bottom), operation.fill)
     return cut(source, layout, changed, reads)

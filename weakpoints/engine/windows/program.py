@@ -12,7 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weakpoints.engine.windows.calls import Call, call, free_inputs, products_of
+from weakpoints.engine.windows.calls import (
+    Bounds,
+    Call,
+    bounds_of,
+    call,
+    free_inputs,
+    products_of,
+)
 from weakpoints.engine.windows.cuts import Map
 from weakpoints.engine.windows.layouts import Layout, after, sized
 from weakpoints.engine.windows.neighbours import Neighbours, Padding, Pair
@@ -28,6 +35,7 @@ class Step:
     """One operation. layout: of what it puts out; None: it needs whole maps, and so do the next.
 
     products: of a whole map, or of all its pixels. elements: numbers of its output, for a picture.
+    bounds: of what only clamps its input.
     """
 
     name: str
@@ -36,6 +44,7 @@ class Step:
     layout: Layout | None
     products: int
     elements: int
+    bounds: Bounds | None = None
 
     @property
     def windowed(self) -> bool:
@@ -135,7 +144,8 @@ class _Writer:
         named = operation if layout is None else sized(operation, layout)
         ready = call(named, self._tensors, in_place=same and operation.name in self._free)
         unique = tuple(dict.fromkeys(inputs))
-        return Step(operation.name, unique, ready, layout, products, elements)
+        bounds = bounds_of(operation)
+        return Step(operation.name, unique, ready, layout, products, elements, bounds)
 
     def _given(self, argument: Any) -> Any:
         match argument:

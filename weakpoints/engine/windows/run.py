@@ -9,26 +9,54 @@ from torch import Tensor
 
 from weakpoints.engine.windows.calls import COUNT, HEIGHT, WIDTH, Call
 from weakpoints.engine.windows.cuts import Map, kept_map
-from weakpoints.engine.windows.plan import Plan
+from weakpoints.engine.windows.depthwise import Depthwise
+from weakpoints.engine.windows.plan import Placed, Plan
 from weakpoints.engine.windows.program import Program, Step
 
 
-def run(program: Program, plan: Plan, maps: Mapping[Map, Tensor], colours: Tensor) -> Tensor:
-    """(P, C) logits of a chunk's boxes; maps: the clean ones. colours: (P, 3)."""
+def run(
+    program: Program,
+    plan: Plan,
+    maps: Mapping[Map, Tensor],
+    colours: Tensor,
+    loops: Mapping[str, Depthwise],
+) -> Tensor:
+    """(P, C) logits of a chunk's boxes; maps: the clean ones. colours: (P, 3).
+
+    loops: steps that are done by them, by name.
+    """
+    clamps = {name for loop in loops.values() for name in loop.clamps}
     size = (plan.boxes, plan.box, plan.box, 3)
     boxes = colours[:, None, None].expand(size).clone(memory_format=torch.contiguous_format)
     values: dict[str, Any] = {program.picture: boxes.permute(0, 3, 1, 2)}
     for placed in plan.steps:
-        inputs = {name: values[name] for name in placed.step.inputs}
-        for name, cut in placed.cuts.items():
-            inputs[name] = cut(maps[cut.source], inputs[name])
-        sizes = {COUNT: plan.boxes, HEIGHT: placed.size[0], WIDTH: placed.size[1]}
-        pads = placed.area is None and not placed.cuts  # a cut has the padding in it
-        values[placed.step.name] = _computed(placed.step, inputs, sizes, pads, writes=True)
+        name, inputs = placed.step.name, {name: values[name] for name in placed.step.inputs}
+        if name in loops:
+            values[name] = _looped(loops[name], placed, maps, inputs)
+        elif name in clamps and not placed.cuts:  # what is cut from a clean map is not clamped yet
+            (values[name],) = inputs.values()
+        else:
+            values[name] = _stepped(placed, maps, inputs, plan.boxes)
         for name in placed.done:
             values.pop(name, None)
     logits: Tensor = values[program.output]
     return logits
+
+
+def _looped(
+    loop: Depthwise, placed: Placed, maps: Mapping[Map, Tensor], inputs: Mapping[str, Any]
+) -> Tensor:
+    ((name, x),) = inputs.items()
+    cut = placed.cuts.get(name)
+    return loop(x, cut, None if cut is None else maps[cut.source], placed.size)
+
+
+def _stepped(placed: Placed, maps: Mapping[Map, Tensor], inputs: dict[str, Any], boxes: int) -> Any:
+    for name, cut in placed.cuts.items():
+        inputs[name] = cut(maps[cut.source], inputs[name])
+    sizes = {COUNT: boxes, HEIGHT: placed.size[0], WIDTH: placed.size[1]}
+    pads = placed.area is None and not placed.cuts  # a cut has the padding in it
+    return _computed(placed.step, inputs, sizes, pads, writes=True)
 
 
 def clean_maps(program: Program, x: Tensor, wanted: Iterable[Map]) -> dict[Map, Tensor]:
