@@ -19,8 +19,9 @@ import numpy as np
 import torch
 
 from weakpoints.images.decode import decode
+from weakpoints.landmarks.describer import Describer
 from weakpoints.landmarks.matching import Reference
-from weakpoints.landmarks.named import Describer, NamedPoints, Pattern
+from weakpoints.landmarks.named import NamedPoints, Pattern
 from weakpoints.loading import PHOTOGRAPH, load_detector
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.networks.manifest import MODEL_WEIGHTS

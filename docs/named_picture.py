@@ -14,9 +14,9 @@ from skimage import data
 
 from weakpoints import Weakpoints
 from weakpoints.landmarks.annotations import Annotations, Marked
+from weakpoints.landmarks.describer import Describer
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.landmarks.learning import learn
-from weakpoints.landmarks.named import Describer
 from weakpoints.options import choose
 
 OUT = Path(__file__).with_name("named.png")

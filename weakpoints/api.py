@@ -20,10 +20,11 @@ from weakpoints.errors import WeakpointsError
 from weakpoints.given_options import options_from
 from weakpoints.images.decode import split
 from weakpoints.images.given import Photograph, pixels
+from weakpoints.landmarks.describer import Describer
 from weakpoints.landmarks.exports.exports import is_export, read_export
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.landmarks.learning import ENOUGH, learn
-from weakpoints.landmarks.named import Describer, Named, NamedPoints
+from weakpoints.landmarks.named import Named, NamedPoints
 from weakpoints.loading import detector_of, load_detector
 from weakpoints.method.localization import ClassScore, Localization, Maps
 from weakpoints.networks.device import chosen_device

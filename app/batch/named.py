@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.batch.records import ResultRow
+from weakpoints.landmarks.describer import Describer
 from weakpoints.landmarks.landmark_set import LandmarkSet
-from weakpoints.landmarks.named import Describer, Named, NamedPoints, Pattern
+from weakpoints.landmarks.named import Named, NamedPoints, Pattern
 from weakpoints.method.detector import Detector
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.options import Options

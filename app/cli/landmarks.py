@@ -32,8 +32,8 @@ def learn(
     """a landmark set from annotated photographs"""
     from app.loading import loaded
     from weakpoints.api import learnt_from
+    from weakpoints.landmarks.describer import Describer
     from weakpoints.landmarks.landmark_set import summary
-    from weakpoints.landmarks.named import Describer
 
     settings = network.settings()
     describer = Describer(loaded(settings))
@@ -82,8 +82,9 @@ def find(
     from app.schemas.landmarks import named_answer
     from weakpoints.errors import WeakpointsError
     from weakpoints.images.decode import read_file
+    from weakpoints.landmarks.describer import Describer
     from weakpoints.landmarks.landmark_set import LandmarkSet
-    from weakpoints.landmarks.named import Describer, NamedPoints
+    from weakpoints.landmarks.named import NamedPoints
 
     settings, options, failed = network.settings(), given.options(), 0
     learnt = LandmarkSet.load(landmarks)

@@ -16,7 +16,7 @@ from app.service.observability.metrics import Metrics
 from app.service.scheduling.pipeline import Pipeline
 from app.settings import Settings
 from weakpoints.errors import Unavailable, WeakpointsError
-from weakpoints.landmarks.named import Describer
+from weakpoints.landmarks.describer import Describer
 from weakpoints.method.detector import Detector
 
 log = logging.getLogger("weakpoints")

@@ -18,10 +18,11 @@ from app.service.lifecycle import Service, service_of
 from app.service.scheduling.photographs import PhotographRequest
 from weakpoints.errors import BadAnnotations, BadOption, WeakpointsError
 from weakpoints.landmarks.annotations import Annotations, Marked, check_inside, read_annotations
+from weakpoints.landmarks.describer import Describer
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.landmarks.learning import check_count, expected_accuracy
 from weakpoints.landmarks.matching import Reference
-from weakpoints.landmarks.named import Describer, Named, NamedPoints, pattern_of
+from weakpoints.landmarks.named import Named, NamedPoints, pattern_of
 from weakpoints.method.stages import Prepared
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.options import Options, choose

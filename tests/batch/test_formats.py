@@ -23,10 +23,10 @@ from tests.landmarks.conftest import NAMES, PLACES, coco, scene
 from tests.service import encoded
 from weakpoints.errors import BadOption
 from weakpoints.landmarks.annotations import read_annotations
+from weakpoints.landmarks.describer import Describer
 from weakpoints.landmarks.exports.exports import read_export
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.landmarks.learning import learn
-from weakpoints.landmarks.named import Describer
 from weakpoints.method.detector import Detector
 from weakpoints.options import Limits, choose
 

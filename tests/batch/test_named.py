@@ -16,9 +16,10 @@ from app.cluster.data import Locate
 from tests.landmarks.conftest import NAMES, PLACES, coco, scene
 from tests.service import encoded
 from weakpoints.landmarks.annotations import read_annotations
+from weakpoints.landmarks.describer import Describer
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.landmarks.learning import learn
-from weakpoints.landmarks.named import Describer, Pattern
+from weakpoints.landmarks.named import Pattern
 from weakpoints.method.detector import Detector
 from weakpoints.options import Limits, choose
 

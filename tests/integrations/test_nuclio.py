@@ -14,8 +14,8 @@ import pytest
 from tests.landmarks.conftest import NAMES, PLACES, coco, scene
 from tests.service import encoded, serving
 from weakpoints.landmarks.annotations import read_annotations
+from weakpoints.landmarks.describer import Describer
 from weakpoints.landmarks.learning import learn
-from weakpoints.landmarks.named import Describer
 from weakpoints.method.detector import Detector
 from weakpoints.options import choose
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from weakpoints.landmarks.annotations import read_annotations
+from weakpoints.landmarks.describer import Describer
 from weakpoints.landmarks.learning import learn
-from weakpoints.landmarks.named import Describer
 from weakpoints.method.detector import Detector
 from weakpoints.options import choose
 

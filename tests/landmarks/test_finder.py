@@ -10,12 +10,13 @@ from tests.landmarks.conftest import NAMES, PLACES, scene
 from weakpoints.errors import BadLandmarkSet
 from weakpoints.images.decode import decode
 from weakpoints.landmarks.consensus import Shape
+from weakpoints.landmarks.describer import Describer, to_cells, to_pixels
 from weakpoints.landmarks.descriptors import GRID
 from weakpoints.landmarks.finder import find
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.landmarks.maps import peaks
 from weakpoints.landmarks.matching import Reference
-from weakpoints.landmarks.named import Describer, NamedPoints, Pattern, to_cells, to_pixels
+from weakpoints.landmarks.named import NamedPoints, Pattern
 from weakpoints.loading import PHOTOGRAPH, load_detector
 from weakpoints.method.detector import Detector
 from weakpoints.method.frame import frame_of

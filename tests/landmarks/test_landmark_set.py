@@ -8,9 +8,10 @@ import pytest
 from tests.landmarks.conftest import PLACES, coco, scene
 from weakpoints.errors import BadAnnotations, BadImage, BadLandmarkSet
 from weakpoints.landmarks.annotations import read_annotations
+from weakpoints.landmarks.describer import Describer
 from weakpoints.landmarks.landmark_set import MOST_REFERENCES, LandmarkSet, summary
 from weakpoints.landmarks.learning import check_count, choose_references, learn
-from weakpoints.landmarks.named import Describer, NamedPoints
+from weakpoints.landmarks.named import NamedPoints
 from weakpoints.options import choose
 
 

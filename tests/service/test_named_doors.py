@@ -20,9 +20,10 @@ from tests.service import encoded, serving
 from weakpoints import Weakpoints
 from weakpoints.errors import Unavailable, UnknownLandmarks, WeakpointsError
 from weakpoints.landmarks.annotations import read_annotations
+from weakpoints.landmarks.describer import Describer
 from weakpoints.landmarks.landmark_set import MOST_REFERENCES, LandmarkSet
 from weakpoints.landmarks.learning import learn
-from weakpoints.landmarks.named import Describer, Pattern
+from weakpoints.landmarks.named import Pattern
 from weakpoints.method.detector import Detector
 from weakpoints.options import choose
 from weakpoints_client import Client, Refused

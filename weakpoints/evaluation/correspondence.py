@@ -19,10 +19,11 @@ from weakpoints.evaluation.photographs import read
 from weakpoints.evaluation.records import ProgressBar
 from weakpoints.evaluation.transfer import nearest_neighbour, same_place, sift_matches
 from weakpoints.landmarks.annotations import Annotations, Marked, check_inside
+from weakpoints.landmarks.describer import Describer
 from weakpoints.landmarks.descriptors import Descriptors
 from weakpoints.landmarks.finder import find
 from weakpoints.landmarks.matching import Reference
-from weakpoints.landmarks.named import Describer, Named, named_points, pattern_of
+from weakpoints.landmarks.named import Named, named_points, pattern_of
 from weakpoints.method.detector import Detector
 from weakpoints.method.frame import Frame
 from weakpoints.options import Options, choose

@@ -5,9 +5,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weakpoints.evaluation.arrays import Array
+from weakpoints.landmarks.describer import to_pixels
 from weakpoints.landmarks.descriptors import GRID, Descriptors, at_places, similarity
 from weakpoints.landmarks.matching import Reference
-from weakpoints.landmarks.named import to_pixels
 from weakpoints.method.frame import Frame
 
 RATIO = 0.8  # Lowe 2004: the best match is so much nearer than the second

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from weakpoints.errors import BadLandmarkSet
-from weakpoints.landmarks.annotations import MOST_LANDMARKS
+from weakpoints.landmarks.coco_parts import MOST_LANDMARKS
 from weakpoints.landmarks.consensus import Shape
 from weakpoints.landmarks.descriptors import GRID
 from weakpoints.landmarks.matching import Reference

@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from weakpoints.errors import BadAnnotations, WeakpointsError
 from weakpoints.landmarks.annotations import Annotations, check_inside
+from weakpoints.landmarks.describer import Describer
 from weakpoints.landmarks.finder import find
 from weakpoints.landmarks.landmark_set import MOST_REFERENCES, LandmarkSet
 from weakpoints.landmarks.matching import Reference
-from weakpoints.landmarks.named import Describer, pattern_of
+from weakpoints.landmarks.named import pattern_of
 from weakpoints.options import Options
 
 ENOUGH = 10  # references that a set keeps, at most: more take time and help little

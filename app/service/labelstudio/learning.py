@@ -10,9 +10,10 @@ from app.service.labelstudio.studio import LabelStudio
 from app.service.named_delivery import references_of
 from weakpoints.errors import BadAnnotations, BadLandmarkSet, WeakpointsError
 from weakpoints.landmarks.annotations import Annotations
+from weakpoints.landmarks.describer import Describer
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.landmarks.matching import Reference
-from weakpoints.landmarks.named import Describer, NamedPoints, pattern_of
+from weakpoints.landmarks.named import NamedPoints, pattern_of
 
 log = logging.getLogger("weakpoints")
 

@@ -13,9 +13,9 @@ from jsonschema import Draft202012Validator
 from tests.landmarks.conftest import NAMES, PLACES, coco, scene
 from tests.service import encoded, serving
 from weakpoints.landmarks.annotations import read_annotations
+from weakpoints.landmarks.describer import Describer
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.landmarks.learning import learn
-from weakpoints.landmarks.named import Describer
 from weakpoints.method.detector import Detector
 from weakpoints.options import choose
 

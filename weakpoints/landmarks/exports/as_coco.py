@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from weakpoints.errors import BadAnnotations
-from weakpoints.landmarks.annotations import Skeleton
+from weakpoints.landmarks.coco_parts import Skeleton
 
 OBJECT = "object"  # the category of points that no box and no skeleton names
 NOT_MARKED, HIDDEN, SEEN = 0, 1, 2  # COCO's visibility

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from weakpoints.errors import BadAnnotations
-from weakpoints.landmarks.annotations import MOST_NAME
+from weakpoints.landmarks.coco_parts import MOST_NAME
 from weakpoints.landmarks.exports.as_coco import OBJECT, SEEN, Exported, finite, once, size_of
 from weakpoints.landmarks.exports.photographs import Photographs
 

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from weakpoints.errors import BadAnnotations
-from weakpoints.landmarks.annotations import MOST_LANDMARKS
+from weakpoints.landmarks.coco_parts import MOST_LANDMARKS
 from weakpoints.landmarks.exports.as_coco import SEEN, Exported, Layout, Triple, finite
 from weakpoints.landmarks.exports.photographs import Photographs
 
