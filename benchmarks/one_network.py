@@ -128,8 +128,12 @@ def compared(
     for picture, (top, left), colour in zip(masked, corners, colours, strict=True):
         picture[:, top : top + box, left : left + box] = colour[:, None, None]
     expected = module(masked)
-    forms = {"windows": WindowsForm(network, 4 * BUDGET).logits_of_chunk(x, corners, box, colours)}
+    form, forms = WindowsForm(network, 4 * BUDGET), {}
+    for name in ("windows", "loops"):
+        forms[name] = form.logits_of_chunk(x, corners, box, colours)
+        form.compile()
     engine = Incremental(network, 4 * BUDGET)
+    engine.compile()
     if engine.form.name != "windows":
         forms[engine.form.name] = engine.logits(network.trace(x), corners, box, colours)
     apart = {form: _apart(logits, expected) for form, logits in forms.items()}
@@ -163,6 +167,7 @@ def seconds(name: str) -> dict[str, Any]:
             scales[rival] = len(corners) / PASSES
         except Exception as error:  # exporters raise almost anything
             settings[rival] = f"{type(error).__name__}: {str(error).strip()[:200]}"
+    detector.occluder.compile()
     ours()  # plans
     took: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(ROUNDS):

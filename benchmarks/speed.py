@@ -156,6 +156,7 @@ def _compare_in_rounds(
 
     module = module.to(device, engine.dtype).to(memory_format=torch.channels_last)
     contestants = [Contestant("ours", ours, {}), *_rivals(module, x, where, against)]
+    engine.compile()
     for _ in range(3 if device == "cuda" else 1):  # a GPU records when it sees a chunk again
         ours()  # the others were warmed up when their batch was chosen
     measured = _in_turn(contestants, rounds, device)

@@ -107,7 +107,7 @@ class WindowsForm:
         """(P, C) in the caller's thread; x: (1, 3, S, S), colours: (P, 3)."""
         plan = self._plan(x.shape[-1], box, corners)
         maps = clean_maps(self._program(x.shape[-1]), x, plan.maps)
-        return run(self._program(x.shape[-1]), plan, maps, colours, {})
+        return run(self._program(x.shape[-1]), plan, maps, colours, self._loops(x.shape[-1]))
 
     @torch.inference_mode()
     def _maps(self, x: Tensor, wanted: Iterable[Map]) -> dict[Map, Tensor]:
