@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from tests import oracle
 from weakpoints.method.close_up import CloseUp
 from weakpoints.method.frame import frame_of
-from weakpoints.method.refinement import Refined, Window, least_squares, noise_gain, refine
+from weakpoints.method.refinement import (
+    Refined,
+    Window,
+    least_squares,
+    miss,
+    noise_gain,
+    refine,
+)
 
 SHARP = 0.1  # pixels: a blur that changes nothing
 
@@ -120,6 +127,34 @@ def test_on_an_edge_and_on_a_plain_the_point_stays_and_is_marked() -> None:
 def test_a_step_out_of_the_window_is_not_taken() -> None:
     found = refine(looked_at(wedge(), 1), np.array([[21.0, 20.0]]), half=5)
     assert not found.refined.any()
+
+
+def test_edges_that_do_not_meet_leave_the_point_where_it_is() -> None:
+    """A square's two opposite corners in one window: the step would go between them."""
+    square = np.zeros((41, 41))
+    square[16:25, 16:25] = 200
+    start = np.array([[16.0, 16.0]])
+    pulled = refine(looked_at(square, 1.5), start, half=9)
+    assert np.abs(pulled.points - start).min() > 2
+    found = refine(looked_at(square, 1.5), start, half=9, most_miss=0.3 * 9)
+    assert not found.refined.any()
+    assert np.isnan(found.covariance).all()
+    np.testing.assert_array_equal(found.points, start)
+
+
+@pytest.mark.parametrize("angle", [np.pi / 4, np.pi / 2, 2 * np.pi / 3])
+@pytest.mark.parametrize("sigma", [3.0, 5.0])
+def test_a_sharp_corner_misses_by_no_more_than_its_blur(angle: float, sigma: float) -> None:
+    """Of a wedge, blurred by sigma, in a window of 3 sigma: as on a close-up."""
+    half, centre = round(3 * sigma), 60
+    ys, xs = np.mgrid[:121, :121] - float(centre)
+    wedge = 200.0 * (np.abs(np.arctan2(ys, xs)) < angle / 2)
+    iy, ix = np.gradient(cv2.GaussianBlur(wedge, (0, 0), sigma))
+    inside = np.s_[centre - half : centre + half + 1, centre - half : centre + half + 1]
+    window = Window(ix[inside], iy[inside], xs[inside], ys[inside])
+    solved = least_squares(window)
+    assert solved is not None
+    assert 0.2 * half < miss(window, solved[0]) < 0.3 * half
 
 
 @given(

@@ -4,7 +4,7 @@ Paper: "Weakly supervised keypoint detection", section III; Förstner and Gülch
 """
 
 from dataclasses import dataclass
-from math import ceil, pi, sqrt
+from math import ceil, inf, pi, sqrt
 
 import cv2
 import numpy as np
@@ -40,14 +40,18 @@ class Window:
 
 
 def refine(
-    picture: CloseUp, points: NDArray[np.float64], half: int, spacing: float = 1.0
+    picture: CloseUp,
+    points: NDArray[np.float64],
+    half: int,
+    spacing: float = 1.0,
+    most_miss: float = inf,
 ) -> Refined:
     """The corner in the window of (2 half + 1)^2 pixels around each point.
 
     points: (N, 2) x, y in pixels of the close-up, each known to `spacing` pixels. x = A^-1 b, with
     A the sum of [Ix^2 IxIy; IxIy Iy^2] over the window, and b the sum of that matrix times the
-    position. Where A is near singular, or the step would leave the window or the picture, the point
-    stays as it is.
+    position. Where A is near singular, the edges miss the corner by more than `most_miss` pixels
+    (see `miss`), or the step would leave the window or the picture, the point stays as it is.
     """
     last = np.subtract(picture.grey.shape[::-1], 1)
     if min(last) < 1:  # a line of pixels has no gradient across
@@ -66,6 +70,8 @@ def refine(
         corner, inverse = solved
         inside = (np.clip(corner, 0, last) == corner).all()
         if not inside or (np.abs(corner - start) > half).any():
+            continue
+        if miss(window, corner) > most_miss:
             continue
         placed[i], refined[i] = corner, True
         noise = picture.noise**2 * noise_gain(window, corner, inverse, picture.sigma)
@@ -86,6 +92,17 @@ def least_squares(
     along = weights * (ix * window.xs + iy * window.ys)
     inverse = np.linalg.inv([[xx, xy], [xy, yy]])
     return inverse @ [(ix * along).sum(), (iy * along).sum()], inverse
+
+
+def miss(window: Window, corner: NDArray[np.float64]) -> float:
+    """How far the window's edges pass the corner (2,) by: the root mean square, in pixels.
+
+    Edges are weighted by their squared gradient. A sharp corner, blurred by a Gaussian of deviation
+    s, has about s / sqrt(2).
+    """
+    ix, iy = window.ix, window.iy
+    across = ix * (window.xs - corner[0]) + iy * (window.ys - corner[1])
+    return float(np.sqrt((across**2).sum() / (ix**2 + iy**2).sum()))
 
 
 def noise_gain(
