@@ -136,7 +136,7 @@ def test_edges_that_do_not_meet_leave_the_point_where_it_is() -> None:
     start = np.array([[16.0, 16.0]])
     pulled = refine(looked_at(square, 1.5), start, half=9)
     assert np.abs(pulled.points - start).min() > 2
-    found = refine(looked_at(square, 1.5), start, half=9, most_miss=0.3 * 9)
+    found = refine(looked_at(square, 1.5), start, half=9, most_miss=0.28 * 9)
     assert not found.refined.any()
     assert np.isnan(found.covariance).all()
     np.testing.assert_array_equal(found.points, start)
@@ -154,7 +154,7 @@ def test_a_sharp_corner_misses_by_no_more_than_its_blur(angle: float, sigma: flo
     window = Window(ix[inside], iy[inside], xs[inside], ys[inside])
     solved = least_squares(window)
     assert solved is not None
-    assert 0.2 * half < miss(window, solved[0]) < 0.3 * half
+    assert 0.2 * half < miss(window, solved[0]) < 0.29 * half
 
 
 @given(

@@ -15,7 +15,7 @@ SMOOTH = 1 / 14
 CORNER_SHARE = 1 / 4  # of what the coarse map leaves; the rest is the fine map's
 # Of the Gaussian with the fine map's mean and deviation, beside the map itself: what lies beside
 # the object has to have more evidence, and the Gaussian hardly moves when the picture does.
-OBJECT_SHARE = 0.2
+OBJECT_SHARE = 0.15
 FLOOR = 1e-3  # values below 0.1 % of the maximum are clipped
 
 

@@ -23,9 +23,9 @@ from weakpoints.method.suppression import soft_nms
 from weakpoints.options import ResolvedOptions
 
 WINDOW = 1 / 45  # half the refinement's window, of the input's side: as large for every network
-# Of half that window. One sharp corner has 0.25 to 0.3; the edges of several meet nowhere, and the
+# Of half that window. One sharp corner has 0.25 to 0.28; the edges of several meet nowhere, and the
 # least-squares point between them is none of them.
-MOST_MISS = 0.3
+MOST_MISS = 0.28
 
 
 @dataclass(frozen=True)
