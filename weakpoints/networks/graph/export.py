@@ -93,10 +93,15 @@ def _translated(program: Any) -> tuple[Graph, dict[str, Tensor]]:
             same[node.name] = argument(node.args[0])
         elif family not in CHECKS:
             kind = f"{family.removesuffix('_')}.{overload}" if overload else kind
+            arguments = node.args
+            if (
+                kind == "copy.default"
+            ):  # has no derivative; what is copied has the shape of the first
+                kind, arguments = "expand_as.default", (node.args[1], node.args[0])
             function(kind)
             options = {key: argument(value) for key, value in node.kwargs.items()}
             options = {key: value for key, value in options.items() if value is not None}
-            operations.append(Operation(node.name, kind, tuple(map(argument, node.args)), options))
+            operations.append(Operation(node.name, kind, tuple(map(argument, arguments)), options))
     output = same.get(outputs[0], {"value": outputs[0]})["value"]
     return Graph(pictures[0], tuple(operations), output), tensors
 

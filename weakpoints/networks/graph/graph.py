@@ -34,7 +34,14 @@ PURE = ACTIVATIONS | {
     *("native_group_norm", "_native_batch_norm_legit_no_training"),
     # of neighbours, and over an axis
     *("max_pool2d", "max_pool2d_with_indices", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d"),
-    *("adaptive_avg_pool2d", "adaptive_max_pool2d", "im2col", "unfold", "upsample_nearest2d"),
+    *(
+        "adaptive_avg_pool2d",
+        "adaptive_max_pool2d",
+        "im2col",
+        "col2im",
+        "unfold",
+        "upsample_nearest2d",
+    ),
     *("upsample_bilinear2d", "upsample_bicubic2d", "mean", "sum", "amax", "amin", "max", "min"),
     *("prod", "var", "std", "var_mean", "std_mean", "norm", "linalg_vector_norm", "cumsum"),
     *("softmax", "_softmax", "log_softmax", "logsumexp", "sort", "topk", "argmax", "argsort"),
