@@ -10,6 +10,7 @@ LIBRARY = {  # a room of `weakpoints`, and the rooms that it may look into
     "coco": BASE,
     "networks": BASE | {"networks"},
     "threads": BASE,
+    "processes": BASE,
     "engine": BASE | {"networks", "engine", "threads"},
     "images": BASE | {"images"},
     "method": BASE | {"networks", "engine", "images", "method"},
@@ -18,7 +19,9 @@ LIBRARY = {  # a room of `weakpoints`, and the rooms that it may look into
     "landmarks": BASE | {"coco", "networks", "images", "method", "landmarks"},
     "evaluation": BASE
     | {"coco", "networks", "engine", "images", "method", "landmarks", "evaluation"},
-    "api": BASE | {"given_options", "networks", "images", "method", "landmarks", "loading"},
+    "api": BASE
+    | {"given_options", "networks", "images", "method", "landmarks", "loading"}
+    | {"processes"},
     "platforms": BASE,
     "__main__": {"errors", "platforms"},
 }

@@ -1,19 +1,21 @@
 """The Python API, as a notebook uses it."""
 
 import os
+import pickle
 import subprocess
 import sys
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 from PIL import ExifTags, Image
 
 import weakpoints as package
 from tests.service import encoded
-from weakpoints import Weakpoints
+from weakpoints import Weakpoints, processes
 from weakpoints.errors import BadImage, BadOption, WeakpointsError
 from weakpoints.images.given import pixels
 from weakpoints.options import WHITE, Limits, choose
@@ -34,6 +36,16 @@ def test_importing_the_library_brings_neither_torch_nor_pydantic() -> None:
         package.Strongpoints  # noqa: B018
 
 
+class Wrapped:
+    """A file as tempfile and sockets have it: no IOBase, and it gives a few bytes at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = BytesIO(data)
+
+    def read(self, count: int) -> bytes:
+        return self._file.read(min(count, 100))
+
+
 def test_a_path_its_bytes_and_its_pixels_have_the_same_keypoints(
     weakpoints: Weakpoints, photograph: np.ndarray, tmp_path: Path
 ) -> None:
@@ -48,6 +60,7 @@ def test_a_path_its_bytes_and_its_pixels_have_the_same_keypoints(
             bytearray(path.read_bytes()),
             memoryview(path.read_bytes()),
             BytesIO(path.read_bytes()),
+            Wrapped(path.read_bytes()),
             photograph,
             Image.fromarray(photograph),
             Image.open(BytesIO(path.read_bytes())),
@@ -81,6 +94,14 @@ def test_a_picture_that_pillow_has_opened_is_turned_and_laid_over_as_its_file_is
 def test_a_deep_picture_of_pillow_s_is_refused_by_its_mode(mode: str) -> None:
     with pytest.raises(BadImage, match=f"mode is {mode}"):
         pixels(Image.new(mode, (40, 40)), Limits(), WHITE)
+
+
+def test_opacity_that_pillow_has_multiplied_in_is_read(photograph: np.ndarray) -> None:
+    for mode in ("La", "RGBa"):
+        picture = Image.fromarray(photograph).convert("LA" if mode == "La" else "RGBA")
+        np.testing.assert_array_equal(
+            pixels(picture.convert(mode), Limits(), WHITE), pixels(picture, Limits(), WHITE)
+        )
 
 
 def test_arrays_are_those_of_the_answer(weakpoints: Weakpoints, photograph: np.ndarray) -> None:
@@ -141,6 +162,8 @@ def test_a_plot_takes_the_current_axes_and_needs_matplotlib(
         np.zeros((40, 40, 3)),
         np.zeros((40, 15, 3), np.uint8),
         b"no picture",
+        StringIO("no picture"),
+        torch.zeros((40, 40, 3), requires_grad=True),
     ],
 )
 def test_what_is_no_photograph_is_told_with_its_shape_and_type(
@@ -183,5 +206,27 @@ def test_a_forked_child_is_told_to_load_a_network_of_its_own(
 ) -> None:
     parent = os.getpid()
     monkeypatch.setattr(os, "getpid", lambda: parent + 1)
-    with pytest.raises(WeakpointsError, match="load it in the child"):
+    with pytest.raises(WeakpointsError, match="by `spawn`"):
         weakpoints.detect(photograph, **FEW)
+    # Another network would wait for PyTorch's threads, too, if there were any.
+    monkeypatch.setattr(processes, "LOADED_IN", {parent})
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    with pytest.raises(WeakpointsError, match="PyTorch's threads stayed in the parent"):
+        Weakpoints("bundled", device="cpu")
+    monkeypatch.setattr(processes, "LOADED_IN", {parent})
+    unusable = pickle.loads(pickle.dumps(weakpoints))
+    with pytest.raises(WeakpointsError, match="by `spawn`"):
+        unusable.detect(photograph, **FEW)
+    monkeypatch.setattr(processes, "LOADED_IN", {parent})
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert Weakpoints("bundled", device="cpu").process == parent + 1
+
+
+def test_it_goes_pickled_to_another_process_and_loads_the_same_network_there(
+    weakpoints: Weakpoints, photograph: np.ndarray, tmp_path: Path
+) -> None:
+    again = pickle.loads(pickle.dumps(weakpoints))
+    assert again.detector.model == weakpoints.detector.model
+    np.testing.assert_array_equal(
+        again.detect(photograph, **FEW).xy, weakpoints.detect(photograph, **FEW).xy
+    )

@@ -31,6 +31,7 @@ from weakpoints.networks.device import chosen_device
 from weakpoints.networks.graph.adding import IMAGENET_MEAN, IMAGENET_STD, entry_of
 from weakpoints.networks.manifest import MODEL_WEIGHTS, Channels, downloads_of
 from weakpoints.options import MAX_PASSES, Limits, Precision, Which
+from weakpoints.processes import check_process, check_threads, parent_of_threads
 
 if TYPE_CHECKING:  # an extra, imported where something is drawn
     from matplotlib.axes import Axes
@@ -161,8 +162,14 @@ class Weakpoints:
         module: a classifier of one's own in place of `network`, which takes (N, 3, side, side) and
         answers a logit for each of `labels`; mean, std: of pixels from 0 to 1, as it was trained.
         """
-        self._limits, self._process = limits, os.getpid()
+        check_threads()
+        self.limits, self.process = limits, os.getpid()
+        # A process that gets this object pickled loads the same network again.
+        self._arguments: dict[str, Any] = {"device": device, "precision": precision}
+        self._arguments |= {"memory": memory, "max_passes": max_passes, "limits": limits}
         if module is not None:
+            self._arguments |= {"module": module, "labels": labels, "side": side}
+            self._arguments |= {"mean": mean, "std": std}
             chosen = chosen_device(device)
             entry, loaded = entry_of(module.to(chosen), labels, side, mean, std)
             self.detector = detector_of(
@@ -173,7 +180,11 @@ class Weakpoints:
         file = Path(manifest or default).expanduser()
         name = network or os.environ.get("WEAKPOINTS_NETWORK") or "auto"
         folder = downloads_of(file) if downloads is None else Path(downloads)
+        self._arguments |= {"network": name, "manifest": file, "downloads": folder}
         self.detector = load_detector(file, name, device, max_passes, memory, precision, folder)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self._arguments,)
 
     def detect(self, photograph: Photograph, **options: Any) -> Found:
         """The keypoints of a file, open or by its path, of its bytes, of a picture that Pillow has
@@ -182,9 +193,9 @@ class Weakpoints:
         options: those of `/detect`; a class may be a number, and several are a list. Raises
         WeakpointsError, and OSError where the file cannot be read.
         """
-        check_process(self._process)
+        check_process(self.process)
         chosen = options_from(options)
-        image = pixels(photograph, self._limits, chosen.background)
+        image = pixels(photograph, self.limits, chosen.background)
         return Found(split(image)[0], self.detector.locate(image, chosen))
 
     def landmarks(
@@ -200,32 +211,42 @@ class Weakpoints:
         most: references that are kept of them, those that help. Raises BadAnnotations, and
         BadLandmarkSet for a set of another network.
         """
-        check_process(self._process)
+        check_process(self.process)
         describer = Describer(self.detector)
         if isinstance(references, LandmarkSet):
             learnt = references
         elif is_export(Path(references)):
             folder = Path(references).parent if images is None else images
-            learnt = learnt_from(describer, references, folder, self._limits, most)
+            learnt = learnt_from(describer, references, folder, self.limits, most)
         else:
             learnt = LandmarkSet.load(Path(references))
-        return Landmarks(
-            NamedPoints(describer, learnt.pattern), learnt, self._limits, self._process
-        )
+        return Landmarks(self, NamedPoints(describer, learnt.pattern), learnt)
+
+
+def _again(arguments: dict[str, Any]) -> Weakpoints:
+    """In the process that a pickled one came to.
+
+    A forked child is told at the first call: a pool whose children can't unpickle never ends.
+    """
+    if (parent := parent_of_threads()) is None:
+        return Weakpoints(**arguments)
+    unusable = object.__new__(Weakpoints)
+    unusable.process = parent
+    return unusable
 
 
 class Landmarks:
     """The landmarks of a set, found by name on photographs of its class."""
 
-    def __init__(
-        self, named: NamedPoints, learnt: LandmarkSet, limits: Limits, process: int
-    ) -> None:
-        self.set, self._process = learnt, process
-        self._named, self._limits = named, limits
+    def __init__(self, weakpoints: Weakpoints, named: NamedPoints, learnt: LandmarkSet) -> None:
+        self.set, self._named, self._weakpoints = learnt, named, weakpoints
 
     @property
     def names(self) -> tuple[str, ...]:
         return self.set.names
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Weakpoints.landmarks, (self._weakpoints, self.set)
 
     def find(self, photograph: Photograph, **options: Any) -> Named:
         """The landmarks on a photograph, given as for `Weakpoints.detect`: one forward pass.
@@ -233,9 +254,9 @@ class Landmarks:
         options: `roi`, `fit`, `background` and `top_classes` of `/detect`; `roi`, the object's
         box, helps. Raises WeakpointsError, and OSError where the file cannot be read.
         """
-        check_process(self._process)
-        chosen = options_from(options)
-        return self._named.find(pixels(photograph, self._limits, chosen.background), chosen)
+        check_process(self._weakpoints.process)
+        chosen, limits = options_from(options), self._weakpoints.limits
+        return self._named.find(pixels(photograph, limits, chosen.background), chosen)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the set, for `Weakpoints.landmarks(path)` and the service."""
@@ -257,14 +278,3 @@ def learnt_from(
         return pixels(Path(images) / name, limits, defaults.background)
 
     return learn(describer, marked, opened, defaults, most)
-
-
-def check_process(loaded_in: int) -> None:
-    """Raises WeakpointsError in a forked child: it has no threads of its parent's, and would wait
-    for them for ever.
-    """
-    if os.getpid() != loaded_in:
-        raise WeakpointsError(
-            "this network was loaded before the process was forked, and its threads stayed in "
-            "the parent: load it in the child, or start processes by `spawn`"
-        )

@@ -5,6 +5,7 @@ A row is kept as soon as it is done. So a run that was killed goes on where it s
 
 import fcntl
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,6 +19,8 @@ from app.schemas.landmarks import WireLandmark, wire_landmark
 from weakpoints.errors import BadOption
 from weakpoints.landmarks.named import Named
 from weakpoints.method.localization import Localization
+
+log = logging.getLogger("weakpoints")
 
 
 class ResultRow(BaseModel):
@@ -82,8 +85,10 @@ def open_log(path: Path, stamp: dict[str, Any], resume: bool) -> Iterator["Log"]
         try:
             # Locked, not looked for: a lock goes with a process that is killed.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise BadOption(f"{path} is being written by another run") from None
+        except OSError as error:  # a network drive without locks
+            log.warning("%s can't be locked (%s): one run at a time", path, error.strerror)
         head = json.dumps(stamp).encode() + b"\n"
         known = file.readline()
         # Somebody else's file of that name must not be cut.
@@ -132,19 +137,25 @@ class Log:
     def __init__(self, file: BinaryIO) -> None:
         """The file stands after its first line.
 
-        A row that was cut while it was written is cut off, and whatever follows it.
+        A row that was cut while it was written is cut off. Raises BadOption where other rows follow
+        what is none: somebody changed the file, and they would be lost.
         """
         self._file = file
         self._places: dict[str, int] = {}
         self._made_of: dict[str, str | None] = {}
         self.failed: set[str] = set()
         end = file.tell()
-        for line in file:
+        for number, line in enumerate(file, 2):
             try:
                 if not line.endswith(b"\n"):
                     break
                 self._note(line, end)
             except ValidationError:
+                if file.read(1):
+                    raise BadOption(
+                        f"line {number} of {file.name} is no row of a run, and others follow it; "
+                        "delete that line, then go on with --resume"
+                    ) from None
                 break
             end += len(line)
         file.seek(end)

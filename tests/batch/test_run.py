@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -11,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.batch.collection import open_collection
-from app.batch.run import Engine, Summary, check_outputs, located, plain, run_batch
+from app.batch.records import open_log
+from app.batch.run import LOG, Engine, Summary, check_outputs, located, plain, run_batch
 from tests.service import encoded, picture, until
 from tests.toys import LABELS, quick
 from weakpoints.errors import BadOption, DeviceLost, OutOfMemory, WeakpointsError
@@ -381,3 +384,28 @@ def test_an_output_that_fails_is_one_sentence_and_the_run_goes_on_where_it_was(
         run(engine, detector, folder, out)
     (out / (FILES[0] + ".partial")).rmdir()
     assert run(engine, detector, folder, out, resume=True).skipped == 5
+
+
+def test_rows_behind_one_that_somebody_broke_are_kept(
+    detector: Detector, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(here(detector, folder), detector, folder, out)
+    lines = (out / LOG).read_bytes().splitlines(keepends=True)
+    broken = b"".join([lines[0], b"edited\n", *lines[2:]])
+    (out / LOG).write_bytes(broken)
+    with pytest.raises(BadOption, match=r"line 2 of .*rows\.jsonl is no row"):
+        run(here(detector, folder), detector, folder, out, resume=True)
+    assert (out / LOG).read_bytes() == broken
+
+
+def test_a_drive_without_locks_is_written_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with open_log(tmp_path / LOG, {"version": "1"}, False) as rows:
+        assert "a.jpg" not in rows
+    assert "can't be locked (No locks available)" in caplog.text

@@ -83,6 +83,18 @@ def test_a_picture_is_that_of_8_bits_or_is_refused_for_what_it_is(
 
 
 @pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(("photometric", "samples"), [(0, 2), (1, 2), (8, 3), (9, 3)])
+def test_planes_that_are_no_colours_are_refused_for_what_they_are(
+    order: str, photometric: int, samples: int
+) -> None:
+    # Pillow reads grey with opacity, and CIELab, in planes as another picture, without a word.
+    more = {338: (3, [2])} if samples == 2 else {}
+    data = tiff(RGB[..., :samples], order, planar=2, photometric=photometric, more=more)
+    with pytest.raises(BadImage, match=f"{samples} planes of PhotometricInterpretation"):
+        decode(data, Limits())
+
+
+@pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize(
     ("kind", "dtype", "words"),
     [

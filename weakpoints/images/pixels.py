@@ -112,6 +112,8 @@ def of_pillow(image: Image.Image, background: str) -> NDArray[np.uint8]:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         raise BadImage(f"the picture's mode is {image.mode}; samples of 8 bits are taken")
     image.load()
+    if image.mode == "La":  # Pillow turns it into nothing but this
+        image = image.convert("LA")
     upright = ImageOps.exif_transpose(image)
     return np.asarray(_over(_srgb(upright), background))
 

@@ -18,6 +18,7 @@ PALETTE, PLANAR, SUB_IFDS, SAMPLE_FORMAT, DNG_VERSION = 320, 284, 330, 339, 5070
 WANTED = {SUBFILE, OLD_SUBFILE, BITS, PHOTOMETRIC, SAMPLES, PLANAR, SUB_IFDS, SAMPLE_FORMAT}
 WANTED |= {DNG_VERSION}
 READ_BITS = {1, 2, 4, 8, 16}
+READ_PLANES = {2, 5, 6}  # photometric: RGB, CMYK, YCbCr
 SENSOR = {32803, 34892}  # photometric: colour filter array, linear raw
 KINDS = {2: "signed integers", 3: "floating-point numbers", 5: "complex integers"}
 Tags = dict[int, tuple[int, ...]]
@@ -93,7 +94,14 @@ def _check_samples(tags: Tags) -> None:
             f"the TIFF has samples of {max(bits)} bits in {samples} planes; other than with 8 bits "
             "they are read where the samples of a pixel lie together (PlanarConfiguration 1)"
         )
-    if 16 in bits and _first(tags, PHOTOMETRIC, 1) == 0:
+    photometric = _first(tags, PHOTOMETRIC, 1)
+    if _first(tags, PLANAR, 1) == 2 and samples > 1 and photometric not in READ_PLANES:
+        raise BadImage(
+            f"the TIFF has {samples} planes of PhotometricInterpretation {photometric}; planes "
+            f"are read of {', '.join(map(str, sorted(READ_PLANES)))} (RGB, CMYK, YCbCr), others "
+            "where the samples of a pixel lie together (PlanarConfiguration 1)"
+        )
+    if 16 in bits and photometric == 0:
         raise BadImage(
             "the TIFF has grey of 16 bits where white is zero; with 16 bits it is read where "
             "black is zero (PhotometricInterpretation 1)"
