@@ -2,7 +2,7 @@
 
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from itertools import pairwise
 
@@ -18,7 +18,10 @@ from tests.tables import network_of
 from tests.toys import seeded
 from weakpoints.engine.engine import Incremental
 from weakpoints.engine.windows import form as form_module
+from weakpoints.engine.windows.cuts import Map
 from weakpoints.engine.windows.form import CHUNK, WindowsForm, pieces
+from weakpoints.engine.windows.program import Program
+from weakpoints.engine.windows.run import clean_maps
 from weakpoints.networks.graph.chain import network_of_graph
 from weakpoints.networks.graph.export import graph_of
 from weakpoints.networks.graph.flatten import graph_of_layers
@@ -244,8 +247,9 @@ class Held(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("toy", [toy_efficientnet_lite, toy_mobilenet])
+@pytest.mark.parametrize("compiled", [True, False])
 def test_a_budget_is_kept_by_what_is_really_held_and_changes_nothing(
-    toy: Callable[[], nn.Module], x: Tensor, monkeypatch: pytest.MonkeyPatch
+    toy: Callable[[], nn.Module], compiled: bool, x: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(form_module, "pool", lambda workers, apart: nullcontext(map))
     network = network_of(toy())
@@ -256,12 +260,15 @@ def test_a_budget_is_kept_by_what_is_really_held_and_changes_nothing(
     for budget in (2**i for i in range(23, 16, -1)):
         form = WindowsForm(network, budget)
         form.threads = 1
-        form.products(32, 9, corners)  # the program, which is the network's and not in the budget
-        with Held() as holding:
-            try:
+        if compiled:
+            form.compile()
+        try:
+            form._division(32, 9, corners)  # program and plans are kept for the next picture, and
+            form._loops(32)  # the loops' weights are the network's: not in the budget
+            with Held() as holding:
                 found = form.logits(trace, corners, 9, colours, no_progress)
-            except torch.OutOfMemoryError:
-                continue  # not even one picture fits
+        except torch.OutOfMemoryError:
+            continue  # not even one picture fits
         held.append(holding.most)
         assert holding.most <= budget
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
@@ -279,6 +286,22 @@ def test_the_same_boxes_give_the_same_bits_on_any_number_of_threads(x: Tensor) -
         found.append(form.logits(trace, corners, 5, colours, no_progress))
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_map_that_cannot_be_made_ends_the_call_and_no_chunk_waits_for_it(
+    threads: int, x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(program: Program, x: Tensor, wanted: Iterable[Map]) -> Iterator[tuple[Map, Tensor]]:
+        yield from list(clean_maps(program, x, wanted))[:2]
+        raise ArithmeticError("no more")
+
+    monkeypatch.setattr(form_module, "clean_maps", failing)
+    form = WindowsForm(network_of(toy_efficientnet_lite()), SMALL)
+    form.threads = threads
+    corners = tuple((top, left) for top in range(0, 28, 7) for left in range(0, 28, 2))
+    with pytest.raises(ArithmeticError, match="no more"):
+        form.logits(Trace(x, ()), corners, 5, random_colours(1, len(corners)), no_progress)
 
 
 def test_progress_is_told_after_each_chunk_and_what_it_raises_stops_the_work(x: Tensor) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from weakpoints.engine.windows.calls import Bounds, Call
@@ -52,7 +53,7 @@ class Depthwise:
     inputs: Bounds
     outputs: Bounds
     clamps: tuple[str, ...]
-    weights: Tensor
+    weights: NDArray[np.float64]
 
     def __call__(self, x: Tensor, cut: Cut | None, clean: Tensor | None, size: Pair) -> Tensor:
         """(P, C, h', w') of windows x (P, C, h, w) on a clean map, or of whole maps without.
@@ -72,7 +73,7 @@ class Depthwise:
             channels,
             (table[:0] if clean is None else clean.reshape(-1)).numpy(),
             origins,
-            self.weights.numpy(),
+            self.weights,
             ((0,) * geometry.kernel[0], (0,) * geometry.kernel[1], (0,) * geometry.stride[1]),
             geometry.stride[0],
             (self.inputs.low, self.inputs.high, self.outputs.low, self.outputs.high),
@@ -115,11 +116,14 @@ def _fits(convolution: Convolution) -> bool:
     return convolution.depthwise and small and convolution.dilation == (1, 1)
 
 
-def _packed(convolution: Convolution) -> Tensor:
+def _packed(convolution: Convolution) -> NDArray[np.float64]:
     """(blocks * (kernel's pixels + 1) * BLOCK,): the bias is behind the pixels."""
     weight = convolution.weight
     bias = weight.new_zeros(len(weight)) if convolution.bias is None else convolution.bias
     rows = torch.cat([weight.flatten(1), bias[:, None]], 1)  # (C, pixels + 1)
     padded = rows.new_zeros(-(-len(rows) // BLOCK) * BLOCK, rows.shape[1])
     padded[: len(rows)] = rows
-    return padded.view(-1, BLOCK, rows.shape[1]).transpose(1, 2).reshape(-1)
+    packed: NDArray[np.float64] = (
+        padded.view(-1, BLOCK, rows.shape[1]).transpose(1, 2).reshape(-1).numpy()
+    )
+    return packed

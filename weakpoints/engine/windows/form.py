@@ -6,6 +6,7 @@ for another inside of an operation.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -28,6 +29,8 @@ CHUNK = 16  # boxes: their windows stay in the caches, and products of matrices 
 SHARES = 4  # of the memory budget, for as many threads at most
 FEW = 4  # pictures: Numba's import, and the loops from its cache, take longer than they save
 PLANS = 64  # chunks whose plans are kept for the next picture
+
+Chunk = tuple[int, int, int]  # number of a colour, first and stop of boxes
 
 
 @dataclass(frozen=True)
@@ -74,21 +77,28 @@ class WindowsForm:
         if self._pictures > FEW:
             self.compile()
         program, division = self._program(side), self._division(side, box, corners)
-        chunks = [(r, first, stop) for r in range(len(colours)) for first, stop in division.pieces]
-        maps, loops = dict[Map, Tensor](), self._loops(side)
+        chunks: list[Chunk] = [
+            (r, first, stop) for r in range(len(colours)) for first, stop in division.pieces
+        ]
+        loops, maps = self._loops(side), {source: Future[Tensor]() for source in division.maps}
 
-        def work(chunk: tuple[int, int, int]) -> tuple[tuple[int, int, int], Tensor]:
-            colour, first, stop = chunk
-            plan = self._plan(side, box, corners[first:stop])
+        def work(chunk: Chunk | None) -> tuple[Chunk, Tensor] | None:
             with torch.inference_mode():
-                return chunk, run(program, plan, maps, colours[colour, first:stop], loops)
+                if chunk is None:
+                    _make(maps, clean_maps(program, x, maps))
+                    return None
+                colour, first, stop = chunk
+                plan, fills = (
+                    self._plan(side, box, corners[first:stop]),
+                    colours[colour, first:stop],
+                )
+                return chunk, run(program, plan, lambda name: maps[name].result(), fills, loops)
 
         answer: Tensor | None = None
         done, total = 0, colours.shape[0] * colours.shape[1]
         with pool(division.threads, apart=self.threads == 1 and self.on_cpu) as in_threads:
-            for made in in_threads(lambda wanted: self._maps(x, wanted), [division.maps]):
-                maps.update(made)
-            for (colour, first, stop), logits in in_threads(work, chunks):
+            # The clean maps come first: a chunk that needs one waits for that one alone.
+            for (colour, first, stop), logits in filter(None, in_threads(work, [None, *chunks])):
                 if answer is None:
                     answer = logits.new_empty(*colours.shape[:2], logits.shape[-1])
                 answer[colour, first:stop] = logits
@@ -106,12 +116,9 @@ class WindowsForm:
     def logits_of_chunk(self, x: Tensor, corners: Corners, box: int, colours: Tensor) -> Tensor:
         """(P, C) in the caller's thread; x: (1, 3, S, S), colours: (P, 3)."""
         plan = self._plan(x.shape[-1], box, corners)
-        maps = clean_maps(self._program(x.shape[-1]), x, plan.maps)
-        return run(self._program(x.shape[-1]), plan, maps, colours, self._loops(x.shape[-1]))
-
-    @torch.inference_mode()
-    def _maps(self, x: Tensor, wanted: Iterable[Map]) -> dict[Map, Tensor]:
-        return clean_maps(self._program(x.shape[-1]), x, wanted)
+        program, loops = self._program(x.shape[-1]), self._loops(x.shape[-1])
+        maps = dict(clean_maps(program, x, plan.maps))
+        return run(program, plan, maps.__getitem__, colours, loops)
 
     def _loops(self, side: int) -> Mapping[str, Depthwise]:
         return self._depthwise(side) if self._compiled else {}
@@ -135,7 +142,7 @@ class WindowsForm:
             for first, stop in parts:
                 plan = self._plan(side, box, corners[first:stop])
                 maps |= plan.maps
-                most = max(most, plan.elements * plan.boxes)
+                most = max(most, plan.elements * plan.boxes + plan.patch)
             needed = most * self.like.itemsize
             left = self._budget - sum(map(program.map_elements, maps)) * self.like.itemsize
             if needed <= left // SHARES or (size == 1 and needed <= left):
@@ -146,6 +153,18 @@ class WindowsForm:
                     f"{self._budget - left + needed} bytes are needed and {self._budget} allowed"
                 )
             size //= 2
+
+
+def _make(maps: Mapping[Map, Future[Tensor]], made: Iterable[tuple[Map, Tensor]]) -> None:
+    """What goes wrong is told to all who wait."""
+    try:
+        for source, rows in made:
+            maps[source].set_result(rows)
+    except BaseException as error:
+        for future in maps.values():
+            if not future.done():
+                future.set_exception(error)
+        raise
 
 
 def pieces(corners: Corners, most: int) -> Iterator[tuple[int, int]]:

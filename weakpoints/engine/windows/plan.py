@@ -37,13 +37,16 @@ class Placed:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """elements: numbers for one picture that are alive at once, at most."""
+    """elements: numbers for one picture that are alive at once, at most. patch: those that a loop
+    needs beside them, for all pictures.
+    """
 
     boxes: int
     box: int
     steps: tuple[Placed, ...]
     products: Products
     elements: int
+    patch: int
 
     @property
     def maps(self) -> set[Map]:
@@ -57,17 +60,22 @@ def plan_of(program: Program, side: int, box: int, corners: Corners, covers: flo
     last = {name: i for i, step in enumerate(program.steps) for name in step.inputs}
     last[program.output] = len(program.steps)
     steps, products = list[Placed](), Products()
-    alive, most = {program.picture: 3 * box * box}, 0
+    alive, most, patch = {program.picture: 3 * box * box}, 0, 0
     for i, step in enumerate(program.steps):
         done = tuple(name for name in (*step.inputs, step.name) if last.get(name, i) == i)
         placed = planner.placed(step, done)
         steps.append(placed)
         products += planner.products(placed)
         alive[step.name] = planner.elements(placed)
-        most = max(most, sum(alive.values()) + alive[step.name] + planner.copied(placed))
+        copied = planner.cut_elements(placed)
+        if isinstance(step.operation, Convolution) and step.operation.depthwise:
+            patch = max(patch, patch_elements(step.operation, placed.size))
+            # where channels do not come last
+            copied = max(copied, alive[step.inputs[0]])
+        most = max(most, sum(alive.values()) + alive[step.name] + copied)
         for name in done:
             alive.pop(name, None)
-    return Plan(len(corners), box, tuple(steps), products, most)
+    return Plan(len(corners), box, tuple(steps), products, most, patch)
 
 
 class _Planner:
@@ -103,16 +111,12 @@ class _Planner:
         """Numbers of its output, for a picture."""
         return int(placed.step.elements * self._share(placed))
 
-    def copied(self, placed: Placed) -> int:
-        """Numbers of its inputs that are cut for a picture, or put together by a loop."""
-        cut = sum(
+    def cut_elements(self, placed: Placed) -> int:
+        """Numbers of its inputs that are cut, for a picture."""
+        return sum(
             piece.area[0] * piece.area[1] * self._program.depths[name]
             for name, piece in placed.cuts.items()
         )
-        operation = placed.step.operation
-        if isinstance(operation, Convolution) and operation.depthwise:
-            return max(cut, patch_elements(operation, placed.size))
-        return cut
 
     def products(self, placed: Placed) -> Products:
         full = placed.step.products * self._count

@@ -1,7 +1,7 @@
 """A plan, carried out: on the windows of a chunk, and on the picture that they are cut from."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,15 +13,17 @@ from weakpoints.engine.windows.depthwise import Depthwise
 from weakpoints.engine.windows.plan import Placed, Plan
 from weakpoints.engine.windows.program import Program, Step
 
+CleanMaps = Callable[[Map], Tensor]  # waits for one that is still in the making
+
 
 def run(
     program: Program,
     plan: Plan,
-    maps: Mapping[Map, Tensor],
+    maps: CleanMaps,
     colours: Tensor,
     loops: Mapping[str, Depthwise],
 ) -> Tensor:
-    """(P, C) logits of a chunk's boxes; maps: the clean ones. colours: (P, 3).
+    """(P, C) logits of a chunk's boxes. colours: (P, 3).
 
     loops: steps that are done by them, by name.
     """
@@ -43,38 +45,35 @@ def run(
     return logits
 
 
-def _looped(
-    loop: Depthwise, placed: Placed, maps: Mapping[Map, Tensor], inputs: Mapping[str, Any]
-) -> Tensor:
+def _looped(loop: Depthwise, placed: Placed, maps: CleanMaps, inputs: Mapping[str, Any]) -> Tensor:
     ((name, x),) = inputs.items()
     cut = placed.cuts.get(name)
-    return loop(x, cut, None if cut is None else maps[cut.source], placed.size)
+    return loop(x, cut, None if cut is None else maps(cut.source), placed.size)
 
 
-def _stepped(placed: Placed, maps: Mapping[Map, Tensor], inputs: dict[str, Any], boxes: int) -> Any:
+def _stepped(placed: Placed, maps: CleanMaps, inputs: dict[str, Any], boxes: int) -> Any:
     for name, cut in placed.cuts.items():
-        inputs[name] = cut(maps[cut.source], inputs[name])
+        inputs[name] = cut(maps(cut.source), inputs[name])
     sizes = {COUNT: boxes, HEIGHT: placed.size[0], WIDTH: placed.size[1]}
     pads = placed.area is None and not placed.cuts  # a cut has the padding in it
     return _computed(placed.step, inputs, sizes, pads, writes=True)
 
 
-def clean_maps(program: Program, x: Tensor, wanted: Iterable[Map]) -> dict[Map, Tensor]:
+def clean_maps(program: Program, x: Tensor, wanted: Iterable[Map]) -> Iterator[tuple[Map, Tensor]]:
     """(rows, C) each, of the picture x (1, 3, S, S) without boxes."""
     by_value = defaultdict[str, list[Map]](list)
     for source in wanted:
         by_value[source.value].append(source)
     last = {name: i for i, step in enumerate(program.steps) for name in step.inputs}
     values: dict[str, Any] = {program.picture: x}
-    kept: dict[Map, Tensor] = {}
 
-    def keep(name: str) -> None:
+    def kept(name: str) -> Iterator[tuple[Map, Tensor]]:
         layout = program.layouts[name]
         for source in by_value.pop(name, []):
             assert layout is not None
-            kept[source] = kept_map(source, values[name], layout)
+            yield source, kept_map(source, values[name], layout)
 
-    keep(program.picture)
+    yield from kept(program.picture)
     for i, step in enumerate(program.steps):
         if not by_value:
             break
@@ -83,11 +82,10 @@ def clean_maps(program: Program, x: Tensor, wanted: Iterable[Map]) -> dict[Map, 
         height, width = (0, 0) if layout is None else (layout.height, layout.width)
         sizes = {COUNT: 1, HEIGHT: height, WIDTH: width}
         values[step.name] = _computed(step, inputs, sizes, pads=True, writes=False)
-        keep(step.name)
+        yield from kept(step.name)
         for name in step.inputs:
             if last[name] == i:
                 values.pop(name, None)
-    return kept
 
 
 def _computed(
