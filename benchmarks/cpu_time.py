@@ -36,6 +36,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     detector = load_detector(args.manifest, args.network, "cpu")
+    detector.occluder.compile()  # as a service has it
     image = data.astronaut()[:300, 60:420].copy()
     detector.locate(image, choose())  # a warm-up
     rows = []

@@ -3,9 +3,9 @@
 A box changes a window of each activation map; all around it is the clean trace. Three folders have
 a form each in which windows are computed:
 
-windows/ holds values x', by PyTorch's own operations. It takes any network: those with grouped
-convolutions on a CPU (MobileNetV2, EfficientNet-Lite0), and all that are read from a graph of
-operations, with windows where they save enough (`choice`).
+windows/ holds values x', by PyTorch's own operations and a loop for depthwise convolutions. It
+takes any network: those with grouped convolutions on a CPU (MobileNetV2, EfficientNet-Lite0), and
+all that are read from a graph of operations, with windows where they save enough (`choice`).
 changes/ holds changes x' - x. VGGs and ResNets on a CPU take it: dense 3x3 convolutions of changes
 need fewer products.
 tiles/ holds values x', too. Tables of layers on a GPU take it, whose matrix units want equal tiles

@@ -1,8 +1,8 @@
 """The engine's form for any network: windows of values, and whole maps from where they cover them.
 
-A window holds the pixels that a box changed, channels last. PyTorch's own operations run on the
-windows of a chunk of boxes, in one thread, and each thread has chunks of its own: no thread waits
-for another inside of an operation.
+A window holds the pixels that a box changed, channels last. PyTorch's own operations, and a
+loop for depthwise convolutions, run on the windows of a chunk of boxes, in one thread, and each
+thread has chunks of its own: no thread waits for another inside of an operation.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
