@@ -171,7 +171,7 @@ class Weakpoints:
             self._arguments |= {"module": module, "labels": labels, "side": side}
             self._arguments |= {"mean": mean, "std": std}
             chosen = chosen_device(device)
-            entry, loaded = entry_of(module.to(chosen), labels, side, mean, std)
+            entry, loaded = entry_of(module, labels, side, mean, std, chosen)
             self.detector = detector_of(
                 entry, loaded, "a module was given", chosen, max_passes, memory, precision
             )

@@ -1,8 +1,11 @@
 """A network's labels, as this and other tools write them."""
 
 import json
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
+
+from weakpoints.errors import WeightsError
 
 SHAPES = (
     'a JSON list of texts, ["ant", "bee"], an object from index to text, {"0": "ant", "1": "bee"}, '
@@ -19,6 +22,30 @@ def read_labels(file: Path) -> tuple[str, ...]:
         return _texts(_in_order(json.loads(text)), file)
     except json.JSONDecodeError as error:
         raise ValueError(f"the labels in {file.name} are no JSON: {error}") from error
+
+
+def given_labels(labels: Any) -> tuple[str, ...]:
+    """Of Python's values: a sequence of texts, or a dictionary from index to text.
+
+    Raises WeightsError: an index for a label, or letters for labels, would stand in every answer.
+    """
+    if isinstance(labels, Mapping):
+        ordered = {str(index): label for index, label in labels.items()}
+        given: list[Any] = [ordered.get(str(index)) for index in range(len(ordered))]
+    elif isinstance(labels, str | bytes | Set) or not isinstance(labels, Iterable):
+        raise WeightsError(
+            f"labels is {type(labels).__name__}; a list of texts is expected, in the order of "
+            "the outputs"
+        )
+    else:
+        given = list(labels)
+    for index, label in enumerate(given):
+        if not isinstance(label, str) or not label.strip():
+            raise WeightsError(
+                f"label {index} is {label!r}; labels are a list of texts, or a dictionary from "
+                "index to text"
+            )
+    return tuple(str(label) for label in given)
 
 
 def _in_order(given: Any) -> Any:

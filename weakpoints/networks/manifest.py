@@ -29,7 +29,8 @@ AUTO = ("vgg16", "efficientnet_lite0")  # what the network `auto` is, the first 
 Channels = tuple[float, float, float]
 Pixels = Annotated[int, Field(strict=True, ge=1, le=4096)]
 Mean = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
-Deviation = Annotated[float, Field(strict=True, ge=1e-3, le=1, allow_inf_nan=False)]
+LEAST_STD = 1e-3
+Deviation = Annotated[float, Field(strict=True, ge=LEAST_STD, le=1, allow_inf_nan=False)]
 
 
 class Occluder(BaseModel):

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +146,68 @@ def test_attributes_that_would_fill_the_memory_are_refused_before_they_do(said: 
     graph = Graph("x", tuple(operations), operations[-1].name)
     with pytest.raises(WeightsError, match=said):
         network_of_graph(graph, {"w": torch.zeros(1)}, SIDE)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"labels": "ab"}, "labels is str"),
+        ({"labels": {"ant", "bee"}}, "labels is set"),
+        ({"labels": None}, "labels is NoneType"),
+        ({"labels": [0, 1]}, "label 0 is 0"),
+        ({"labels": ["ant", ""]}, "label 1 is ''"),
+        ({"labels": {"ant": 0, "bee": 1}}, "label 0 is None"),
+        ({"labels": iter(("ant", "bee", "cow"))}, "there are 3 labels"),
+        ({"mean": (123.675, 116.28, 103.53)}, r"mean is \(123.675, .* from 0 to 1"),
+        ({"mean": (0.5, 0.5, torch.nan)}, "mean is"),
+        ({"mean": 0.5}, "mean is 0.5; three numbers"),
+        ({"std": (0.5,)}, "three numbers"),
+        ({"std": (0, 1, 1)}, "std is .* from 0.001 to 1"),
+        ({"side": -1}, "side is -1"),
+        ({"side": 1.5}, "side is 1.5"),
+        ({"side": 10**6}, "side is 1000000; a whole number from 1 to 4096"),
+    ],
+)
+def test_what_is_said_of_a_module_is_checked_as_a_manifest_is(
+    given: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    told = {"labels": LABELS, "side": SIDE}
+    with pytest.raises(WeightsError, match=words):
+        Weakpoints(module=classifier(), device="cpu", **told | given)
+    if not isinstance(given.get("labels"), Iterator):
+        with pytest.raises(WeightsError, match=words):
+            export(classifier(), name="m", to=tmp_path / "new", **told | given)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_dictionary_from_index_to_label_and_tensors_are_read() -> None:
+    half = torch.full((3,), 0.5)
+    for labels in ({1: "bee", 0: "ant"}, {"1": "bee", "0": "ant"}, iter(LABELS)):
+        network = Weakpoints(
+            module=classifier(), labels=labels, side=SIDE, mean=half, std=half, device="cpu"
+        )
+        assert network.detector.model.labels == LABELS
+
+
+@pytest.mark.parametrize("wrong", ["resnet18", classifier().state_dict(), nn.Sequential])
+def test_what_is_no_module_is_refused(wrong: Any) -> None:
+    with pytest.raises(WeightsError, match=r"is no torch\.nn\.Module"):
+        Weakpoints(module=wrong, labels=LABELS, side=SIDE, device="cpu")
+
+
+def test_a_module_is_left_as_it_was_and_wrappers_are_taken_off() -> None:
+    module = classifier().train()
+    *_, relu, _, _ = module.children()
+    relu.eval()
+    expected, _ = graph_of(module, SIDE)
+    assert [part.training for part in module.children()] == [True, False, True, True]
+    assert graph_of(nn.DataParallel(module), SIDE)[0] == expected
+    assert graph_of(torch.compile(module), SIDE)[0] == expected
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "no JSON", '{"networks": []}', '{"name": "app"}'])
+def test_a_manifest_of_something_else_is_left_alone(text: str, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(WeightsError, match="not a manifest of networks"):
+        export(classifier(), name="m", labels=LABELS, side=SIDE, to=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]

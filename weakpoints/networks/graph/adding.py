@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -15,7 +16,8 @@ from weakpoints.networks.download import digest
 from weakpoints.networks.graph.chain import network_of_graph
 from weakpoints.networks.graph.export import graph_of
 from weakpoints.networks.graph.files import to_json
-from weakpoints.networks.manifest import Channels, Entry, Occluder
+from weakpoints.networks.labels import given_labels
+from weakpoints.networks.manifest import LEAST_STD, Channels, Entry, Occluder
 from weakpoints.networks.network import Network
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -39,12 +41,13 @@ def export(
     """
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name[0] == ".":
         raise WeightsError(f"a network's name is letters, digits, '-', '_' and '.'; not {name!r}")
+    labels, (mean, std) = given_labels(labels), _channels(mean, std)
+    folder = Path(to)
+    manifest = folder / "manifest.json"
+    networks = _networks_of(manifest)
     graph, tensors = graph_of(module, side)
     network_of_graph(graph, tensors, side, len(labels))
-    folder = Path(to)
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = folder / "manifest.json"
-    networks = json.loads(manifest.read_text())["networks"] if manifest.exists() else {}
     weights, written = folder / f"{name}.safetensors", folder / f"{name}.graph.json"
     if networks.get(name, {}).get("graph") != written.name:
         _check_free(weights, written, folder / f"{name}.labels.json")
@@ -70,6 +73,37 @@ def export(
     return manifest
 
 
+def _channels(mean: Channels, std: Channels) -> tuple[Channels, Channels]:
+    """As a manifest has them. Raises WeightsError for what it would refuse."""
+    numbers = []
+    for name, given, least in (("mean", mean, 0.0), ("std", std, LEAST_STD)):
+        try:
+            red, green, blue = (float(value) for value in given)
+        except (TypeError, ValueError):
+            raise WeightsError(f"{name} is {given!r}; three numbers are expected") from None
+        # asked this way round, NaN is out of range
+        if not all(least <= value <= 1 for value in (red, green, blue)):
+            raise WeightsError(
+                f"{name} is {(red, green, blue)}; it is of pixels from 0 to 1, so each is from "
+                f"{least:g} to 1 (divide what is of pixels from 0 to 255 by 255)"
+            )
+        numbers.append((red, green, blue))
+    return numbers[0], numbers[1]
+
+
+def _networks_of(manifest: Path) -> dict[str, Any]:
+    """Those of a manifest that is there. Raises WeightsError where the file is another's."""
+    if not manifest.exists():
+        return {}
+    try:
+        networks = json.loads(manifest.read_text())["networks"]
+        if isinstance(networks, dict):
+            return networks
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise WeightsError(f"{manifest} is there, and is not a manifest of networks")
+
+
 def _check_free(*files: Path) -> None:
     """Raises WeightsError where a file is there that no export under this name made."""
     for file in files:
@@ -89,9 +123,17 @@ def default_occluder(side: int) -> Occluder:
 
 
 def entry_of(
-    module: nn.Module, labels: Sequence[str], side: int, mean: Channels, std: Channels
+    module: nn.Module,
+    labels: Sequence[str],
+    side: int,
+    mean: Channels,
+    std: Channels,
+    device: str,
 ) -> tuple[Entry, Network]:
-    """A module without files: what a manifest would say of it, and its network."""
+    """A module without files: what a manifest would say of it, and its network on the device."""
+    labels, (mean, std) = given_labels(labels), _channels(mean, std)
+    if isinstance(module, nn.Module):  # what is none, `graph_of` refuses
+        module = module.to(device)
     graph, tensors = graph_of(module, side)
     network = network_of_graph(graph, tensors, side, len(labels))
     content = hashlib.sha256(to_json(graph).encode())
@@ -104,7 +146,7 @@ def entry_of(
     entry = Entry(
         name,
         "graph",
-        tuple(labels),
+        labels,
         side,
         mean,
         std,

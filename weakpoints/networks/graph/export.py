@@ -13,6 +13,7 @@ NUMBERS = {operator.getitem: "getitem", operator.add: "int_add", operator.sub: "
            operator.mul: "int_mul", operator.floordiv: "int_floordiv"}  # fmt: skip
 GONE = {"dropout", "dropout_", "feature_dropout", "alias", "detach", "detach_", "lift_fresh_copy"}
 CHECKS = {"_assert_tensor_metadata", "sym_constrain_range_for_size", "_assert_scalar"}
+MOST_SIDE = 4096  # as a manifest allows
 TOLERANCE = 1e-10  # of the largest logit, in float64
 
 
@@ -21,7 +22,32 @@ def graph_of(module: nn.Module, side: int) -> tuple[Graph, dict[str, Tensor]]:
 
     Raises WeightsError with torch.export's own reason where it refuses the module.
     """
-    module = module.eval()
+    module = _plain(module, side)
+    modes = {part: part.training for part in module.modules()}
+    try:
+        return _graph_of(module.eval(), side)
+    finally:  # it is the caller's, who may go on training it
+        for part, training in modes.items():
+            part.training = training
+
+
+def _plain(module: nn.Module, side: int) -> nn.Module:
+    """Without what `DataParallel` and `torch.compile` put around it.
+
+    Raises WeightsError for what is no module, and for a side that no picture has.
+    """
+    if not isinstance(module, nn.Module):
+        raise WeightsError(
+            f"a {type(module).__name__} is no torch.nn.Module; give the module with its weights"
+        )
+    if type(side) is not int or not 1 <= side <= MOST_SIDE:
+        raise WeightsError(f"side is {side!r}; a whole number from 1 to {MOST_SIDE} is expected")
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return _plain(module.module, side)
+    return getattr(module, "_orig_mod", module)
+
+
+def _graph_of(module: nn.Module, side: int) -> tuple[Graph, dict[str, Tensor]]:
     first = next(module.parameters(), torch.zeros(()))
     x = torch.zeros(2, 3, side, side, dtype=first.dtype, device=first.device)
     try:
