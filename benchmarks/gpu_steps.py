@@ -24,7 +24,7 @@ from benchmarks.precision import precision_fidelity
 from benchmarks.several import served
 from benchmarks.speed import speed_of, speed_setting
 from weakpoints.engine.engine import Incremental
-from weakpoints.engine.trial import Boxes, whole_passes
+from weakpoints.engine.trial import TrialBoxes, whole_passes
 from weakpoints.loading import load_detector
 from weakpoints.method.detector import Detector
 from weakpoints.method.rehearsal import rehearse
@@ -147,7 +147,7 @@ def agreement(name: str, network: Network) -> StepFigures:
     generator = torch.Generator().manual_seed(3)
     x = torch.randn(1, 3, where.side, where.side, generator=generator).to(network.like)
     colours = torch.randn(len(where.corners), 3, generator=generator).to(x)
-    some = Boxes(x, where.corners[::8], where.box, colours[::8])
+    some = TrialBoxes(x, where.corners[::8], where.box, colours[::8])
     exact = Network(converted(network.layers, torch.float64))
     target = int(exact.logits(x.double()).argmax())
     drops = (exact.logits(x.double()) - whole_passes(exact, some))[:, target]

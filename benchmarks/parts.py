@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from weakpoints.evaluation.arrays import Array
 from weakpoints.evaluation.matching import match, summary
-from weakpoints.evaluation.pairs import Case, choose_cases, compose
+from weakpoints.evaluation.pairs import Composition, choose_cases, compose
 from weakpoints.evaluation.photographs import Landmarked, folders_by_class, read, read_coco
 from weakpoints.loading import load_detector
 from weakpoints.method.detector import Detector
@@ -82,7 +82,7 @@ def f1(photograph: Landmarked, points_by_part: Mapping[str, Array]) -> dict[str,
     return {name: match(xy, photograph.landmarks, radius).f1 for name, xy in points_by_part.items()}
 
 
-def on_asked(case: Case, detector: Detector) -> dict[str, float]:
+def on_asked(case: Composition, detector: Detector) -> dict[str, float]:
     """Of each part's points, the share on the photograph that is asked for."""
     first, second = (read(path) for path in case.paths)
     picture, owner = compose(first, second, case.layout, case.corner)

@@ -14,7 +14,7 @@ from weakpoints.engine.engine import BUDGET, Incremental, takes_windows
 from weakpoints.engine.paths import Paths, Tried
 from weakpoints.engine.tiles.cuda_graphs import unrecorded
 from weakpoints.engine.tiles.kernels import TRITON
-from weakpoints.engine.trial import Boxes, batching, trusted
+from weakpoints.engine.trial import TrialBoxes, batching, trusted
 from weakpoints.engine.windows.choice import chosen
 from weakpoints.errors import WeightsError
 from weakpoints.images.decode import decode
@@ -116,7 +116,7 @@ def _on_cpu(
 
 
 def _trusted(
-    network: Network, memory: int | None, wanted: Paths, boxes: Boxes
+    network: Network, memory: int | None, wanted: Paths, boxes: TrialBoxes
 ) -> tuple[Incremental, tuple[Tried, ...]]:
     def build(paths: Paths) -> Incremental:
         return Incremental(
@@ -149,14 +149,14 @@ def _with_batching(detector: Detector) -> Detector:
     return replace(detector, model=replace(detector.model, paths=paths))
 
 
-def _boxes(spec: InputSpec) -> Boxes:
+def _boxes(spec: InputSpec) -> TrialBoxes:
     """Boxes of one colour in corners of a photograph and near its middle."""
     x, _ = network_input(decode(PHOTOGRAPH.read_bytes(), Limits()), spec, "squash", None)
     side, patch = spec.side, max(1, spec.side // 14)
     far = side - patch
     corners = ((0, 0), (side // 3, side // 2), (far, 0), (far, far))
     colours = torch.tensor([[-1.0, 0.0, 1.0]]).repeat(len(corners), 1)
-    return Boxes(torch.from_numpy(x), corners, patch, colours)
+    return TrialBoxes(torch.from_numpy(x), corners, patch, colours)
 
 
 def _prepared(

@@ -15,7 +15,7 @@ from weakpoints import __version__
 
 if TYPE_CHECKING:
     from weakpoints.evaluation.photographs import Landmarked
-    from weakpoints.evaluation.records import Rows
+    from weakpoints.evaluation.records import RecordedRows
     from weakpoints.method.detector import Detector
     from weakpoints.options import Options
 
@@ -73,12 +73,14 @@ ON_CLASSES = {
 STUDIES = ON_LANDMARKS | ON_PHOTOGRAPHS | ON_CLASSES
 
 
-def records(study: str, folder: Path | None, options: "Options", detector: "Detector") -> "Rows":
+def records(
+    study: str, folder: Path | None, options: "Options", detector: "Detector"
+) -> "RecordedRows":
     """Where a study's records are kept: in `folder`, if there is one."""
-    from weakpoints.evaluation.records import Rows
+    from weakpoints.evaluation.records import RecordedRows
 
     key = f"{study} {__version__} {detector.model.sha256} {detector.model.entry_sha256} {options}"
-    return Rows(partial(bar, study), folder, key)
+    return RecordedRows(partial(bar, study), folder, key)
 
 
 def measure(

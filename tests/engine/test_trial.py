@@ -10,7 +10,7 @@ from tests.conftest import toy_vgg
 from tests.tables import network_of
 from weakpoints.engine.engine import Incremental
 from weakpoints.engine.paths import Paths, Tried
-from weakpoints.engine.trial import Boxes, batching, trusted, whole_passes
+from weakpoints.engine.trial import TrialBoxes, batching, trusted, whole_passes
 from weakpoints.networks.network import Network
 
 ALL = Paths(float16=True, triton=True, cuda_graphs=True)
@@ -22,11 +22,11 @@ def network() -> Network:
 
 
 @pytest.fixture(scope="module")
-def boxes() -> Boxes:
+def boxes() -> TrialBoxes:
     rng = torch.Generator().manual_seed(1)
     x = torch.randn(1, 3, 32, 32, dtype=torch.float64, generator=rng)
     colours = torch.randn(4, 3, dtype=torch.float64, generator=rng)
-    return Boxes(x, ((0, 0), (5, 9), (27, 27), (0, 27)), 5, colours)
+    return TrialBoxes(x, ((0, 0), (5, 9), (27, 27), (0, 27)), 5, colours)
 
 
 class Spoilt(Incremental):
@@ -64,7 +64,7 @@ FAULTS = {
 @pytest.mark.parametrize("broken", ["triton", "cuda_graphs"])
 def test_a_path_with_a_fault_is_switched_off_and_the_others_stay(
     network: Network,
-    boxes: Boxes,
+    boxes: TrialBoxes,
     broken: str,
     fault: Callable[[Tensor], Tensor],
     caplog: pytest.LogCaptureFixture,
@@ -86,7 +86,7 @@ def test_a_path_with_a_fault_is_switched_off_and_the_others_stay(
 
 
 def test_paths_that_answer_rightly_are_kept_with_what_they_gain(
-    network: Network, boxes: Boxes, caplog: pytest.LogCaptureFixture
+    network: Network, boxes: TrialBoxes, caplog: pytest.LogCaptureFixture
 ) -> None:
     built: list[Paths] = []
 
@@ -101,13 +101,13 @@ def test_paths_that_answer_rightly_are_kept_with_what_they_gain(
     assert not caplog.records
 
 
-def test_a_path_that_was_not_wanted_is_not_tried(network: Network, boxes: Boxes) -> None:
+def test_a_path_that_was_not_wanted_is_not_tried(network: Network, boxes: TrialBoxes) -> None:
     _, tried = trusted(lambda paths: Incremental(network), Paths(triton=True), boxes)
     assert [each.name for each in tried] == ["triton"]
 
 
 def test_an_engine_that_can_not_even_be_built_on_a_path_is_said(
-    network: Network, boxes: Boxes
+    network: Network, boxes: TrialBoxes
 ) -> None:
     def build(paths: Paths) -> Incremental:
         if paths.triton:
@@ -119,7 +119,7 @@ def test_an_engine_that_can_not_even_be_built_on_a_path_is_said(
     assert tried == (Tried("triton", on=False, why=why),)
 
 
-def test_what_the_plain_engine_raises_stops_the_start(network: Network, boxes: Boxes) -> None:
+def test_what_the_plain_engine_raises_stops_the_start(network: Network, boxes: TrialBoxes) -> None:
     def build(paths: Paths) -> Incremental:
         return Spoilt(network, raises(RuntimeError("broken")))
 

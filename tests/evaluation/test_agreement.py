@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from weakpoints.evaluation.agreement import (
-    Placed,
+    PlacedPoints,
     chance,
     figures,
     in_boxes,
@@ -59,8 +59,10 @@ def test_random_points_find_what_the_notes_computed(
 BOX = (0.0, 0.0, 100.0, 50.0)
 
 
-def placed(xy: np.ndarray, score: np.ndarray | None = None) -> Placed:
-    return Placed(landmarked(), BOX, (Points(xy, np.ones(len(xy)) if score is None else score),))
+def placed(xy: np.ndarray, score: np.ndarray | None = None) -> PlacedPoints:
+    return PlacedPoints(
+        landmarked(), BOX, (Points(xy, np.ones(len(xy)) if score is None else score),)
+    )
 
 
 def test_the_table_takes_left_and_right_as_one_and_shows_what_chance_gives() -> None:
@@ -78,14 +80,14 @@ def test_perfect_points_have_perfect_figures_and_random_ones_what_chance_gives()
     assert perfect["corrected_recall"]["0.05"] == 1
     rng = np.random.default_rng(5)
     lucky = figures(
-        [Placed(landmarked(), BOX, tuple(random_points(BOX, 6, rng) for _ in range(100)))] * 2
+        [PlacedPoints(landmarked(), BOX, tuple(random_points(BOX, 6, rng) for _ in range(100)))] * 2
     )
     assert lucky["corrected_recall"]["0.1"] == pytest.approx(0, abs=0.06)
     assert lucky["points_per_image"] == 6
 
 
 def test_points_inside_the_boxes_are_counted_beside_the_boxes_share_of_the_area() -> None:
-    each = Placed(
+    each = PlacedPoints(
         landmarked(),
         (0.0, 0.0, 100.0, 100.0),
         (Points(np.array([[50.0, 25], [50, 75], [50, 80], [50, 90]]), np.ones(4)),),

@@ -13,7 +13,7 @@ from weakpoints.errors import BadOption
 from weakpoints.evaluation.fidelity import (
     GRID,
     SIGNED,
-    Case,
+    Sample,
     captum_maps,
     choose_cases,
     fidelity,
@@ -22,7 +22,7 @@ from weakpoints.evaluation.fidelity import (
     positive_share,
     single_deletion,
 )
-from weakpoints.evaluation.records import Rows
+from weakpoints.evaluation.records import RecordedRows
 from weakpoints.method.detector import Detector
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.options import choose
@@ -119,12 +119,15 @@ def test_cases_are_the_same_each_time_and_grids_have_four_classes(four_classes: 
 def test_an_input_that_has_no_sixteen_patches_is_refused(
     detector: Detector, four_classes: Path
 ) -> None:
-    odd = Case((four_classes / "0000" / "a.png",), 0, 0, captum=False)
+    odd = Sample((four_classes / "0000" / "a.png",), 0, 0, captum=False)
     spec = detector.input
     object_side = type(spec)(54, spec.mean, spec.std)
     with pytest.raises(BadOption, match="side is 54, no multiple of 4"):
         fidelity(
-            type(detector)(detector.occluder, detector.model, object_side), [odd], OPTIONS, Rows()
+            type(detector)(detector.occluder, detector.model, object_side),
+            [odd],
+            OPTIONS,
+            RecordedRows(),
         )
 
 

@@ -7,9 +7,17 @@ import pytest
 
 from tests.service import encoded
 from weakpoints.errors import BadOption
-from weakpoints.evaluation.pairs import LAYOUTS, SMALL, TILE, choose_cases, compose, figures, pairs
+from weakpoints.evaluation.pairs import (
+    ARRANGEMENTS,
+    SMALL,
+    TILE,
+    choose_cases,
+    compose,
+    figures,
+    pairs,
+)
 from weakpoints.evaluation.photographs import folders_by_class
-from weakpoints.evaluation.records import Rows
+from weakpoints.evaluation.records import RecordedRows
 from weakpoints.method.detector import Detector
 from weakpoints.options import choose
 
@@ -27,7 +35,7 @@ def classes(tmp_path: Path, photograph: np.ndarray) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", ARRANGEMENTS)
 @pytest.mark.parametrize("corner", range(4))
 def test_each_pixel_belongs_to_the_photograph_that_is_there(layout: str, corner: int) -> None:
     picture, owner = compose(RED, BLUE, layout, corner)
@@ -68,7 +76,7 @@ def test_cases_are_of_two_classes_in_every_layout_and_the_same_each_time(classes
     assert list(found) == [3, 0, 1]
     cases = choose_cases(found, 12)
     assert cases == choose_cases(found, 12)
-    assert {case.layout for case in cases} == set(LAYOUTS)
+    assert {case.layout for case in cases} == set(ARRANGEMENTS)
     assert {case.asked for case in cases} == {0, 1}
     for case in cases:
         asked = case.paths[case.asked]
@@ -86,11 +94,11 @@ def test_folders_that_the_network_does_not_know_are_refused(classes: Path) -> No
 
 def test_shares_are_means_over_cases_and_by_layout() -> None:
     shares = [{"keypoints": each} for each in (1.0, 0.5, 0.0)]
-    found = figures(shares, [LAYOUTS[0], LAYOUTS[0], LAYOUTS[2]])
+    found = figures(shares, [ARRANGEMENTS[0], ARRANGEMENTS[0], ARRANGEMENTS[2]])
     assert found["keypoints"] == 0.5
     assert found["by_layout"] == {
-        LAYOUTS[0]: {"keypoints": 0.75},
-        LAYOUTS[2]: {"keypoints": 0.0},
+        ARRANGEMENTS[0]: {"keypoints": 0.75},
+        ARRANGEMENTS[2]: {"keypoints": 0.0},
     }
     low, high = found["interval"]["keypoints"]
     assert low < 0.5 < high
@@ -100,7 +108,7 @@ def test_the_share_of_the_keypoints_stands_first_and_chance_beside_it(
     classes: Path, detector: Detector
 ) -> None:
     cases = choose_cases(folders_by_class(classes, detector.model.labels), 3)
-    found = pairs(detector, cases, choose(patch=14, stride=14), Rows())
+    found = pairs(detector, cases, choose(patch=14, stride=14), RecordedRows())
     assert next(iter(found)) == "keypoint_share"
     assert found["keypoint_share"] == found["ours"]["keypoints"]
     assert found["cases"] == 3

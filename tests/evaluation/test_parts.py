@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.parts import PARTS, f1, figures, on_asked, points
-from weakpoints.evaluation.pairs import Case
+from weakpoints.evaluation.pairs import Composition
 from weakpoints.evaluation.photographs import read_coco
 from weakpoints.method.detector import Detector
 from weakpoints.options import choose
@@ -21,7 +21,7 @@ def test_each_part_has_as_many_points_and_figures_are_differences_in_pairs(
     assert len(found["coarse"]) == len(detector.locate(photograph, choose()).keypoints)
     marked = read_coco(annotated / "coco.json", annotated)
     scores = [f1(each, found) for each in marked]
-    case = Case(0, (marked[0].path, marked[1].path), 1, 3, "side_by_side", 0)
+    case = Composition(0, (marked[0].path, marked[1].path), 1, 3, "side_by_side", 0)
     asked = on_asked(case, detector)
     assert asked["chance"] == 0.5
     result = figures("toy", scores, [each.source for each in marked], [asked])

@@ -25,7 +25,7 @@ APART = 0.2  # of a tensor's norm: rounded to TensorFloat-32, a fine map moves b
 
 
 @dataclass(frozen=True, eq=False)
-class Boxes:
+class TrialBoxes:
     """Boxes over one picture x (1, 3, S, S): corners (y, x), side in pixels, colours (P, 3)."""
 
     x: Tensor
@@ -35,7 +35,7 @@ class Boxes:
 
 
 def trusted(
-    build: Callable[[Paths], Incremental], wanted: Paths, boxes: Boxes
+    build: Callable[[Paths], Incremental], wanted: Paths, boxes: TrialBoxes
 ) -> tuple[Incremental, tuple[Tried, ...]]:
     """The engine on the fastest paths that answer rightly, and what was found of each wanted one.
 
@@ -85,7 +85,7 @@ def batching(
 
 
 @torch.inference_mode()
-def whole_passes(network: Network, boxes: Boxes) -> Tensor:
+def whole_passes(network: Network, boxes: TrialBoxes) -> Tensor:
     """(P, C) logits of the picture with each box put over it, by one whole pass each."""
     covered = boxes.x.to(network.like).repeat(len(boxes.corners), 1, 1, 1)
     for i in range(len(boxes.corners)):
@@ -95,7 +95,7 @@ def whole_passes(network: Network, boxes: Boxes) -> Tensor:
     return network.logits(covered)
 
 
-def _answers(engine: Incremental, boxes: Boxes) -> tuple[list[Tensor], float]:
+def _answers(engine: Incremental, boxes: TrialBoxes) -> tuple[list[Tensor], float]:
     """The logits of each call, and the seconds of the last."""
     trace = engine.network.trace(boxes.x)
     colours = boxes.colours.to(trace.x)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from weakpoints.evaluation.arrays import Array
-from weakpoints.evaluation.baselines import Area, Points, random_points
+from weakpoints.evaluation.baselines import Points, Rectangle, random_points
 from weakpoints.evaluation.matching import (
     Match,
     Ranked,
@@ -33,11 +33,11 @@ TABLE_ALPHA = 0.1
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedPoints:
     """A method's points on one photograph, within an area; several draws if they are random."""
 
     photograph: Landmarked
-    area: Area
+    area: Rectangle
     draws: tuple[Points, ...]
 
     @property
@@ -74,7 +74,7 @@ class Placed:
         ]
 
 
-def figures(placed: list[Placed]) -> dict[str, Any]:
+def figures(placed: list[PlacedPoints]) -> dict[str, Any]:
     """A method's figures, each keyed by alpha, and their 95 % intervals over photographs."""
     by_alpha = {str(alpha): _figures(placed, alpha) for alpha in ALPHAS}
     names = by_alpha[str(ALPHAS[0])]
@@ -87,7 +87,7 @@ def figures(placed: list[Placed]) -> dict[str, Any]:
     }
 
 
-def f1_scores(methods: Mapping[str, Sequence[Placed]]) -> dict[str, dict[str, Array]]:
+def f1_scores(methods: Mapping[str, Sequence[PlacedPoints]]) -> dict[str, dict[str, Array]]:
     """(N,) of each method and alpha, by photograph."""
     return {
         name: {str(alpha): np.array([one.match(alpha).f1 for one in placed]) for alpha in ALPHAS}
@@ -111,15 +111,17 @@ def less(f1: Mapping[str, Mapping[str, Array]], first: str) -> dict[str, Any]:
     }
 
 
-def chance(photograph: Landmarked, area: Area, count: int, alpha: float) -> NDArray[np.float64]:
+def chance(
+    photograph: Landmarked, area: Rectangle, count: int, alpha: float
+) -> NDArray[np.float64]:
     """(M,): how often each landmark is found by `count` random points in the area."""
     rng = np.random.default_rng(0)
-    return Placed(
+    return PlacedPoints(
         photograph, area, tuple(random_points(area, count, rng) for _ in range(RANDOM_DRAWS))
     ).found(alpha)
 
 
-def in_boxes(placed: list[Placed]) -> dict[str, Any]:
+def in_boxes(placed: list[PlacedPoints]) -> dict[str, Any]:
     """The share of points inside the annotated boxes (pointing game).
 
     Beside it, the share of the area that the boxes have.
@@ -143,7 +145,7 @@ def in_boxes(placed: list[Placed]) -> dict[str, Any]:
     return {"share": float(shares.mean()), "interval": interval(shares), "area": float(area)}
 
 
-def table(placed: list[Placed]) -> list[dict[str, Any]]:
+def table(placed: list[PlacedPoints]) -> list[dict[str, Any]]:
     """The paper's Table I: how often each landmark is found at 0.1, left and right as one.
 
     Beside it, how often random points find it, as many of them.
@@ -171,7 +173,7 @@ def table(placed: list[Placed]) -> list[dict[str, Any]]:
     return sorted(lines, key=lambda line: (line["group"], -line["found"], line["landmark"]))
 
 
-def near_a_landmark(placed: list[Placed]) -> list[tuple[float, bool]]:
+def near_a_landmark(placed: list[PlacedPoints]) -> list[tuple[float, bool]]:
     """Of each point its confidence, and whether it is within 0.1 of a landmark."""
     return [
         (float(score), bool(near))
@@ -187,7 +189,9 @@ def near_a_landmark(placed: list[Placed]) -> list[tuple[float, bool]]:
     ]
 
 
-def _figures(placed: list[Placed], alpha: float) -> dict[str, tuple[float, tuple[float, float]]]:
+def _figures(
+    placed: list[PlacedPoints], alpha: float
+) -> dict[str, tuple[float, tuple[float, float]]]:
     """Each figure and its interval."""
     matches = [one.match(alpha) for one in placed]
     found = {}

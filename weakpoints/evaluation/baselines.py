@@ -20,7 +20,7 @@ from weakpoints.method.suppression import soft_nms
 from weakpoints.networks.graph.segment import Segment
 from weakpoints.networks.network import Conv, Layer, Linear, Network, Residual
 
-Area = tuple[float, float, float, float]
+Rectangle = tuple[float, float, float, float]
 LEAST = 1e-9  # share of the highest score: some are 0 or less
 
 
@@ -47,20 +47,20 @@ class Points:
     def first(self, count: int) -> "Points":
         return Points(self.xy[:count], self.score[:count])
 
-    def within(self, box: Area) -> "Points":
+    def within(self, box: Rectangle) -> "Points":
         """Those inside x, y, w, h."""
         x, y, w, h = box
         kept = ((self.xy >= (x - 0.5, y - 0.5)) & (self.xy <= (x + w - 0.5, y + h - 0.5))).all(1)
         return Points(self.xy[kept], self.score[kept])
 
 
-def random_points(box: Area, count: int, rng: np.random.Generator) -> Points:
+def random_points(box: Rectangle, count: int, rng: np.random.Generator) -> Points:
     """Uniform over x, y, w, h."""
     x, y, w, h = box
     return Points(rng.random((count, 2)) * (w, h) + (x - 0.5, y - 0.5), rng.random(count))
 
 
-def grid_points(box: Area, count: int) -> Points:
+def grid_points(box: Rectangle, count: int) -> Points:
     """Rows of equal height, as square as can be, the points evenly along each row."""
     x, y, w, h = box
     rows = min(max(1, round((count * h / w) ** 0.5)), max(count, 1))

@@ -57,7 +57,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Case:
+class TargetCase:
     """A target and its references, as indices into a category's photographs."""
 
     references: tuple[int, ...]
@@ -145,26 +145,26 @@ def _size(marked: Marked) -> float:
     return float(np.ptp(marked.places[marked.marked], axis=0).max())
 
 
-def _cases(photographs: int, references: int) -> Iterator[Case]:
+def _cases(photographs: int, references: int) -> Iterator[TargetCase]:
     """Every ordered pair, or each photograph with DRAWS sets of references, the same each time."""
     if photographs < 2:
         return
     if references == 1:
-        yield from (Case((a,), b) for a, b in permutations(range(photographs), 2))
+        yield from (TargetCase((a,), b) for a, b in permutations(range(photographs), 2))
         return
     rng = np.random.default_rng(references)
     for target in range(photographs):
         others = [i for i in range(photographs) if i != target]
         for _ in range(DRAWS if len(others) > references else 1):
-            yield Case(tuple(rng.permutation(others)[:references].tolist()), target)
+            yield TargetCase(tuple(rng.permutation(others)[:references].tolist()), target)
 
 
-def _one_each(cases: Sequence[Case]) -> list[Case]:
+def _one_each(cases: Sequence[TargetCase]) -> list[TargetCase]:
     """The first case of each target."""
     return list({case.target: case for case in reversed(cases)}.values())
 
 
-def _score(known: Sequence[Known], case: Case, annotations: Annotations) -> Scored:
+def _score(known: Sequence[Known], case: TargetCase, annotations: Annotations) -> Scored:
     target = known[case.target]
     references = [known[i].reference for i in case.references]
     located = find(references, target.descriptors)
@@ -173,7 +173,11 @@ def _score(known: Sequence[Known], case: Case, annotations: Annotations) -> Scor
 
 
 def _scored(
-    known: Sequence[Known], case: Case, xy: Array, named: Named | None, annotations: Annotations
+    known: Sequence[Known],
+    case: TargetCase,
+    xy: Array,
+    named: Named | None,
+    annotations: Annotations,
 ) -> Scored:
     target = known[case.target]
     both = target.marked.marked & np.any([known[i].marked.marked for i in case.references], axis=0)
@@ -186,7 +190,7 @@ def _scored(
 
 def _baseline(
     known: Sequence[Known],
-    case: Case,
+    case: TargetCase,
     transfer: Callable[[Known, Known], Array],
     annotations: Annotations,
 ) -> Scored:
@@ -246,7 +250,7 @@ def _confidence(scored: Sequence[Scored]) -> dict[str, Any]:
 
 
 def _cropped(
-    describer: Describer, known: Sequence[Known], case: Case, annotations: Annotations
+    describer: Describer, known: Sequence[Known], case: TargetCase, annotations: Annotations
 ) -> Cut:
     """The target without the right third of its landmarks' box, and which are gone."""
     target = known[case.target]

@@ -19,7 +19,7 @@ from weakpoints.evaluation.arrays import Array, Image
 from weakpoints.evaluation.baselines import random_points
 from weakpoints.evaluation.matching import summary
 from weakpoints.evaluation.photographs import ALL, corner_detectors, detected, read, whole
-from weakpoints.evaluation.records import Row, Rows
+from weakpoints.evaluation.records import RecordedRows, Row
 from weakpoints.method.detector import Detector
 from weakpoints.options import Options, choose
 
@@ -30,7 +30,7 @@ DELETION_DRAWS = 10
 
 
 def deletion(
-    detector: Detector, paths: Sequence[Path], options: Options, rows: Rows
+    detector: Detector, paths: Sequence[Path], options: Options, rows: RecordedRows
 ) -> dict[str, Any]:
     """One object a method.
 

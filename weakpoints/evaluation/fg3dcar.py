@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from weakpoints.errors import BadOption
-from weakpoints.evaluation.baselines import Area
-from weakpoints.evaluation.photographs import Boxes, Landmarked, landmarks_box
+from weakpoints.evaluation.baselines import Rectangle
+from weakpoints.evaluation.photographs import BoxSource, Landmarked, landmarks_box
 
 CELLS = "manualParam"
 FEWEST = 4  # rows of numbers that can be landmarks: a box has four numbers, but one row of them
 
 
-def read_fg3dcar(file: Path, images: Path, boxes: Boxes = "annotation") -> tuple[Landmarked, ...]:
+def read_fg3dcar(
+    file: Path, images: Path, boxes: BoxSource = "annotation"
+) -> tuple[Landmarked, ...]:
     """The photographs of FG3DCar with at least one visible landmark.
 
     A photograph's group is its folder, if it has one: `test/<model>/*.jpg`. Without a box, the
@@ -39,7 +41,7 @@ def read_fg3dcar(file: Path, images: Path, boxes: Boxes = "annotation") -> tuple
     return tuple(row for row in rows if len(row.landmarks))
 
 
-def _landmarked(cell: dict[str, Any], images: Path, boxes: Boxes) -> Landmarked:
+def _landmarked(cell: dict[str, Any], images: Path, boxes: BoxSource) -> Landmarked:
     name = Path(str(cell["filename"]).replace("\\", "/"))
     table = next(_tables(cell))
     seen = np.isfinite(table[:, :2]).all(1) & (table[:, :2] != 0).any(1)
@@ -48,7 +50,7 @@ def _landmarked(cell: dict[str, Any], images: Path, boxes: Boxes) -> Landmarked:
     landmarks = table[seen, :2] - 1
     names = tuple(f"landmark_{i + 1:02}" for i in np.flatnonzero(seen))
     if not len(landmarks):
-        box: Area = (0, 0, 0, 0)
+        box: Rectangle = (0, 0, 0, 0)
     elif boxes == "landmarks" or "box" not in cell:
         box = landmarks_box(landmarks)
     else:

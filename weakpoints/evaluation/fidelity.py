@@ -25,7 +25,7 @@ from weakpoints.evaluation.arrays import Array
 from weakpoints.evaluation.matching import summary
 from weakpoints.evaluation.pairs import square
 from weakpoints.evaluation.photographs import read
-from weakpoints.evaluation.records import Row, Rows
+from weakpoints.evaluation.records import RecordedRows, Row
 from weakpoints.method.contrast import fine_maps
 from weakpoints.method.detector import Detector
 from weakpoints.method.fusion import fuse
@@ -43,7 +43,7 @@ SIGNED = ("input_x_gradient", "integrated_gradients")  # Captum's others are abs
 
 
 @dataclass(frozen=True)
-class Case:
+class Sample:
     """One photograph, or four in a grid, row by row; `asked` is the one whose class is explained.
 
     captum: whether Captum's methods are measured, too.
@@ -61,7 +61,7 @@ class Case:
 
 
 def fidelity(
-    detector: Detector, cases: Sequence[Case], options: Options, rows: Rows
+    detector: Detector, cases: Sequence[Sample], options: Options, rows: RecordedRows
 ) -> dict[str, Any]:
     """Under "deletion" the rank correlation of each map, under "grid" its share; with intervals.
 
@@ -90,7 +90,7 @@ def fidelity(
     }
 
 
-def choose_cases(classes: Mapping[int, Sequence[Path]], count: int, captum: bool) -> list[Case]:
+def choose_cases(classes: Mapping[int, Sequence[Path]], count: int, captum: bool) -> list[Sample]:
     """`count` photographs alone and half as many grids of four, the same ones each time."""
     if len(classes) < 4:
         raise BadOption(f"grids need photographs of four classes; there are {len(classes)}")
@@ -100,11 +100,11 @@ def choose_cases(classes: Mapping[int, Sequence[Path]], count: int, captum: bool
         return classes[target][int(rng.integers(len(classes[target])))]
 
     alone = rng.choice(len(targets), count, replace=count > len(targets))
-    cases = [Case((drawn(targets[i]),), 0, targets[i], captum) for i in alone]
+    cases = [Sample((drawn(targets[i]),), 0, targets[i], captum) for i in alone]
     for _ in range(-(-count // 2)):
         four = [targets[i] for i in rng.choice(len(targets), 4, replace=False)]
         asked = int(rng.integers(4))
-        cases.append(Case(tuple(drawn(each) for each in four), asked, four[asked], captum))
+        cases.append(Sample(tuple(drawn(each) for each in four), asked, four[asked], captum))
     return cases
 
 
@@ -123,7 +123,7 @@ def positive_share(values: Array, asked: int) -> float:
     return float(cell.sum() / total) if total > 0 else 0.25
 
 
-def _fidelity_row(detector: Detector, options: Options, case: Case) -> Row:
+def _fidelity_row(detector: Detector, options: Options, case: Sample) -> Row:
     """{"value": ...} of each map."""
     if detector.input.side % GRID:
         raise BadOption(f"the input's side is {detector.input.side}, no multiple of {GRID}")

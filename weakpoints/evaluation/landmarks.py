@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from weakpoints.evaluation.agreement import (
     RANDOM_DRAWS,
-    Placed,
+    PlacedPoints,
     f1_scores,
     figures,
     in_boxes,
@@ -33,7 +33,7 @@ from weakpoints.evaluation.photographs import (
     read,
     whole,
 )
-from weakpoints.evaluation.records import Row, Rows
+from weakpoints.evaluation.records import RecordedRows, Row
 from weakpoints.method.detector import Detector
 from weakpoints.method.localization import Localization
 from weakpoints.method.peaks import find_peaks, scene_of
@@ -43,7 +43,7 @@ F1 = Mapping[str, Mapping[str, NDArray[np.float64]]]  # of each method and alpha
 
 
 def landmarks(
-    detector: Detector, photographs: Sequence[Landmarked], options: Options, rows: Rows
+    detector: Detector, photographs: Sequence[Landmarked], options: Options, rows: RecordedRows
 ) -> dict[str, Any]:
     """One object a method, of points inside the annotated boxes; under "whole", of points anywhere.
 
@@ -95,7 +95,7 @@ def named(photographs: Sequence[Landmarked]) -> dict[str, Landmarked]:
 
 def _methods(
     photographs: Sequence[Landmarked], measured: Sequence[Row], *, boxed: bool
-) -> dict[str, list[Placed]]:
+) -> dict[str, list[PlacedPoints]]:
     """Each method's points on every photograph, in the photographs' order."""
     placed = {
         name: [
@@ -105,7 +105,7 @@ def _methods(
         for name in measured[0]
     }
     placed["grid"] = [
-        Placed(each.photograph, each.area, (grid_points(each.area, each.count),))
+        PlacedPoints(each.photograph, each.area, (grid_points(each.area, each.count),))
         for each in placed["ours"]
     ]
     placed["random"] = [_random(each) for each in placed["ours"]]
@@ -185,14 +185,16 @@ def _ranked_corners(
     return Points(peaks.points, peaks.log_likelihood)
 
 
-def _placed(photograph: Landmarked, row: Row, name: str, *, boxed: bool) -> Placed:
+def _placed(photograph: Landmarked, row: Row, name: str, *, boxed: bool) -> PlacedPoints:
     area = photograph.box if boxed else tuple(row[name]["area"])
-    return Placed(photograph, area, (Points.of(row[name]["inside" if boxed else "anywhere"]),))
+    return PlacedPoints(
+        photograph, area, (Points.of(row[name]["inside" if boxed else "anywhere"]),)
+    )
 
 
-def _random(ours: Placed) -> Placed:
+def _random(ours: PlacedPoints) -> PlacedPoints:
     rng = np.random.default_rng(1)
-    return Placed(
+    return PlacedPoints(
         ours.photograph,
         ours.area,
         tuple(random_points(ours.area, ours.count, rng) for _ in range(RANDOM_DRAWS)),

@@ -6,7 +6,7 @@ from typing import Any
 
 from weakpoints.evaluation.landmarks import landmarks
 from weakpoints.evaluation.photographs import Landmarked, read
-from weakpoints.evaluation.records import Rows
+from weakpoints.evaluation.records import RecordedRows
 from weakpoints.method.detector import Detector
 from weakpoints.options import Options
 
@@ -17,7 +17,7 @@ def networks(
     detectors: Iterable[Detector],
     photographs: Sequence[Landmarked],
     options: Options,
-    rows: Callable[[Detector], Rows],
+    rows: Callable[[Detector], RecordedRows],
 ) -> dict[str, Any]:
     """One object a network: its keypoints' figures, and how long the first photograph took.
 

@@ -20,19 +20,19 @@ from weakpoints.evaluation.arrays import Image
 from weakpoints.evaluation.baselines import shi_tomasi
 from weakpoints.evaluation.matching import summary
 from weakpoints.evaluation.photographs import read, suppression
-from weakpoints.evaluation.records import Row, Rows
+from weakpoints.evaluation.records import RecordedRows, Row
 from weakpoints.method.detector import Detector
 from weakpoints.method.localization import Localization
 from weakpoints.options import Options, choose
 
-Layout = Literal["side_by_side", "one_above_the_other", "small_in_large"]
-LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+Arrangement = Literal["side_by_side", "one_above_the_other", "small_in_large"]
+ARRANGEMENTS: tuple[Arrangement, ...] = get_args(Arrangement)
 TILE = 300  # pixels: both photographs are squashed into squares of this side
 SMALL = 0.4  # side of the small photograph inside the large one, of the large one's
 
 
 @dataclass(frozen=True)
-class Case:
+class Composition:
     """One picture made of two photographs.
 
     asked: index of the photograph that is asked for.
@@ -44,7 +44,7 @@ class Case:
     paths: tuple[Path, Path]
     asked: int
     target: int
-    layout: Layout
+    layout: Arrangement
     corner: int
 
     @property
@@ -54,7 +54,7 @@ class Case:
 
 
 def pairs(
-    detector: Detector, cases: Sequence[Case], options: Options, rows: Rows
+    detector: Detector, cases: Sequence[Composition], options: Options, rows: RecordedRows
 ) -> dict[str, Any]:
     """One object a method: how much of its answer lies on the photograph that was asked for.
 
@@ -78,7 +78,7 @@ def pairs(
     }
 
 
-def choose_cases(classes: Mapping[int, Sequence[Path]], count: int) -> list[Case]:
+def choose_cases(classes: Mapping[int, Sequence[Path]], count: int) -> list[Composition]:
     """`count` pairs of photographs of different classes, the same ones each time.
 
     Layouts come in turn.
@@ -91,13 +91,13 @@ def choose_cases(classes: Mapping[int, Sequence[Path]], count: int) -> list[Case
         two = [targets[j] for j in rng.choice(len(targets), 2, replace=False)]
         first, second = (classes[each][int(rng.integers(len(classes[each])))] for each in two)
         asked, corner = int(rng.integers(2)), int(rng.integers(4))
-        layout = LAYOUTS[i % len(LAYOUTS)]
-        cases.append(Case(i, (first, second), asked, two[asked], layout, corner))
+        layout = ARRANGEMENTS[i % len(ARRANGEMENTS)]
+        cases.append(Composition(i, (first, second), asked, two[asked], layout, corner))
     return cases
 
 
 def compose(
-    first: Image, second: Image, layout: Layout, corner: int
+    first: Image, second: Image, layout: Arrangement, corner: int
 ) -> tuple[Image, NDArray[np.int64]]:
     """The picture, and (H, W) of whose each of its pixels is.
 
@@ -123,7 +123,7 @@ def figures(rows: Sequence[Mapping[str, float]], layouts: Sequence[str]) -> dict
     """Means and intervals of one method over all cases, and means by layout."""
     by_layout = {
         layout: [row for row, its in zip(rows, layouts, strict=True) if its == layout]
-        for layout in LAYOUTS
+        for layout in ARRANGEMENTS
     }
     means = {
         layout: {name: float(np.mean([row[name] for row in its])) for name in its[0]}
@@ -133,7 +133,7 @@ def figures(rows: Sequence[Mapping[str, float]], layouts: Sequence[str]) -> dict
     return summary(rows) | {"by_layout": means}
 
 
-def _pairs_row(detector: Detector, options: Options, case: Case) -> Row:
+def _pairs_row(detector: Detector, options: Options, case: Composition) -> Row:
     """By method: what lies on the photograph that is asked for.
 
     That is the share of keypoints, and of each map's mass.

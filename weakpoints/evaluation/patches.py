@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from weakpoints.evaluation.arrays import Array
 from weakpoints.evaluation.matching import summary
 from weakpoints.evaluation.photographs import read
-from weakpoints.evaluation.records import Row, Rows
+from weakpoints.evaluation.records import RecordedRows, Row
 from weakpoints.method.detector import Detector
 from weakpoints.options import Options
 
@@ -26,7 +26,7 @@ COLOURS = (1, 4)  # of 16/8, beside the options' own number
 
 
 def patches(
-    detector: Detector, paths: Sequence[Path], options: Options, rows: Rows
+    detector: Detector, paths: Sequence[Path], options: Options, rows: RecordedRows
 ) -> dict[str, Any]:
     """One object an occluder.
 

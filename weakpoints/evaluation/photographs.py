@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from weakpoints.class_names import class_index, classes_called
 from weakpoints.coco import HALF, visible_points
 from weakpoints.errors import BadOption, WeakpointsError
-from weakpoints.evaluation.baselines import CORNERS, Area, Points, spread
+from weakpoints.evaluation.baselines import CORNERS, Points, Rectangle, spread
 from weakpoints.images.decode import decode, read_file, split
 from weakpoints.images.folders import files_below, is_hidden
 from weakpoints.images.header import SUFFIXES
@@ -23,7 +23,7 @@ from weakpoints.method.localization import Localization
 from weakpoints.method.suppression import sigma_of
 from weakpoints.options import Limits, Options
 
-Boxes = Literal["annotation", "landmarks"]
+BoxSource = Literal["annotation", "landmarks"]
 ALL: dict[str, Any] = {
     "keep": 1.0,
     "max_keypoints": 1000,
@@ -45,7 +45,7 @@ class Landmarked:
 
     path: Path
     group: str
-    box: Area
+    box: Rectangle
     landmarks: NDArray[np.float64]
     names: tuple[str, ...]
     source: str = ""
@@ -57,7 +57,7 @@ class Landmarked:
 
 
 def read_coco(
-    annotations: Path, images: Path, boxes: Boxes = "annotation"
+    annotations: Path, images: Path, boxes: BoxSource = "annotation"
 ) -> tuple[Landmarked, ...]:
     """The photographs of a COCO keypoint file with at least one visible landmark.
 
@@ -150,7 +150,7 @@ def read(path: Path) -> NDArray[np.uint8]:
         raise BadOption(f"{path}: {error}") from error
 
 
-def whole(image: NDArray[np.uint8]) -> Area:
+def whole(image: NDArray[np.uint8]) -> Rectangle:
     return (0, 0, image.shape[1], image.shape[0])
 
 
@@ -182,7 +182,7 @@ def own_sigma(found: Localization) -> float:
     return sigma_of(found.maps.fine, found.frame, found.options.combine)
 
 
-def landmarks_box(landmarks: NDArray[np.float64]) -> Area:
+def landmarks_box(landmarks: NDArray[np.float64]) -> Rectangle:
     """x, y, w, h with the picture's corner as origin.
 
     It goes from the first to the last landmark, with a margin.
@@ -211,7 +211,7 @@ def _landmarked(
     annotation: dict[str, Any],
     files: dict[int, Path],
     categories: dict[int, dict[str, Any]],
-    boxes: Boxes,
+    boxes: BoxSource,
 ) -> Landmarked:
     category = categories[annotation["category_id"]]
     landmarks, names = visible_points(annotation, category)

@@ -16,7 +16,7 @@ ProgressBar = Callable[[Iterable[Any]], Iterable[Any]]
 
 
 @dataclass(frozen=True)
-class Rows:
+class RecordedRows:
     """Measures photograph after photograph.
 
     asked: all that a row depends on besides the photograph.

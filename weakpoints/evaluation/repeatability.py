@@ -25,7 +25,7 @@ from weakpoints.evaluation.photographs import (
     read,
     whole,
 )
-from weakpoints.evaluation.records import Row, Rows
+from weakpoints.evaluation.records import RecordedRows, Row
 from weakpoints.evaluation.warps import Warp, warps
 from weakpoints.method.detector import Detector
 from weakpoints.method.keypoints import kept_count
@@ -36,7 +36,7 @@ NEAR = 0.01  # of the photograph's longer side: 3 pixels of 300
 
 
 def repeatability(
-    detector: Detector, paths: Sequence[Path], options: Options, rows: Rows
+    detector: Detector, paths: Sequence[Path], options: Options, rows: RecordedRows
 ) -> dict[str, Any]:
     """One object a method: repeatability, a mean over warps, and the error in pixels.
 

@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 from weakpoints.evaluation.baselines import depth, random_points, reweighted
 from weakpoints.evaluation.matching import one_to_one, summary
 from weakpoints.evaluation.photographs import detected, read, whole
-from weakpoints.evaluation.records import Row, Rows
+from weakpoints.evaluation.records import RecordedRows, Row
 from weakpoints.method.detector import Detector
 from weakpoints.method.localization import Localization
 from weakpoints.options import Options
@@ -27,7 +27,7 @@ MAPS = ("coarse", "fine", "fused")
 
 
 def sanity(
-    detector: Detector, paths: Sequence[Path], options: Options, rows: Rows
+    detector: Detector, paths: Sequence[Path], options: Options, rows: RecordedRows
 ) -> dict[str, Any]:
     """One object a change: how alike the maps and the keypoints stay. 1 is no change.
 

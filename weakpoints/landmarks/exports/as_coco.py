@@ -26,17 +26,19 @@ class Exported:
 
 
 @dataclass(frozen=True)
-class Layout:
+class CategoryLayout:
     """What an export says of a category: its landmarks in their order, and which are joined."""
 
     names: Sequence[str] = ()
     skeleton: Skeleton = field(default=())
 
 
-def as_coco(objects: Sequence[Exported], layouts: Mapping[str, Layout]) -> dict[str, Any]:
+def as_coco(objects: Sequence[Exported], layouts: Mapping[str, CategoryLayout]) -> dict[str, Any]:
     """layouts: by category. Names that they don't have come after theirs, as they occur."""
     categories = {label: i for i, label in enumerate(_once(objects, "category"), 1)}
-    names = {label: dict.fromkeys(layouts.get(label, Layout()).names) for label in categories}
+    names = {
+        label: dict.fromkeys(layouts.get(label, CategoryLayout()).names) for label in categories
+    }
     for thing in objects:
         names[thing.category] |= dict.fromkeys(thing.points)
     images = {name: i for i, name in enumerate(_once(objects, "file_name"), 1)}
@@ -51,7 +53,9 @@ def as_coco(objects: Sequence[Exported], layouts: Mapping[str, Layout]) -> dict[
                 "id": i,
                 "name": label,
                 "keypoints": list(names[label]),
-                "skeleton": [[a + 1, b + 1] for a, b in layouts.get(label, Layout()).skeleton],
+                "skeleton": [
+                    [a + 1, b + 1] for a, b in layouts.get(label, CategoryLayout()).skeleton
+                ],
             }
             for label, i in categories.items()
         ],

@@ -11,8 +11,8 @@ from weakpoints.landmarks.exports.as_coco import (
     NOT_MARKED,
     OBJECT,
     SEEN,
+    CategoryLayout,
     Exported,
-    Layout,
     Triple,
     finite,
     once,
@@ -32,7 +32,7 @@ def read_images(root: Element, source: str, photographs: Photographs) -> list[Ex
     return [thing for image in root.iter("image") for thing in _objects(image, source, photographs)]
 
 
-def layouts_of(root: Element) -> dict[str, Layout]:
+def layouts_of(root: Element) -> dict[str, CategoryLayout]:
     """The skeletons that the file declares, by label."""
     names: dict[str, list[str]] = {}
     drawings: dict[str, str] = {}
@@ -42,7 +42,7 @@ def layouts_of(root: Element) -> dict[str, Layout]:
             names.setdefault(parent, []).append(name)
         drawings[name] = label.findtext("svg") or ""
     return {
-        label: Layout(points, _skeleton(drawings.get(label, ""), points))
+        label: CategoryLayout(points, _skeleton(drawings.get(label, ""), points))
         for label, points in names.items()
     }
 

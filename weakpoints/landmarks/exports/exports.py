@@ -7,7 +7,7 @@ from pathlib import Path
 from weakpoints.errors import BadAnnotations
 from weakpoints.landmarks.annotations import Annotations, one_category, read_annotations
 from weakpoints.landmarks.exports import cvat, labelme, labelstudio, yolo_pose
-from weakpoints.landmarks.exports.as_coco import Exported, Layout, as_coco
+from weakpoints.landmarks.exports.as_coco import CategoryLayout, Exported, as_coco
 from weakpoints.landmarks.exports.photographs import Photographs
 from weakpoints.landmarks.exports.xml import parse_xml
 from weakpoints.options import Limits
@@ -43,7 +43,7 @@ def read_export(path: Path, images: Path, limits: Limits) -> Annotations:
 
 
 def annotations_of(
-    objects: Sequence[Exported], layouts: Mapping[str, Layout], source: str
+    objects: Sequence[Exported], layouts: Mapping[str, CategoryLayout], source: str
 ) -> Annotations:
     """Raises BadAnnotations where there is none, or of several categories."""
     if not objects:

@@ -8,14 +8,16 @@ import yaml
 
 from weakpoints.errors import BadAnnotations
 from weakpoints.landmarks.coco_parts import MOST_LANDMARKS
-from weakpoints.landmarks.exports.as_coco import SEEN, Exported, Layout, Triple, finite
+from weakpoints.landmarks.exports.as_coco import SEEN, CategoryLayout, Exported, Triple, finite
 from weakpoints.landmarks.exports.photographs import Photographs
 
 LARGEST = 1_000_000  # bytes of data.yaml
 BOX = 5  # figures before the points: class, centre, size
 
 
-def read_dataset(file: Path, photographs: Photographs) -> tuple[list[Exported], dict[str, Layout]]:
+def read_dataset(
+    file: Path, photographs: Photographs
+) -> tuple[list[Exported], dict[str, CategoryLayout]]:
     """file: `data.yaml`. Raises BadAnnotations."""
     data = _data(file)
     labels, shape = _labels(data.get("names")), _shape(data.get("kpt_shape"))
@@ -37,7 +39,9 @@ def read_dataset(file: Path, photographs: Photographs) -> tuple[list[Exported], 
     ]
     skeletons = data.get("skeleton")
     layouts = {
-        labels[number]: Layout(names[number], _pairs(_of_class(skeletons, number), len(points)))
+        labels[number]: CategoryLayout(
+            names[number], _pairs(_of_class(skeletons, number), len(points))
+        )
         for number, points in names.items()
     }
     return objects, layouts
