@@ -1,6 +1,9 @@
 """What a batch writes for labelling tools: point by point what was found, half a pixel included."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from app.batch.collection import open_collection
-from app.batch.formats.files import stem_below, way_to
+from app.batch.formats.files import stem_below, way_to, write_label_file
 from app.batch.formats.formats import check_formats, formats_of, write_formats
 from app.batch.formats.labelled import distinct, labelled_collection
 from app.batch.records import ResultRow
@@ -289,3 +292,29 @@ def test_without_coco_none_is_written_and_nothing_is_written_over(
     (tmp_path / "other" / "cvat.xml").write_text("mine")
     with pytest.raises(BadOption, match="no run of this command made it"):
         run(tmp_path / "other")
+
+
+def test_a_label_file_that_was_corrected_by_hand_is_kept_beside_the_new_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "deep" / "a.json"
+    for text in ("ours", "ours"):
+        write_label_file(path, text)
+    assert [file.name for file in path.parent.iterdir()] == ["a.json"]
+    for number, name in ((1, "a.json.old"), (2, "a.json.old2")):
+        path.write_text(f"corrected {number}")
+        write_label_file(path, "ours")
+        assert path.read_text() == "ours"
+        assert (path.parent / name).read_text() == f"corrected {number}"
+        assert f"it is kept as {name}" in caplog.text
+
+
+def test_a_label_file_has_its_photograph_s_name_in_any_locale(tmp_path: Path) -> None:
+    script = (
+        "from pathlib import Path; from app.batch.formats.files import write_label_file; "
+        "write_label_file(Path('\\u00fc.json'), 'ours')"
+    )
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["\u00fc.json"]

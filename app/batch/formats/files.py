@@ -1,8 +1,12 @@
 """Where the file of a photograph goes, whatever the photograph's name leads to."""
 
+import logging
 import os
+from itertools import count
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
+
+log = logging.getLogger("weakpoints")
 
 
 def stem_below(file_name: str) -> PurePosixPath:
@@ -10,6 +14,24 @@ def stem_below(file_name: str) -> PurePosixPath:
     path = urlsplit(file_name).path if "://" in file_name else file_name
     parts = [part for part in PurePosixPath(path).parts if part not in ("/", "..", ".")]
     return PurePosixPath(*parts).with_suffix("")
+
+
+def write_label_file(path: Path, text: str) -> None:
+    """One photograph's file, in folders that are made.
+
+    One that is there and says something else may have been corrected by hand: it is kept beside the
+    new one as `NAME.old`, `NAME.old2`, ...
+    """
+    # Names are UTF-8 here, whatever the locale says that file names are.
+    path = Path(os.fsdecode(str(path).encode("utf-8", "surrogateescape")))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = text.encode()
+    if path.exists() and path.read_bytes() != data:
+        names = (f"{path.name}.old{number if number > 1 else ''}" for number in count(1))
+        kept = next(old for name in names if not (old := path.with_name(name)).exists())
+        path.rename(kept)
+        log.warning("%s had been changed; it is kept as %s", path, kept.name)
+    path.write_bytes(data)
 
 
 def way_to(file_name: str, folder: str | None, start: Path) -> str:

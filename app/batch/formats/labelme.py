@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from app.batch.formats.files import stem_below, way_to
+from app.batch.formats.files import stem_below, way_to, write_label_file
 from app.batch.formats.labelled import LabelledCollection, LabelledObject
 from weakpoints import __version__
 
@@ -16,7 +16,6 @@ def write_labelme(out: Path, labelled: LabelledCollection) -> None:
     skeletons = {category.label: category for category in labelled.categories}
     for photograph in labelled.photographs():
         path = out / "labelme" / f"{stem_below(photograph.file_name)}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
         joined = {
             thing.label: [
                 [skeletons[thing.label].names[end] for end in pair]
@@ -39,7 +38,7 @@ def write_labelme(out: Path, labelled: LabelledCollection) -> None:
             "imageWidth": photograph.width,
             "weakpoints": {"version": __version__, "skeletons": joined},
         }
-        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        write_label_file(path, json.dumps(document, indent=2) + "\n")
 
 
 def _labelme_shapes(group: int, thing: LabelledObject) -> list[dict[str, Any]]:

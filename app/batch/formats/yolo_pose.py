@@ -8,7 +8,7 @@ are not visible, are 0 0 0.
 import json
 from pathlib import Path
 
-from app.batch.formats.files import stem_below
+from app.batch.formats.files import stem_below, write_label_file
 from app.batch.formats.labelled import (
     LabelledCollection,
     LabelledObject,
@@ -27,14 +27,13 @@ def write_yolo_pose(out: Path, labelled: LabelledCollection) -> None:
     most = max((len(category.names) for category in labelled.categories), default=0)
     for photograph in labelled.photographs():
         path = root / "labels" / f"{stem_below(photograph.file_name)}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
         lines = [
             _pose_line(classes[thing.label], thing, photograph, most)
             for thing in photograph.objects
             if thing.visible
         ]
-        path.write_text("".join(lines))
-    root.mkdir(exist_ok=True)
+        write_label_file(path, "".join(lines))
+    root.mkdir(parents=True, exist_ok=True)
     (root / "data.yaml").write_text(_data_file(labelled, most), encoding="utf-8")
 
 
