@@ -49,7 +49,8 @@ class Files(http.server.BaseHTTPRequestHandler):
         if start >= len(body):
             return self.send_error(416)
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body) - start))
+        length = "unknown" if self.path == "/odd" else str(len(body) - start)
+        self.send_header("Content-Length", length)
         self.end_headers()
         self.wfile.write(
             body[start : len(body) // 2] if self.path == "/cut" and not start else body[start:]
@@ -142,11 +143,19 @@ def test_wrong_bytes_are_deleted_and_both_digests_named(server: Server, tmp_path
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/file", "file:///etc/hostname"])
+ODD = ["http://[bad/file", "http://127.0.0.1:9/\u00fc", "http://127.0.0.1:x/file", "http:///x"]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/file", "file:///etc/hostname", *ODD])
 def test_offline_or_not_http_is_one_sentence_that_says_what_to_do(url: str, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"put the file at .*toy\.pth yourself") as raised:
         pull(entry(tmp_path / "toy.pth", url), progress=False)
     assert "\n" not in str(raised.value)
+
+
+def test_a_length_that_is_no_number_is_not_needed(server: Server, tmp_path: Path) -> None:
+    toy = entry(tmp_path / "toy.pth", at(server, "/odd"))
+    assert pull(toy, progress=False).read_bytes() == CONTENT
 
 
 def test_a_missing_page_is_an_error_and_leaves_nothing(server: Server, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def pull(entry: Entry, *, progress: bool = True) -> Path:
                     _check(partial, entry)
                     os.replace(partial.name, entry.path)
                     return entry.path
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: of what is no address
             raise WeightsError(
                 f"could not fetch {entry.name!r}: {error}. Run the command again to go on, or put "
                 f"the file at {entry.path} yourself; its SHA-256 begins with {entry.sha256[:16]}"
@@ -181,7 +181,7 @@ def _fetch(url: str, partial: BufferedRandom, name: str, progress: bool) -> None
             have = partial.seek(0)
             partial.truncate()
         length = response.headers.get("Content-Length")
-        total = have + int(length) if length else None
+        total = have + int(length) if length and length.isdecimal() else None
         with tqdm(
             total=total, initial=have, unit="B", unit_scale=True, desc=name, disable=not progress
         ) as bar:
