@@ -65,7 +65,7 @@ def detect(
             from app.loading import loaded
 
             decoders.start()  # the child starts while the network loads
-            detector = loaded(settings)
+            detector = loaded(settings, len(images))
         try:
             image = decoders.decode(data, background=options.background)
             localization = detector.locate(image, options)

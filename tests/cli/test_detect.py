@@ -9,6 +9,9 @@ import pytest
 
 from app.cli import main as cli
 from app.cli.detect import output_paths
+from app.loading import FEW, loaded
+from app.settings import Settings
+from weakpoints.engine.engine import Incremental
 
 QUICK = ["--patch", "14", "--stride", "14"]
 
@@ -123,3 +126,13 @@ def test_a_name_that_is_too_long_is_cut_and_stays_apart_from_others(tmp_path: Pa
     assert len(set(paths)) == 3
     for path in paths:
         path.with_name(f"{path.stem}.999{path.suffix}").write_bytes(b"")
+
+
+@pytest.mark.parametrize(("count", "compiles"), [(FEW, 0), (FEW + 1, 1), (None, 1)])
+def test_for_a_few_photographs_nothing_is_compiled(
+    count: int | None, compiles: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Incremental] = []
+    monkeypatch.setattr(Incremental, "compile", calls.append)
+    loaded(Settings(network="bundled"), count)
+    assert len(calls) == compiles

@@ -95,7 +95,7 @@ class Incremental:
         return logits.view(*colours.shape[:-1], *logits.shape[2:])
 
     def compile(self) -> None:
-        """Before many pictures: what is worth to be compiled is, in the next one."""
+        """Before more than a few pictures: what is worth it is compiled in the first one."""
         if isinstance(self._engine, WindowsForm):
             self._engine.compile()
 

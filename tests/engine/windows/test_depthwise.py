@@ -239,14 +239,11 @@ def test_networks_with_compiled_loops(toy: Any, windows: bool, x: Tensor) -> Non
     assert all(len(loop.clamps) == 2 for loop in list(loops.values())[1:])
 
 
-def test_loops_are_compiled_when_they_pay(x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loops_are_used_once_it_is_said_and_numba_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     network = network_of(toy_efficientnet_lite())
     form = WindowsForm(network, SMALL)
-    trace, colours = network.trace(x), random_colours(1, 1)
-    for _ in range(form_module.FEW):
-        form.logits(trace, ((3, 4),), 5, colours, no_progress)
-        assert not form._loops(32)
-    form.logits(trace, ((3, 4),), 5, colours, no_progress)
+    assert not form._loops(32)
+    form.compile()
     assert form._loops(32)
     monkeypatch.setattr(form_module, "NUMBA", False)
     without = WindowsForm(network, SMALL)

@@ -27,7 +27,6 @@ from weakpoints.progress import Progress
 
 CHUNK = 16  # boxes: their windows stay in the caches, and products of matrices are large enough
 SHARES = 4  # of the memory budget, for as many threads at most
-FEW = 4  # pictures: Numba's import, and the loops from its cache, take longer than they save
 PLANS = 64  # chunks whose plans are kept for the next picture
 
 Chunk = tuple[int, int, int]  # number of a colour, first and stop of boxes
@@ -57,10 +56,12 @@ class WindowsForm:
         self._program = lru_cache(4)(self._program_of)
         self._plan = lru_cache(PLANS)(self._plan_of)
         self._depthwise = lru_cache(4)(self._depthwise_of)
-        self._pictures, self._compiled = 0, False
+        self._compiled = False
 
     def compile(self) -> None:
-        """From now on, compiled loops do what is quicker with them."""
+        """Compiled loops do what is quicker with them: before the first picture, for logits of one
+        with them and without differ by rounding.
+        """
         exact = self.like.dtype in (torch.float32, torch.float64)
         self._compiled = NUMBA and self.on_cpu and exact
 
@@ -73,9 +74,6 @@ class WindowsForm:
         """
         x = trace.x.to(colours.dtype)
         side = x.shape[-1]
-        self._pictures += 1
-        if self._pictures > FEW:
-            self.compile()
         program, division = self._program(side), self._division(side, box, corners)
         chunks: list[Chunk] = [
             (r, first, stop) for r in range(len(colours)) for first, stop in division.pieces
