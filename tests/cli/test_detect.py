@@ -133,6 +133,6 @@ def test_for_a_few_photographs_nothing_is_compiled(
     count: int | None, compiles: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Incremental] = []
-    monkeypatch.setattr(Incremental, "compile", calls.append)
+    monkeypatch.setattr(Incremental, "compile", lambda self: calls.append(self))
     loaded(Settings(network="bundled"), count)
     assert len(calls) == compiles
