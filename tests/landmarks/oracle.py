@@ -36,8 +36,8 @@ def bilinear(values: np.ndarray, x: float, y: float) -> Any:
     return total
 
 
-def plan(similarity: np.ndarray, temperature: float) -> Any:
-    kernel = np.exp((similarity - similarity.max()) / temperature)
+def plan(similarity: np.ndarray) -> Any:
+    kernel = np.exp((similarity - similarity.max()) / transport.TEMPERATURE)
     columns = np.ones(kernel.shape[1])
     for _ in range(transport.ROUNDS):
         rows = np.array([1 / len(kernel) / (row @ columns) for row in kernel])

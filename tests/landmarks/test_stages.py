@@ -53,21 +53,10 @@ def test_similarity_is_the_product_of_resampled_descriptors() -> None:
     assert found == pytest.approx(expected.clip(0), abs=1e-5)
 
 
-@pytest.mark.parametrize("coarse", [0.0, 1.0, -0.25])
-def test_layers_count_by_a_power_of_their_cells_width(coarse: float) -> None:
-    shares, widths = np.array([1.0, 2.0, 0.5]) / 3.5, np.array([1.0, 2.0, 4.0])
-    described = describe(maps(6, (5, 28, 28), (7, 14, 14), (6, 7, 7)), shares.tolist())
-    places = torch.tensor([[13.0, 6.0], [3.3, 20.1]])
-    factors = widths**coarse / (shares @ widths**coarse)
-    plain, weighed = at_places(described, places), at_places(described, places, coarse)
-    for row, other, factor in zip(plain, weighed, factors, strict=True):
-        assert other.numpy() == pytest.approx(row.numpy() * factor, rel=1e-4)
-
-
 def test_transport_is_sinkhorns() -> None:
     alike = torch.rand(30, 50, generator=torch.Generator().manual_seed(3))
-    expected, columns = oracle.plan(alike.double().numpy(), 0.04)
-    found, factors = optimal_transport(kernel_of(alike.clone(), 0.04))
+    expected, columns = oracle.plan(alike.double().numpy())
+    found, factors = optimal_transport(kernel_of(alike.clone()))
     assert found.numpy() == pytest.approx(expected, rel=1e-4, abs=1e-7)
     assert factors.numpy() == pytest.approx(columns, rel=1e-4)
 

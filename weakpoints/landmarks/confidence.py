@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from weakpoints.landmarks.clues import Clues
 
-VISIBLE = 0.77  # below it a landmark is said not to be visible
+VISIBLE = 0.7  # below it a landmark is said not to be visible
 SHORTEST = 1e-3  # extents: shorter distances say no more
 # Of the features below, and the constant.
 WEIGHTS = (0.832, 0.036, -0.453, -3.887, -1.931, 0.622)

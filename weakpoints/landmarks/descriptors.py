@@ -86,19 +86,9 @@ def describe(activations: Sequence[Tensor], weights: Sequence[float]) -> Descrip
     )
 
 
-def at_places(descriptors: Descriptors, places: Tensor, coarse: float = 0.0) -> Rows:
-    """(P, C) of each layer, read bilinearly at (P, 2) x, y in cells of the grid.
-
-    coarse: the power of its cells' width by which a layer counts more than its weight; below 0 the
-    finer layers count more. The similarity of a place and itself is 1 all the same.
-    """
-    shares = [layer.square().sum(0).max().item() for layer in descriptors]
-    more = [(GRID / layer.shape[-1]) ** coarse for layer in descriptors]
-    mean = sum(share * factor for share, factor in zip(shares, more, strict=True)) / sum(shares)
-    return tuple(
-        _read(layer, places).mul_(factor / mean)
-        for layer, factor in zip(descriptors, more, strict=True)
-    )
+def at_places(descriptors: Descriptors, places: Tensor) -> Rows:
+    """(P, C) of each layer, read bilinearly at (P, 2) x, y in cells of the grid."""
+    return tuple(_read(layer, places) for layer in descriptors)
 
 
 def similarity(places: Rows, target: Descriptors) -> Tensor:

@@ -14,11 +14,6 @@ from weakpoints.landmarks.transport import kernel_of, optimal_transport
 from weakpoints.landmarks.votes import BLOCKS, block_centres, landmark_maps
 from weakpoints.progress import Progress, no_progress
 
-# Layers count by powers of their cells' width: blocks say which of several places is right, and
-# coarse maps know it better; a landmark's own row says where it is to a cell, as fine maps do.
-BLOCKS_COARSE, OWN_COARSE = 1.0, -0.1
-# Of the similarity: lower is more decided. Coarse maps differ less from cell to cell.
-BLOCKS_TEMPERATURE, OWN_TEMPERATURE = 0.04, 0.05
 TOGETHER = 8  # references that are compared in one product, at most: memory has a bound
 
 
@@ -33,9 +28,7 @@ class Reference:
     def rows(self) -> Rows:
         """Of its blocks, then of its landmarks: all that a target is compared with."""
         places = torch.tensor(self.shape.places, dtype=torch.float32)
-        blocks = at_places(self.descriptors, block_centres(), BLOCKS_COARSE)
-        own = at_places(self.descriptors, places, OWN_COARSE)
-        return tuple(torch.cat(layers) for layers in zip(blocks, own, strict=True))
+        return at_places(self.descriptors, torch.cat([block_centres(), places]))
 
 
 @dataclass(frozen=True)
@@ -78,9 +71,9 @@ def _match(references: Sequence[Reference], target: Descriptors) -> list[Matched
 
 def _transported(shape: Shape, alike: Tensor) -> Matched:
     """alike: (B * B + L, G * G) of the reference's blocks and landmarks."""
-    blocks, own = alike[: BLOCKS**2], alike[BLOCKS**2 :]
-    likeness = own.clone()
-    plan, columns = optimal_transport(kernel_of(blocks, BLOCKS_TEMPERATURE))
-    own = kernel_of(own, OWN_TEMPERATURE).mul_(columns)
+    likeness = alike[BLOCKS**2 :].clone()
+    kernel = kernel_of(alike)
+    plan, columns = optimal_transport(kernel[: BLOCKS**2])
+    own = kernel[BLOCKS**2 :] * columns
     maps, votes = landmark_maps(plan, own, torch.tensor(shape.places, dtype=torch.float32))
     return Matched(shape, likeness, plan, maps, votes)

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+TEMPERATURE = 0.05  # of the similarity: lower is more decided
 ROUNDS = 4  # of Sinkhorn's; ten find no more landmarks
 LEAST = 1e-30  # no division by 0
 
@@ -21,6 +22,6 @@ def optimal_transport(kernel: Tensor) -> tuple[Tensor, Tensor]:
     return plan.div_(plan.max().clamp(min=LEAST)), columns
 
 
-def kernel_of(similarity: Tensor, temperature: float) -> Tensor:
-    """exp(similarity / temperature), its maximum 1, in the similarity's place."""
-    return similarity.sub_(similarity.max()).div_(temperature).exp_()
+def kernel_of(similarity: Tensor) -> Tensor:
+    """exp(similarity / TEMPERATURE), its maximum 1, in the similarity's place."""
+    return similarity.sub_(similarity.max()).div_(TEMPERATURE).exp_()
