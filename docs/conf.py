@@ -13,7 +13,15 @@ sys.path.insert(0, str(ROOT))
 
 from docs import evaluation_tables, figures, named_tables, network_table, trade_tables  # noqa: E402
 from weakpoints import __version__  # noqa: E402  the root has to be on the path first
-from weakpoints.method import close_up, contrast, fusion, keypoints, peaks, suppression  # noqa: E402
+from weakpoints.method import (  # noqa: E402
+    close_up,
+    contrast,
+    fusion,
+    keypoints,
+    peaks,
+    refinement,
+    suppression,
+)
 
 project = "weakpoints"
 author = "the weakpoints developers"
@@ -40,7 +48,7 @@ html_theme_options = {
 
 def made_of_the_code(app: object, page: str, source: list[str]) -> None:
     """Fill in the tables and figures that a page asks for; an unknown name stops the build."""
-    modules = (close_up, contrast, fusion, keypoints, peaks, suppression)
+    modules = (close_up, contrast, fusion, keypoints, peaks, refinement, suppression)
     constants = {module.__name__.rpartition(".")[2]: module for module in modules}
     names = {
         **vars(figures),

@@ -140,6 +140,8 @@ def test_edges_that_do_not_meet_leave_the_point_where_it_is() -> None:
     assert not found.refined.any()
     assert np.isnan(found.covariance).all()
     np.testing.assert_array_equal(found.points, start)
+    between = np.rint(pulled.points)  # from there the step is short
+    assert refine(looked_at(square, 1.5), between, half=9, most_miss=0.28 * 9).refined.all()
 
 
 @pytest.mark.parametrize("angle", [np.pi / 4, np.pi / 2, 2 * np.pi / 3])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from weakpoints.method.close_up import CloseUp
 
 MIN_ROUNDNESS = 0.1  # of 4 det(A) / trace(A)^2, which is 1 for a corner and 0 for an edge
+SHORT = 0.2  # of half the window: so short a step is taken whatever the window holds
 UNIFORM = 1 / 12  # variance of a position that is known to the pixel
 
 
@@ -50,8 +51,9 @@ def refine(
 
     points: (N, 2) x, y in pixels of the close-up, each known to `spacing` pixels. x = A^-1 b, with
     A the sum of [Ix^2 IxIy; IxIy Iy^2] over the window, and b the sum of that matrix times the
-    position. Where A is near singular, the edges miss the corner by more than `most_miss` pixels
-    (see `miss`), or the step would leave the window or the picture, the point stays as it is.
+    position. Where A is near singular, or the step would leave the window or the picture, the point
+    stays as it is; also where the step is more than SHORT of half the window, and the edges miss the
+    corner by more than `most_miss` pixels (see `miss`).
     """
     last = np.subtract(picture.grey.shape[::-1], 1)
     if min(last) < 1:  # a line of pixels has no gradient across
@@ -71,7 +73,8 @@ def refine(
         inside = (np.clip(corner, 0, last) == corner).all()
         if not inside or (np.abs(corner - start) > half).any():
             continue
-        if miss(window, corner) > most_miss:
+        short = np.hypot(*(corner - start)) <= SHORT * half
+        if not short and miss(window, corner) > most_miss:
             continue
         placed[i], refined[i] = corner, True
         noise = picture.noise**2 * noise_gain(window, corner, inverse, picture.sigma)
