@@ -52,8 +52,8 @@ def refine(
     points: (N, 2) x, y in pixels of the close-up, each known to `spacing` pixels. x = A^-1 b, with
     A the sum of [Ix^2 IxIy; IxIy Iy^2] over the window, and b the sum of that matrix times the
     position. Where A is near singular, or the step would leave the window or the picture, the point
-    stays as it is; also where the step is more than SHORT of half the window, and the edges miss the
-    corner by more than `most_miss` pixels (see `miss`).
+    stays as it is; also where the step is longer than SHORT of half the window and the edges miss
+    the corner by more than `most_miss` pixels (see `miss`).
     """
     last = np.subtract(picture.grey.shape[::-1], 1)
     if min(last) < 1:  # a line of pixels has no gradient across
