@@ -175,14 +175,13 @@ class Weakpoints:
             self.detector = detector_of(
                 entry, loaded, "a module was given", chosen, max_passes, memory, precision
             )
-            self.detector.occluder.compile()
-            return
-        default = os.environ.get("WEAKPOINTS_MANIFEST") or MODEL_WEIGHTS / "manifest.json"
-        file = Path(manifest or default).expanduser()
-        name = network or os.environ.get("WEAKPOINTS_NETWORK") or "auto"
-        folder = downloads_of(file) if downloads is None else Path(downloads)
-        self._arguments |= {"network": name, "manifest": file, "downloads": folder}
-        self.detector = load_detector(file, name, device, max_passes, memory, precision, folder)
+        else:
+            default = os.environ.get("WEAKPOINTS_MANIFEST") or MODEL_WEIGHTS / "manifest.json"
+            file = Path(manifest or default).expanduser()
+            name = network or os.environ.get("WEAKPOINTS_NETWORK") or "auto"
+            folder = downloads_of(file) if downloads is None else Path(downloads)
+            self._arguments |= {"network": name, "manifest": file, "downloads": folder}
+            self.detector = load_detector(file, name, device, max_passes, memory, precision, folder)
         self.detector.occluder.compile()
 
     def __reduce__(self) -> tuple[Any, ...]:

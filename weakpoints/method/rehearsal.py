@@ -25,8 +25,6 @@ def rehearse(detector: Detector, batch: int, progress: Progress = no_progress) -
     """
     on_gpu = detector.model.device.startswith("cuda")
     waiting = [_uniform(detector, on_gpu) for _ in range(REHEARSED if on_gpu else 1)]
-    if not on_gpu:
-        detector.occluder.compile()
     (seen,) = detector.forward_backward(waiting[:1])
     for prepared in waiting:
         detector.occlude(prepared, seen, progress)

@@ -30,8 +30,7 @@ def given_labels(labels: Any) -> tuple[str, ...]:
     Raises WeightsError: an index for a label, or letters for labels, would stand in every answer.
     """
     if isinstance(labels, Mapping):
-        ordered = {str(index): label for index, label in labels.items()}
-        given: list[Any] = [ordered.get(str(index)) for index in range(len(ordered))]
+        given = _in_order({str(index): label for index, label in labels.items()})
     elif isinstance(labels, str | bytes | Set) or not isinstance(labels, Iterable):
         raise WeightsError(
             f"labels is {type(labels).__name__}; a list of texts is expected, in the order of "

@@ -20,6 +20,7 @@ from weakpoints.networks.graph.adding import default_occluder
 from weakpoints.networks.graph.chain import network_of_graph
 from weakpoints.networks.graph.export import graph_of
 from weakpoints.networks.graph.files import from_json, to_json
+from weakpoints.networks.graph.graph import function
 from weakpoints.networks.manifest import find
 from weakpoints.networks.network import Conv, Network
 
@@ -156,6 +157,15 @@ def test_a_guided_signal_passes_where_it_is_positive_and_the_activation_passed(x
     derivative = sigmoid * (1 + before * (1 - sigmoid))
     expected = F.conv_transpose2d(passed * derivative, conv.weight)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_tokens_that_lie_sequence_first_are_multiplied_in_one_product() -> None:
+    tokens = torch.randn(3, 5, 4, dtype=torch.float64).transpose(0, 1)
+    weight, bias = torch.randn(6, 4, dtype=torch.float64), torch.randn(6, dtype=torch.float64)
+    with torch.profiler.profile() as profile:
+        found = function("linear.default")(tokens, weight, bias)
+    torch.testing.assert_close(found, tokens @ weight.T + bias, rtol=1e-12, atol=1e-12)
+    assert "aten::bmm" not in {event.key for event in profile.key_averages()}
 
 
 def test_batch_norm_is_folded_and_dropout_is_gone() -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from weakpoints.errors import WeightsError
 
@@ -198,6 +199,8 @@ def function(kind: str) -> Callable[..., Any]:
     """What PyTorch computes for it. Raises WeightsError where it is none of the pure ones."""
     if kind in ON_NUMBERS:
         return ON_NUMBERS[kind]
+    if kind == "linear.default":
+        return _linear
     # a view of what lies in memory in another order than in the module must be a copy
     kind = "reshape.default" if kind in ("view.default", "_unsafe_view.default") else kind
     family, _, overload = kind.partition(".")
@@ -208,6 +211,13 @@ def function(kind: str) -> Callable[..., Any]:
             f"{kind!r} is no operation that a graph may have; it may have {', '.join(sorted(PURE))}"
         )
     return found
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Of tokens that lie sequence first, as in an attention's projection, PyTorch's own multiplies
+    picture by picture with the weights repeated: three times as long as a copy and one product.
+    """
+    return F.linear(x.contiguous() if x.dim() > 2 else x, weight, bias)
 
 
 def _leaves(argument: Any) -> Iterator[Any]:
