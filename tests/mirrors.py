@@ -36,7 +36,6 @@ WITHOUT_MIRROR = {
     "app/cluster/reading.py": "tests/cluster/test_data.py reads with it",
     "app/schemas/": "tests/test_given_options.py has what comes in, "
     "tests/client/test_models.py what goes out",
-    "app/service/answers.py": "tests/service/test_several.py, and each route's",
     "app/service/api/": "tests/service/api/test_routes.py asks every route, "
     "tests/service/api/test_landmarks_protocols.py those of named points",
     "app/service/app.py": "wiring alone; tests/service/http/test_middleware.py runs it whole",
@@ -47,7 +46,8 @@ WITHOUT_MIRROR = {
     "app/service/labelstudio/": "tests/service/labelstudio/test_backend.py and "
     "tests/service/labelstudio/test_hostile.py ask it as Label Studio does",
     "app/service/landmark_sets.py": "tests/service/api/test_landmarks.py puts, asks and deletes",
-    "app/service/named_delivery.py": "tests/service/api/test_landmarks.py",
+    "app/service/named_answers.py": "tests/service/api/test_landmarks.py",
+    "app/service/references.py": "tests/service/api/test_landmarks.py",
     "app/service/scheduling/pipeline.py": "tests/service/http/test_deadlines.py and "
     "tests/service/test_faults.py end it at each stage",
     # the client

@@ -101,9 +101,9 @@ SERVICE_ROOMS = {  # a room of `app/service`, and what of `app/service` it may l
     "intake": {"intake"},
     "scheduling": {"scheduling", "observability"},
     "labelstudio": {"labelstudio", "http", "intake", "scheduling", "observability"}
-    | {"answers", "named_delivery", "landmark_sets", "lifecycle"},
+    | {"answers", "named_answers", "references", "landmark_sets", "lifecycle"},
     "api": {"api", "http", "intake", "scheduling", "observability"}
-    | {"answers", "named_delivery", "lifecycle"},
+    | {"answers", "named_answers", "references", "lifecycle"},
 }
 KNOWS_NO_WEB = {"scheduling"}
 

@@ -1,37 +1,29 @@
 """From a request to what was found on its photographs. Each goes its own way, whoever sent it."""
 
-import logging
-import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-import anyio
 import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import Request
 
-from app.schemas.answers import (
-    Detection,
-    detection,
-)
+from app.schemas.answers import Detection, detection
 from app.schemas.queries import Strict, options_of
 from app.service.http.deadlines import Caller, deadline
 from app.service.http.problems import problem_body
-from app.service.http.requests import caller_of
 from app.service.intake.upload import Upload, Wanted, read_uploads
 from app.service.lifecycle import Service, service_of
 from app.service.observability.tracing import trace_stages
-from app.service.scheduling.photographs import PhotographRequest
-from weakpoints.errors import BadOption, DeadlinePassed, WeakpointsError
+from app.service.scheduling.photographs import PhotographRequest, ReceivedPhotograph
+from weakpoints.errors import BadOption, WeakpointsError
 from weakpoints.method.localization import Localization
 from weakpoints.method.stopwatch import Stopwatch
-from weakpoints.options import ResolvedOptions
+from weakpoints.options import Options, ResolvedOptions
 from weakpoints.progress import Progress, no_progress
 
-log = logging.getLogger("weakpoints")
 QueryType = TypeVar("QueryType", bound=Strict)
 
 
@@ -50,15 +42,13 @@ class Answer:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Server-Timing and Cache-Status, as browsers and proxies read them."""
-        laps = [f"{stage};dur={duration:.1f}" for stage, duration in self.timing_ms.items()]
-        cache = "weakpoints; hit" if self.known else "weakpoints; fwd=miss"
-        return {"Server-Timing": ", ".join(laps), "Cache-Status": cache}
+        """What goes along with it."""
+        return answer_headers(self.timing_ms, self.known)
 
 
 @dataclass(frozen=True)
 class Delivery(Generic[QueryType]):
-    """The photographs of one request, received, while their caller waits; `who` is its name.
+    """The photographs of one request, received, while their caller waits.
 
     query: the options of the query, and those that came as fields of the form; options: the same,
     for the network. companions: files of other names, such as references.
@@ -68,63 +58,60 @@ class Delivery(Generic[QueryType]):
     options: ResolvedOptions
     uploads: list[Upload]
     companions: Mapping[str, list[Upload]]
-    service: Service
     caller: Caller
-    who: str
     clock: Stopwatch
 
-    async def answer(
-        self,
-        upload: Upload,
-        reserved: ExitStack,
-        progress: Progress = no_progress,
-        pixels: bool = False,
-    ) -> Answer:
-        """One photograph, decoded and detected. Raises WeakpointsError.
+    @property
+    def service(self) -> Service:
+        """The service that the request came to."""
+        return service_of(self.caller.request)
 
-        reserved: to be closed when the answer's picture is no longer needed. pixels: whether it is
-        needed where the cache knows the answer.
-        """
-        pipeline, clock = self.service.pipeline, replace(self.clock, laps=[*self.clock.laps])
-        # The file's bytes go as soon as it is decoded: the wait for the device holds pixels alone.
-        with upload as data:
-            request = PhotographRequest(data, self.options, clock, self.who, self.caller.end)
-            received = await pipeline.receive(request, reserved, pixels)
-        localization, known = await pipeline.locate(received, progress)
-        return Answer(received.image, localization, known, record_timing(self.service, clock))
+    def photograph(self, data: bytes) -> PhotographRequest:
+        """One of them, with the laps so far: all were uploaded together."""
+        clock = replace(self.clock, laps=[*self.clock.laps])
+        return PhotographRequest(data, self.options, clock, self.caller.name, self.caller.end)
 
-    async def answers(self, on_answer: Callable[[int, Answer | WeakpointsError], None]) -> None:
-        """All of them at the same time, as if each had a caller of its own.
 
-        on_answer: gets the number of a photograph, and its answer or why there is none, as soon as
-        that is known. Those that have no answer when the caller's time is over have DeadlinePassed.
-        """
-        # Else the first to be late would take the answers of the others with it.
-        self.caller.scope.deadline = math.inf  # each has the deadline for itself
-        async with anyio.create_task_group() as group:
-            for number, upload in enumerate(self.uploads):
-                group.start_soon(self._one, number, upload, on_answer)
+def photograph_request(caller: Caller, data: bytes, options: Options) -> PhotographRequest:
+    """What a caller asks of a file. Raises BadOption for what does not fit the network."""
+    resolved = service_of(caller.request).pipeline.detector.resolved(options)
+    return PhotographRequest(data, resolved, Stopwatch(), caller.name, caller.end)
 
-    async def _one(
-        self,
-        number: int,
-        upload: Upload,
-        on_answer: Callable[[int, Answer | WeakpointsError], None],
-    ) -> None:
-        answer: Answer | WeakpointsError = DeadlinePassed()
-        with anyio.CancelScope(deadline=self.caller.end):
-            try:
-                with ExitStack() as reserved:
-                    answer = await self.answer(upload, reserved)
-            except WeakpointsError as error:
-                answer = error
-            # The others of the request are still answered.
-            except Exception as error:
-                log.error("photograph %d of a request failed", number, exc_info=error)
-                answer = WeakpointsError("something went wrong here; the log has it")
-        if isinstance(answer, WeakpointsError):
-            self.service.metrics.failed(answer)
-        on_answer(number, answer)
+
+async def detected(
+    delivery: Delivery[Any],
+    upload: Upload,
+    reserved: ExitStack,
+    progress: Progress = no_progress,
+    pixels: bool = False,
+) -> Answer:
+    """One photograph, decoded and detected. Raises WeakpointsError.
+
+    reserved: to be closed when the answer's picture is no longer needed. pixels: whether it is
+    needed where the cache knows the answer.
+    """
+    received, clock = await _received(delivery, upload, reserved, pixels)
+    pipeline = delivery.service.pipeline
+    localization, known = await pipeline.locate(received, progress)
+    return Answer(received.image, localization, known, record_timing(delivery.service, clock))
+
+
+async def _received(
+    delivery: Delivery[Any], upload: Upload, reserved: ExitStack, pixels: bool
+) -> tuple[ReceivedPhotograph, Stopwatch]:
+    # A function of its own: the file's bytes go with it, and the wait for the device holds
+    # pixels alone.
+    with upload as data:
+        photograph = delivery.photograph(data)
+        received = await delivery.service.pipeline.receive(photograph, reserved, pixels)
+    return received, photograph.clock
+
+
+def answer_headers(timing_ms: dict[str, float], known: bool = False) -> dict[str, str]:
+    """Server-Timing and Cache-Status, as browsers and proxies read them. known: by the cache."""
+    laps = [f"{stage};dur={duration:.1f}" for stage, duration in timing_ms.items()]
+    cache = "weakpoints; hit" if known else "weakpoints; fwd=miss"
+    return {"Server-Timing": ", ".join(laps), "Cache-Status": cache}
 
 
 def record_timing(service: Service, clock: Stopwatch) -> dict[str, float]:
@@ -150,7 +137,7 @@ async def delivered(
     fit the network too, before anything is read.
     """
     service, clock = service_of(request), Stopwatch()
-    pipeline, settings, who = service.pipeline, service.settings, caller_of(request)
+    pipeline, settings = service.pipeline, service.settings
     # Before a byte is read: who has a wrong option should not have to send the photograph.
     options = pipeline.detector.resolved(query.options())
     most = settings.max_images if several else 1
@@ -158,7 +145,7 @@ async def delivered(
     async with deadline(request, settings.request_timeout) as caller:
         with ExitStack() as slots:
             received = await read_uploads(
-                request, lambda: slots.enter_context(pipeline.place(who)), settings, wanted
+                request, lambda: slots.enter_context(pipeline.place(caller.name)), settings, wanted
             )
             # From here the connection is read for a hang-up; before, reading the body noticed it.
             caller.watch()
@@ -166,9 +153,7 @@ async def delivered(
             if received.options:
                 query = _with_fields(request, query, received.options)
                 options = pipeline.detector.resolved(query.options())
-            yield Delivery(
-                query, options, received.uploads, received.companions, service, caller, who, clock
-            )
+            yield Delivery(query, options, received.uploads, received.companions, caller, clock)
 
 
 def _with_fields(request: Request, query: QueryType, fields: dict[str, str]) -> QueryType:

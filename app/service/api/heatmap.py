@@ -9,7 +9,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.schemas.queries import HeatmapQuery
-from app.service.answers import delivered, detection_of
+from app.service.answers import delivered, detected, detection_of
 from app.service.api.openapi import (
     EXTENT,
     FILE_SCHEMA,
@@ -68,7 +68,8 @@ async def heatmap(
         query = delivery.query
         drawn = query.drawn(delivery.options, model.labels)
         arrays = (query.format or accepted) == "npz"
-        answer = await delivery.answer(delivery.uploads[0], reserved, pixels=not arrays)
+        upload = delivery.uploads[0]
+        answer = await detected(delivery, upload, reserved, pixels=not arrays)
         if arrays:
             body = detection_of(request, answer).model_dump_json()
             # Packing takes tens of milliseconds, in which the event loop would stand still.
@@ -85,6 +86,6 @@ async def heatmap(
             size=query.size,
             target=drawn,
         )
-        png, (low, high) = await pipeline.draw(delivery.who, answer.image, reserved, draw)
+        png, (low, high) = await pipeline.draw(delivery.caller.name, answer.image, reserved, draw)
     extent = {"X-Map-Min": f"{low:.9g}", "X-Map-Max": f"{high:.9g}"}
     return ChunkedResponse(png, media_type=PNG, headers=answer.headers | extent)

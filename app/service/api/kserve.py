@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 
 from app.schemas.answers import Detection, Prediction, detection, prediction
 from app.schemas.queries import DetectParameters, DrawQuery, LandmarksParameters, options_of
-from app.service.answers import record_timing
+from app.service.answers import photograph_request, record_timing
 from app.service.api.kserve_body import (
     Base64,
     InstanceOptions,
@@ -30,14 +30,11 @@ from app.service.api.kserve_body import (
 from app.service.api.kserve_landmarks import NamedPredictions, named_by, set_named
 from app.service.http.deadlines import deadline
 from app.service.http.problems import V1, V1_RESPONSES
-from app.service.http.requests import caller_of
 from app.service.intake.upload import UploadPace
 from app.service.lifecycle import Service, service_of
-from app.service.scheduling.photographs import PhotographRequest
 from weakpoints.errors import TooLarge, Unavailable, UnknownModel
 from weakpoints.method.localization import Localization
 from weakpoints.method.render import heatmap_png
-from weakpoints.method.stopwatch import Stopwatch
 
 InstanceAnswer = TypeVar("InstanceAnswer")
 
@@ -180,7 +177,7 @@ async def answers_of(
     service = service_of(request)
     settings, answers = service.settings, list[InstanceAnswer]()
     async with deadline(request, settings.request_timeout) as caller:
-        with service.pipeline.place(caller_of(request)):
+        with service.pipeline.place(caller.name):
             body = await read_json_body(request, settings.max_bytes, UploadPace.of(settings))
             caller.watch()
             batch = await run_sync(parse, body, settings.max_bytes, settings.max_images)
@@ -199,36 +196,33 @@ async def answers_of(
 
 async def prediction_of(instance: InstanceRequest[DetectParameters]) -> Prediction:
     """The likeliest classes of one photograph."""
-    request, clock = instance.caller.request, Stopwatch()
-    service, who = service_of(request), caller_of(request)
-    options = service.pipeline.detector.resolved(instance.parameters.options())
-    top = await service.pipeline.recognise(
-        PhotographRequest(instance.photograph, options, clock, who, instance.caller.end)
-    )
-    record_timing(service, clock)
+    caller, service = instance.caller, service_of(instance.caller.request)
+    options = instance.parameters.options()
+    photograph = photograph_request(caller, instance.photograph, options)
+    top = await service.pipeline.recognise(photograph)
+    record_timing(service, photograph.clock)
     return prediction(top)
 
 
 async def explanation_of(instance: InstanceRequest[ExplainParameters]) -> Explanation:
     """The keypoints of one photograph, and its heatmap. Raises TooLarge for too large a heatmap."""
-    request, clock = instance.caller.request, Stopwatch()
+    caller, reserved, request = instance.caller, instance.reserved, instance.caller.request
     service = service_of(request)
     pipeline, model = service.pipeline, service.pipeline.detector.model
-    options = pipeline.detector.resolved(instance.parameters.options())
-    drawn = instance.parameters.drawn(options, model.labels)
-    who, reserved = caller_of(request), instance.reserved
+    photograph = photograph_request(caller, instance.photograph, instance.parameters.options())
+    drawn = instance.parameters.drawn(photograph.options, model.labels)
     pixels = instance.parameters.heatmap
-    photograph = PhotographRequest(instance.photograph, options, clock, who, instance.caller.end)
     received = await pipeline.receive(photograph, reserved, pixels)
     image, heatmap = received.image, None
     # Before the occlusion, which is the dear part.
     if pixels and image is not None:
         _check_heatmap(image, instance, service.settings.max_pixels)
     localization, _ = await pipeline.locate(received)
-    answer = detection(localization, model, request.state.request_id, record_timing(service, clock))
+    timing_ms = record_timing(service, photograph.clock)
+    answer = detection(localization, model, request.state.request_id, timing_ms)
     if pixels and image is not None:
         draw = partial(_heatmap, image, localization, instance.parameters, drawn)
-        heatmap = await pipeline.draw(who, image, reserved, draw)
+        heatmap = await pipeline.draw(caller.name, image, reserved, draw)
     return Explanation(**answer.model_dump(), heatmap=heatmap)
 
 

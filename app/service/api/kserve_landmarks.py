@@ -3,18 +3,15 @@
 from anyio.to_thread import run_sync
 from pydantic import BaseModel
 
-from app.schemas.landmarks import NamedPointsFound, named_answer
+from app.schemas.landmarks import NamedPointsFound
 from app.schemas.queries import LandmarksParameters
-from app.service.answers import record_timing
+from app.service.answers import photograph_request
 from app.service.api.kserve_body import InstanceRequest
-from app.service.http.requests import caller_of
 from app.service.lifecycle import Service, service_of
-from app.service.named_delivery import check_objects, named_on
-from app.service.scheduling.photographs import PhotographRequest
+from app.service.named_answers import check_objects, named_points
 from weakpoints.errors import UnknownLandmarks, UnknownModel
 from weakpoints.landmarks.landmark_set import LandmarkSet
 from weakpoints.landmarks.named import NamedPoints
-from weakpoints.method.stopwatch import Stopwatch
 
 
 class NamedPredictions(BaseModel):
@@ -41,14 +38,9 @@ async def named_by(
     kept: LandmarkSet, instance: InstanceRequest[LandmarksParameters]
 ) -> NamedPointsFound:
     """The named points of one photograph."""
-    request, clock, parameters = instance.caller.request, Stopwatch(), instance.parameters
-    service, who = service_of(request), caller_of(request)
-    detector = service.pipeline.detector
+    caller, parameters = instance.caller, instance.parameters
+    service = service_of(caller.request)
     check_objects(parameters, service.settings.max_objects)
-    options = detector.resolved(parameters.options())
-    photograph = PhotographRequest(instance.photograph, options, clock, who, instance.caller.end)
+    photograph = photograph_request(caller, instance.photograph, parameters.options())
     finder = NamedPoints(service.describer, kept.pattern)
-    objects = await named_on(service, finder, photograph, parameters.objects())
-    return named_answer(
-        objects, detector.model, request.state.request_id, record_timing(service, clock)
-    )
+    return await named_points(caller, finder, photograph, parameters.objects())

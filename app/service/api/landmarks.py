@@ -1,6 +1,6 @@
 """`/landmarks`: named points, by sets that are kept here or by references sent along."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -15,8 +15,8 @@ from app.schemas.landmarks import (
     NamedResults,
 )
 from app.schemas.queries import LandmarksQuery
-from app.service.answers import Delivery, delivered
-from app.service.api.answer_forms import AnswerForms
+from app.service.answers import Delivery, answer_headers, delivered
+from app.service.api.answer_forms import Body, PhotographAnswers, respond
 from app.service.api.openapi import (
     EVENTS,
     FILE_SCHEMA,
@@ -30,20 +30,13 @@ from app.service.api.openapi import (
 )
 from app.service.http.problems import RESPONSES
 from app.service.http.requests import preferred, reject_repeated
-from app.service.intake.upload import UploadPace, receive_body
+from app.service.intake.upload import Upload, UploadPace, receive_body
 from app.service.lifecycle import Service, service_of
-from app.service.named_delivery import (
-    ANNOTATIONS,
-    REFERENCE,
-    NamedDelivery,
-    check_objects,
-    learnt_from,
-    named_points_of,
-    with_expectation,
-    with_finder,
-)
+from app.service.named_answers import check_objects, named_points
+from app.service.references import ANNOTATIONS, REFERENCE, learnt_from, with_expectation
 from weakpoints.landmarks.landmark_set import LandmarkSet, summary
 from weakpoints.landmarks.named import NamedPoints
+from weakpoints.progress import Progress, no_progress
 
 SET = "application/x-landmarks"
 routes = APIRouter()
@@ -52,27 +45,29 @@ NOT_FOUND: dict[int | str, dict[str, Any]] = {
 }
 STREAMS = streams("NamedResults")
 Asked = Annotated[LandmarksQuery, Query()]
-NAMED_FORMS = AnswerForms(named_points_of, NamedPointsOfSeveral, NamedResults)
-Prepare = Callable[[Delivery[LandmarksQuery]], Awaitable[NamedPoints]]
-"""What finds the landmarks: of a set that is kept, or of references that came along."""
+
+
+class NamedAnswers(PhotographAnswers):
+    """The landmarks of a set on each photograph."""
+
+    of_several, results = NamedPointsOfSeveral, NamedResults
+
+    def __init__(self, delivery: Delivery[LandmarksQuery], finder: NamedPoints) -> None:
+        super().__init__(delivery)
+        self._finder = finder
+
+    async def body(self, upload: Upload, progress: Progress = no_progress) -> Body:
+        delivery = self.delivery
+        objects = delivery.query.objects()
+        with upload as data:
+            photograph = delivery.photograph(data)
+            found = await named_points(delivery.caller, self._finder, photograph, objects, progress)
+        return found, answer_headers(found.timing_ms)
 
 
 def once(request: Request) -> None:
     """Raises BadOption for an option, other than `roi`, that is given twice."""
     reject_repeated(request, several=("roi",))
-
-
-async def _respond(
-    request: Request, query: LandmarksQuery, prepare: Prepare, companions: dict[str, int]
-) -> Response:
-    """Of a set that is kept, or of references that came along. companions: see `Wanted`."""
-
-    @asynccontextmanager
-    async def opened(several: bool) -> AsyncIterator[NamedDelivery]:
-        async with delivered(request, query, several, companions) as delivery:
-            yield with_finder(delivery, await prepare(delivery))
-
-    return await NAMED_FORMS.respond(request, opened)
 
 
 def _with_references() -> dict[str, Any]:
@@ -125,10 +120,12 @@ async def landmarks(request: Request, name: str, query: Asked) -> Response:
     kept = await run_sync(service.landmark_sets.get, name)
     finder = NamedPoints(service.describer, kept.pattern)
 
-    async def prepare(delivery: Delivery[LandmarksQuery]) -> NamedPoints:
-        return finder
+    @asynccontextmanager
+    async def open_answers(several: bool) -> AsyncIterator[NamedAnswers]:
+        async with delivered(request, query, several) as delivery:
+            yield NamedAnswers(delivery, finder)
 
-    return await _respond(request, query, prepare, {})
+    return await respond(request, open_answers)
 
 
 @routes.post(
@@ -155,11 +152,13 @@ async def landmarks_by_references(request: Request, query: Asked) -> Response:
             learnt = with_expectation(await learnt_from(delivery))
         return Response(learnt.to_bytes(), media_type=SET)
 
-    async def prepare(delivery: Delivery[LandmarksQuery]) -> NamedPoints:
-        learnt = await learnt_from(delivery)
-        return NamedPoints(service.describer, learnt.pattern)
+    @asynccontextmanager
+    async def open_answers(several: bool) -> AsyncIterator[NamedAnswers]:
+        async with delivered(request, query, several, companions) as delivery:
+            learnt = await learnt_from(delivery)
+            yield NamedAnswers(delivery, NamedPoints(service.describer, learnt.pattern))
 
-    return await _respond(request, query, prepare, companions)
+    return await respond(request, open_answers)
 
 
 @routes.put(

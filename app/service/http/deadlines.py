@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import anyio
 from starlette.requests import ClientDisconnect, Request
 
+from app.service.http.requests import caller_of
 from weakpoints.errors import DeadlinePassed, MalformedRequest
 
 TIMEOUT_HEADER = "X-Request-Timeout"
@@ -23,6 +24,11 @@ class Caller:
     end: float
     gone: bool = False
     _watching: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """Whose turn it is counted by: its key or its address."""
+        return caller_of(self.request)
 
     @property
     def seconds_left(self) -> float:

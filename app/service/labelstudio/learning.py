@@ -3,11 +3,12 @@
 import logging
 from typing import Any
 
-from app.service.answers import Delivery
+from app.service.http.deadlines import Caller
 from app.service.labelstudio.configuration import Configuration
 from app.service.labelstudio.projects import Project, places_of
 from app.service.labelstudio.studio import LabelStudio
-from app.service.named_delivery import references_of
+from app.service.lifecycle import service_of
+from app.service.references import references_of
 from weakpoints.errors import BadAnnotations, BadLandmarkSet, WeakpointsError
 from weakpoints.landmarks.annotations import Annotations
 from weakpoints.landmarks.describer import Describer
@@ -19,18 +20,18 @@ log = logging.getLogger("weakpoints")
 
 
 async def finder_of(
-    number: str, studio: LabelStudio, configuration: Configuration, delivery: Delivery[Any]
+    number: str, studio: LabelStudio, configuration: Configuration, caller: Caller
 ) -> NamedPoints | None:
     """None where nothing was annotated yet. Raises BadAnnotations where none of it can be used."""
     project = studio.projects.get(number)
-    describer = delivery.service.describer
+    describer = service_of(caller.request).describer
     async with project.learning:
         annotations = project.annotations()
         if annotations is None:
             return await _kept(number, studio, describer)
         digest = project.digest
         references = await _reference_photographs(
-            project, annotations, studio, configuration, delivery
+            project, annotations, studio, configuration, caller
         )
         pattern = pattern_of(
             annotations, list(references.values()), describer.detector.model.sha256
@@ -54,15 +55,15 @@ async def _reference_photographs(
     annotations: Annotations,
     studio: LabelStudio,
     configuration: Configuration,
-    delivery: Delivery[Any],
+    caller: Caller,
 ) -> dict[Any, Reference]:
     """By what they are made of, a task's number first; those described already are not again.
 
     Raises BadAnnotations where there is none.
     """
-    describer = delivery.service.describer
+    service = service_of(caller.request)
     used, wrong = dict[Any, Reference](), ""
-    most = delivery.service.settings.max_references
+    most = service.settings.max_references
     for task in reversed(list(project.tasks.values())):  # the latest first
         for i, marked in enumerate(places_of(annotations, task)):
             if len(used) == most:
@@ -72,11 +73,9 @@ async def _reference_photographs(
             if known is None:
                 address = task.data.get(configuration.data)
                 try:
-                    with delivery.service.pipeline.place(delivery.who) as place:
+                    with service.pipeline.place(caller.name) as place:
                         upload = await studio.photograph(address, task.number, place)
-                        (known,) = await references_of(
-                            delivery, describer, upload, [marked], annotations
-                        )
+                        (known,) = await references_of(caller, upload, [marked], annotations)
                 except BadAnnotations as error:
                     wrong = error.detail
                 except WeakpointsError as error:

@@ -13,9 +13,8 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from app.schemas.queries import DetectQuery, LandmarksQuery, options_of
-from app.service.answers import Answer, Delivery
+from app.service.answers import photograph_request, record_timing
 from app.service.http.deadlines import Caller
-from app.service.intake.upload import Upload
 from app.service.labelstudio.configuration import Configuration
 from app.service.labelstudio.learning import finder_of
 from app.service.labelstudio.regions import (
@@ -26,10 +25,9 @@ from app.service.labelstudio.regions import (
 )
 from app.service.labelstudio.studio import LabelStudio
 from app.service.lifecycle import Service
-from app.service.named_delivery import NamedAnswer, with_finder
+from app.service.named_answers import named_on
 from weakpoints.errors import BadAnnotations, DeadlinePassed, QueueFull, WeakpointsError
 from weakpoints.landmarks.named import NamedPoints
-from weakpoints.method.stopwatch import Stopwatch
 
 log = logging.getLogger("weakpoints")
 PREDICT_SECONDS = 90.0  # Label Studio waits for 100
@@ -51,7 +49,6 @@ class TaskPrediction:
     version: str
     context: Any
     caller: Caller
-    who: str
 
     async def entries(self, tasks: list[Any]) -> list[TaskEntry]:
         """Those that are not done in time say so. What is wrong with one is in its entry."""
@@ -70,8 +67,7 @@ class TaskPrediction:
 
     async def _finder(self) -> NamedPoints | None:
         await self.studio.read_annotations(self.number, self.caller.seconds_left)
-        delivery = self._delivery(LandmarksQuery())
-        return await finder_of(self.number, self.studio, self.configuration, delivery)
+        return await finder_of(self.number, self.studio, self.configuration, self.caller)
 
     async def _work(
         self, left: Iterator[tuple[int, Any]], finder: NamedPoints | None, entries: list[TaskEntry]
@@ -108,7 +104,7 @@ class TaskPrediction:
         boxes, regions = drawn_boxes(self.context), list[TaskEntry]()
         if finder is None:
             self._check_unnamed()
-        with self.service.pipeline.place(self.who) as place:
+        with self.service.pipeline.place(self.caller.name) as place:
             upload = await self.studio.photograph(address, about.get("id"), place)
             with upload as photograph:
                 if finder is not None:
@@ -124,21 +120,26 @@ class TaskPrediction:
     ) -> list[TaskEntry]:
         limit = self.service.settings.max_objects
         roi = [_roi_text(box) for box in boxes[:limit]] or None
-        delivery = with_finder(self._delivery(LandmarksQuery(roi=roi)), finder)
-        answer = await _answer(delivery, photograph)
-        assert isinstance(answer, NamedAnswer)
-        category = finder.pattern.category
-        return named_regions(answer.objects, category, self.configuration, not boxes)
+        query = LandmarksQuery(roi=roi)
+        request = photograph_request(self.caller, photograph, query.options())
+        found = await named_on(self.service, finder, request, query.objects())
+        record_timing(self.service, request.clock)
+        return named_regions(found, finder.pattern.category, self.configuration, not boxes)
 
     async def _unnamed(self, photograph: bytes, boxes: list[Any], points: bool) -> list[TaskEntry]:
         """points: whether more than the map is wanted."""
         given = {"roi": _roi_text(boxes[-1])} if boxes else {}
-        answer = await _answer(self._delivery(options_of(given, DetectQuery)), photograph)
-        localization, regions = answer.localization, list[TaskEntry]()
+        pipeline, query = self.service.pipeline, options_of(given, DetectQuery)
+        request = photograph_request(self.caller, photograph, query.options())
+        with ExitStack() as reserved:
+            received = await pipeline.receive(request, reserved)
+            localization, _ = await pipeline.locate(received)
+        record_timing(self.service, request.clock)
+        regions = list[TaskEntry]()
         if points:
             regions = unnamed_regions(localization, self.configuration, not boxes)
-        return regions + await self.service.pipeline.on_thread(
-            self.who, lambda progress: list(brush_regions(localization, self.configuration))
+        return regions + await pipeline.on_thread(
+            self.caller.name, lambda progress: list(brush_regions(localization, self.configuration))
         )
 
     def _check_unnamed(self) -> None:
@@ -151,31 +152,10 @@ class TaskPrediction:
                 "predictions"
             )
 
-    def _delivery(self, query: Any) -> Delivery[Any]:
-        pipeline = self.service.pipeline
-        options = pipeline.detector.resolved(query.options())
-        return Delivery(
-            query,
-            options,
-            [],
-            {},
-            self.service,
-            self.caller,
-            self.who,
-            Stopwatch(),
-        )
-
     def _refused(self, error: WeakpointsError) -> TaskEntry:
         """In interactive mode nothing is kept, and an entry is read without a look at it."""
         shown = {"result": [], "score": 0.0} if self.context else {}
         return {"error": error.detail, "model_version": self.version, **shown}
-
-
-async def _answer(delivery: Delivery[Any], photograph: bytes) -> Answer:
-    upload = Upload(None, len(photograph), ExitStack())
-    upload.add(photograph)
-    with ExitStack() as reserved:
-        return await delivery.answer(upload, reserved)
 
 
 def _roi_text(box: tuple[int, int, int, int]) -> str:

@@ -72,7 +72,6 @@ async def versions(request: Request) -> dict[str, list[str]]:
 async def predict(request: Request) -> JSONResponse:
     """An entry for each task, within 100 seconds."""
     service, studio = service_of(request), studio_of(request)
-    pipeline, who = service.pipeline, caller_of(request)
     seconds = min(PREDICT_SECONDS, service.settings.request_timeout)
     async with (
         deadline(request, seconds) as caller,
@@ -88,13 +87,13 @@ async def predict(request: Request) -> JSONResponse:
             raise TooLarge(detail, limit=MOST_TASKS, actual=len(tasks))
         number = project_number(body.get("project"))
         await studio.read_annotations(number, caller.seconds_left / 2)
-        version = await studio.version(number, pipeline.detector.model, body["label_config"])
+        version = await studio.version(
+            number, service.pipeline.detector.model, body["label_config"]
+        )
         context = params.get("context") if isinstance(params, dict) else None
         end = current_time() + TIME_SHARE * caller.seconds_left
         mine = Caller(request, caller.scope, end)
-        prediction = TaskPrediction(
-            service, studio, configuration, number, version, context, mine, who
-        )
+        prediction = TaskPrediction(service, studio, configuration, number, version, context, mine)
         return JSONResponse({"results": await prediction.entries(tasks)})
 
 
