@@ -3,15 +3,17 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from math import inf
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models import mobilenetv2, resnet, vgg
 
 from weakpoints.networks.modules.efficientnet_lite import Block, EfficientNetLite, SameConv2d
 from weakpoints.networks.modules.small_vgg import SmallVGG, fold_batch_norm
 from weakpoints.networks.network import AveragePool, Conv, Layer, Linear, MaxPool, Network, Residual
+
+if TYPE_CHECKING:
+    from torchvision.models import mobilenetv2, resnet, vgg
 
 
 def network_of(module: nn.Module) -> Network:
@@ -28,6 +30,9 @@ def network_of(module: nn.Module) -> Network:
 
 
 def _torchvision_layers(module: nn.Module) -> Iterator[Layer]:
+    # Here: it brings PyTorch's compiler, and processes that make a toy start quickly without it.
+    from torchvision.models import mobilenetv2, resnet, vgg
+
     match module:
         case vgg.VGG():
             return _vgg_layers(module)
@@ -38,7 +43,7 @@ def _torchvision_layers(module: nn.Module) -> Iterator[Layer]:
     raise TypeError(f"no table is known for {type(module).__name__}")
 
 
-def _vgg_layers(module: SmallVGG | vgg.VGG) -> Iterator[Layer]:
+def _vgg_layers(module: "SmallVGG | vgg.VGG") -> Iterator[Layer]:
     layers = [*fold_batch_norm(module).features, module.avgpool, *module.classifier]
     cells = _average_pool(module.avgpool).side ** 2
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
@@ -64,7 +69,7 @@ def _by_cells(weight: Tensor, cells: int) -> Tensor:
     return weight.view(len(weight), -1, cells).transpose(1, 2).flatten(1)
 
 
-def _resnet_layers(module: resnet.ResNet) -> Iterator[Layer]:
+def _resnet_layers(module: "resnet.ResNet") -> Iterator[Layer]:
     yield _conv(_fuse(module.conv1, module.bn1), relu=True)
     yield _max_pool(module.maxpool)
     for block in (*module.layer1, *module.layer2, *module.layer3, *module.layer4):
@@ -82,7 +87,7 @@ def _resnet_layers(module: resnet.ResNet) -> Iterator[Layer]:
     yield Linear(module.fc.weight, module.fc.bias, relu=False)
 
 
-def _mobilenet_layers(module: mobilenetv2.MobileNetV2) -> Iterator[Layer]:
+def _mobilenet_layers(module: "mobilenetv2.MobileNetV2") -> Iterator[Layer]:
     """Inverted residuals (Sandler et al. 2018).
 
     One whose shapes change is a chain without shortcut.

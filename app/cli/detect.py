@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from app.schemas.answers import Detection
-    from weakpoints.method.localization import Localization
+    from weakpoints.method.localization import Localization, Model
 
 MOST_BYTES = 255  # of a file's name, on every file system that people have
 ROOM = 24  # of them, for a number or the index of a class
@@ -45,7 +45,6 @@ def detect(
     """keypoints of photographs"""
     from app.batch.collection import printable
     from app.decoding.pool import Decoders
-    from app.schemas.answers import detection
     from weakpoints.errors import WeakpointsError
     from weakpoints.images.decode import read_file
 
@@ -69,15 +68,11 @@ def detect(
         try:
             image = decoders.decode(data, background=options.background)
             localization = detector.locate(image, options)
-            answer = detection(
-                localization, detector.model, printable(path.name), dict(localization.timing_ms)
-            )
+            answer = answer_of(localization, detector.model, printable(path.name))
             if drawing:
                 write_overlays(image, localization, drawing)
             if file:
-                from weakpoints.method.arrays import npz
-
-                file.write_bytes(npz(localization, answer.model_dump_json()))
+                write_arrays(localization, answer, file)
         except (WeakpointsError, OSError, ValueError) as error:
             failed = say(f"{name}: {error}")
             continue
@@ -128,6 +123,20 @@ def _is_of_a_class(name: str, start: str) -> bool:
 def _shortened(text: str, most: int) -> str:
     """At most so many bytes as UTF-8, in whole letters: file systems take 255 for a name."""
     return os.fsencode(text)[:most].decode("utf-8", "ignore") if len(text) * 4 > most else text
+
+
+def answer_of(localization: "Localization", model: "Model", name: str) -> "Detection":
+    """What `/detect` says of it; its id is the photograph's name."""
+    from app.schemas.answers import detection
+
+    return detection(localization, model, name, dict(localization.timing_ms))
+
+
+def write_arrays(localization: "Localization", answer: "Detection", path: Path) -> None:
+    """Every map as numbers, with the answer beside them, for `numpy.load`."""
+    from weakpoints.method.arrays import npz
+
+    path.write_bytes(npz(localization, answer.model_dump_json()))
 
 
 def write_overlays(image: "NDArray[np.uint8]", localization: "Localization", path: Path) -> None:

@@ -132,7 +132,7 @@ def under_load(
 
     Each photograph has its own width. `change` sees the statuses so far.
     """
-    over, statuses, refusals, asked = threading.Event(), Counter[int](), [], iter(range(70, 10**6))
+    over, statuses, refusals, asked = threading.Event(), Counter[int](), [], iter(range(100, 10**6))
 
     def call() -> None:
         while not over.is_set() or statuses[200] < least:
@@ -304,26 +304,20 @@ def test_what_is_too_much_is_refused_with_a_time_to_wait(client: httpx2.Client) 
         assert refusal.json()["type"] == "urn:weakpoints:problem:queue-full"
 
 
-def test_a_new_network_replaces_the_old_one_and_drops_nothing(client: httpx2.Client) -> None:
-    statuses, _ = under_load(
-        client,
-        4,
-        lambda statuses: start(
-            Settings(port=PORT, **LIMITS), Share(2, 0.5), partial(toy, 0.1, "second")
-        ),
-        least=20,
-    )
-    assert set(statuses) == {200}
-    assert {client.get("/model").json()["name"] for _ in range(10)} == {"second"}
-
-
-def test_a_replica_whose_device_is_lost_is_replaced_and_a_caller_that_hangs_up_stops_its_work(
+def test_a_new_network_drops_nothing_and_is_made_again_when_its_device_is_lost(
     client: httpx2.Client,
 ) -> None:
+    """And a caller that hangs up stops its work. One test: each deployment starts new processes."""
+
     def names() -> set[str]:
         return set(re.findall(r'weakpoints_ready{replica="(\w+)"}', client.get("/metrics").text))
 
-    start(Settings(port=PORT, **LIMITS), Share(1, 0.5), faulty_toy)
+    def replace(statuses: object) -> None:
+        start(Settings(port=PORT, **LIMITS), Share(1, 0.5), faulty_toy)
+
+    statuses, _ = under_load(client, 4, replace, least=20)
+    assert set(statuses) == {200}
+    assert {client.get("/model").json()["name"] for _ in range(10)} == {"toy"}
     with client.stream("POST", "/detect", content=picture(70), headers=STREAM) as answer:
         assert any("progress" in part for part in answer.iter_text()), (
             "the device works on it, for as long as somebody waits"
