@@ -86,7 +86,7 @@ def changes(image: NDArray[np.uint8]) -> Iterator[tuple[Warp | None, NDArray[np.
 
 def summary(values: Array) -> dict[str, Any]:
     """The mean of (N,) and its 95 % interval over photographs."""
-    return {"mean": float(values.mean()), "interval": interval(values[:, None])}
+    return {"mean": float(values.mean()), "interval": interval(values)}
 
 
 def figures(f1: dict[str, Array], sets: Array) -> dict[str, Any]:

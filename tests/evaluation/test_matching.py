@@ -67,7 +67,7 @@ def test_chance_correction_and_intervals() -> None:
         -0.5,
         0,
     )
-    rows = np.random.default_rng(1).normal(3, 1, (100, 1))
+    rows = np.random.default_rng(1).normal(3, 1, 100)
     low, high = interval(rows)
     assert low < rows.mean() < high
     assert high - low == pytest.approx(2 * 1.96 * rows.std() / 10, rel=0.2)

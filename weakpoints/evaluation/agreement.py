@@ -102,7 +102,7 @@ def less(f1: Mapping[str, Mapping[str, Array]], first: str) -> dict[str, Any]:
     """
     return {
         second: {
-            alpha: {"mean": float(less.mean()), "interval": interval(less[:, None])}
+            alpha: {"mean": float(less.mean()), "interval": interval(less)}
             for alpha in f1[first]
             for less in [f1[first][alpha] - f1[second][alpha]]
         }
@@ -128,11 +128,9 @@ def in_boxes(placed: list[PlacedPoints]) -> dict[str, Any]:
     """
     shares = np.array(
         [
-            [
-                np.mean(
-                    [len(p.within(each.photograph.box).xy) / max(each.count, 1) for p in each.draws]
-                )
-            ]
+            np.mean(
+                [len(p.within(each.photograph.box).xy) / max(each.count, 1) for p in each.draws]
+            )
             for each in placed
         ]
     )
@@ -197,13 +195,13 @@ def _figures(
     found = {}
     for name in (field.name for field in fields(Match)):
         values = np.array([getattr(one, name) for one in matches])
-        found[name] = (float(values.mean()), interval(values[:, None]))
+        found[name] = (float(values.mean()), interval(values))
     recall_and_chance = np.array(
         [(m.recall, p.chance(alpha)) for m, p in zip(matches, placed, strict=True)]
     )
     found["corrected_recall"] = (
         corrected(*recall_and_chance.mean(0).tolist()),
-        interval(recall_and_chance, lambda means: corrected(means[0], means[1])),
+        resampled(len(placed), lambda drawn: corrected(*recall_and_chance[drawn].mean(0).tolist())),
     )
     ranks = [one.ranked(alpha) for one in placed]
     found["average_precision"] = (
@@ -214,4 +212,4 @@ def _figures(
 
 
 def _span(hits: NDArray[np.float64]) -> tuple[float, float]:
-    return interval(hits[:, :1])
+    return interval(hits[:, 0])

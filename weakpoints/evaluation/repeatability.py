@@ -211,4 +211,4 @@ def _mean(figures: Array) -> float | None:
 
 def _interval(figures: Array) -> Interval | None:
     means = _means(figures)
-    return interval(means[:, None]) if len(means) else None
+    return interval(means) if len(means) else None
