@@ -171,31 +171,36 @@ const drawn = ({ asked }, target) => (asked.length ? { drawn_class: target } : {
 
 async function mapOf(photo, map, target) {
   const query = String(queryOf(photo.asked, { map, ...drawn(photo, target) }));
-  if (!photo.maps.has(query)) photo.maps.set(query, URL.createObjectURL(await heatmap(photo.file, query, key())));
+  if (!photo.maps.has(query)) {
+    const png = await heatmap(photo.file, query, key());
+    if (!photo.maps.has(query)) photo.maps.set(query, URL.createObjectURL(png)); // it was asked for twice
+  }
   return photo.maps.get(query);
 }
 
+let drawing = 0; // maps come late: only the last that was asked for is drawn
+
 async function layer() {
-  const photo = shown, name = chosenLayer();
+  const photo = shown, name = chosenLayer(), mine = ++drawing;
   $("stage").hidden = name === "all";
   $("maps").hidden = name !== "all";
   $("picture").alt = `${name === "photograph" ? "The photograph" : `The ${name} map over the photograph`}, which the network calls ${photo.answer.prediction.label}`;
   try {
-    if (name === "all") return await compare(photo);
+    if (name === "all") return await compare(photo, mine);
     const url = name === "photograph" ? photo.url : await mapOf(photo, name, targetsOf(photo)[0]);
-    if (photo === shown && name === chosenLayer()) $("picture").src = url;
+    if (mine === drawing) $("picture").src = url;
   } catch (error) {
-    say(error.message, true);
+    if (mine === drawing) say(error.message, true);
   }
 }
 
 /** A row for each class: the three maps beside each other. */
-async function compare(photo) {
+async function compare(photo, mine) {
   $("maps").replaceChildren();
   for (const target of targetsOf(photo)) {
     for (const map of MAPS) {
       const url = await mapOf(photo, map, target);
-      if (photo !== shown || chosenLayer() !== "all") return;
+      if (mine !== drawing) return;
       const words = `${map}, ${labelOf(photo, target)}`;
       $("maps").append(made("figure", {}, made("img", { src: url, alt: `The map: ${words}` }), made("figcaption", { textContent: words })));
     }

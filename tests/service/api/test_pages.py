@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sy
 
 from app.batch.coco import coco_category, coco_image
 from app.schemas.answers import WireKeypoint
-from tests.service import encoded, faulty, picture, serving
+from tests.service import encoded, faulty, picture, serving, until
 from weakpoints.method.detector import Detector
 
 BROWSER = next(
@@ -284,6 +284,31 @@ def test_one_class_or_two_are_explained_by_the_boxes_that_are_ticked(
     of = {int(each): [point for point in points if point.target == int(each)] for each in ids}
     assert coco["images"] == [coco_image(1, photo.name, 160, 120)]
     assert coco["categories"] == [coco_category(n, labels[n], len(of[n])) for n in of]
+
+
+def test_maps_that_come_late_are_drawn_once(page: Page, photo: Path) -> None:
+    """Another class is asked for while the maps of the first are on their way."""
+    held: list[Route] = []
+    hold = held.append
+
+    def came(route: Route) -> None:
+        hold(route)
+
+    page.reload()
+    page.route("**/heatmap?*", came)
+    page.set_input_files("#file", photo)
+    boxes = page.locator("#classes input")
+    expect(boxes).to_have_count(5)
+    page.check("input[value=all]")
+    until(lambda: page.evaluate("1") and held)  # asking the page lets its requests come
+    boxes.nth(1).check()
+    expect(page.locator("#points rect").first).to_be_attached()
+    hold = Route.continue_  # from here on nothing is held
+    for route in held:  # those of one class, then those of two
+        route.continue_()
+    expect(page.locator("#maps img")).to_have_count(6)
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("#maps img")).to_have_count(6)
 
 
 def downloaded(page: Page, button: str) -> dict[str, Any]:
