@@ -81,12 +81,12 @@ def test_a_caller_who_has_a_package_called_app_is_not_in_the_way(
     environment = os.environ | {"PYTHONPATH": path}
     # `-c` is what the installed command does, and has the folder itself on its path.
     code = "import sys; from weakpoints.__main__ import main; sys.exit(main())"
-    words = ["batch", ".", "--out", "out", "--network", "bundled"]
-    options = ["--patch", "96", "--stride", "96", "--colours", "1"]
-    command = [sys.executable, "-c", code, *words, *options]
+    # Not `batch`, nor `bundled`: Numba would compile for it, as nothing is cached beside the wheel.
+    words = ["detect", "photo.png", "--network", "efficientnet_lite0"]
+    command = [sys.executable, "-c", code, *words, "--patch", "96", "--stride", "96"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "1 done, 0 done before, 0 failed" in done.stdout
+    assert done.stdout.startswith("photo.png: ")
 
 
 EXTRA = {  # imported where they are wanted, by code that says what to install
