@@ -54,7 +54,7 @@ class TaskPrediction:
         """Those that are not done in time say so. What is wrong with one is in its entry."""
         late = DeadlinePassed("there was no time for this task; retrieve predictions again for it")
         entries = [self._refused(late)] * len(tasks)
-        with anyio.move_on_at(self.caller.end):
+        with anyio.CancelScope(deadline=self.caller.end):
             try:
                 finder = await self._again(self._finder)
             except WeakpointsError as error:
