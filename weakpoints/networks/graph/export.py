@@ -1,5 +1,6 @@
 """A module as a graph: torch.export reads it once, and the module's code is not needed again."""
 
+import copy
 import operator
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from weakpoints.errors import WeightsError
+from weakpoints.networks.graph import dtypes
 from weakpoints.networks.graph.graph import Graph, Operation, function
 
 NUMBERS = {operator.getitem: "getitem", operator.add: "int_add", operator.sub: "int_sub",
@@ -48,22 +50,46 @@ def _plain(module: nn.Module, side: int) -> nn.Module:
 
 
 def _graph_of(module: nn.Module, side: int) -> tuple[Graph, dict[str, Tensor]]:
-    first = next(module.parameters(), torch.zeros(()))
-    x = torch.zeros(2, 3, side, side, dtype=first.dtype, device=first.device)
+    x = _pictures(module, side)
     try:
-        batch = torch.export.Dim("n", min=1, max=4096)
-        program = torch.export.export(module, (x,), dynamic_shapes=({0: batch},))
+        program = _exported(module, x)
     except Exception as error:  # export raises almost anything
         raise WeightsError(
             f"torch.export can't read this module for (N, 3, {side}, {side}): {_reason(error)}"
         ) from error
     try:
-        graph, tensors = _translated(program)
-        _compare(graph, tensors, module, x)
+        return _compared(program, module, x, plain=False)
     except WeightsError:  # writes into its own values, as Swin's mask: export can make that plain
-        graph, tensors = _translated(program.run_decompositions({}))
-        _compare(graph, tensors, module, x)
+        return _compared(program.run_decompositions({}), module, x, plain=True)
+
+
+def _pictures(module: nn.Module, side: int) -> Tensor:
+    first = next(module.parameters(), torch.zeros(()))
+    return torch.zeros(2, 3, side, side, dtype=first.dtype, device=first.device)
+
+
+def _exported(module: nn.Module, x: Tensor) -> Any:
+    batch = torch.export.Dim("n", min=1, max=4096)
+    return torch.export.export(module, (x,), dynamic_shapes=({0: batch},))
+
+
+def _compared(
+    program: Any, module: nn.Module, x: Tensor, *, plain: bool
+) -> tuple[Graph, dict[str, Tensor]]:
+    graph, tensors = _translated(program)
+    graph = dtypes.with_own(graph, x.dtype, lambda: _twin(module, x, plain=plain))
+    _compare(graph, tensors, module, x)
     return graph, tensors
+
+
+def _twin(module: nn.Module, x: Tensor, *, plain: bool) -> Graph | None:
+    """The module's graph in another dtype; None where it can't be copied, or read in that one."""
+    dtype = torch.float32 if x.dtype == torch.float64 else torch.float64
+    try:
+        program = _exported(copy.deepcopy(module).to(dtype), x.to(dtype))
+        return _translated(program.run_decompositions({}) if plain else program)[0]
+    except Exception:  # as above
+        return None
 
 
 def _reason(error: Exception) -> str:
@@ -99,8 +125,7 @@ def _translated(program: Any) -> tuple[Graph, dict[str, Tensor]]:
             case list() | tuple():
                 return [argument(part) for part in given]
             case torch.dtype():
-                name = str(given).removeprefix("torch.")
-                return {"dtype": "float" if given.is_floating_point else name}
+                return dtypes.argument(given)
             case torch.device():
                 return {"device": True}
             case torch.memory_format() | torch.layout():

@@ -5,7 +5,7 @@ An argument is a number, a word, None, a list of arguments, or one of these:
     {"value": NAME}      what an earlier operation put out, or the picture
     {"parameter": NAME}  a tensor beside the graph
     {"batch": true}      how many pictures there are
-    {"dtype": NAME}      of INTEGERS, or "float": as the network's tensors
+    {"dtype": NAME}      of DTYPES, or "float": as the network's tensors
     {"device": true}     where the network's tensors are
 """
 
@@ -66,8 +66,12 @@ PURE = ACTIVATIONS | {
     *("arange", "linspace", "meshgrid", "scalar_tensor", "full", "full_like", "fill", "zero"),
     *("zeros", "zeros_like", "new_zeros", "ones", "ones_like", "new_ones", "new_full", "eye"),
 }
-INTEGERS = {
-    name: getattr(torch, name) for name in ("bool", "uint8", "int8", "int16", "int32", "int64")
+DTYPES = {
+    name: getattr(torch, name)
+    for name in (
+        *("bool", "uint8", "int8", "int16", "int32", "int64"),
+        *("bfloat16", "float16", "float32", "float64"),  # whatever the network's tensors are
+    )
 }
 ON_NUMBERS: dict[str, Callable[..., Any]] = {
     "getitem": operator.getitem,
@@ -93,7 +97,7 @@ class Operation:
         """The values it reads."""
         return [
             leaf["value"]
-            for leaf in _leaves([*self.arguments, *self.options.values()])
+            for leaf in leaves([*self.arguments, *self.options.values()])
             if isinstance(leaf, dict) and "value" in leaf
         ]
 
@@ -101,7 +105,7 @@ class Operation:
     def parameters(self) -> list[str]:
         return [
             leaf["parameter"]
-            for leaf in _leaves([*self.arguments, *self.options.values()])
+            for leaf in leaves([*self.arguments, *self.options.values()])
             if isinstance(leaf, dict) and "parameter" in leaf
         ]
 
@@ -192,7 +196,7 @@ def as_others(argument: Mapping[str, Any], others: Iterable[Any]) -> Any:
     like = next(floats, torch.zeros(()))
     if "device" in argument:
         return like.device
-    return like.dtype if argument["dtype"] == "float" else INTEGERS[argument["dtype"]]
+    return like.dtype if argument["dtype"] == "float" else DTYPES[argument["dtype"]]
 
 
 def function(kind: str) -> Callable[..., Any]:
@@ -220,9 +224,10 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.linear(x.contiguous() if x.dim() > 2 else x, weight, bias)
 
 
-def _leaves(argument: Any) -> Iterator[Any]:
+def leaves(argument: Any) -> Iterator[Any]:
+    """What is no list, of lists in lists."""
     if isinstance(argument, list | tuple):
         for part in argument:
-            yield from _leaves(part)
+            yield from leaves(part)
     else:
         yield argument
