@@ -1,5 +1,6 @@
 """The compiled loop and its interpreted twin, against cuts and PyTorch's convolution."""
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
@@ -27,6 +28,7 @@ from weakpoints.engine.windows.form import WindowsForm
 from weakpoints.engine.windows.layouts import Layout
 from weakpoints.engine.windows.neighbours import Convolution, geometry
 from weakpoints.networks.graph.chain import network_of_graph
+from weakpoints.networks.graph.export import graph_of
 from weakpoints.networks.graph.graph import Graph, Operation
 from weakpoints.networks.network import Trace
 from weakpoints.progress import no_progress
@@ -224,7 +226,10 @@ def test_any_graph_with_loops_answers_as_masking_does(
 
 @pytest.mark.parametrize("toy", [toy_efficientnet_lite, toy_mobilenet])
 @pytest.mark.parametrize("windows", [True, False])
-def test_networks_with_compiled_loops(toy: Any, windows: bool, x: Tensor) -> None:
+def test_networks_with_compiled_loops(
+    toy: Any, windows: bool, x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(form_module, "quicker_on_maps", lambda loops, steps: set(loops))
     module: nn.Module = toy()
     corners = [(top, left) for top in range(0, 28, 9) for left in range(0, 28, 9)]
     colours = random_colours(1, len(corners))
@@ -249,6 +254,41 @@ def test_loops_are_used_once_it_is_said_and_numba_is_there(monkeypatch: pytest.M
     without = WindowsForm(network, SMALL)
     without.compile()
     assert not without._loops(32)
+
+
+class BehindGate(nn.Module):
+    """A depthwise convolution behind squeeze-and-excitation: of whole maps alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.squeeze = nn.Conv2d(3, 6, 3, 2, 1), nn.Conv2d(6, 6, 1)
+        self.near, self.near_too = (nn.Conv2d(6, 6, 3, 1, 1, groups=6) for _ in range(2))
+        self.project, self.head = nn.Conv2d(6, 4, 1), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.silu(self.stem(x))
+        x = x * torch.sigmoid(self.squeeze(x.mean((2, 3), keepdim=True)))
+        x = F.pad(F.relu(self.near_too(F.relu(self.near(x)))), (0, 1, 0, 1))
+        return self.head(F.avg_pool2d(self.project(x), 2).mean((2, 3)))
+
+
+@pytest.mark.parametrize("windows", [True, False])
+@pytest.mark.parametrize("quicker", [True, False])
+def test_behind_a_gate_loops_are_used_where_they_are_quicker(
+    windows: bool, quicker: bool, x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    module = BehindGate().double().eval().requires_grad_(False)
+    network = network_of_graph(*graph_of(module, 32), 32)
+    monkeypatch.setattr(depthwise, "_seconds", lambda run: (run(), next(seconds))[1])
+    seconds = itertools.chain([2.0] * 3, [1.0] * 3) if quicker else itertools.repeat(1.0)
+    form = WindowsForm(network, SMALL, windows=windows)
+    form.compile()
+    corners, colours = ((0, 0), (9, 20), (27, 27)), random_colours(1, 3)
+    found = form.logits(network.trace(x), corners, 5, colours, no_progress)[0]
+    expected = module(masked(x, list(corners), 5, colours[0]))
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    assert len(form._loops(32)) == (2 if quicker else 0)  # of one shape: they are tried once
 
 
 def test_a_clamp_whose_input_another_reads_is_done_by_itself() -> None:

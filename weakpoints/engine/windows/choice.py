@@ -8,7 +8,7 @@ import time
 from weakpoints.engine.paths import Tried
 from weakpoints.engine.spans import Corners
 from weakpoints.engine.threads import pool
-from weakpoints.engine.windows.form import WindowsForm
+from weakpoints.engine.windows.form import WindowsForm, pieces
 from weakpoints.networks.network import Network
 
 CLEAR = 1.5  # times fewer products: windows are quicker, whatever their cuts cost,
@@ -54,7 +54,8 @@ def _seconds(form: WindowsForm, side: int, box: int, corners: Corners) -> float:
 
     def work(form: WindowsForm) -> float:
         start = time.thread_time()
-        form.logits_of_chunk(x, corners, box, colours)
+        for first, stop in pieces(corners, form.chunk):
+            form.logits_of_chunk(x, corners[first:stop], box, colours[first:stop])
         return time.thread_time() - start
 
     with pool(1, apart=True) as in_threads:

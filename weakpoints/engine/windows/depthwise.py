@@ -4,7 +4,9 @@ The loop reads the windows and the clean map where they lie: nothing is cut. Inp
 they are read, outputs as they are written, where nobody else reads what lies between.
 """
 
+import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from math import inf
@@ -25,6 +27,7 @@ TILE = 7  # outputs that are computed together, at most
 WIDEST = 7  # kernel, whose row stays in registers
 NUMBA = find_spec("numba") is not None
 NONE = Bounds(-inf, inf)
+PICTURES, TIMES = 4, 3  # of a trial on whole maps; the quickest counts
 
 
 def compiled() -> Any:
@@ -105,6 +108,47 @@ def depthwise_of(program: Program) -> dict[str, Depthwise]:
                 step.operation, inputs or NONE, outputs or NONE, names, weights
             )
     return loops
+
+
+@torch.inference_mode()
+def quicker_on_maps(
+    loops: Mapping[str, Depthwise], steps: Iterable[Step], pictures: int = PICTURES
+) -> set[str]:
+    """The loops of these steps that are quicker on whole maps than PyTorch's own convolution.
+
+    Tried once for each shape. Call it in a thread that starts no others.
+    """
+    tried, quicker = dict[tuple[Any, ...], bool](), set()
+    for step in steps:
+        if step.name not in loops:
+            continue
+        convolution = loops[step.name].convolution
+        shape = (len(convolution.weight), convolution.geometry, step.size)
+        if shape not in tried:
+            tried[shape] = _quicker(loops[step.name], step.size, pictures)
+        if tried[shape]:
+            quicker.add(step.name)
+    return quicker
+
+
+def _quicker(loop: Depthwise, size: Pair, pictures: int) -> bool:
+    weight, geometry = loop.convolution.weight, loop.convolution.geometry
+    height, width = (
+        geometry.reads(size)[i] - geometry.before[i] - geometry.behind[i] for i in range(2)
+    )
+    x = weight.new_zeros(pictures, height, width, len(weight)).permute(0, 3, 1, 2)
+    own, loops = (
+        min(_seconds(run) for _ in range(TIMES))
+        for run in (lambda: loop.convolution.on_map(x), lambda: loop(x, None, None, size))
+    )
+    return loops < own
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    """Of the processor, of this thread."""
+    start = time.thread_time()
+    run()
+    return time.thread_time() - start
 
 
 def _in_place(step: Step) -> bool:

@@ -17,7 +17,12 @@ from torch import Tensor
 from weakpoints.engine.spans import Corners, Products
 from weakpoints.engine.threads import pool, usable_threads
 from weakpoints.engine.windows.cuts import Map
-from weakpoints.engine.windows.depthwise import NUMBA, Depthwise, depthwise_of
+from weakpoints.engine.windows.depthwise import (
+    NUMBA,
+    Depthwise,
+    depthwise_of,
+    quicker_on_maps,
+)
 from weakpoints.engine.windows.plan import COVERS, Plan, plan_of
 from weakpoints.engine.windows.program import Program, program_of
 from weakpoints.engine.windows.run import clean_maps, run
@@ -25,7 +30,8 @@ from weakpoints.networks.graph.flatten import graph_of_layers
 from weakpoints.networks.network import Network, Trace
 from weakpoints.progress import Progress
 
-CHUNK = 16  # boxes: their windows stay in the caches, and products of matrices are large enough
+CHUNK = 16  # boxes: their windows stay in the caches, and products of matrices are large enough;
+WHOLE_CHUNK = 8  # of whole maps fewer stay there
 SHARES = 4  # of the memory budget, for as many threads at most
 PLANS = 64  # chunks whose plans are kept for the next picture
 
@@ -52,6 +58,7 @@ class WindowsForm:
         self._graph, self._tensors = graph_of_layers(network.layers)
         self.like, self._covers = network.like, COVERS if windows else 0.0
         self.on_cpu = self.like.device.type == "cpu"
+        self.chunk = CHUNK if windows or not self.on_cpu else WHOLE_CHUNK
         self.threads = usable_threads() if self.on_cpu else 1
         self._program = lru_cache(4)(self._program_of)
         self._plan = lru_cache(PLANS)(self._plan_of)
@@ -107,7 +114,7 @@ class WindowsForm:
 
     def products(self, side: int, box: int, corners: Corners) -> Products:
         """Multiplications for boxes over a side x side picture."""
-        plans = (self._plan(side, box, corners[i:j]) for i, j in pieces(corners, CHUNK))
+        plans = (self._plan(side, box, corners[i:j]) for i, j in pieces(corners, self.chunk))
         return sum((plan.products for plan in plans), Products())
 
     @torch.inference_mode()
@@ -122,7 +129,14 @@ class WindowsForm:
         return self._depthwise(side) if self._compiled else {}
 
     def _depthwise_of(self, side: int) -> Mapping[str, Depthwise]:
-        return depthwise_of(self._program(side))
+        """On windows all of them; of those that only ever see whole maps, the quicker ones."""
+        program = self._program(side)
+        loops = depthwise_of(program)
+        whole = [step for step in program.steps if not (step.windowed and self._covers)]
+        with pool(1, apart=True) as in_threads:
+            (kept,) = in_threads(lambda steps: quicker_on_maps(loops, steps), [whole])
+        gone = {step.name for step in whole} - kept
+        return {name: loop for name, loop in loops.items() if name not in gone}
 
     def _program_of(self, side: int) -> Program:
         return program_of(self._graph, self._tensors, side)
@@ -134,7 +148,7 @@ class WindowsForm:
         """Chunks that the memory holds. They do not depend on how many threads there are, so that
         the same request gives the same bits.
         """
-        program, size = self._program(side), min(CHUNK, len(corners))
+        program, size = self._program(side), min(self.chunk, len(corners))
         while True:
             parts, maps, most = list(pieces(corners, size)), set[Map](), 0
             for first, stop in parts:

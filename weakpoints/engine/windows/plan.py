@@ -102,9 +102,7 @@ class _Planner:
             piece = self._cut(step, name, area)
             if piece is not None:
                 cuts[name] = piece
-        size = (0, 0)
-        if layout is not None:
-            size = (layout.height, layout.width) if area is None else (area.height, area.width)
+        size = step.size if area is None else (area.height, area.width)
         return Placed(step, cuts, area, size, done)
 
     def elements(self, placed: Placed) -> int:

@@ -1,7 +1,8 @@
 """A graph made ready to be run on windows: which of its operations can, and how.
 
 Each value has a layout where its pixels are known, and None from the first operation on that sees
-everything: an average over the map, attention.
+everything: an average over the map, attention. Convolutions and pools behind it are still read as
+such, for whole maps.
 """
 
 from collections import Counter
@@ -34,14 +35,16 @@ BATCH = 2
 class Step:
     """One operation. layout: of what it puts out; None: it needs whole maps, and so do the next.
 
-    products: of a whole map, or of all its pixels. elements: numbers of its output, for a picture.
-    bounds: of what only clamps its input.
+    size: y, x of the whole map that it puts out, (0, 0) where that is none. products: of a whole
+    map, or of all its pixels. elements: numbers of its output, for a picture. bounds: of what only
+    clamps its input.
     """
 
     name: str
     inputs: tuple[str, ...]
     operation: Neighbours | Call
     layout: Layout | None
+    size: Pair
     products: int
     elements: int
     bounds: Bounds | None = None
@@ -109,7 +112,8 @@ class _Writer:
         if near is None:
             layout = after(operation, self.layouts, self._values, self._tensors, out)
         else:
-            layout = Layout(2, *_pixels(out))
+            known = self.layouts[operation.inputs[0]] is not None
+            layout = Layout(2, *_pixels(out)) if known else None
         self.layouts[operation.name] = layout
         if isinstance(near, Padding) and self._joins(operation, near):
             (value,) = operation.inputs
@@ -137,15 +141,16 @@ class _Writer:
         elements = sum(part.numel() for part in parts if isinstance(part, Tensor)) // BATCH
         given = [self._given(argument) for argument in operation.arguments]
         products = products_of(operation, given, out) // BATCH
+        size = _pixels(out) if layout is None else (layout.height, layout.width)
         if near is not None:
-            return Step(operation.name, tuple(inputs), near, layout, products, elements)
+            return Step(operation.name, tuple(inputs), near, layout, size, products, elements)
         first = given[0] if given else None
         same = isinstance(out, Tensor) and isinstance(first, Tensor) and first.shape == out.shape
         named = operation if layout is None else sized(operation, layout)
         ready = call(named, self._tensors, in_place=same and operation.name in self._free)
         unique = tuple(dict.fromkeys(inputs))
         bounds = bounds_of(operation)
-        return Step(operation.name, unique, ready, layout, products, elements, bounds)
+        return Step(operation.name, unique, ready, layout, size, products, elements, bounds)
 
     def _given(self, argument: Any) -> Any:
         match argument:
@@ -159,9 +164,9 @@ class _Writer:
         """None where it reads no map of pixels, or in another way."""
         if not (operation.inputs and operation.arguments[:1] == ({"value": operation.inputs[0]},)):
             return None
-        if self.layouts[operation.inputs[0]] != Layout(2, *self._size(operation.inputs[0])):
-            return None
         inputs, outputs = self._size(operation.inputs[0]), _pixels(out)
+        if self.layouts[operation.inputs[0]] not in (None, Layout(2, *inputs)) or not all(inputs):
+            return None
         match operation.family:
             case "conv2d":
                 return self._convolution(operation, outputs)

@@ -78,9 +78,7 @@ def clean_maps(program: Program, x: Tensor, wanted: Iterable[Map]) -> Iterator[t
         if not by_value:
             break
         inputs = {name: values[name] for name in step.inputs}
-        layout = step.layout
-        height, width = (0, 0) if layout is None else (layout.height, layout.width)
-        sizes = {COUNT: 1, HEIGHT: height, WIDTH: width}
+        sizes = {COUNT: 1, HEIGHT: step.size[0], WIDTH: step.size[1]}
         values[step.name] = _computed(step, inputs, sizes, pads=True, writes=False)
         yield from kept(step.name)
         for name in step.inputs:
