@@ -45,7 +45,7 @@ def _state_dict(state: object, entry: Entry) -> dict[str, Tensor]:
 
 def fitting(state: dict[str, Tensor], graph: Graph, entry: Entry) -> dict[str, Tensor]:
     """What the graph reads, in float32: all of it is there, nothing else is, and it is finite."""
-    wanted = graph.parameters
+    wanted, weights = graph.parameters, graph.weights
     counters = {key for key in state if key.endswith("num_batches_tracked")}
     missing, unknown = sorted(wanted - state.keys()), sorted(state.keys() - wanted - counters)
     if missing or unknown:
@@ -57,7 +57,7 @@ def fitting(state: dict[str, Tensor], graph: Graph, entry: Entry) -> dict[str, T
                 if keys
             )
         )
-    return {key: _real(key, state[key], entry, weight=key in graph.weights) for key in wanted}
+    return {key: _real(key, state[key], entry, weight=key in weights) for key in wanted}
 
 
 def _real(key: str, tensor: Tensor, entry: Entry, *, weight: bool) -> Tensor:

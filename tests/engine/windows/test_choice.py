@@ -71,6 +71,14 @@ def test_in_between_the_quicker_of_the_two_is_taken(
         assert found.why.endswith("and took 2.00 times as long")
 
 
+def test_windows_that_are_surely_quicker_are_tried_once(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = timed(monkeypatch, 1, 2)
+    _, found = chosen(network, BUDGET, SIDE, 24)
+    assert (tried, found.gain) == (["windows", "whole"], 2)
+
+
 def test_a_trial_is_the_seconds_of_one_chunk(network: Network) -> None:
     form = WindowsForm(network, BUDGET)
     assert choice._seconds(form, SIDE, 8, ((0, 0), (0, 9))) > 0
