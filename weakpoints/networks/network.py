@@ -149,7 +149,7 @@ class Trace:
     def of(self, pictures: Sequence[int]) -> "Trace":
         """Some of the pictures; a single one is not copied."""
         chosen = slice(pictures[0], pictures[0] + 1) if len(pictures) == 1 else list(pictures)
-        return Trace(self.x[chosen], tuple(each[chosen] for each in self.activations))
+        return Trace(self.x[chosen], tuple(layer[chosen] for layer in self.activations))
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def folded(graph: Graph, tensors: dict[str, Tensor]) -> tuple[Graph, dict[str, T
         given = (weight, rest[0] if rest else None, mean, variance, scale, shift)
         if not all(_is_tensor(argument) for argument in given) or None in given[2:4]:
             continue
-        own, bias, *statistics, scale, shift = (_tensor(each, tensors) for each in given)
+        own, bias, *statistics, scale, shift = (_tensor(argument, tensors) for argument in given)
         assert own is not None
         mean, variance = (statistic for statistic in statistics if statistic is not None)
         folded = fuse_conv_bn_weights(own, bias, mean, variance, eps, scale, shift)

@@ -94,7 +94,7 @@ def made(
         case "linear.default", ({"value": name}, {"parameter": weight}, *bias) if values[
             name
         ].shape[-1] == tensors[weight].shape[-1] and all(
-            _fits(each, tensors, len(tensors[weight])) for each in bias
+            _fits(argument, tensors, len(tensors[weight])) for argument in bias
         ):
             return values[name].new_empty(*values[name].shape[:-1], len(tensors[weight]))
         case "batch_norm.default", ({"value": name}, *_) if (

@@ -83,7 +83,11 @@ class _Reader:
         return 1, (layer or self._segment(first),)
 
     def _segment(self, section: Section) -> Segment:
-        mine = {key: self.tensors[key] for each in section.operations for key in each.parameters}
+        mine = {
+            key: self.tensors[key]
+            for operation in section.operations
+            for key in operation.parameters
+        }
         return Segment(section.operations, mine, section.entry, section.exit)
 
     def _residual(self, section: Section) -> Residual | None:
@@ -124,7 +128,7 @@ class _Reader:
             return None
         *before, last = sections[: names.index("linear") + 1]
         layer = linear(last, self.tensors)
-        pools = [each for each in (average(section) for section in before) if each is not None]
+        pools = [pool for pool in map(average, before) if pool is not None]
         flat = [section for section in before if section.family in FLATTENING]
         if layer is None or len(pools) + len(flat) != len(before) or len(pools) > 1:
             return None
