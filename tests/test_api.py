@@ -1,5 +1,6 @@
 """The Python API, as a notebook uses it."""
 
+import json
 import os
 import pickle
 import subprocess
@@ -14,10 +15,14 @@ from matplotlib.figure import Figure
 from PIL import ExifTags, Image
 
 import weakpoints as package
+from tests.landmarks.conftest import PLACES, coco, scene
 from tests.service import encoded
 from weakpoints import Weakpoints, processes
 from weakpoints.errors import BadImage, BadOption, WeakpointsError
 from weakpoints.images.given import pixels
+from weakpoints.landmarks.annotations import read_annotations
+from weakpoints.landmarks.describer import Describer
+from weakpoints.landmarks.learning import learn
 from weakpoints.options import WHITE, Limits, choose
 
 FEW = {"patch": 64, "stride": 32, "colours": 1}
@@ -220,6 +225,26 @@ def test_a_forked_child_is_told_to_load_a_network_of_its_own(
     monkeypatch.setattr(processes, "LOADED_IN", {parent})
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     assert Weakpoints("bundled", device="cpu").process == parent + 1
+
+
+def test_landmarks_go_pickled_to_another_process(
+    weakpoints: Weakpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked = read_annotations(json.dumps(coco({"a.png": PLACES})), "beast.json")
+    learnt = learn(Describer(weakpoints.detector), marked, lambda name: scene(), choose())
+    beast = weakpoints.landmarks(learnt)
+    again = pickle.loads(pickle.dumps(beast))
+    assert again.names == beast.names
+    np.testing.assert_array_equal(again.find(scene((4, 2))).xy, beast.find(scene((4, 2))).xy)
+    # A forked child of threads is told at the first call: a pool waits for ever otherwise.
+    data, parent = pickle.dumps(beast), os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: parent + 1)
+    monkeypatch.setattr(processes, "LOADED_IN", {parent})
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    unusable = pickle.loads(data)
+    assert unusable.names == beast.names
+    with pytest.raises(WeakpointsError, match="by `spawn`"):
+        unusable.find(scene())
 
 
 def test_it_goes_pickled_to_another_process_and_loads_the_same_network_there(

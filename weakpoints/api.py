@@ -247,7 +247,7 @@ class Landmarks:
         return self.set.names
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Weakpoints.landmarks, (self._weakpoints, self.set)
+        return _landmarks_again, (self._weakpoints, self.set)
 
     def find(self, photograph: Photograph, **options: Any) -> Named:
         """The landmarks on a photograph, given as for `Weakpoints.detect`: one forward pass.
@@ -262,6 +262,15 @@ class Landmarks:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the set, for `Weakpoints.landmarks(path)` and the service."""
         self.set.save(Path(path))
+
+
+def _landmarks_again(weakpoints: Weakpoints, learnt: LandmarkSet) -> Landmarks:
+    """In the process that pickled ones came to; told at the first call, as `_again` does."""
+    if weakpoints.process == os.getpid():
+        return weakpoints.landmarks(learnt)
+    unusable = object.__new__(Landmarks)
+    unusable.set, unusable._weakpoints = learnt, weakpoints
+    return unusable
 
 
 def learnt_from(

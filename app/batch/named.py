@@ -1,9 +1,11 @@
 """A batch that finds named points: what each photograph is asked, and which sets there are."""
 
 import hashlib
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from app.batch.records import ResultRow
 from weakpoints.landmarks.describer import Describer
-from weakpoints.landmarks.landmark_set import LandmarkSet
+from weakpoints.landmarks.landmark_set import SUFFIX, LandmarkSet
 from weakpoints.landmarks.named import Named, NamedPoints, Pattern
 from weakpoints.method.detector import Detector
 from weakpoints.method.stopwatch import Stopwatch
@@ -79,6 +81,25 @@ def digest_of(patterns: Patterns) -> str:
     for kind, pattern in sorted(patterns.items(), key=lambda item: item[0] or 0):
         digest.update(str(kind).encode() + LandmarkSet(pattern).to_bytes())
     return digest.hexdigest()
+
+
+def kept_patterns(folder: Path) -> dict[int | None, Pattern] | None:
+    """What `keep_patterns` wrote there; None where it has not. Raises BadLandmarkSet, OSError."""
+    if not folder.is_dir():
+        return None
+    files = folder.glob(f"*{SUFFIX}")
+    return {int(path.stem): LandmarkSet.load(path).pattern for path in files}
+
+
+def keep_patterns(folder: Path, patterns: Patterns) -> None:
+    """A landmark set for each class, called by its index; all of them or none. Raises OSError."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    for kind, pattern in patterns.items():
+        LandmarkSet(pattern).save(partial / f"{kind}{SUFFIX}")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
 
 
 def consistent_patterns(

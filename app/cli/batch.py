@@ -179,8 +179,11 @@ def _by_set(
 
 
 def _consistent(run: _Engine, detector: "Detector", out: Path, resume: bool) -> "Summary":
-    """First the keypoints of every photograph, in `out/keypoints`, then one identity for each."""
-    from app.batch.named import by_class, consistent_patterns
+    """First the keypoints of every photograph, in `out/keypoints`, then one identity for each.
+
+    A run that is resumed keeps the identities that it gave, whatever photographs came since.
+    """
+    from app.batch.named import by_class, consistent_patterns, keep_patterns, kept_patterns
     from app.batch.records import read_rows
     from app.loading import loaded
     from weakpoints.images.decode import decode
@@ -193,8 +196,12 @@ def _consistent(run: _Engine, detector: "Detector", out: Path, resume: bool) -> 
     def opened(name: str) -> "NDArray[np.uint8]":
         return decode(reader.read(name, limits.max_bytes), limits, run.options.background)
 
-    rows = read_rows(first / "rows.jsonl", run.collection.names)
-    patterns = consistent_patterns(detector, rows, opened, run.options)
+    sets = first / "sets"
+    patterns = kept_patterns(sets) if resume else None
+    if patterns is None:
+        rows = read_rows(first / "rows.jsonl", run.collection.names)
+        patterns = consistent_patterns(detector, rows, opened, run.options)
+        keep_patterns(sets, patterns)
     load = partial(by_class, partial(loaded, settings), patterns)
     return _run_batch(
         run, detector, out, resume, load, by_class(lambda: detector, patterns), patterns

@@ -14,7 +14,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from app.batch.collection import open_collection
-from app.batch.formats.files import stem_below, way_to, write_label_file
+from app.batch.formats.files import keeping_old, stem_below, way_to, write_label_file
 from app.batch.formats.formats import check_formats, formats_of, write_formats
 from app.batch.formats.labelled import distinct, labelled_collection
 from app.batch.records import ResultRow
@@ -307,6 +307,16 @@ def test_a_label_file_that_was_corrected_by_hand_is_kept_beside_the_new_one(
         assert path.read_text() == "ours"
         assert (path.parent / name).read_text() == f"corrected {number}"
         assert f"it is kept as {name}" in caplog.text
+
+
+def test_a_collection_s_file_that_was_corrected_by_hand_is_kept_too(tmp_path: Path) -> None:
+    path = tmp_path / "labelstudio.json"
+    for text in ("ours", "ours", "ours, and more"):
+        with keeping_old(path) as partial:
+            partial.write_text(text)
+    assert path.read_text() == "ours, and more"
+    assert (tmp_path / "labelstudio.json.old").read_text() == "ours"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_label_file_has_its_photograph_s_name_in_any_locale(tmp_path: Path) -> None:

@@ -9,7 +9,14 @@ import pytest
 from pycocotools.coco import COCO
 
 from app.batch.collection import open_collection
-from app.batch.named import MOST_POINTS, NamedLocator, by_set
+from app.batch.named import (
+    MOST_POINTS,
+    NamedLocator,
+    by_set,
+    digest_of,
+    keep_patterns,
+    kept_patterns,
+)
 from app.batch.run import plain
 from app.cli import main as cli
 from app.cluster.data import Locate
@@ -98,6 +105,28 @@ def test_keypoints_of_a_class_get_one_identity(photos: Path, tmp_path: Path) -> 
         written["categories"][0]["id"]
     }
     assert run(photos, tmp_path / "again", "--consistent") == written
+
+
+def test_a_resumed_run_keeps_the_identities_it_gave(photos: Path, tmp_path: Path) -> None:
+    before = run(photos, tmp_path / "out", "--consistent")
+    # With these the class would lend the keypoints of another photograph.
+    for i in range(3, 8):
+        (photos / f"{i}.png").write_bytes(encoded(scene((0, 0))))
+    after = run(photos, tmp_path / "out", "--consistent", "--resume")
+    assert after["categories"] == before["categories"]
+    assert len(after["annotations"]) == len(before["annotations"]) + 5
+    for old, new in zip(before["annotations"], after["annotations"], strict=False):
+        assert new["keypoints"] == old["keypoints"]
+
+
+def test_kept_identities_are_the_same_to_the_bit(tmp_path: Path, learnt: LandmarkSet) -> None:
+    assert kept_patterns(tmp_path / "sets") is None
+    patterns = {3: learnt.pattern, 17: learnt.pattern}
+    for _ in range(2):
+        keep_patterns(tmp_path / "sets", patterns)
+        kept = kept_patterns(tmp_path / "sets")
+        assert kept is not None
+        assert digest_of(kept) == digest_of(patterns)
 
 
 def test_a_class_without_a_pattern_has_no_landmark(detector: Detector) -> None:

@@ -8,7 +8,7 @@ from app.cli import main as cli
 from tests.landmarks.conftest import PLACES, coco, scene
 from tests.service import encoded
 from weakpoints.evaluation.correspondence import _cases
-from weakpoints.evaluation.transfer import sift_matches
+from weakpoints.evaluation.transfer import SiftFeatures, sift_matches
 
 
 @pytest.fixture
@@ -84,7 +84,8 @@ def test_sift_carries_landmarks_of_a_shifted_photograph(photograph: np.ndarray) 
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (30, 40, 3)).repeat(4, 0).repeat(4, 1).astype(np.uint8)
     places = np.array([[40.0, 40.0], [90.0, 60.0]])
-    moved = sift_matches(image, np.roll(image, (8, 12), (0, 1)), places)
+    ours, theirs = SiftFeatures.of(image), SiftFeatures.of(np.roll(image, (8, 12), (0, 1)))
+    moved = sift_matches(ours, theirs, places)
     assert moved == pytest.approx(places + np.array([12, 8]), abs=1)
-    blank = np.full_like(image, 9)
-    assert sift_matches(image, blank, places) == pytest.approx(places)
+    blank = SiftFeatures.of(np.full_like(image, 9))
+    assert sift_matches(ours, blank, places) == pytest.approx(places)

@@ -5,7 +5,7 @@ PCK by the box of the target's visible landmarks, as PF-WILLOW has it (Ham et al
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weakpoints.errors import BadAnnotations
-from weakpoints.evaluation.matching import calibration, calibration_error, resampled
+from weakpoints.evaluation.arrays import Array
+from weakpoints.evaluation.pck import RIGHT, Scored, confidence_figures, pck_figures
 from weakpoints.evaluation.photographs import read
 from weakpoints.evaluation.records import ProgressBar
-from weakpoints.evaluation.transfer import nearest_neighbour, same_place, sift_matches
+from weakpoints.evaluation.transfer import (
+    SiftFeatures,
+    nearest_neighbour,
+    same_place,
+    sift_matches,
+)
 from weakpoints.landmarks.annotations import Annotations, Marked, check_inside
 from weakpoints.landmarks.describer import Describer
 from weakpoints.landmarks.descriptors import Descriptors
@@ -28,13 +34,9 @@ from weakpoints.method.detector import Detector
 from weakpoints.method.frame import Frame
 from weakpoints.options import Options, choose
 
-ALPHAS = (0.05, 0.10, 0.15)
-RIGHT = 0.10  # the alpha of confidence and calibration
 DRAWS = 5  # of the references of each target, where there are several
 BASELINES_ON = 300  # cases, drawn: SIFT takes longer than the network
 CUT = 1 / 3  # of the object's width, taken away for the landmarks that can't be seen
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ class Known:
     def image(self) -> NDArray[np.uint8]:
         return read(self.path)
 
+    @cached_property
+    def sift(self) -> SiftFeatures:
+        return SiftFeatures.of(self.image)
+
 
 @dataclass(frozen=True)
 class TargetCase:
@@ -62,20 +68,6 @@ class TargetCase:
 
     references: tuple[int, ...]
     target: int
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One case: of each landmark that both sides show, its error over the target's size.
-
-    photograph: the target's number, for intervals.
-    """
-
-    photograph: int
-    category: str
-    error: Array
-    confidence: Array
-    visible: NDArray[np.bool_]
 
 
 Cut = tuple[NDArray[np.bool_], Named, Scored]
@@ -120,12 +112,12 @@ def correspondence(
         "references": references,
         "cases": len(scored),
         "landmarks": int(sum(len(score.error) for score in scored)),
-        **_figures(scored),
-        **_confidence(scored),
+        **pck_figures(scored),
+        **confidence_figures(scored),
         "cropped": _not_there(cut),
-        "baselines": {name: _figures(scores) for name, scores in others.items()},
+        "baselines": {name: pck_figures(scores) for name, scores in others.items()},
         "by_category": {
-            category: _figures([score for score in scored if score.category == category])
+            category: pck_figures([score for score in scored if score.category == category])
             for category in dict.fromkeys(score.category for score in scored)
         },
     }
@@ -202,51 +194,9 @@ def _baseline(
 
 BASELINES: dict[str, Callable[[Known, Known], Array]] = {
     "same_place": lambda a, b: same_place(a.reference, b.frame),
-    "sift": lambda a, b: sift_matches(a.image, b.image, a.marked.places),
+    "sift": lambda a, b: sift_matches(a.sift, b.sift, a.marked.places),
     "nearest_neighbour": lambda a, b: nearest_neighbour(a.reference, b.descriptors, b.frame),
 }
-
-
-def _figures(scored: Sequence[Scored]) -> dict[str, Any]:
-    """PCK over landmarks, and its interval over target photographs."""
-    errors = [score.error for score in scored]
-    groups = _by_photograph(scored)
-    figures: dict[str, Any] = {"pck": {}, "interval": {}}
-    for alpha in ALPHAS:
-        hits = [np.array([(error <= alpha).sum(), len(error)]) for error in errors]
-        totals = np.stack([sum(hits[i] for i in rows) for rows in groups])
-        figures["pck"][str(alpha)] = _share(totals)
-        figures["interval"][str(alpha)] = resampled(len(totals), partial(_share_of, totals))
-    return figures
-
-
-def _by_photograph(scored: Sequence[Scored]) -> list[list[int]]:
-    groups: dict[tuple[str, int], list[int]] = {}
-    for number, score in enumerate(scored):
-        groups.setdefault((score.category, score.photograph), []).append(number)
-    return list(groups.values())
-
-
-def _share(totals: Array) -> float:
-    right, all_of_them = totals.sum(0)
-    return float(right / max(all_of_them, 1))
-
-
-def _share_of(totals: Array, rows: NDArray[np.int64]) -> float:
-    return _share(totals[rows])
-
-
-def _confidence(scored: Sequence[Scored]) -> dict[str, Any]:
-    error = np.concatenate([score.error for score in scored])
-    confidence = np.concatenate([score.confidence for score in scored])
-    right = error <= RIGHT
-    order = np.argsort(-confidence, kind="stable")
-    bins = calibration(list(zip(confidence.tolist(), right.tolist(), strict=True)))
-    return {
-        "quarters": [float(right[part].mean()) for part in np.array_split(order, 4)],
-        "calibration": bins,
-        "calibration_error": calibration_error(bins),
-    }
 
 
 def _cropped(

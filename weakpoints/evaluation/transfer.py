@@ -1,5 +1,7 @@
 """Simpler ways to carry a landmark from one photograph to another: what named points must beat."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -27,20 +29,33 @@ def nearest_neighbour(reference: Reference, target: Descriptors, frame: Frame) -
     return to_pixels(frame, np.stack([best % GRID, best // GRID], 1).astype(float))
 
 
-def sift_matches(reference: NDArray[np.uint8], target: NDArray[np.uint8], places: Array) -> Array:
+@dataclass(frozen=True)
+class SiftFeatures:
+    """A photograph's keypoints, (N, 2) pixels, and their descriptors; None where it has none."""
+
+    size: tuple[int, int]
+    places: Array
+    descriptors: NDArray[np.float32] | None
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint8]) -> "SiftFeatures":
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        keypoints, descriptors = cv2.SIFT.create(1000).detectAndCompute(grey, None)
+        places = np.array([keypoint.pt for keypoint in keypoints], float).reshape(-1, 2)
+        return cls((image.shape[1], image.shape[0]), places, descriptors)
+
+
+def sift_matches(reference: SiftFeatures, target: SiftFeatures, places: Array) -> Array:
     """(L, 2) pixels: each landmark moves as the nearest SIFT match does; without any, as scaled."""
-    (ours, a), (theirs, b) = (
-        cv2.SIFT.create(1000).detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)
-        for image in (reference, target)
-    )
-    moved = places * np.divide(target.shape[1::-1], reference.shape[1::-1])
+    a, b = reference.descriptors, target.descriptors
+    moved = places * np.divide(target.size, reference.size)
     if a is None or b is None or len(b) < 2:
         return np.asarray(moved)
     pairs = cv2.BFMatcher().knnMatch(a, b, k=2)
     kept = [one for one, two in pairs if one.distance < RATIO * two.distance]
     if not kept:
         return np.asarray(moved)
-    start = np.array([ours[match.queryIdx].pt for match in kept])
-    end = np.array([theirs[match.trainIdx].pt for match in kept])
+    start = reference.places[[match.queryIdx for match in kept]]
+    end = target.places[[match.trainIdx for match in kept]]
     nearest = np.linalg.norm(places[:, None] - start[None], axis=2).argmin(1)
     return np.asarray(places + (end - start)[nearest])

@@ -5,21 +5,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from app.batch.formats.files import keeping_old
 from app.batch.formats.labelled import (
     Category,
     LabelledCollection,
     LabelledObject,
     LabelledPhotograph,
 )
-from app.batch.tables import in_one_move
 
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write_cvat(out: Path, labelled: LabelledCollection) -> None:
-    """`cvat.xml`, photograph by photograph: it may be larger than memory."""
+    """`cvat.xml`, photograph by photograph: it may be larger than memory.
+
+    See `keeping_old` of what is there.
+    """
     named = {category.label: bool(category.names) for category in labelled.categories}
-    with in_one_move(out / "cvat.xml") as partial, partial.open("w", encoding="utf-8") as file:
+    with keeping_old(out / "cvat.xml") as partial, partial.open("w", encoding="utf-8") as file:
         file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
         file.write("<version>1.1</version>\n")
         file.write(_element_text(_meta(labelled.categories)))

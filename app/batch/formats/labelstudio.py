@@ -6,12 +6,12 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
+from app.batch.formats.files import keeping_old
 from app.batch.formats.labelled import (
     LabelledCollection,
     LabelledObject,
     LabelledPhotograph,
 )
-from app.batch.tables import in_one_move
 from app.schemas.labelstudio import Picture, keypoint_region, rectangle_region
 
 IMAGE, POINTS, BOX = "image", "keypoints", "box"
@@ -19,13 +19,14 @@ LOCAL = "/data/local-files/?d="  # below LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT
 
 
 def write_labelstudio(out: Path, labelled: LabelledCollection) -> None:
-    """`labelstudio.json` and `labelstudio.xml`."""
-    with in_one_move(out / "labelstudio.json") as partial, partial.open("w") as file:
+    """`labelstudio.json` and `labelstudio.xml`; see `keeping_old` of what is there."""
+    with keeping_old(out / "labelstudio.json") as partial, partial.open("w") as file:
         file.write("[")
         for number, photograph in enumerate(labelled.photographs()):
             file.write(("\n" if number == 0 else ",\n") + json.dumps(_task(photograph, labelled)))
         file.write("\n]\n")
-    (out / "labelstudio.xml").write_text(configuration(labelled), encoding="utf-8")
+    with keeping_old(out / "labelstudio.xml") as partial:
+        partial.write_text(configuration(labelled), encoding="utf-8")
 
 
 def configuration(labelled: LabelledCollection) -> str:
