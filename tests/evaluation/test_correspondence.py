@@ -1,4 +1,5 @@
 import json
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from app.cli import main as cli
 from tests.landmarks.conftest import PLACES, coco, scene
 from tests.service import encoded
-from weakpoints.evaluation.correspondence import _cases
+from weakpoints.evaluation.correspondence import target_cases
 from weakpoints.evaluation.transfer import SiftFeatures, sift_matches
 
 
@@ -22,15 +23,24 @@ def marked(tmp_path: Path) -> list[str]:
 
 
 def test_one_reference_is_every_ordered_pair_and_several_are_drawn_for_each_target() -> None:
-    assert len(list(_cases(4, 1))) == 12
-    cases = list(_cases(4, 2))
+    pairs = {(*case.references, case.target) for case in target_cases("abcd", 1)}
+    assert pairs == set(permutations(range(4), 2))
+    cases = list(target_cases("abcd", 2))
     assert {case.target for case in cases} == {0, 1, 2, 3}
     assert all(case.target not in case.references for case in cases)
-    assert cases == list(_cases(4, 2))
+    assert cases == list(target_cases("abcd", 2))
 
 
-def test_a_photograph_alone_is_no_case() -> None:
-    assert list(_cases(1, 1)) == list(_cases(1, 5)) == []
+def test_a_photograph_is_never_a_reference_for_itself() -> None:
+    assert list(target_cases("a", 1)) == list(target_cases("aa", 5)) == []
+    # Two objects are marked on photograph a.
+    assert {(*case.references, case.target) for case in target_cases("aab", 1)} == {
+        (2, 0),
+        (2, 1),
+        (0, 2),
+        (1, 2),
+    }
+    assert all(2 in case.references for case in target_cases("aab", 2) if case.target < 2)
 
 
 def test_landmarks_on_one_place_can_not_be_measured_and_that_is_said(

@@ -45,6 +45,10 @@ WRONG = {
     "no images": ({"images": 3}, "no list 'images'"),
     "an image without a name": ({"images": [{"id": 0}]}, "number 0 of 'images' has no 'file_name'"),
     "an unknown image": ({"annotations": annotation([1, 1, 2] * 4, image_id=9)}, "image 9"),
+    "an unknown category": (
+        {"annotations": annotation([1, 1, 2] * 4, category_id=7)},
+        "category 7",
+    ),
     "too few keypoints": ({"annotations": annotation([1, 1, 2])}, "has 1 keypoints.*names 4"),
     "no triples": ({"annotations": annotation([1, 1])}, "no triples"),
     "text": ({"annotations": annotation(["x", 1, 2])}, "no triples"),

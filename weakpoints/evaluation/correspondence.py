@@ -5,7 +5,6 @@ PCK by the box of the target's visible landmarks, as PF-WILLOW has it (Ham et al
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -15,51 +14,22 @@ from numpy.typing import NDArray
 
 from weakpoints.errors import BadAnnotations
 from weakpoints.evaluation.arrays import Array
+from weakpoints.evaluation.known import Known, known_photographs, without_a_third
 from weakpoints.evaluation.pck import RIGHT, Scored, confidence_figures, pck_figures
-from weakpoints.evaluation.photographs import read
 from weakpoints.evaluation.records import ProgressBar
 from weakpoints.evaluation.transfer import (
-    SiftFeatures,
     nearest_neighbour,
     same_place,
     sift_matches,
 )
-from weakpoints.landmarks.annotations import Annotations, Marked, check_inside
+from weakpoints.landmarks.annotations import Annotations
 from weakpoints.landmarks.describer import Describer
-from weakpoints.landmarks.descriptors import Descriptors
 from weakpoints.landmarks.finder import find
-from weakpoints.landmarks.matching import Reference
 from weakpoints.landmarks.named import Named, named_points, pattern_of
 from weakpoints.method.detector import Detector
-from weakpoints.method.frame import Frame
-from weakpoints.options import Options, choose
 
 DRAWS = 5  # of the references of each target, where there are several
 BASELINES_ON = 300  # cases, drawn: SIFT takes longer than the network
-CUT = 1 / 3  # of the object's width, taken away for the landmarks that can't be seen
-
-
-@dataclass(frozen=True)
-class Known:
-    """A photograph with its landmarks, described once."""
-
-    path: Path
-    marked: Marked
-    descriptors: Descriptors
-    frame: Frame
-    reference: Reference
-
-    @property
-    def size(self) -> float:
-        return _size(self.marked)
-
-    @cached_property
-    def image(self) -> NDArray[np.uint8]:
-        return read(self.path)
-
-    @cached_property
-    def sift(self) -> SiftFeatures:
-        return SiftFeatures.of(self.image)
 
 
 @dataclass(frozen=True)
@@ -91,12 +61,8 @@ def correspondence(
     scored: list[Scored] = []
     cut: list[Cut] = []
     for annotations in categories:
-        known = [
-            _known(describer, marked, annotations, images)
-            for marked in annotations.objects
-            if _size(marked) > 0  # by which its errors are measured
-        ]
-        cases = list(_cases(len(known), references))
+        known = known_photographs(describer, annotations, images)
+        cases = list(target_cases([each.marked.file_name for each in known], references))
         for case in progress(cases):
             scored.append(_score(known, case, annotations))
         rng = np.random.default_rng(0)
@@ -123,31 +89,20 @@ def correspondence(
     }
 
 
-def _known(describer: Describer, marked: Marked, annotations: Annotations, images: Path) -> Known:
-    path = images / marked.file_name
-    image = read(path)
-    check_inside(marked, annotations.names, (image.shape[1], image.shape[0]), str(path))
-    descriptors, frame = describer.describe(image, choose())
-    reference = describer.placed(descriptors, frame, marked.places, marked.marked)
-    return Known(path, marked, descriptors, frame, reference)
+def target_cases(photographs: Sequence[str], references: int) -> Iterator[TargetCase]:
+    """Every ordered pair, or each photograph with DRAWS sets of references, the same each time.
 
-
-def _size(marked: Marked) -> float:
-    """The longer side of the box of its marked landmarks, in pixels."""
-    return float(np.ptp(marked.places[marked.marked], axis=0).max())
-
-
-def _cases(photographs: int, references: int) -> Iterator[TargetCase]:
-    """Every ordered pair, or each photograph with DRAWS sets of references, the same each time."""
-    if photographs < 2:
-        return
+    photographs: the file of each object. An object is no reference for its own photograph.
+    """
     if references == 1:
-        yield from (TargetCase((a,), b) for a, b in permutations(range(photographs), 2))
+        for reference, target in permutations(range(len(photographs)), 2):
+            if photographs[reference] != photographs[target]:
+                yield TargetCase((reference,), target)
         return
     rng = np.random.default_rng(references)
-    for target in range(photographs):
-        others = [i for i in range(photographs) if i != target]
-        for _ in range(DRAWS if len(others) > references else 1):
+    for target, own in enumerate(photographs):
+        others = [i for i, photograph in enumerate(photographs) if photograph != own]
+        for _ in range(DRAWS if len(others) > references else min(len(others), 1)):
             yield TargetCase(tuple(rng.permutation(others)[:references].tolist()), target)
 
 
@@ -204,18 +159,11 @@ def _cropped(
 ) -> Cut:
     """The target without the right third of its landmarks' box, and which are gone."""
     target = known[case.target]
-    places, marked = target.marked.places, target.marked.marked
-    left, right = places[marked, 0].min(), places[marked, 0].max()
-    height, width, _ = target.image.shape
-    kept = int(np.clip(right - CUT * (right - left), 32, width))
-    options: Options = choose(roi=(0, 0, kept, height))
-    descriptors, frame = describer.describe(target.image, options)
+    descriptors, frame, gone = without_a_third(describer, target, "right")
     references = [known[i].reference for i in case.references]
-    named = named_points(
-        pattern_of(annotations, references, ""), find(references, descriptors), frame
-    )
-    gone = marked & (places[:, 0] > kept - 0.5)
-    both = marked & np.any([known[i].marked.marked for i in case.references], axis=0)
+    located = find(references, descriptors)
+    named = named_points(pattern_of(annotations, references, ""), located, frame)
+    both = target.marked.marked & np.any([known[i].marked.marked for i in case.references], axis=0)
     return gone[both], named, _scored(known, case, named.xy, named, annotations)
 
 

@@ -42,7 +42,8 @@ class SiftFeatures:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         keypoints, descriptors = cv2.SIFT.create(1000).detectAndCompute(grey, None)
         places = np.array([keypoint.pt for keypoint in keypoints], float).reshape(-1, 2)
-        return cls((image.shape[1], image.shape[0]), places, descriptors)
+        known = None if descriptors is None else np.asarray(descriptors, np.float32)
+        return cls((image.shape[1], image.shape[0]), places, known)
 
 
 def sift_matches(reference: SiftFeatures, target: SiftFeatures, places: Array) -> Array:

@@ -58,6 +58,12 @@ def categories_of(coco: Mapping[str, Any], source: str) -> tuple[Annotations, ..
     images = by_id(coco, "images", source, ("id", "file_name"))
     categories = by_id(coco, "categories", source, ("id", "name"))
     rows = listed(coco, "annotations", source, ("image_id", "category_id"))
+    for row in rows:
+        if row["category_id"] not in categories:
+            raise BadAnnotations(
+                f"{source}: an annotation is of category {row['category_id']!r}, which is not in "
+                "'categories'"
+            )
     read = []
     for number, category in categories.items():
         own = [row for row in rows if row["category_id"] == number and row.get("keypoints")]
@@ -142,7 +148,7 @@ def check_inside(marked: Marked, names: Sequence[str], size: tuple[int, int], so
         x, y = marked.places[wrong[0]] + HALF
         raise BadAnnotations(
             f"{source}: landmark {names[wrong[0]]!r} of {marked.file_name!r} is at "
-            f"{x:.1f}, {y:.1f}, outside of {size[0]} x {size[1]} pixels",
+            f"{x:.6g}, {y:.6g}, outside of {size[0]} x {size[1]} pixels",
             limit=list(size),
             actual=[round(float(x), 1), round(float(y), 1)],
         )
