@@ -11,7 +11,14 @@ from jinja2 import Environment, StrictUndefined
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from docs import evaluation_tables, figures, named_tables, network_table, trade_tables  # noqa: E402
+from docs import (  # noqa: E402
+    activation_table,
+    evaluation_tables,
+    figures,
+    named_tables,
+    network_table,
+    trade_tables,
+)
 from weakpoints import __version__  # noqa: E402  the root has to be on the path first
 from weakpoints.method import (  # noqa: E402
     close_up,
@@ -56,6 +63,7 @@ def made_of_the_code(app: object, page: str, source: list[str]) -> None:
         "named": named_tables,
         "trade": trade_tables,
         "classifiers": network_table,
+        "activations": activation_table,
         **constants,
     }
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
