@@ -40,7 +40,7 @@ def plan(similarity: np.ndarray) -> Any:
     kernel = np.exp((similarity - similarity.max()) / transport.TEMPERATURE)
     columns = np.ones(kernel.shape[1])
     for _ in range(transport.ROUNDS):
-        rows = np.array([1 / len(kernel) / (row @ columns) for row in kernel])
+        rows = np.array([(1 / len(kernel) / (row @ columns)) ** transport.GIVEN for row in kernel])
         columns = np.array([1 / kernel.shape[1] / (column @ rows) for column in kernel.T])
     scaled = rows[:, None] * kernel * columns
     return scaled / scaled.max(), columns

@@ -20,6 +20,7 @@ from weakpoints.landmarks.descriptors import (
     landmark_layers,
     layer_weights,
     similarity,
+    weighed_by_width,
 )
 from weakpoints.landmarks.maps import blurred, neighbours
 from weakpoints.landmarks.transport import kernel_of, optimal_transport
@@ -51,6 +52,34 @@ def test_similarity_is_the_product_of_resampled_descriptors() -> None:
     rows = at_places(ours, torch.from_numpy(places).float())
     found = similarity(rows, theirs)[:, cells[:, 1] * GRID + cells[:, 0]].numpy()
     assert found == pytest.approx(expected.clip(0), abs=1e-5)
+
+
+def test_layers_of_blocks_count_by_their_cells_width_whatever_their_weights() -> None:
+    ours, theirs = (maps(seed, (5, 28, 28), (7, 14, 14), (6, 7, 7)) for seed in (6, 7))
+    weights = [1.0, 2.0, 0.5]
+    described = [describe(each, weights) for each in (ours, theirs)]
+    places = torch.tensor([[13.0, 6.0], [3.3, 20.1]])
+    rows = weighed_by_width(described[0], at_places(described[0], places))
+    # Layers without weights, by the oracle, each as the share that its width has.
+    expected = sum(
+        width
+        / 7
+        * oracle.grid_descriptors([a], places.numpy())
+        @ oracle.grid_descriptors([b], [[0, 0], [9, 21]]).T
+        for width, a, b in zip((1, 2, 4), ours, theirs, strict=True)
+    )
+    found = similarity(rows, described[1])[:, [0, 21 * GRID + 9]].numpy()
+    assert found == pytest.approx(np.clip(expected, 0, None), abs=1e-5)
+
+
+def test_a_block_without_a_counterpart_gives_less_of_its_mass() -> None:
+    # Three blocks have a cell each that is like them; the fourth is like none.
+    alike = torch.zeros(4, 3)
+    alike[range(3), range(3)] = 1.0
+    plan, _ = optimal_transport(kernel_of(alike))
+    given = plan.sum(1) / plan.sum()
+    assert given[3] < 0.5 * given[:3].min()
+    assert plan.sum(0).numpy() == pytest.approx(float(plan.sum()) / 3, rel=1e-4)
 
 
 def test_transport_is_sinkhorns() -> None:

@@ -91,6 +91,22 @@ def at_places(descriptors: Descriptors, places: Tensor) -> Rows:
     return tuple(_read(layer, places) for layer in descriptors)
 
 
+def weighed_by_width(descriptors: Descriptors, rows: Rows) -> Rows:
+    """Rows of descriptors, whose layers count by their cells' width instead of by their weights.
+
+    The similarity of a place and itself is as it was. Of a place that compares parts, not points:
+    coarse maps know better which of several places is right.
+    """
+    shares = [float(layer.square().sum(0).max()) for layer in descriptors]
+    widths = [1 / layer.shape[-1] for layer in descriptors]
+    # A network that is silent on a blank photograph has a share of 0, and rows of 0.
+    factors = (
+        width / sum(widths) * sum(shares) / max(share, 1e-12)
+        for width, share in zip(widths, shares, strict=True)
+    )
+    return tuple(row * factor for row, factor in zip(rows, factors, strict=True))
+
+
 def similarity(places: Rows, target: Descriptors) -> Tensor:
     """(P, G * G), >= 0: how alike places of references are to each cell of a target's grid.
 

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from weakpoints.landmarks.consensus import Shape
-from weakpoints.landmarks.descriptors import Descriptors, Rows, at_places, similarity
+from weakpoints.landmarks.descriptors import (
+    Descriptors,
+    Rows,
+    at_places,
+    similarity,
+    weighed_by_width,
+)
 from weakpoints.landmarks.transport import kernel_of, optimal_transport
 from weakpoints.landmarks.votes import BLOCKS, block_centres, landmark_maps
 from weakpoints.progress import Progress, no_progress
@@ -26,9 +32,15 @@ class Reference:
 
     @cached_property
     def rows(self) -> Rows:
-        """Of its blocks, then of its landmarks: all that a target is compared with."""
+        """Of its blocks, then of its landmarks: all that a target is compared with.
+
+        Blocks say which of several places is right, a landmark's own row where it is to a cell.
+        """
         places = torch.tensor(self.shape.places, dtype=torch.float32)
-        return at_places(self.descriptors, torch.cat([block_centres(), places]))
+        blocks = at_places(self.descriptors, block_centres())
+        blocks = weighed_by_width(self.descriptors, blocks)
+        own = at_places(self.descriptors, places)
+        return tuple(torch.cat(layers) for layers in zip(blocks, own, strict=True))
 
 
 @dataclass(frozen=True)
