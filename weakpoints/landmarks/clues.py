@@ -14,15 +14,19 @@ from weakpoints.landmarks.maps import MAP_BLUR, blurred, covariance_of, neighbou
 from weakpoints.landmarks.matching import Matched, extent_of
 from weakpoints.landmarks.votes import BLOCKS, STEP, votes_back
 
+NEAR = 0.25  # extents: further inside the picture's edge says nothing
+
 
 @dataclass(frozen=True)
 class Clues:
-    """What tells how sure a landmark is, (L,) each. All but height grow with doubt.
+    """What tells how sure a landmark is, (L,) each.
 
     height: of its map at the point, the mean of the references'. away: from where the others
     expect it; back: from where the point leads back to on the reference; both in extents.
-    spread: deviation of its map, in extents. unlike: 1 less the similarity there. references: how
-    many have it marked.
+    spread: deviation of its map, in extents. unlike: 1 less the similarity there. edge: how far it
+    is from the picture's edge, in extents, at most NEAR: a landmark that is not in the picture is
+    looked for where the others expect it, and ends at the edge. references: how many have it
+    marked.
     """
 
     height: Array
@@ -30,6 +34,7 @@ class Clues:
     back: Array
     spread: Array
     unlike: Array
+    edge: Array
     references: Array
 
 
@@ -47,6 +52,7 @@ def clues_of(
         back,
         np.sqrt(np.trace(covariance, axis1=1, axis2=2)) / extent,
         1 - alike,
+        np.minimum(places + 0.5, GRID - 0.5 - places).min(1).clip(0, NEAR * extent) / extent,
         np.sum(known, axis=0).astype(float),
     )
 

@@ -111,8 +111,8 @@ async def landmark_sets(request: Request) -> LandmarkSets:
 async def landmarks(request: Request, name: str, query: Asked) -> Response:
     """The landmarks of a set on each photograph: one forward pass, no occlusion.
 
-    `roi`, the box of the object, helps; given several times, each is an object of its own, and
-    `objects` has them in their order. Several photographs, `Accept: application/x-ndjson` and
+    `roi`: the object with about as much around it as on the references; given several times, each
+    is an object of its own, and `objects` has them in their order. Several photographs, `Accept: application/x-ndjson` and
     `text/event-stream` are answered as by `/detect`.
     """
     service = service_of(request)
