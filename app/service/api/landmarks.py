@@ -112,8 +112,8 @@ async def landmarks(request: Request, name: str, query: Asked) -> Response:
     """The landmarks of a set on each photograph: one forward pass, no occlusion.
 
     `roi`: the object with about as much around it as on the references; given several times, each
-    is an object of its own, and `objects` has them in their order. Several photographs, `Accept: application/x-ndjson` and
-    `text/event-stream` are answered as by `/detect`.
+    is an object of its own, and `objects` has them in their order. Several photographs,
+    `Accept: application/x-ndjson` and `text/event-stream` are answered as by `/detect`.
     """
     service = service_of(request)
     check_objects(query, service.settings.max_objects)
