@@ -358,3 +358,30 @@ def test_a_bias_that_is_computed_is_read(windows: bool, picture: Tensor) -> None
     logits = form.logits(Trace(picture, ()), ((2, 3),), 5, colours, no_progress)[0]
     expected = module(masked(picture, [(2, 3)], 5, colours[0]))
     torch.testing.assert_close(logits, expected, rtol=1e-10, atol=1e-10)
+
+
+class Tokens(nn.Module):
+    """Adds to a tensor of its own that is expanded: a class token, as timm's CaiT has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.head = nn.Parameter(torch.randn(1, 3)), nn.Linear(3, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.token.expand(x.shape[0], -1) + x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("boxes", [1, 3])
+def test_what_is_a_view_of_a_weight_is_never_written_to(boxes: int, picture: Tensor) -> None:
+    torch.manual_seed(1)
+    module = Tokens().double().requires_grad_(False)
+    network = network_of_graph(*graph_of(module, SIDE), SIDE)
+    form, corners, colours = (
+        WindowsForm(network, SMALL),
+        ((0, 0),) * boxes,
+        random_colours(1, boxes),
+    )
+    expected = module(masked(picture, list(corners), 5, colours[0]))
+    for _ in range(2):
+        found = form.logits(Trace(picture, ()), corners, 5, colours, no_progress)[0]
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)

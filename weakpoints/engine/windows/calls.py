@@ -19,6 +19,7 @@ FRESH = IN_PLACE | {
     *("conv2d", "linear", "max_pool2d", "avg_pool2d", "batch_norm", "layer_norm", "group_norm"),
     *("cat", "clone", "matmul", "scaled_dot_product_attention"),
 }
+WEIGHTS = ":weights"  # whose memory a value may be a view of, as a class token that is expanded
 Reader = Callable[[Mapping[str, Any]], Any]
 
 
@@ -93,7 +94,7 @@ def bounds_of(operation: Operation) -> Bounds | None:
 def free_inputs(graph: Graph) -> set[str]:
     """The operations whose first argument nobody reads afterwards, by it or by a view of it."""
     last = {name: i for i, operation in enumerate(graph.operations) for name in operation.inputs}
-    last[graph.output] = len(graph.operations)
+    last[graph.output] = last[WEIGHTS] = len(graph.operations)
     shared = {graph.picture: {graph.picture}}  # values that may lie in the same memory
     free = set()
     for i, operation in enumerate(graph.operations):
@@ -105,6 +106,7 @@ def free_inputs(graph: Graph) -> set[str]:
         group = {operation.name}
         if family not in FRESH:
             group.update(*(shared[name] for name in inputs))
+            group.update([WEIGHTS] if operation.parameters else [])
         elif operation.name in free:
             group |= shared[inputs[0]]
         for name in group:
