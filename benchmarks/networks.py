@@ -54,7 +54,14 @@ TIMM = (
         "dla34",
     ),
     *("edgenext_xx_small", "poolformer_s12", "mixer_b16_224", "convmixer_768_32", "rexnet_100"),
-    *("hrnet_w18_small", "res2net50_26w_4s", "skresnet18", "coatnet_nano_rw_224", "tinynet_a"),
+    *(
+        "cait_xxs24_224",
+        "hrnet_w18_small",
+        "res2net50_26w_4s",
+        "skresnet18",
+        "coatnet_nano_rw_224",
+        "tinynet_a",
+    ),
 )
 TIMED = (  # first; one of each family
     *("mobilenet_v2", "squeezenet1_1", "shufflenet_v2_x1_0", "mnasnet1_0", "mobilenet_v3_large"),
