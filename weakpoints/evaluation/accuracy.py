@@ -47,10 +47,12 @@ def accuracy(detector: Detector, folder: Path, progress: ProgressBar) -> Accurac
             failed.append(f"{file}: {error}")
             continue
         ranks[target].append(int((probabilities > probabilities[target]).sum()))
-    every = np.array([rank for each in ranks.values() for rank in each])
+    every = np.array([rank for of_class in ranks.values() for rank in of_class])
     if not every.size:
         raise BadOption(f"no photograph in {folder} could be read")
-    per_class = float(np.mean([np.mean(np.array(each) == 0) for each in ranks.values() if each]))
+    per_class = float(
+        np.mean([np.mean(np.array(of_class) == 0) for of_class in ranks.values() if of_class])
+    )
     return Accuracy(
         float(np.mean(every == 0)),
         float(np.mean(every < 5)),

@@ -50,8 +50,8 @@ class PlacedPoints:
         return np.asarray(
             np.mean(
                 [
-                    (cdist(self.photograph.landmarks, each.xy) <= radius).any(1)
-                    for each in self.draws
+                    (cdist(self.photograph.landmarks, points.xy) <= radius).any(1)
+                    for points in self.draws
                 ],
                 0,
             )
@@ -60,8 +60,8 @@ class PlacedPoints:
     def match(self, alpha: float) -> Match:
         """Means over the draws."""
         radius = alpha * self.photograph.size
-        each = [match(points.xy, self.photograph.landmarks, radius) for points in self.draws]
-        return Match(*np.mean([astuple(one) for one in each], 0).tolist())
+        matches = [match(points.xy, self.photograph.landmarks, radius) for points in self.draws]
+        return Match(*np.mean([astuple(one) for one in matches], 0).tolist())
 
     def chance(self, alpha: float) -> float:
         """The recall of as many random points."""
@@ -69,8 +69,8 @@ class PlacedPoints:
 
     def ranked(self, alpha: float) -> list[Ranked]:
         return [
-            ranked(each.xy, each.score, self.photograph.landmarks, alpha * self.photograph.size)
-            for each in self.draws
+            ranked(points.xy, points.score, self.photograph.landmarks, alpha * self.photograph.size)
+            for points in self.draws
         ]
 
 
@@ -79,7 +79,7 @@ def figures(placed: list[PlacedPoints]) -> dict[str, Any]:
     by_alpha = {str(alpha): _figures(placed, alpha) for alpha in ALPHAS}
     names = by_alpha[str(ALPHAS[0])]
     return {
-        "points_per_image": float(np.mean([each.count for each in placed])),
+        "points_per_image": float(np.mean([one.count for one in placed])),
         **{name: {key: found[name][0] for key, found in by_alpha.items()} for name in names},
         "interval": {
             name: {key: found[name][1] for key, found in by_alpha.items()} for name in names
@@ -128,16 +128,14 @@ def in_boxes(placed: list[PlacedPoints]) -> dict[str, Any]:
     """
     shares = np.array(
         [
-            np.mean(
-                [len(p.within(each.photograph.box).xy) / max(each.count, 1) for p in each.draws]
-            )
-            for each in placed
+            np.mean([len(p.within(one.photograph.box).xy) / max(one.count, 1) for p in one.draws])
+            for one in placed
         ]
     )
     area = np.mean(
         [
-            each.photograph.box[2] * each.photograph.box[3] / (each.area[2] * each.area[3])
-            for each in placed
+            one.photograph.box[2] * one.photograph.box[3] / (one.area[2] * one.area[3])
+            for one in placed
         ]
     )
     return {"share": float(shares.mean()), "interval": interval(shares), "area": float(area)}
@@ -149,13 +147,13 @@ def table(placed: list[PlacedPoints]) -> list[dict[str, Any]]:
     Beside it, how often random points find it, as many of them.
     """
     found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
-    for each in placed:
-        luck = chance(each.photograph, each.area, each.count, TABLE_ALPHA)
+    for one in placed:
+        luck = chance(one.photograph, one.area, one.count, TABLE_ALPHA)
         for name, hit, lucky in zip(
-            each.photograph.names, each.found(TABLE_ALPHA), luck, strict=True
+            one.photograph.names, one.found(TABLE_ALPHA), luck, strict=True
         ):
             part = "_".join(word for word in name.split("_") if word not in ("left", "right"))
-            found[each.photograph.group, part].append((float(hit), float(lucky)))
+            found[one.photograph.group, part].append((float(hit), float(lucky)))
     lines = [
         {
             "group": group,
@@ -175,11 +173,11 @@ def near_a_landmark(placed: list[PlacedPoints]) -> list[tuple[float, bool]]:
     """Of each point its confidence, and whether it is within 0.1 of a landmark."""
     return [
         (float(score), bool(near))
-        for each in placed
-        for points in each.draws
+        for one in placed
+        for points in one.draws
         for score, near in zip(
             points.score,
-            (cdist(points.xy, each.photograph.landmarks) <= TABLE_ALPHA * each.photograph.size).any(
+            (cdist(points.xy, one.photograph.landmarks) <= TABLE_ALPHA * one.photograph.size).any(
                 1
             ),
             strict=True,

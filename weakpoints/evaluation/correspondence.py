@@ -62,7 +62,7 @@ def correspondence(
     cut: list[Cut] = []
     for annotations in categories:
         known = known_photographs(describer, annotations, images)
-        cases = list(target_cases([each.marked.file_name for each in known], references))
+        cases = list(target_cases([one.marked.file_name for one in known], references))
         for case in progress(cases):
             scored.append(_score(known, case, annotations))
         rng = np.random.default_rng(0)

@@ -58,7 +58,7 @@ def deletion(
         row["rank_correlation"] for row in measured if row["rank_correlation"] is not None
     ]
     result["ours"]["rank_correlation"] = (
-        summary([{"mean": each} for each in correlations]) if correlations else None
+        summary([{"mean": correlation} for correlation in correlations]) if correlations else None
     )
     return result
 
@@ -95,8 +95,8 @@ def _deletion_row(detector: Detector, options: Options, path: Path) -> Row:
 def curves(detector: Detector, image: Image, points: Array, target: int) -> tuple[float, float]:
     """Areas under the deletion and the insertion curve, over the clean probability."""
     clean = detector.classify(image)[target]
-    away = [clean, *(detector.classify(each)[target] for each in deleted(image, points))]
-    back = [detector.classify(each)[target] for each in inserted(image, points)]
+    away = [clean, *(detector.classify(picture)[target] for picture in deleted(image, points))]
+    back = [detector.classify(picture)[target] for picture in inserted(image, points)]
     return float(np.mean(away) / clean), float(np.mean(back) / clean)
 
 

@@ -104,7 +104,7 @@ def choose_cases(classes: Mapping[int, Sequence[Path]], count: int, captum: bool
     for _ in range(-(-count // 2)):
         four = [targets[i] for i in rng.choice(len(targets), 4, replace=False)]
         asked = int(rng.integers(4))
-        cases.append(Sample(tuple(drawn(each) for each in four), asked, four[asked], captum))
+        cases.append(Sample(tuple(drawn(name) for name in four), asked, four[asked], captum))
     return cases
 
 
@@ -130,7 +130,7 @@ def _fidelity_row(detector: Detector, options: Options, case: Sample) -> Row:
     images = [read(path) for path in case.paths]
     image = images[0]
     if len(images) > 1:
-        tiles = [square(each, TILE) for each in images]
+        tiles = [square(part, TILE) for part in images]
         rows = [np.concatenate(tiles[i : i + 2], 1) for i in (0, 2)]
         image = np.ascontiguousarray(np.concatenate(rows, 0))
     asked = replace(options, target_class=case.target, fit="squash", roi=None)
@@ -144,7 +144,7 @@ def _fidelity_row(detector: Detector, options: Options, case: Sample) -> Row:
             name: {"value": positive_share(values, case.asked)} for name, values in maps.items()
         }
     drops = single_deletion(detector, prepared, seen)
-    return {name: {"value": _correlation(patch_sums(each), drops)} for name, each in maps.items()}
+    return {name: {"value": _correlation(patch_sums(map_), drops)} for name, map_ in maps.items()}
 
 
 def own_maps(detector: Detector, prepared: Prepared, seen: NetworkPass) -> dict[str, Array]:
@@ -164,7 +164,7 @@ def own_maps(detector: Detector, prepared: Prepared, seen: NetworkPass) -> dict[
     starts = positions(side, options.patch, options.stride)
     drops = fall.cpu().numpy().reshape(-1, len(starts), len(starts))
     coarse, clipped = (
-        spread(each.mean(0), starts, options.patch, side) for each in (drops, drops.clip(min=0))
+        spread(some.mean(0), starts, options.patch, side) for some in (drops, drops.clip(min=0))
     )
     weight, combine = options.weight, options.combine
     fused = fuse(clipped, contrast, frame.inside, weight=weight, combine=combine)

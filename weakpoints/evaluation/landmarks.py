@@ -63,13 +63,14 @@ def landmarks(
     )
     bins = calibration(near_a_landmark(anywhere["ours"]))
     f1, whole_f1 = f1_scores(inside), f1_scores(anywhere)
-    sets, classes = ([getattr(each, by) for each in names.values()] for by in ("source", "group"))
+    sets, classes = ([getattr(one, by) for one in names.values()] for by in ("source", "group"))
     return {
         "photographs": len(names),
-        "landmarks": sum(len(each.landmarks) for each in photographs),
-        **{name: figures(each) for name, each in inside.items()},
+        "landmarks": sum(len(photograph.landmarks) for photograph in photographs),
+        **{name: figures(points) for name, points in inside.items()},
         "whole": {
-            name: figures(each) | {"in_box": in_boxes(each)} for name, each in anywhere.items()
+            name: figures(points) | {"in_box": in_boxes(points)}
+            for name, points in anywhere.items()
         },
         "differences": {
             where: {name: less(scores, name) for name in scores}
@@ -86,10 +87,10 @@ def landmarks(
 def named(photographs: Sequence[Landmarked]) -> dict[str, Landmarked]:
     """By path and box, and a number where several people or sets marked the same box."""
     found: dict[str, Landmarked] = {}
-    for each in photographs:
-        name = f"{each.path} {each.box}"
+    for photograph in photographs:
+        name = f"{photograph.path} {photograph.box}"
         more = (f"{name} {number}" for number in count(2))
-        found[next(free for free in chain([name], more) if free not in found)] = each
+        found[next(free for free in chain([name], more) if free not in found)] = photograph
     return found
 
 
@@ -105,10 +106,10 @@ def _methods(
         for name in measured[0]
     }
     placed["grid"] = [
-        PlacedPoints(each.photograph, each.area, (grid_points(each.area, each.count),))
-        for each in placed["ours"]
+        PlacedPoints(ours.photograph, ours.area, (grid_points(ours.area, ours.count),))
+        for ours in placed["ours"]
     ]
-    placed["random"] = [_random(each) for each in placed["ours"]]
+    placed["random"] = [_random(ours) for ours in placed["ours"]]
     return placed
 
 

@@ -99,8 +99,8 @@ def average_precision(photographs: Sequence[Ranked]) -> float:
     All photographs' points are in one order of confidence.
     """
     hits, scores = (
-        np.concatenate(each)
-        for each in zip(*((p.hits, p.scores) for p in photographs), strict=True)
+        np.concatenate(column)
+        for column in zip(*((p.hits, p.scores) for p in photographs), strict=True)
     )
     hit = hits[np.argsort(-scores, kind="stable")]
     precision = hit.cumsum() / np.arange(1, len(hit) + 1)
@@ -165,17 +165,17 @@ def calibration(points: Sequence[tuple[float, bool]]) -> list[dict[str, Any]]:
     """
     bins = np.array_split(np.array(sorted(points), float).reshape(-1, 2), BINS)
     return [
-        {"confidence": c, "right": r, "keypoints": len(each)}
-        for each in bins
-        if len(each)
-        for c, r in [each.mean(0).tolist()]
+        {"confidence": c, "right": r, "keypoints": len(part)}
+        for part in bins
+        if len(part)
+        for c, r in [part.mean(0).tolist()]
     ]
 
 
 def calibration_error(bins: Sequence[dict[str, Any]]) -> float:
     """Mean distance of confidence and share, by keypoint (Naeini et al. 2015)."""
-    total = sum(each["keypoints"] for each in bins)
+    total = sum(part["keypoints"] for part in bins)
     return float(
-        sum(each["keypoints"] * abs(each["confidence"] - each["right"]) for each in bins)
+        sum(part["keypoints"] * abs(part["confidence"] - part["right"]) for part in bins)
         / max(total, 1)
     )

@@ -89,7 +89,7 @@ def choose_cases(classes: Mapping[int, Sequence[Path]], count: int) -> list[Comp
     cases = []
     for i in range(count):
         two = [targets[j] for j in rng.choice(len(targets), 2, replace=False)]
-        first, second = (classes[each][int(rng.integers(len(classes[each])))] for each in two)
+        first, second = (classes[target][int(rng.integers(len(classes[target])))] for target in two)
         asked, corner = int(rng.integers(2)), int(rng.integers(4))
         layout = ARRANGEMENTS[i % len(ARRANGEMENTS)]
         cases.append(Composition(i, (first, second), asked, two[asked], layout, corner))
@@ -159,8 +159,8 @@ def _shares(found: Localization, mine: NDArray[np.bool_]) -> dict[str, float]:
         "fine": found.maps.fine,
         "fused": np.exp(found.maps.fused),
     }
-    shares = {name: _mass(found.frame.map_to_image(each), mine) for name, each in maps.items()}
-    points = np.array([(each.x, each.y) for each in found.keypoints]).reshape(-1, 2)
+    shares = {name: _mass(found.frame.map_to_image(map_), mine) for name, map_ in maps.items()}
+    points = np.array([(point.x, point.y) for point in found.keypoints]).reshape(-1, 2)
     return {"keypoints": _on(mine, points), **shares}
 
 

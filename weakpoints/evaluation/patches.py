@@ -88,7 +88,7 @@ def _patches_row(detector: Detector, options: Options, path: Path) -> Row:
 
 def together(maps: Iterable[Array]) -> Array:
     """The paper's tool: each over its maximum, and their mean."""
-    return np.asarray(np.mean([each / max(each.max(), 1e-12) for each in maps], 0))
+    return np.asarray(np.mean([map_ / max(map_.max(), 1e-12) for map_ in maps], 0))
 
 
 def half_area(values: Array) -> float:

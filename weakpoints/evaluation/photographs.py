@@ -67,8 +67,8 @@ def read_coco(
     """
     try:
         coco = json.loads(annotations.read_text("utf-8-sig"))
-        files = {each["id"]: images / each["file_name"] for each in coco["images"]}
-        categories = {each["id"]: each for each in coco["categories"]}
+        files = {image["id"]: images / image["file_name"] for image in coco["images"]}
+        categories = {category["id"]: category for category in coco["categories"]}
         rows = [
             (annotation.get("id", number), row)
             for number, annotation in enumerate(coco["annotations"])
@@ -105,7 +105,7 @@ def apart(files: Sequence[Path]) -> list[str]:
     parts = [file.absolute().with_suffix("").parts for file in files]
     most = max(map(len, parts), default=0)
     for count in range(2, most + 1):
-        names = ["/".join(each[-count:]).lstrip("/") for each in parts]
+        names = ["/".join(part[-count:]).lstrip("/") for part in parts]
         if len(set(names)) == len(set(parts)):
             break
     return names

@@ -164,19 +164,19 @@ def _figures(photographs: list[Row], groups: list[str]) -> dict[str, Any]:
     return {
         "repeatability": _mean(shares),
         "error_px": _mean(errors),
-        "by_warp": {warp: _mean(each) for warp, each in by_warp.items()},
+        "by_warp": {warp: _mean(found) for warp, found in by_warp.items()},
         "by_class": {group: _mean(shares[of_group == group]) for group in sorted(set(groups))},
         "interval": {
             "repeatability": _interval(shares),
             "error_px": _interval(errors),
-            "by_warp": {warp: _interval(each) for warp, each in by_warp.items()},
+            "by_warp": {warp: _interval(found) for warp, found in by_warp.items()},
         },
     }
 
 
 def _behind_ours(measured: Sequence[Row], name: str) -> dict[str, Any]:
     """Photographs are drawn in pairs: what is hard for both is no difference."""
-    ours, theirs = (_tables([row[each] for row in measured])[0] for each in ("ours", name))
+    ours, theirs = (_tables([row[method] for row in measured])[0] for method in ("ours", name))
     both = ~(np.isnan(ours).all(1) | np.isnan(theirs).all(1))
     less = np.nanmean(ours[both], 1) - np.nanmean(theirs[both], 1)
     return {"mean": _mean(less[:, None]), "interval": _interval(less[:, None])}

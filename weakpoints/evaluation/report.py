@@ -59,7 +59,7 @@ def tables(
         elif not isinstance(value, Mapping):
             rows[name] = {"": value}
         elif any(
-            isinstance(each, Mapping) and "points_per_image" in each for each in value.values()
+            isinstance(part, Mapping) and "points_per_image" in part for part in value.values()
         ):
             deeper.append((f"{title}{name}/", value))
         else:

@@ -61,11 +61,14 @@ def _sanity_row(
     target, classes = found.target.class_id, len(detector.model.labels)
     rng = np.random.default_rng(list(image[::16, ::16].tobytes()))
     other = int((target + rng.integers(1, classes)) % classes)
-    trials = {name: (each, replace(options, target_class=target)) for name, each in changed.items()}
+    trials = {
+        name: (variant, replace(options, target_class=target)) for name, variant in changed.items()
+    }
     trials["random_class"] = (detector, replace(options, target_class=other))
     trials["other_colours"] = (detector, replace(options, seed=options.seed + 1))
     row: Row = {
-        name: alike(found, each.locate(image, asked)) for name, (each, asked) in trials.items()
+        name: alike(found, variant.locate(image, asked))
+        for name, (variant, asked) in trials.items()
     }
     draws = [
         _same_points(points.xy, random_points(whole(image), len(points.xy), rng).xy, image.shape)
@@ -78,7 +81,7 @@ def alike(one: Localization, two: Localization) -> dict[str, float]:
     """Correlation of the coarse, fine and fused maps, and the F1 of the keypoints."""
     inside = one.frame.inside
     first, second = (
-        np.array([(p.x, p.y) for p in each.keypoints]).reshape(-1, 2) for each in (one, two)
+        np.array([(p.x, p.y) for p in seen.keypoints]).reshape(-1, 2) for seen in (one, two)
     )
     maps = {
         name: _correlation(getattr(one.maps, name)[inside], getattr(two.maps, name)[inside])

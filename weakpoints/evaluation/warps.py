@@ -50,7 +50,7 @@ def warps(width: int, height: int, rng: np.random.Generator) -> tuple[Warp, ...]
     moved = (
         [("homography", _tilt(width, height, rng)) for _ in range(2)]
         + [("mirror", mirror)]
-        + [("shift", each) for each in shifts]
+        + [("shift", shift) for shift in shifts]
     )
     return (
         *(Warp(name, matrix, _mover(matrix)) for name, matrix in moved),
