@@ -92,6 +92,7 @@ class Service:
             # A forward pass, while nothing else is on the device.
             await run_sync(getattr, self._describer, "layout", abandon_on_cancel=True)
             self.started = True
+            log.info("ready", extra={"network": detector.model.name})
         except WeakpointsError as error:
             log.critical("the service can't start: %s", error)
             self.stop()
