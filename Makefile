@@ -16,8 +16,10 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 serve: .venv/installed ## install if need be, then serve on http://localhost:8000
 	$(BIN)/weakpoints serve
 
-# Tests that share a service, a browser or a cluster stay in one worker, each with one thread.
-PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadgroup
+# Tests that share a service, a browser or a cluster stay in one worker, each with one thread. One
+# worker more than cores: a third of a test's time is waiting for processes that it started.
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+PARALLEL = --numprocesses $(shell expr $(CORES) + 1) --maxprocesses 4 --dist loadgroup
 
 test: .venv/installed ## every test, with coverage
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-fail-under=98
