@@ -1,10 +1,13 @@
 """The rules of the house: which room may import which."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.house import BASE, HOUSE, ROOMS
 from tests.mirrors import WITHOUT_MIRROR
@@ -150,3 +153,10 @@ def test_every_module_has_its_tests_or_a_sentence_why_not() -> None:
     for known, sentence in WITHOUT_MIRROR.items():
         for named in re.findall(r"tests/[\w/]+\.py", sentence):
             assert (ROOT / named).exists(), f"{known}: there is no {named}"
+
+
+@pytest.mark.xdist_group("house")
+def test_the_tests_of_a_group_stay_in_one_worker(request: pytest.FixtureRequest) -> None:
+    """Else each worker starts a cluster, a browser and a service of its own."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@house"), "pytest-xdist marks a group by its name"
