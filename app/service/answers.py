@@ -99,8 +99,9 @@ async def detected(
 async def _received(
     delivery: Delivery[Any], upload: Upload, reserved: ExitStack, pixels: bool
 ) -> tuple[ReceivedPhotograph, Stopwatch]:
-    # A function of its own: the file's bytes go with it, and the wait for the device holds
-    # pixels alone.
+    """One photograph, decoded. Apart from `detected`, so that the file's bytes go with its end: the
+    wait for the device holds pixels alone.
+    """
     with upload as data:
         photograph = delivery.photograph(data)
         received = await delivery.service.pipeline.receive(photograph, reserved, pixels)

@@ -17,11 +17,7 @@ from weakpoints.evaluation.arrays import Array
 from weakpoints.evaluation.known import Known, known_photographs, without_a_third
 from weakpoints.evaluation.pck import RIGHT, Scored, confidence_figures, pck_figures
 from weakpoints.evaluation.records import ProgressBar
-from weakpoints.evaluation.transfer import (
-    nearest_neighbour,
-    same_place,
-    sift_matches,
-)
+from weakpoints.evaluation.transfer import nearest_neighbour, same_place, sift_matches
 from weakpoints.landmarks.annotations import Annotations
 from weakpoints.landmarks.describer import Describer
 from weakpoints.landmarks.finder import find

@@ -45,7 +45,10 @@ def _settled(one: Operation, two: Operation | None, own: dict[str, str]) -> Oper
 
 
 def _kinds(graph: Graph) -> list[tuple[str, int, list[str]]]:
-    return [(each.kind, len(each.arguments), sorted(each.options)) for each in graph.operations]
+    return [
+        (operation.kind, len(operation.arguments), sorted(operation.options))
+        for operation in graph.operations
+    ]
 
 
 def _given(operation: Operation) -> list[Any]:
