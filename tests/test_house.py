@@ -1,7 +1,6 @@
 """The rules of the house: which room may import which."""
 
 import ast
-import os
 import re
 import subprocess
 import sys
@@ -158,5 +157,5 @@ def test_every_module_has_its_tests_or_a_sentence_why_not() -> None:
 @pytest.mark.xdist_group("house")
 def test_the_tests_of_a_group_stay_in_one_worker(request: pytest.FixtureRequest) -> None:
     """Else each worker starts a cluster, a browser and a service of its own."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if getattr(request.config.option, "loadgroup", False):  # in a worker of `--dist loadgroup`
         assert request.node.nodeid.endswith("@house"), "pytest-xdist marks a group by its name"
