@@ -213,7 +213,7 @@ class Settings(BaseSettings):
         0,
         ge=0,
         description="bytes that the occlusion may take beside the network, however many boxes; "
-        "0: 4 GiB on a GPU, 256 MiB on a CPU",
+        "0: 4 GiB on a GPU; 256 MiB on a CPU, or what one box of a large network needs",
     )
 
     @classmethod

@@ -113,11 +113,16 @@ def main() -> None:
         if time.monotonic() > end:
             raise SystemExit(75)  # there are more
         load = os.getloadavg()[0]
-        found = measured(args.part, name) | {"load_average_before": round(load, 1)}
+        found = measured(args.part, name)
+        found |= {"load_average_before": round(load, 1), "commit": _commit()}
         kept = _read(PATH)  # anew: another run may have added to it
         kept["networks"].setdefault(name, {})[args.part] = found
         _write(PATH, kept)
         print(name, json.dumps(found)[:300], file=sys.stderr, flush=True)
+
+
+def _commit() -> str:
+    return subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip()
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -126,11 +131,14 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, figures: dict[str, Any]) -> None:
-    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip()
-    machine = {"processor": processor(), "instructions": torch.backends.cpu.get_cpu_capability()}
+    machine = {
+        "commit": _commit(),
+        "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+    }
     packages = ("torch", "torchvision", "timm", "openvino", "onnxruntime")
     versions = {"weakpoints": __version__, **{name: version(name) for name in packages}}
-    head = {"commit": commit, **machine, "python": platform.python_version(), "versions": versions}
+    head = {**machine, "python": platform.python_version(), "versions": versions}
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps({**head, "networks": figures["networks"]}, indent=1) + "\n")
     partial.replace(path)

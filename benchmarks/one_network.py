@@ -39,7 +39,7 @@ NAME = "network"  # its files
 BOXES = 3  # of the default size that are compared with masked pictures
 PASSES = 12  # whole ones that are timed
 BATCHES = (1, 4, 12)
-ROUNDS = 2  # of which the quicker counts
+ROUNDS = 3  # in turn, of which the quickest counts
 BUDGET = 2**30
 LOUD = 1e3  # logits beyond this are of weights that let numbers grow
 
@@ -192,6 +192,7 @@ def seconds(name: str) -> dict[str, Any]:
         for way, run in ways.items():
             took[way].append(_processor(run) * scales[way])
     return {"boxes": len(corners), "seconds": {way: min(each) for way, each in took.items()},
+            "spread": {way: max(each) - min(each) for way, each in took.items()},
             "settings": settings}  # fmt: skip
 
 

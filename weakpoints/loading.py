@@ -31,6 +31,7 @@ from weakpoints.networks.precision import arithmetic, settled, windows
 from weakpoints.options import MAX_PASSES, Limits, Precision, choose
 
 log = logging.getLogger("weakpoints")
+MOST_DOUBLED = 4  # times: 4 GiB, as on a GPU
 PHOTOGRAPH = Path(__file__).with_name("trial.png")  # of Eileen Collins, by NASA: public domain
 
 
@@ -163,17 +164,24 @@ def _prepared(
     entry: Entry, network: Network, memory: int | None, precision: Precision, spec: InputSpec
 ) -> tuple[Incremental, tuple[Tried, ...]]:
     """The engine, tried out. Raises WeightsError for what shapes alone do not show to be wrong."""
-    try:
-        occluder, paths = _fastest(network, memory, precision, spec)
-        _try_out(occluder, entry)
-    except torch.OutOfMemoryError as error:
-        raise WeightsError(
-            f"network {entry.name!r} does not fit into its memory: {error}"
-        ) from error
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise WeightsError(f"network {entry.name!r} can't be computed: {reason}") from error
-    return occluder, paths
+    for budget in _budgets(network, memory):
+        try:
+            occluder, paths = _fastest(network, budget, precision, spec)
+            _try_out(occluder, entry)
+            return occluder, paths
+        except torch.OutOfMemoryError as error:
+            needed = str(error)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            raise WeightsError(f"network {entry.name!r} can't be computed: {reason}") from error
+    raise WeightsError(f"network {entry.name!r} does not fit into its memory: {needed}")
+
+
+def _budgets(network: Network, memory: int | None) -> tuple[int | None, ...]:
+    """In order. A CPU's default is doubled until it holds a box of a large network."""
+    if memory or network.like.device.type != "cpu":
+        return (memory,)
+    return tuple(BUDGET["cpu"] << doubled for doubled in range(MOST_DOUBLED + 1))
 
 
 def _try_out(occluder: Incremental, entry: Entry) -> None:

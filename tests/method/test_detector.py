@@ -14,7 +14,7 @@ from app.settings import Settings
 from tests.service import encoded
 from tests.tables import network_of
 from tests.toys import LABELS, seeded, toy
-from weakpoints.engine.engine import Incremental
+from weakpoints.engine.engine import BUDGET, Incremental
 from weakpoints.errors import NotFinite, WeightsError
 from weakpoints.images.decode import decode
 from weakpoints.loading import load_detector
@@ -172,6 +172,14 @@ def test_a_memory_that_holds_no_box_stops_the_start() -> None:
         r"\d+ bytes are needed and \d+ allowed",
     ):
         load_detector(Settings().manifest, "bundled", "cpu", memory=1_000_000)
+
+
+def test_without_a_limit_a_large_networks_box_takes_the_memory_that_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(BUDGET, "cpu", 1_000_000)
+    detector = load_detector(Settings().manifest, "bundled", "cpu")
+    assert detector.locate(data.astronaut(), choose(**QUICK)).keypoints
 
 
 def test_the_bundled_network_finds_a_face_and_its_keypoints_lie_in_the_photograph() -> None:
