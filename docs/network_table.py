@@ -1,5 +1,6 @@
 """The table of classifiers that were read, checked and timed, from benchmarks/results."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -44,22 +45,31 @@ def timed() -> dict[str, dict[str, float]]:
     }
 
 
-def slower() -> dict[str, float]:
-    """Than PyTorch's whole passes, and how many times."""
+def slower(than: str) -> dict[str, float]:
+    """Than the whole passes of another, and how many times."""
     return {
-        name: each["ours"] / each["eager"]
+        name: each["ours"] / each[than]
         for name, each in timed().items()
-        if each["ours"] > each["eager"]
+        if each["ours"] > each.get(than, math.inf)
     }
 
 
-def said() -> str:
-    """Who is slower than PyTorch's whole passes, as a sentence."""
-    names = [f"`{name}` ({times:.1f} times)" for name, times in slower().items()]
-    return (
-        f"Of {len(timed())} that were timed, {len(names)} are slower than PyTorch's whole passes"
-        + (f": {', '.join(names)}." if names else ".")
+def spread() -> float:
+    """The largest, of the slowest of three rounds less the quickest, over the quickest."""
+    found = (each.get("seconds", {}) for each in read("networks")["networks"].values())
+    return max(
+        each["spread"]["ours"] / each["seconds"]["ours"] for each in found if "spread" in each
     )
+
+
+def said() -> str:
+    """Who is slower than the whole passes of PyTorch, and of OpenVINO, as sentences."""
+    sentences = []
+    for than, called in (("eager", "PyTorch's"), ("openvino", "OpenVINO's")):
+        names = [f"`{name}` ({times:.2f} times)" for name, times in slower(than).items()]
+        named = f": {', '.join(names)}." if names else "."
+        sentences.append(f"{len(names)} are slower than {called} whole passes{named}")
+    return f"Of {len(timed())} that were timed, {' '.join(sentences)}"
 
 
 def networks() -> str:
