@@ -58,7 +58,9 @@ def spread() -> float:
     """The largest, of the slowest of three rounds less the quickest, over the quickest."""
     found = (each.get("seconds", {}) for each in read("networks")["networks"].values())
     return max(
-        each["spread"]["ours"] / each["seconds"]["ours"] for each in found if "spread" in each
+        float(each["spread"]["ours"]) / float(each["seconds"]["ours"])
+        for each in found
+        if "spread" in each
     )
 
 
