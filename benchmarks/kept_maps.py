@@ -15,6 +15,7 @@ from weakpoints.method.fusion import fuse
 from weakpoints.method.keypoints import kept_count
 from weakpoints.method.occlusion import class_score, occluded_logits, positions, spread
 from weakpoints.method.peaks import Scene, find_peaks, refined
+from weakpoints.method.rarity import log_rarity
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.method.suppression import sigma_of
 from weakpoints.options import ResolvedOptions, choose
@@ -41,11 +42,16 @@ class MapSetting:
 
 @dataclass(frozen=True)
 class MapPicture:
-    """A photograph with its maps. fine: (S, S). drops: (n, n) of each kept box and step."""
+    """A photograph with its maps. fine, rarity: (S, S). drops: (n, n) of each kept box and step.
+
+    fine_share: the network's own.
+    """
 
     scene: Scene
     options: ResolvedOptions
+    fine_share: float
     fine: Array
+    rarity: Array
     drops: dict[int, Array]
 
     @property
@@ -70,23 +76,31 @@ class MapPicture:
         count: int | None = None,
         sigma: float | None = None,
         evidence: bool = True,
+        rarity: bool = True,
     ) -> Array:
         """(N, 2): the first `count` candidates as they are taken, refined; None: all.
 
         sigma: how far apart, None: as the default does, 0: not at all. Without evidence they are
-        ranked as corners alone.
+        ranked as corners alone. rarity: whether it is asked.
         """
         frame, most = self.scene.frame, count or len(self.scene.corners.maxima)
         options = replace(self.options, weight=setting.weight, keep=1.0, max_keypoints=most)
         coarse, _ = setting.map(self.drops[setting.patch], frame.side)
         fine = self.fine if evidence else np.zeros_like(self.fine)
         coarse = coarse if evidence else np.zeros_like(coarse)
-        weight, combine = setting.weight, options.combine
-        score = fuse(coarse, fine, frame.inside, weight=weight, combine=combine)
+        score = fuse(
+            coarse,
+            fine,
+            frame.inside,
+            weight=setting.weight,
+            combine=options.combine,
+            fine_share=self.fine_share,
+        )
         sigma = self.sigma if sigma is None else sigma
         scene = Scene(self.scene.close_up, frame, options)
         vars(scene)["corners"] = self.scene.corners  # the same for every setting
-        return refined(scene, find_peaks(scene, score, sigma)).points
+        rare = self.rarity if evidence and rarity else None
+        return refined(scene, find_peaks(scene, score, sigma, rare)).points
 
 
 def map_picture(
@@ -107,6 +121,8 @@ def map_picture(
         (seen,) = detector.forward_backward([prepared])
         found: dict[str, Any] = {"fine": seen.fine[0]}
         with detector.device():
+            inside = prepared.frame.inside
+            found["rarity"] = log_rarity(detector.network, seen.trace, inside)
             for patch, stride in boxes:
                 asked = replace(prepared.options, patch=patch, stride=stride)
                 fills = prepared.fills.to(seen.trace.x)
@@ -121,5 +137,6 @@ def map_picture(
         np.savez(file, allow_pickle=False, **found)
     with np.load(file) as maps:
         dropped = {patch: maps[f"drops_{patch}"].astype(float) for patch, _ in boxes}
-        fine = maps["fine"].astype(float)
-    return MapPicture(prepared.scene, prepared.options, fine, dropped)
+        fine, rarity = maps["fine"].astype(float), maps["rarity"].astype(float)
+    share = detector.fine_share
+    return MapPicture(prepared.scene, prepared.options, share, fine, rarity, dropped)

@@ -6,7 +6,8 @@
 corners: the photograph's corners alone.
 guided: and the fine map of `fine=mirrored`.
 contrast: and that of `fine=contrast` in its place.
-coarse: and the coarse map. This is the whole default.
+coarse: and the coarse map.
+rarity: and rarity. This is the whole default.
 """
 
 import argparse
@@ -30,11 +31,12 @@ from weakpoints.method.frame import network_input
 from weakpoints.method.fusion import fuse
 from weakpoints.method.guided import guided_maps
 from weakpoints.method.peaks import find_peaks, scene_of
+from weakpoints.method.rarity import log_rarity
 from weakpoints.method.suppression import sigma_of
 from weakpoints.options import choose
 
 ALPHA = 0.1
-PARTS = ("corners", "guided", "contrast", "coarse")
+PARTS = ("corners", "guided", "contrast", "coarse", "rarity")
 
 
 def main() -> None:
@@ -67,12 +69,26 @@ def points(detector: Detector, image: NDArray[np.uint8], target: int | None) -> 
     trace = detector.network.trace(torch.from_numpy(x))
     guided = guided_maps(detector.network, trace, [explained.target], rule="mirrored")[0]
     contrast, coarse, none = explained.maps.fine, explained.maps.coarse, np.zeros_like(guided)
-    maps = ((none, none), (none, guided), (none, contrast), (coarse, contrast))
+    rarity = log_rarity(detector.network, trace, frame.inside)
+    maps = (
+        (none, none, None),
+        (none, guided, None),
+        (none, contrast, None),
+        (coarse, contrast, None),
+        (coarse, contrast, rarity),
+    )
     points_by_part, scene = {}, scene_of(image, frame, options)
     sigma = sigma_of(contrast, frame, options.combine)  # the same for every part
-    for name, (patches, pixels) in zip(PARTS, maps, strict=True):
-        score = fuse(patches, pixels, frame.inside, weight=options.weight, combine=options.combine)
-        points_by_part[name] = find_peaks(scene, score, sigma).points
+    for name, (patches, pixels, rare) in zip(PARTS, maps, strict=True):
+        score = fuse(
+            patches,
+            pixels,
+            frame.inside,
+            weight=options.weight,
+            combine=options.combine,
+            fine_share=detector.fine_share,
+        )
+        points_by_part[name] = find_peaks(scene, score, sigma, rare).points
     return points_by_part
 
 

@@ -26,10 +26,12 @@ def on_landmarks(
         more = 4 * most  # of which as many as ours lie in the box
         methods = {
             "ours": seen.points(setting, more),
+            "ours_not_rare": seen.points(setting, more, rarity=False),
             "ours_unspread": seen.points(setting, more, sigma=0.0),
             "corners": seen.points(setting, more, sigma=0.0, evidence=False),
             "corners_spread": seen.points(setting, more, evidence=False),
             "random_weights": blind.points(setting, more, sigma=seen.sigma),
+            "random_weights_not_rare": blind.points(setting, more, sigma=seen.sigma, rarity=False),
             "random_weights_own_extent": blind.points(setting, more),
             "random_weights_unspread": blind.points(setting, more, sigma=0.0),
         }

@@ -5,10 +5,12 @@ from docs.figures import RESULTS, Figures, read, span, table
 NETWORKS = ("efficientnet_lite0", "vgg16real")
 METHODS = {  # of the landmarks: what they are called
     "ours": "ours",
+    "ours_not_rare": "ours without rarity",
     "ours_unspread": "ours, unspread",
     "corners": "corners",
     "corners_spread": "corners, spread",
     "random_weights": "random weights, spread",
+    "random_weights_not_rare": "random weights, spread, without rarity",
     "random_weights_own_extent": "random weights, spread by their own extent",
     "random_weights_unspread": "random weights, unspread",
     "grid": "a grid",

@@ -125,7 +125,8 @@ def save(
             "patch": 2 * side // 7,
             "stride": side // 7,
             "colours": 1,
-            "weight": 0.1,
+            "weight": 0.15,
+            "fine_share": 0.25,
         },
     }
     manifest = json.dumps({"networks": {name: entry}}, indent=1)

@@ -47,13 +47,15 @@ class Limits:
 class NetworkDefaults:
     """What a network's own default detection is: the box and its step in pixels of the input.
 
-    colours: of the boxes. weight: of the coarse map.
+    colours: of the boxes. weight: of the coarse map. fine_share: of the fine map in what the coarse
+    map leaves, where `combine=corners`.
     """
 
     patch: int
     stride: int
     colours: int = 2
-    weight: float = 0.1
+    weight: float = 0.15
+    fine_share: float = 0.75
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from weakpoints.loading import load_detector
 from weakpoints.method.detector import Detector
 from weakpoints.method.frame import frame_of
 from weakpoints.method.localization import Localization
-from weakpoints.method.peaks import find_peaks, scene_of
+from weakpoints.method.peaks import RARITY_WEIGHT, find_peaks, scene_of
 from weakpoints.method.stages import NetworkPass
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.networks.modules.small_vgg import narrow_vgg16
@@ -302,6 +302,28 @@ def test_maps_change_the_order_of_corners_but_not_where_they_are(
         assert (np.diff(peaks.log_likelihood) <= 0).all()
     corners = np.array([[50, 30], [109, 30], [129, 99]])
     assert (np.abs(one.points[:, None] - corners).max(2).min(0) < 3).all()
+
+
+def test_the_rarer_of_two_corners_comes_first_but_not_in_the_papers_preset(
+    photograph: np.ndarray,
+) -> None:
+    frame = frame_of(160, 120, 56, "squash", None)
+    options = resolve(choose(keep=1.0), 56, LABELS)
+    scene = scene_of(photograph, frame, options)
+    even = np.zeros((56, 56))
+    for point in find_peaks(scene, even).points:
+        x, y = np.rint(frame.to_network(point)).astype(int)
+        rarity = np.full((56, 56), -9.0)
+        rarity[y, x] = 0
+        found = find_peaks(scene, even, rarity=rarity)
+        np.testing.assert_array_equal(found.points[0], point)
+        beside = find_peaks(scene, even, rarity=np.zeros((56, 56))).log_likelihood
+        assert (found.log_likelihood[1:] < beside.max() - 4 * RARITY_WEIGHT).all()
+    paper = dataclasses.replace(scene, options=dataclasses.replace(options, combine="log_sigmoid"))
+    score = -np.hypot(*(np.indices((56, 56)) - 20))
+    np.testing.assert_array_equal(
+        find_peaks(paper, score, rarity=-score).points, find_peaks(paper, score).points
+    )
 
 
 def test_several_classes_share_one_occlusion_and_each_is_as_if_it_were_alone(

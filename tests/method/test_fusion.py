@@ -5,7 +5,6 @@ from weakpoints.method.fusion import (
     FLOOR,
     OBJECT_SHARE,
     SMOOTH,
-    corner_weight,
     fuse,
     log_gaussian,
     log_sigmoid,
@@ -36,8 +35,10 @@ def test_corners_leave_their_share_to_the_photograph_and_look_around_themselves_
 ):
     coarse, fine, spread = np.zeros((56, 56)), np.zeros((56, 56)), SMOOTH * 56
     fine[20, 30] = 5.0
-    rest = 1 - 0.4 - corner_weight(0.4)
-    score = fuse(coarse, fine, np.ones((56, 56), bool), weight=0.4, combine="corners")
+    rest = 0.6 * 0.7
+    score = fuse(
+        coarse, fine, np.ones((56, 56), bool), weight=0.4, combine="corners", fine_share=0.7
+    )
     assert score.max() == pytest.approx(0.4 * np.log(0.5))
     near = -(2**2) / (2 * spread**2)  # of the smoothed point and of its Gaussian, which are alike
     assert score[20, 32] == pytest.approx(

@@ -166,8 +166,14 @@ def own_maps(detector: Detector, prepared: Prepared, seen: NetworkPass) -> dict[
     coarse, clipped = (
         spread(some.mean(0), starts, options.patch, side) for some in (drops, drops.clip(min=0))
     )
-    weight, combine = options.weight, options.combine
-    fused = fuse(clipped, contrast, frame.inside, weight=weight, combine=combine)
+    fused = fuse(
+        clipped,
+        contrast,
+        frame.inside,
+        weight=options.weight,
+        combine=options.combine,
+        fine_share=detector.fine_share,
+    )
     return {
         "coarse": coarse,
         "coarse_clipped": clipped,

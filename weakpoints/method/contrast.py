@@ -23,7 +23,7 @@ from weakpoints.options import Fine
 RIVALS = 20  # the likeliest other classes: with 1,000 classes, five miss the second object
 DISTANCE_EXPONENT = 3  # a rival that shares the object hardly counts
 PROBABILITY_EXPONENT = 0.2  # of a rival beside the target: an unlikely one hardly counts
-SHARE_EXPONENT = 3
+SHARE_EXPONENT = 4
 FLOOR = 0.05  # of the highest evidence: below it there is none
 
 

@@ -32,12 +32,20 @@ from weakpoints.method.occlusion import (
     random_colours,
 )
 from weakpoints.method.peaks import Scene, find_peaks, keypoints
+from weakpoints.method.rarity import log_rarity
 from weakpoints.method.stages import Evidence, NetworkPass, Prepared
 from weakpoints.method.stopwatch import Stopwatch
 from weakpoints.method.suppression import sigma_of
 from weakpoints.networks.network import Network, Trace
 from weakpoints.networks.precision import arithmetic
-from weakpoints.options import MAX_PASSES, Limits, Options, ResolvedOptions, resolve
+from weakpoints.options import (
+    MAX_PASSES,
+    Limits,
+    NetworkDefaults,
+    Options,
+    ResolvedOptions,
+    resolve,
+)
 from weakpoints.progress import Progress, no_progress
 
 
@@ -112,7 +120,7 @@ class Detector:
         self, prepared: Prepared, seen: NetworkPass, progress: Progress = no_progress
     ) -> Evidence:
         """The class scores with a box at each position, on the device. Raises as `locate` does."""
-        trace, options, coarse = seen.trace, prepared.options, list[Occlusion]()
+        trace, options, coarse, rarity = seen.trace, prepared.options, list[Occlusion](), None
         with self.device():
             check_finite(trace.logits, self.occluder)
             if prepared.fills is not None:
@@ -120,15 +128,16 @@ class Detector:
                 logits = occluded_logits(self.occluder, trace, fills, options, progress)
                 coarse = [occlusion_map(trace, logits, c, options) for c in seen.targets]
                 prepared.clock.lap("occlusion")
+                rarity = log_rarity(self.network, trace, prepared.frame.inside)
             top = self.class_scores(trace, trace.ranking[: options.top_classes])
             targets = self.class_scores(trace, seen.targets)
             wanted = tuple(trace.activations[i][0].float().cpu() for i in prepared.layers)
-        return Evidence(top, targets, seen.fine, tuple(coarse), wanted)
+        return Evidence(top, targets, seen.fine, tuple(coarse), rarity, wanted)
 
     def explain(
         self, prepared: Prepared, evidence: Evidence, progress: Progress = no_progress
     ) -> Localization:
-        """From the two maps to keypoints, class by class, on any thread."""
+        """From the maps to keypoints, class by class, on any thread."""
         options, frame, scene, explained = prepared.options, prepared.frame, prepared.scene, []
         if scene is None:
             raise ValueError("the photograph was prepared for its classes alone")
@@ -136,10 +145,16 @@ class Detector:
             progress("keypoints", i, len(evidence.targets))
             fine = evidence.fine[i]  # (S, S), which pixels; coarse.map: which patches
             score = fuse(
-                coarse.map, fine, frame.inside, weight=options.weight, combine=options.combine
+                coarse.map,
+                fine,
+                frame.inside,
+                weight=options.weight,
+                combine=options.combine,
+                fine_share=self.fine_share,
             )  # (S, S) log-likelihood <= 0
             maps = Maps(score, coarse.map, fine)
-            peaks = find_peaks(scene, score, sigma_of(fine, frame, options.combine))
+            sigma = sigma_of(fine, frame, options.combine)
+            peaks = find_peaks(scene, score, sigma, evidence.rarity)
             points = keypoints(scene, maps, coarse.map_error, peaks, target.class_id)
             drops, errors = coarse.drops.ravel(), coarse.error.ravel()
             explained.append(
@@ -169,6 +184,11 @@ class Detector:
     def network(self) -> Network:
         """The network, a table of layers."""
         return self.occluder.network
+
+    @property
+    def fine_share(self) -> float:
+        """The network's own, see `NetworkDefaults`."""
+        return (self.input.defaults or NetworkDefaults).fine_share
 
     def memory(self) -> int:
         """Bytes that the device has given out; 0 on a CPU."""

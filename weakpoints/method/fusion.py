@@ -7,12 +7,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from weakpoints.options import Combine
+from weakpoints.options import Combine, NetworkDefaults
 
 # The Gaussian's deviation, as a share of the input's side. The evidence for a corner lies around
 # it, and finer detail changes with every shift of the picture.
 SMOOTH = 1 / 14
-CORNER_SHARE = 1 / 4  # of what the coarse map leaves; the rest is the fine map's
 # Of the Gaussian with the fine map's mean and deviation, beside the map itself: what lies beside
 # the object has to have more evidence, and the Gaussian hardly moves when the picture does.
 OBJECT_SHARE = 0.15
@@ -26,14 +25,15 @@ def fuse(
     *,
     weight: float,
     combine: Combine,
+    fine_share: float = NetworkDefaults.fine_share,
 ) -> NDArray[np.float64]:
     """(S, S) log-likelihood <= 0; minus infinity where `inside` is false.
 
     coarse, fine: (S, S). u and v are these maps standardised over the inside, w is the weight.
     `log_sigmoid`: w log sigmoid(u) + (1 - w) log sigmoid(v). Both maps have to agree (the paper).
-    `corners`: both maps are smoothed first; w log sigmoid(u) + (1 - w) (1 - CORNER_SHARE)
-    (log_share(fine) + OBJECT_SHARE log_gaussian(fine)). What is left, `corner_weight`, is for the
-    corner: `peaks.find_peaks` adds it.
+    `corners`: both maps are smoothed first; w log sigmoid(u) + (1 - w) fine_share
+    (log_share(fine) + OBJECT_SHARE log_gaussian(fine)). `peaks.find_peaks` adds what the place
+    itself has: its corner and its rarity.
     """
     if combine == "log_sigmoid":
         patches = log_sigmoid(standardise(coarse, inside))
@@ -43,18 +43,15 @@ def fuse(
         patches = log_sigmoid(standardise(smooth(coarse, inside), inside))
         smoothed = smooth(fine, inside)
         pixels = log_share(smoothed) + OBJECT_SHARE * log_gaussian(smoothed)
-        score = weight * patches + (1 - weight - corner_weight(weight)) * pixels
+        score = weight * patches + (1 - weight) * fine_share * pixels
     return np.where(inside, score, -np.inf)
 
 
-def corner_weight(weight: float) -> float:
-    """The corner's share of the log-likelihood, where the coarse map has `weight`."""
-    return CORNER_SHARE * (1 - weight)
-
-
-def smooth(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(S, S) blurred by a Gaussian (SMOOTH); the letterbox's margin has weight 0."""
-    sigma = SMOOTH * len(values)
+def smooth(
+    values: NDArray[np.float64], inside: NDArray[np.bool_], deviation: float = SMOOTH
+) -> NDArray[np.float64]:
+    """(S, S) blurred by a Gaussian; the letterbox's margin has weight 0. deviation: of the side."""
+    sigma = deviation * len(values)
     blurred = cv2.GaussianBlur(np.where(inside, values, 0.0), (0, 0), sigma)
     weights = cv2.GaussianBlur(inside.astype(float), (0, 0), sigma)
     return np.where(inside, blurred / np.maximum(weights, 1e-12), 0.0)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from weakpoints.method.close_up import CloseUp, close_up
 from weakpoints.method.frame import Frame
-from weakpoints.method.fusion import corner_weight, standardise
+from weakpoints.method.fusion import standardise
 from weakpoints.method.keypoints import (
     contrast_normalised,
     corner_likelihood,
@@ -26,6 +26,12 @@ WINDOW = 1 / 45  # half the refinement's window, of the input's side: as large f
 # Of half that window. One sharp corner has 0.25 to 0.28; the edges of several meet nowhere, and the
 # least-squares point between them is none of them.
 MOST_MISS = 0.28
+
+
+# Of what the coarse map leaves, beside the fine map's share. They are logarithms of their own, so
+# the weights need not add up to 1.
+CORNER_WEIGHT = 1 / 4
+RARITY_WEIGHT = 4 / 5
 
 
 @dataclass(frozen=True)
@@ -91,20 +97,29 @@ def scene_of(
     return Scene(close_up(image, frame.near(image), frame), frame, options, seen)
 
 
-def find_peaks(scene: Scene, score: NDArray[np.float64], sigma: float = 0.0) -> Peaks:
+def find_peaks(
+    scene: Scene,
+    score: NDArray[np.float64],
+    sigma: float = 0.0,
+    rarity: NDArray[np.float64] | None = None,
+) -> Peaks:
     """The strongest peaks of an (S, S) score, on pixels that are seen.
 
     `combine=log_sigmoid`: local maxima of the score. `combine=corners`: corners of the photograph,
-    ranked by the score and by how much of a corner they are. So a map that moves a little changes
-    which keypoints there are, but not where they are. sigma: of `soft_nms`, pixels of the
-    photograph; what a peak's log-likelihood lost to stronger ones is off it.
+    ranked by the score, by how much of a corner they are, and by how rare they are. So a map that
+    moves a little changes which keypoints there are, but not where they are. sigma: of `soft_nms`,
+    pixels of the photograph; what a peak's log-likelihood lost to stronger ones is off it. rarity:
+    (S, S), see `log_rarity`; None: nothing is rare.
     """
     options, grid = scene.options, scene.frame
     if options.combine == "corners":
         corners, grid = scene.corners, scene.close_up.frame
+        left = 1 - options.weight
+        if rarity is not None:
+            score = score + left * RARITY_WEIGHT * rarity
         score = grid.stretched(score, scene.frame.content)
-        if share := corner_weight(options.weight):  # 0 * -inf is no number
-            score = score + share * corners.likelihood
+        if left:  # 0 * -inf is no number
+            score = score + left * CORNER_WEIGHT * corners.likelihood
         peaks = ranked(corners.maxima, score)
     else:
         peaks = local_maxima(_visible(score, grid, scene.seen), options.nms_radius)

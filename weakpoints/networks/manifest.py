@@ -28,19 +28,21 @@ TORCHVISION = "torchvision:"  # labels and addresses that torchvision has are na
 AUTO = ("vgg16", "efficientnet_lite0")  # what the network `auto` is, the first that is here
 Channels = tuple[float, float, float]
 Pixels = Annotated[int, Field(strict=True, ge=1, le=4096)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Mean = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 LEAST_STD = 1e-3
 Deviation = Annotated[float, Field(strict=True, ge=LEAST_STD, le=1, allow_inf_nan=False)]
 
 
 class Occluder(BaseModel):
-    """A network's default occlusion: its box, in pixels of the input, colours, and weight."""
+    """A network's default detection, see `NetworkDefaults`; its box is in pixels of the input."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     patch: Pixels
     stride: Pixels
     colours: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
-    weight: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.1
+    weight: Share = NetworkDefaults.weight
+    fine_share: Share = NetworkDefaults.fine_share
 
 
 class Fields(BaseModel):
