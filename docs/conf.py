@@ -26,9 +26,11 @@ from weakpoints.method import (  # noqa: E402
     fusion,
     keypoints,
     peaks,
+    rarity,
     refinement,
     suppression,
 )
+from weakpoints.options import NetworkDefaults  # noqa: E402
 
 project = "weakpoints"
 author = "the weakpoints developers"
@@ -55,7 +57,7 @@ html_theme_options = {
 
 def made_of_the_code(app: object, page: str, source: list[str]) -> None:
     """Fill in the tables and figures that a page asks for; an unknown name stops the build."""
-    modules = (close_up, contrast, fusion, keypoints, peaks, refinement, suppression)
+    modules = (close_up, contrast, fusion, keypoints, peaks, rarity, refinement, suppression)
     constants = {module.__name__.rpartition(".")[2]: module for module in modules}
     names = {
         **vars(figures),
@@ -64,6 +66,7 @@ def made_of_the_code(app: object, page: str, source: list[str]) -> None:
         "trade": trade_tables,
         "classifiers": network_table,
         "activations": activation_table,
+        "network_defaults": NetworkDefaults,
         **constants,
     }
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True)

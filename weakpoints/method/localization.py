@@ -47,12 +47,12 @@ class Keypoint:
     """A point of the photograph: x right, y down, in pixels.
 
     (0, 0) is the centre of the top-left pixel. target: index of the class that it explains.
-    log_likelihood: the fused map there; where `combine=corners` with the corner's part, less what
-    stronger keypoints nearby take off (see `soft_nms`). confidence: its exponential, in (0, 1].
-    coarse, fine: the two maps there, in standard deviations. covariance: in pixels squared, None
-    where the point could not be refined. drop: of the class score, the mean of the boxes that
-    cover the point; drop_error: its standard error over them and the colours, None where they are
-    one.
+    log_likelihood: the fused map there; where `combine=corners` with the parts of the corner and of
+    rarity, less what stronger keypoints nearby take off (see `soft_nms`). confidence: its
+    exponential, in (0, 1]. coarse, fine: the two maps there, in standard deviations. covariance: in
+    pixels squared, None where the point could not be refined. drop: of the class score, the mean of
+    the boxes that cover the point; drop_error: its standard error over them and the colours, None
+    where they are one.
     """
 
     x: float
