@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from app.settings import Settings
+from tests.tables import network_of as table_of
 from weakpoints import Weakpoints, WeightsError, export
 from weakpoints.engine.engine import Incremental
 from weakpoints.method.guided import guided_maps, walk_back
@@ -22,6 +23,8 @@ from weakpoints.networks.graph.export import graph_of
 from weakpoints.networks.graph.files import from_json, to_json
 from weakpoints.networks.graph.graph import function
 from weakpoints.networks.manifest import find
+from weakpoints.networks.modules.efficientnet_lite import EfficientNetLite
+from weakpoints.networks.modules.small_vgg import narrow_vgg16
 from weakpoints.networks.network import Conv, Network
 
 SIDE = 32
@@ -309,15 +312,23 @@ def test_a_classifier_without_maps_is_explained_without_contrast() -> None:
     assert maps.coarse.max() > 0
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "vgg16"])
-def test_the_default_detection_is_what_was_measured_on_the_manifest_s(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("efficientnet_lite0", EfficientNetLite(64, 3)),
+        ("vgg16", narrow_vgg16((4, 4, 4, 4, 4), 3, batch_norm=False)),
+    ],
+)
+def test_the_default_detection_is_what_was_measured_on_the_manifest_s(
+    name: str, module: nn.Module
+) -> None:
     entry = find(Settings().manifest, name)
-    assert default_occluder(entry.side) == entry.occluder
+    assert default_occluder(table_of(module), entry.side) == entry.occluder
 
 
 @pytest.mark.parametrize("side", [1, 7, 32, 96, 106, 224, 299, 518])
 def test_the_default_boxes_are_thirty_six_where_the_side_has_so_many(side: int) -> None:
-    box = default_occluder(side)
+    box = default_occluder(network_of(Gated), side)
     assert box.stride <= box.patch <= side
     assert len(positions(side, box.patch, box.stride)) == min(6, side)
 
