@@ -25,7 +25,7 @@ def main() -> None:
             draw(axes, curve, name, label, f"C{place}", 0.15 * place)
         axes.set_title(title, fontsize=10)
         axes.tick_params(axis="x", labelrotation=60, labelsize=8)
-    panels[0].legend(fontsize=8)
+    panels[2].legend(loc="lower left", fontsize=8)
     figure.savefig(RESULTS.parents[1] / "docs" / "trade.png", dpi=90)
 
 
