@@ -127,8 +127,8 @@ class Detector:
                 fills = prepared.fills.to(trace.x)
                 logits = occluded_logits(self.occluder, trace, fills, options, progress)
                 coarse = [occlusion_map(trace, logits, c, options) for c in seen.targets]
-                prepared.clock.lap("occlusion")
                 rarity = log_rarity(self.network, trace, prepared.frame.inside)
+                prepared.clock.lap("occlusion")
             top = self.class_scores(trace, trace.ranking[: options.top_classes])
             targets = self.class_scores(trace, seen.targets)
             wanted = tuple(trace.activations[i][0].float().cpu() for i in prepared.layers)
