@@ -197,7 +197,7 @@ QUESTIONS: list[dict[str, Any]] = [
     {"url": "/detect", "content": b"", "headers": JPEG},
     {"url": "/detect", "content": b"x" * 300_000, "headers": JPEG},
     {"url": "/detect", "json": {"image": "data"}},
-    {"url": "/detect", "content": picture(96), "headers": JPEG | {"x-request-timeout": "0.01"}},
+    {"url": "/detect", "content": picture(96), "headers": JPEG | {"x-request-timeout": "0.000001"}},
     {"url": "/detect", "content": picture(96), "headers": JPEG | {"x-request-timeout": "soon"}},
 ]
 
