@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from weakpoints.evaluation.arrays import Array
 from weakpoints.method.detector import Detector
-from weakpoints.method.fusion import fuse
 from weakpoints.method.keypoints import kept_count
 from weakpoints.method.occlusion import class_score, occluded_logits, positions, spread
 from weakpoints.method.peaks import Scene, find_peaks, refined
@@ -42,14 +41,11 @@ class MapSetting:
 
 @dataclass(frozen=True)
 class MapPicture:
-    """A photograph with its maps. fine, rarity: (S, S). drops: (n, n) of each kept box and step.
+    """A photograph with its maps. fine, rarity: (S, S). drops: (n, n) of each kept box and step."""
 
-    fine_share: the network's own.
-    """
-
+    detector: Detector
     scene: Scene
     options: ResolvedOptions
-    fine_share: float
     fine: Array
     rarity: Array
     drops: dict[int, Array]
@@ -88,14 +84,7 @@ class MapPicture:
         coarse, _ = setting.map(self.drops[setting.patch], frame.side)
         fine = self.fine if evidence else np.zeros_like(self.fine)
         coarse = coarse if evidence else np.zeros_like(coarse)
-        score = fuse(
-            coarse,
-            fine,
-            frame.inside,
-            weight=setting.weight,
-            combine=options.combine,
-            fine_share=self.fine_share,
-        )
+        score = self.detector.fused(coarse, fine, frame, options)
         sigma = self.sigma if sigma is None else sigma
         scene = Scene(self.scene.close_up, frame, options)
         vars(scene)["corners"] = self.scene.corners  # the same for every setting
@@ -138,5 +127,4 @@ def map_picture(
     with np.load(file) as maps:
         dropped = {patch: maps[f"drops_{patch}"].astype(float) for patch, _ in boxes}
         fine, rarity = maps["fine"].astype(float), maps["rarity"].astype(float)
-    share = detector.fine_share
-    return MapPicture(prepared.scene, prepared.options, share, fine, rarity, dropped)
+    return MapPicture(detector, prepared.scene, prepared.options, fine, rarity, dropped)

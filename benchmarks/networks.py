@@ -131,14 +131,14 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, figures: dict[str, Any]) -> None:
-    machine = {
+    head: dict[str, Any] = {
         "commit": _commit(),
         "processor": processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
     }
     packages = ("torch", "torchvision", "timm", "openvino", "onnxruntime")
     versions = {"weakpoints": __version__, **{name: version(name) for name in packages}}
-    head = {**machine, "python": platform.python_version(), "versions": versions}
+    head |= {"python": platform.python_version(), "versions": versions}
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps({**head, "networks": figures["networks"]}, indent=1) + "\n")
     partial.replace(path)

@@ -28,7 +28,6 @@ from weakpoints.evaluation.photographs import Landmarked, folders_by_class, read
 from weakpoints.loading import load_detector
 from weakpoints.method.detector import Detector
 from weakpoints.method.frame import network_input
-from weakpoints.method.fusion import fuse
 from weakpoints.method.guided import guided_maps
 from weakpoints.method.peaks import find_peaks, scene_of
 from weakpoints.method.rarity import log_rarity
@@ -80,14 +79,7 @@ def points(detector: Detector, image: NDArray[np.uint8], target: int | None) -> 
     points_by_part, scene = {}, scene_of(image, frame, options)
     sigma = sigma_of(contrast, frame, options.combine)  # the same for every part
     for name, (patches, pixels, rare) in zip(PARTS, maps, strict=True):
-        score = fuse(
-            patches,
-            pixels,
-            frame.inside,
-            weight=options.weight,
-            combine=options.combine,
-            fine_share=detector.fine_share,
-        )
+        score = detector.fused(patches, pixels, frame, options)
         points_by_part[name] = find_peaks(scene, score, sigma, rare).points
     return points_by_part
 

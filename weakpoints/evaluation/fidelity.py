@@ -28,7 +28,6 @@ from weakpoints.evaluation.photographs import read
 from weakpoints.evaluation.records import RecordedRows, Row
 from weakpoints.method.contrast import fine_maps
 from weakpoints.method.detector import Detector
-from weakpoints.method.fusion import fuse
 from weakpoints.method.occlusion import class_score, occluded_logits, positions, spread
 from weakpoints.method.stages import NetworkPass, Prepared
 from weakpoints.method.stopwatch import Stopwatch
@@ -166,14 +165,7 @@ def own_maps(detector: Detector, prepared: Prepared, seen: NetworkPass) -> dict[
     coarse, clipped = (
         spread(some.mean(0), starts, options.patch, side) for some in (drops, drops.clip(min=0))
     )
-    fused = fuse(
-        clipped,
-        contrast,
-        frame.inside,
-        weight=options.weight,
-        combine=options.combine,
-        fine_share=detector.fine_share,
-    )
+    fused = detector.fused(clipped, contrast, frame, options)
     return {
         "coarse": coarse,
         "coarse_clipped": clipped,

@@ -19,7 +19,7 @@ from weakpoints.errors import BadOption, DeviceLost, OutOfMemory
 from weakpoints.images.decode import decode, split
 from weakpoints.method.close_up import close_up
 from weakpoints.method.contrast import fine_maps
-from weakpoints.method.frame import InputSpec, frame_of, network_input, normalised
+from weakpoints.method.frame import Frame, InputSpec, frame_of, network_input, normalised
 from weakpoints.method.fusion import fuse
 from weakpoints.method.localization import ClassScore, Explained, Localization, Maps, Model
 from weakpoints.method.occlusion import (
@@ -127,7 +127,8 @@ class Detector:
                 fills = prepared.fills.to(trace.x)
                 logits = occluded_logits(self.occluder, trace, fills, options, progress)
                 coarse = [occlusion_map(trace, logits, c, options) for c in seen.targets]
-                rarity = log_rarity(self.network, trace, prepared.frame.inside)
+                if options.combine == "corners":  # the paper's does not ask for it
+                    rarity = log_rarity(self.network, trace, prepared.frame.inside)
                 prepared.clock.lap("occlusion")
             top = self.class_scores(trace, trace.ranking[: options.top_classes])
             targets = self.class_scores(trace, seen.targets)
@@ -144,14 +145,7 @@ class Detector:
         for i, (target, coarse) in enumerate(zip(evidence.targets, evidence.coarse, strict=True)):
             progress("keypoints", i, len(evidence.targets))
             fine = evidence.fine[i]  # (S, S), which pixels; coarse.map: which patches
-            score = fuse(
-                coarse.map,
-                fine,
-                frame.inside,
-                weight=options.weight,
-                combine=options.combine,
-                fine_share=self.fine_share,
-            )  # (S, S) log-likelihood <= 0
+            score = self.fused(coarse.map, fine, frame, options)  # (S, S) log-likelihood <= 0
             maps = Maps(score, coarse.map, fine)
             sigma = sigma_of(fine, frame, options.combine)
             peaks = find_peaks(scene, score, sigma, evidence.rarity)
@@ -185,10 +179,19 @@ class Detector:
         """The network, a table of layers."""
         return self.occluder.network
 
-    @property
-    def fine_share(self) -> float:
-        """The network's own, see `NetworkDefaults`."""
-        return (self.input.defaults or NetworkDefaults).fine_share
+    def fused(
+        self,
+        coarse: NDArray[np.float64],
+        fine: NDArray[np.float64],
+        frame: Frame,
+        options: ResolvedOptions,
+    ) -> NDArray[np.float64]:
+        """(S, S) of two maps (S, S), with the network's own share of the fine one; see `fuse`."""
+        own = self.input.defaults or NetworkDefaults
+        weight, combine = options.weight, options.combine
+        return fuse(
+            coarse, fine, frame.inside, weight=weight, combine=combine, fine_share=own.fine_share
+        )
 
     def memory(self) -> int:
         """Bytes that the device has given out; 0 on a CPU."""

@@ -54,8 +54,8 @@ class Evidence:
     """All that the network says of one photograph, in numpy: the device is free again.
 
     top: the likeliest classes, the likeliest first. targets: the T classes to explain.
-    fine: (T, S, S). coarse: of each target. rarity: (S, S), see `log_rarity`; None where the
-    network's classes alone are asked for. activations: (C, n, n) float32 of each wanted layer, on
+    fine: (T, S, S). coarse: of each target. rarity: (S, S), see `log_rarity`; None where it is
+    not asked for. activations: (C, n, n) float32 of each wanted layer, on
     the CPU.
     """
 
